@@ -1,0 +1,64 @@
+"""Sound to language-model tokens and back, with the SNAC neural audio codec.
+
+Names are loaded when they are first used, so that importing the package, or asking the command line for help,
+does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from snac_tok.audio import Waveform, read_audio, write_audio
+    from snac_tok.codec import SNAC, CodecConfig
+    from snac_tok.errors import SnacTokError
+    from snac_tok.frames import FrameLayout, Vocabulary, preset, preset_names
+    from snac_tok.shards import open_shards, read_shards
+    from snac_tok.tokenizer import SnacTokenizer
+
+_HOMES = {
+    "SNAC": "codec",
+    "CodecConfig": "codec",
+    "FrameLayout": "frames",
+    "SnacTokError": "errors",
+    "SnacTokenizer": "tokenizer",
+    "Vocabulary": "frames",
+    "Waveform": "audio",
+    "open_shards": "shards",
+    "preset": "frames",
+    "preset_names": "frames",
+    "read_audio": "audio",
+    "read_shards": "shards",
+    "write_audio": "audio",
+}
+
+__all__ = [
+    "SNAC",
+    "CodecConfig",
+    "FrameLayout",
+    "SnacTokError",
+    "SnacTokenizer",
+    "Vocabulary",
+    "Waveform",
+    "open_shards",
+    "preset",
+    "preset_names",
+    "read_audio",
+    "read_shards",
+    "write_audio",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,72 @@
+"""Local attention: every window of latents attends to itself alone, with rotary positions.
+
+Windows are absolute (the first starts at the clip's first latent) and do not overlap.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from einops import rearrange
+from torch import nn
+
+from snac_tok.codec.config import HEAD_DIM
+
+
+class RotaryPositions(nn.Module):
+    """Angles of the rotary embedding; the frequencies are part of every released checkpoint."""
+
+    inv_freq: torch.Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("inv_freq", 1.0 / (10_000 ** (torch.arange(0, dim, 2).float() / dim)))
+
+    def forward(self, length: int) -> torch.Tensor:
+        """Angles of positions 0 to length-1: (length, dim)."""
+        positions = torch.arange(length, device=self.inv_freq.device).type_as(self.inv_freq)
+        angles = positions[:, None] * self.inv_freq
+        return torch.cat((angles, angles), dim=-1)
+
+
+class LocalAttention(nn.Module):
+    """Multi-head self-attention inside windows of `window_size` latents, added to its input.
+
+    A length that is no multiple of the window leaves a shorter last window, which attends to itself; upstream
+    crashes there or silently widens every window.
+    """
+
+    def __init__(self, dim: int, window_size: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.heads = dim // HEAD_DIM
+        self.window_size = window_size
+        self.to_qkv = nn.Linear(dim, dim * 3, bias=False)
+        self.rel_pos = RotaryPositions(HEAD_DIM)
+        self.to_out = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Attend within windows: (B, C, T) to (B, C, T)."""
+        whole = x.shape[-1] - x.shape[-1] % self.window_size
+        qkv = self.to_qkv(self.norm(x.transpose(1, 2)))  # (B, T, 3C)
+        parts = [
+            self._attend(part, window)
+            for part, window in ((qkv[:, :whole], self.window_size), (qkv[:, whole:], x.shape[-1] - whole))
+            if part.shape[1]
+        ]
+        out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        mixed: torch.Tensor = self.to_out(out)
+        return mixed.transpose(1, 2) + x
+
+    def _attend(self, qkv: torch.Tensor, window: int) -> torch.Tensor:
+        split = "b (w n) (three h d) -> three b h w n d"
+        q, k, v = rearrange(qkv, split, n=window, three=3, h=self.heads)
+        angles = self.rel_pos(window)
+        out = F.scaled_dot_product_attention(_rotate(q, angles), _rotate(k, angles), v)
+        return rearrange(out, "b h w n d -> b (w n) (h d)")
+
+
+def _rotate(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.cat((-second, first), dim=-1)
+    return x * angles.cos() + turned * angles.sin()

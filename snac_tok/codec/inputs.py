@@ -1,0 +1,82 @@
+"""What may enter the network: audio and codes checked once, at the door, with sentences that help.
+
+Nothing inside the network checks again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from snac_tok.errors import CodesError, WaveformError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snac_tok.codec.config import CodecConfig
+
+
+def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Return (B, 1, T) audio on the network's device, in its dtype.
+
+    Raises:
+        WaveformError: the shape, type or length is wrong, or a sample is NaN or infinite.
+    """
+    if not isinstance(audio, torch.Tensor) or not audio.is_floating_point():
+        raise WaveformError(
+            f"the audio is {_kind(audio)}; a floating point torch.Tensor (B, 1, T) is needed."
+        )
+    if audio.ndim != 3 or audio.shape[1] != 1 or 0 in audio.shape:  # noqa: PLR2004 - (B, 1, T)
+        raise WaveformError(
+            f"the audio has shape {tuple(audio.shape)}; (batch, 1, samples) is needed, mono and not empty."
+        )
+    audio = audio.to(device=device, dtype=dtype)
+    if not bool(torch.isfinite(audio).all()):
+        raise WaveformError("the audio has NaN or infinite samples; replace or drop them before encoding.")
+    return audio
+
+
+def checked_codes(
+    codes: Sequence[torch.Tensor], *, config: CodecConfig, device: torch.device
+) -> list[torch.Tensor]:
+    """Return codes [(B, T_k)] as int64 on the network's device.
+
+    Raises:
+        CodesError: levels are missing or of lengths that do not fit each other, or a code is out of range.
+    """
+    if not isinstance(codes, (list, tuple)) or not 1 <= len(codes) <= config.num_levels:
+        found = f"{len(codes)} levels" if isinstance(codes, (list, tuple)) else _kind(codes)
+        raise CodesError(f"the codes are {found}; a list of 1 to {config.num_levels} levels is needed.")
+    for level, values in enumerate(codes):
+        _check_level(level, values, codes[0], config)
+    return [values.to(device=device, dtype=torch.int64) for values in codes]
+
+
+def _check_level(level: int, codes: torch.Tensor, coarsest: torch.Tensor, config: CodecConfig) -> None:
+    if not isinstance(codes, torch.Tensor) or codes.is_floating_point() or codes.dtype == torch.bool:
+        raise CodesError(
+            f"level {level} is {_kind(codes)}; an integer torch.Tensor (B, T_{level}) is needed."
+        )
+    if codes.ndim != 2 or 0 in codes.shape:  # noqa: PLR2004 - (B, T)
+        raise CodesError(
+            f"level {level} has shape {tuple(codes.shape)}; (batch, steps) is needed, not empty."
+        )
+    needed = (coarsest.shape[0], coarsest.shape[1] * config.codes_per_frame[level])
+    if tuple(codes.shape) != needed:
+        raise CodesError(
+            f"level {level} has shape {tuple(codes.shape)}, but level 0 has {tuple(coarsest.shape)}, "
+            f"so level {level} must have {needed}."
+        )
+    # Checked before the lookup: on a GPU an index out of range ends the whole process.
+    # int64 first, because torch has no minimum of unsigned tensors.
+    values = codes.to(torch.int64)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= config.codebook_size:
+        raise CodesError(
+            f"level {level} has codes from {low} to {high}; they must lie in 0 to {config.codebook_size - 1}."
+        )
+
+
+def _kind(value: object) -> str:
+    return f"a tensor of {value.dtype}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"

@@ -1,0 +1,109 @@
+"""Residual vector quantization over several time scales: latents to codes, and codes back to latents.
+
+Level k averages the residual over `stride` latents, looks the result up in a codebook of unit vectors, and
+repeats the found entry over the same stretch (SNAC paper, section 2.1; factorised lookup as in ViT-VQGAN).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from einops import rearrange
+from torch import nn
+
+from snac_tok.codec.layers import NormConv1d
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Rows of the distance matrix held at once: 8192 x 4096 float32 values are 128 MiB. An hour at once would be 2.8 GB.
+_SEARCH_ROWS = 8192
+
+
+class VectorQuantize(nn.Module):
+    """One codebook at one time scale."""
+
+    def __init__(self, input_dim: int, codebook_size: int, codebook_dim: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.in_proj = NormConv1d(input_dim, codebook_dim, kernel_size=1)
+        self.out_proj = NormConv1d(codebook_dim, input_dim, kernel_size=1)
+        self.codebook = nn.Embedding(codebook_size, codebook_dim)
+
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Quantize (B, C, T).
+
+        Returns:
+            quantized (B, C, T) with straight-through gradients, codes (B, T/stride), and the projected
+            latents and codebook entries (B, D, T/stride) that training's commitment and codebook losses compare.
+        """
+        if self.stride > 1:
+            z = F.avg_pool1d(z, self.stride, self.stride)
+        projected = self.in_proj(z)  # (B, D, T/stride)
+        codes = self.search(projected)
+        entries = self.codebook(codes).transpose(1, 2)  # (B, D, T/stride)
+        # Forward this is `entries`; backward the gradient goes to `projected` as if nothing had been quantized.
+        # The sum stays in inference too: it rounds, and equality with upstream's codes includes that rounding.
+        straight_through = projected + (entries - projected).detach()
+        return self._expand(straight_through), codes, projected, entries
+
+    @torch.no_grad()
+    def search(self, projected: torch.Tensor) -> torch.Tensor:
+        """Nearest codebook entry, by direction alone, of each column: (B, D, T) to (B, T) int64."""
+        rows = F.normalize(rearrange(projected, "b d t -> (b t) d"))
+        codebook = F.normalize(self.codebook.weight)
+        norms = codebook.pow(2).sum(1, keepdim=True).t()
+        found = [_nearest(part, codebook, norms) for part in torch.split(rows, _SEARCH_ROWS)]
+        return rearrange(torch.cat(found), "(b t) -> b t", b=projected.shape[0])
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Latents of codes: (B, T) to (B, C, T * stride)."""
+        return self._expand(self.codebook(codes).transpose(1, 2))
+
+    def _expand(self, entries: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.out_proj(entries)
+        return out.repeat_interleave(self.stride, dim=-1) if self.stride > 1 else out
+
+
+class ResidualQuantizer(nn.Module):
+    """The levels, coarsest first; each quantizes what the ones before it left over."""
+
+    def __init__(
+        self, input_dim: int, codebook_size: int, codebook_dim: int, vq_strides: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.quantizers = nn.ModuleList(
+            VectorQuantize(input_dim, codebook_size, codebook_dim, stride) for stride in vq_strides
+        )
+
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Quantize latents (B, C, T) to their sum over levels (B, C, T) and codes [(B, T_k)]."""
+        total = torch.zeros_like(z)
+        residual = z
+        codes = []
+        for quantizer in self.quantizers:
+            quantized, level_codes, _, _ = quantizer(residual)
+            total = total + quantized
+            residual = residual - quantized
+            codes.append(level_codes)
+        return total, codes
+
+    def decode(self, codes: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Sum the latents of codes [(B, T_k)] to (B, C, T); fewer levels than codebooks leave the finest out."""
+        parts = zip(self.quantizers, codes, strict=False)
+        return _sum_in_order([cast("VectorQuantize", quantizer).decode(level) for quantizer, level in parts])
+
+
+def _nearest(rows: torch.Tensor, codebook: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+    distances = rows.pow(2).sum(1, keepdim=True) - 2 * rows @ codebook.t() + norms
+    return distances.min(1).indices
+
+
+def _sum_in_order(levels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Add from the coarsest on, as upstream does: float addition is not associative."""
+    total = levels[0]
+    for level in levels[1:]:
+        total = total + level
+    return total

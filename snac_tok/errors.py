@@ -1,0 +1,72 @@
+"""Every exception of ours, so that a caller can catch as much or as little as wanted.
+
+Each message says what was found, what is needed and how to fix it, in one sentence or two.
+
+    SnacTokError
+    ├── AudioError (ValueError)             sound that cannot be used
+    │   ├── AudioFileError                  a file that cannot be read or written as sound
+    │   ├── SamplingRateError               a missing, wrong or impossible sampling rate
+    │   └── WaveformError                   samples of a wrong shape, type or value
+    ├── ConfigError (ValueError)            a codec config with missing, unknown or impossible values
+    ├── CheckpointError                     weights that do not fit, are unsafe or are damaged
+    │   └── HubError                        the model hub could not be reached or refused
+    ├── CodesError (ValueError)             codes of a wrong shape, type or range
+    ├── TokenError (ValueError)             ids that are no whole, valid frames
+    ├── LayoutError (ValueError)            a frame layout, vocabulary or preset that makes no sense
+    ├── ShardError                          a shard folder that is missing, damaged or of another kind
+    └── MissingDependencyError (ImportError) an optional package is needed and not installed
+"""
+
+from __future__ import annotations
+
+
+class SnacTokError(Exception):
+    """The root: whatever this package raises on purpose."""
+
+
+class AudioError(SnacTokError, ValueError):
+    """Sound that cannot be used."""
+
+
+class AudioFileError(AudioError):
+    """A file that cannot be read or written as sound; the message names it."""
+
+
+class SamplingRateError(AudioError):
+    """A missing, wrong or impossible sampling rate."""
+
+
+class WaveformError(AudioError):
+    """Samples of a wrong shape, type or value."""
+
+
+class ConfigError(SnacTokError, ValueError):
+    """A codec config with missing, unknown or impossible values."""
+
+
+class CheckpointError(SnacTokError):
+    """Weights that do not fit their config, are unsafe to load or are damaged."""
+
+
+class HubError(CheckpointError):
+    """The model hub could not be reached, or refused."""
+
+
+class CodesError(SnacTokError, ValueError):
+    """Codes of a wrong shape, type or range."""
+
+
+class TokenError(SnacTokError, ValueError):
+    """Ids that are not whole, valid frames of a vocabulary."""
+
+
+class LayoutError(SnacTokError, ValueError):
+    """A frame layout, vocabulary or preset that makes no sense."""
+
+
+class ShardError(SnacTokError):
+    """A shard folder that is missing, damaged or of another kind."""
+
+
+class MissingDependencyError(SnacTokError, ImportError):
+    """An optional package is needed for this call and is not installed."""

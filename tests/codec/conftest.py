@@ -1,0 +1,47 @@
+"""Configs and audio that the codec's tests share."""
+
+import pytest
+import torch
+
+from snac_tok.codec import SNAC, CodecConfig
+
+# Small enough to run in milliseconds, odd strides included, with every option once on and once off.
+SMALL = {
+    "three levels": CodecConfig(
+        sampling_rate=8_000,
+        encoder_dim=4,
+        encoder_rates=(2, 3),
+        decoder_dim=16,
+        decoder_rates=(3, 2),
+        attn_window_size=None,
+        codebook_size=32,
+        codebook_dim=4,
+        vq_strides=(4, 2, 1),
+    ),
+    "four levels, attention, full convolutions": CodecConfig(
+        sampling_rate=8_000,
+        encoder_dim=16,
+        encoder_rates=(3, 2),
+        decoder_dim=64,
+        decoder_rates=(2, 3),
+        attn_window_size=16,
+        codebook_size=16,
+        codebook_dim=2,
+        vq_strides=(8, 4, 2, 1),
+        noise=False,
+        depthwise=False,
+    ),
+}
+
+
+@pytest.fixture(params=SMALL, scope="session")
+def small_config(request):
+    """Each small config in turn."""
+    return SMALL[request.param]
+
+
+@pytest.fixture
+def small_codec(small_config):
+    """A seeded network of each small config, in eval mode."""
+    torch.manual_seed(0)
+    return SNAC.from_config(small_config).eval()

@@ -1,0 +1,127 @@
+"""Law 1: our SNAC equals the PyPI package `snac` 1.2.1 on the same weights."""
+
+import pytest
+import snac
+import torch
+
+from snac_tok.codec import PRESETS, SNAC
+
+
+@pytest.fixture(params=PRESETS, scope="module")
+def pair(request):
+    """Upstream's network and ours, same weights, one released shape."""
+    torch.manual_seed(7)
+    upstream = snac.SNAC(**PRESETS[request.param].to_dict()).eval()
+    ours = SNAC.from_config(PRESETS[request.param])
+    ours.load_state_dict(upstream.state_dict())
+    return upstream, ours.eval()
+
+
+def assert_equal(upstream, ours, audio):
+    """Codes identical, audio within 1e-6 with equal noise, through encode/decode and through forward."""
+    with torch.no_grad():
+        wanted = upstream.encode(audio)
+        found = ours.encode(audio)
+        assert [level.dtype for level in found] == [torch.int64] * len(wanted)
+        for one, other in zip(wanted, found, strict=True):
+            assert torch.equal(one, other)
+        torch.manual_seed(1)
+        wanted_audio = upstream.decode(wanted)
+        torch.manual_seed(1)
+        found_audio = ours.decode(found)
+    assert found_audio.shape == wanted_audio.shape
+    assert (found_audio - wanted_audio).abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("length", [1, 511, 12_289, 24_001])
+def test_codes_and_audio_equal_upstream(pair, length, batch):
+    """Every length and batch size gives upstream's codes and, with equal noise, its audio."""
+    audio = torch.randn(batch, 1, length, generator=torch.Generator().manual_seed(length)) * 0.3
+    assert_equal(*pair, audio)
+
+
+@pytest.mark.slow
+def test_twelve_odd_seconds_equal_upstream(pair):
+    """A long clip whose length is no multiple of anything."""
+    seconds = 12 * pair[1].sampling_rate + 1
+    assert_equal(*pair, torch.randn(1, 1, seconds, generator=torch.Generator().manual_seed(5)) * 0.3)
+
+
+def test_forward_equals_upstream(pair):
+    """Forward trims to the input and returns the same codes."""
+    upstream, ours = pair
+    audio = torch.randn(2, 1, 7_001, generator=torch.Generator().manual_seed(2)) * 0.3
+    with torch.no_grad():
+        torch.manual_seed(1)
+        wanted, wanted_codes = upstream(audio)
+        torch.manual_seed(1)
+        found, found_codes = ours(audio)
+    assert found.shape == audio.shape
+    assert (found - wanted).abs().max() <= 1e-6
+    assert all(torch.equal(one, other) for one, other in zip(wanted_codes, found_codes, strict=True))
+
+
+def test_unfolded_weights_equal_upstream(pair):
+    """Training mode, where weight norm is computed on every call, gives the same numbers, gradients included."""
+    upstream, ours = pair
+    audio = torch.randn(1, 1, 3_000, generator=torch.Generator().manual_seed(3)) * 0.3
+    upstream.train(), ours.train()
+    try:
+        torch.manual_seed(1)
+        wanted, _ = upstream(audio)
+        wanted.square().mean().backward()
+        torch.manual_seed(1)
+        found, _ = ours(audio)
+        found.square().mean().backward()
+    finally:
+        upstream.eval(), ours.eval()
+    assert (found - wanted).abs().max() <= 1e-6
+    name = "encoder.block.0.parametrizations.weight.original1"
+    wanted_gradient, found_gradient = (dict(model.named_parameters())[name].grad for model in pair)
+    torch.testing.assert_close(found_gradient, wanted_gradient, rtol=1e-3, atol=1e-9)
+    for model in pair:
+        model.zero_grad(set_to_none=True)
+
+
+def test_state_dict_keys_and_attributes_equal_upstream(pair):
+    """State dicts are interchangeable, and the attributes that callers read have upstream's values."""
+    upstream, ours = pair
+    wanted, found = upstream.state_dict(), ours.state_dict()
+    assert list(found) == list(wanted)
+    assert all(found[name].shape == wanted[name].shape for name in wanted)
+    upstream.load_state_dict(found)
+    for name in (
+        "sampling_rate",
+        "hop_length",
+        "n_codebooks",
+        "codebook_size",
+        "latent_dim",
+        "attn_window_size",
+    ):
+        assert getattr(ours, name) == getattr(upstream, name), name
+    assert type(ours.hop_length) is int
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "model.safetensors"])
+def test_both_file_formats_load_to_upstreams_codes(tmp_path, file):
+    """A folder in upstream's format loads as it is, and so does one that we saved."""
+    torch.manual_seed(9)
+    upstream = snac.SNAC(**PRESETS["snac_24khz"].to_dict()).eval()
+    (tmp_path / "config.json").write_text(__import__("json").dumps(PRESETS["snac_24khz"].to_dict()))
+    torch.save(upstream.state_dict(), tmp_path / "pytorch_model.bin")
+    ours = SNAC.from_pretrained(tmp_path)
+    if file == "model.safetensors":
+        ours.save_pretrained(tmp_path / "ours")
+        ours = SNAC.from_pretrained(tmp_path / "ours")
+    assert_equal(upstream, ours, torch.randn(1, 1, 5_001, generator=torch.Generator().manual_seed(4)) * 0.3)
+
+
+def test_default_constructor_is_upstreams():
+    """SNAC() without arguments is upstream's 50.3 M parameter default, initial values included."""
+    torch.manual_seed(0)
+    upstream = snac.SNAC()
+    torch.manual_seed(0)
+    ours = SNAC()
+    assert ours.num_parameters == sum(parameter.numel() for parameter in upstream.parameters()) == 50_339_746
+    assert all(torch.equal(upstream.state_dict()[name], value) for name, value in ours.state_dict().items())
