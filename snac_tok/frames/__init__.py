@@ -1,0 +1,27 @@
+"""Integers only: which code stands where in a frame, and which id it is for a language model.
+
+`FrameLayout` joins the codes of all levels into one line and takes it apart; `Vocabulary` turns codes into
+ids and back; `preset` knows the id tables of published models. Works on numpy arrays and torch tensors
+alike and never imports torch.
+"""
+
+from __future__ import annotations
+
+from snac_tok.frames.faults import Fault
+from snac_tok.frames.layout import FrameLayout
+from snac_tok.frames.presets import DEFAULT_PRESET, preset, preset_names
+from snac_tok.frames.text import TextForm
+from snac_tok.frames.vocabulary import Vocabulary
+from snac_tok.frames.vocabulary_json import vocabulary_from_json, vocabulary_to_json
+
+__all__ = [
+    "DEFAULT_PRESET",
+    "Fault",
+    "FrameLayout",
+    "TextForm",
+    "Vocabulary",
+    "preset",
+    "preset_names",
+    "vocabulary_from_json",
+    "vocabulary_to_json",
+]

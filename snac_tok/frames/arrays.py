@@ -1,0 +1,141 @@
+"""What this folder needs from integers: single ones, and arrays of numpy and torch alike.
+
+Torch is never imported: a tensor is recognised by its class and asked for its own methods, so integer
+work costs no torch start-up and stays on the tensor's device. No layout and no vocabulary is known here.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snac_tok.errors import SnacTokError
+
+# A numpy.ndarray or a torch.Tensor. A union would need torch's types, which this folder may not import.
+Array: TypeAlias = Any
+
+# uint64 is missing on purpose: half of its values turn negative in int64.
+_TORCH_INTEGERS = frozenset(
+    f"torch.{name}" for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+)
+# Trainers and shards store ids as int32.
+MAX_SIZE = 2**31
+
+_NUMPY_UNREADABLE = (ValueError, TypeError, OverflowError, RuntimeError)
+
+
+def is_torch(value: Any) -> bool:
+    """Tell a torch tensor (or a subclass of one) from everything else, without importing torch."""
+    return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(value).__mro__)
+
+
+def whole_number(value: Any, *, what: str, error: type[SnacTokError], size: int = MAX_SIZE) -> int:
+    """Return `value` as a Python int in 0 … size−1, so that no narrow numpy type can overflow later.
+
+    Raises:
+        SnacTokError: As `error`; `what` names the value.
+
+    Example:
+        >>> from snac_tok.errors import LayoutError
+        >>> whole_number(np.uint16(7), what="base", error=LayoutError)
+        7
+    """
+    number = any_integer(value, what=what, error=error)
+    if not 0 <= number < size:
+        raise error(f"{what} must be a whole number from 0 to {size - 1}, got {value!r}")
+    return number
+
+
+def any_integer(value: Any, *, what: str, error: type[SnacTokError]) -> int:
+    """Return `value` as a Python int of any size and sign, or refuse what is no integer."""
+    try:
+        number = operator.index(value)
+    except TypeError as reason:
+        raise error(f"{what} must be a whole number, got {value!r}") from reason
+    if isinstance(value, bool):
+        raise error(f"{what} must be a whole number, got {value!r}")
+    return number
+
+
+def integers(value: Any, *, what: str, error: type[SnacTokError]) -> Array:
+    """Return `value` as int64 of at least one dimension: a tensor on its device, all else as numpy.
+
+    Args:
+        value: A numpy array, a torch tensor or nested lists of ints.
+        what: How the error names it.
+        error: The class to raise.
+
+    Raises:
+        SnacTokError: As `error`, when the values are no integers (floats, NaN, bools, None, ragged lists).
+
+    Example:
+        >>> from snac_tok.errors import CodesError
+        >>> integers([1, 2, 3], what="codes", error=CodesError).dtype
+        dtype('int64')
+    """
+    array: Array = value if is_torch(value) else _as_numpy(value, what=what, error=error)
+    if not _is_integer(array):
+        raise error(f"{what} must be whole numbers of an integer type up to int64, got {array.dtype}")
+    if array.ndim == 0:
+        raise error(f"{what} must be an array with at least one dimension, got a single number")
+    if is_torch(array):
+        return array.long()
+    return array.astype(np.int64, copy=False)
+
+
+def _as_numpy(value: Any, *, what: str, error: type[SnacTokError]) -> np.ndarray[Any, Any]:
+    try:
+        array = np.asarray(value)
+    except _NUMPY_UNREADABLE as reason:
+        raise error(
+            f"{what} must be an array or nested lists of equal lengths of ints ({reason})"
+        ) from reason
+    # numpy calls an empty list float64; it holds no float.
+    return array.astype(np.int64) if array.size == 0 and isinstance(value, (list, tuple)) else array
+
+
+def _is_integer(array: Array) -> bool:
+    if is_torch(array):
+        return str(array.dtype) in _TORCH_INTEGERS and str(array.layout) == "torch.strided"
+    return array.dtype.kind in "iu" and array.dtype != np.uint64
+
+
+def new_like(array: Array, shape: Sequence[int]) -> Array:
+    """Return uninitialised int64 memory of the kind, and on the device, of the int64 `array`."""
+    return array.new_empty(tuple(shape)) if is_torch(array) else np.empty(tuple(shape), dtype=np.int64)
+
+
+def store_sum(target: Array, values: Array, offset: int) -> None:
+    """Write values + offset into a view of the same shape."""
+    if is_torch(target):
+        target[...] = values + offset
+    else:
+        # No array in between: a fifth faster on an hour of codes.
+        np.add(values, offset, out=target)
+
+
+def to_numpy(array: Array) -> np.ndarray[Any, Any]:
+    """Return the int64 `array` as numpy, copied to the CPU where it must be."""
+    numbers: np.ndarray[Any, Any] = array.cpu().numpy() if is_torch(array) else array
+    return numbers
+
+
+def all_below(array: Array, size: int) -> bool:
+    """Tell whether every value of the int64 `array` is one of 0 … size−1; one pass over the data."""
+    if 0 in array.shape:
+        return True
+    if is_torch(array):
+        low, high = array.aminmax()
+        return int(low) >= 0 and int(high) < size
+    # Read as unsigned, a negative value is a huge one: one maximum checks both ends.
+    return int(array.view(np.uint64).max()) < size
+
+
+def place_of(array: Array) -> str:
+    """Name where an array lives, so that arrays of two places can be refused before they meet."""
+    return f"torch on {array.device}" if is_torch(array) else "numpy"
