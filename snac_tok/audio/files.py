@@ -1,0 +1,232 @@
+"""From sound files to waveforms: whole, in blocks, or only what the header says.
+
+WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF and whatever else libsndfile decodes; `backend="torchcodec"`
+reads what ffmpeg reads. Every refusal is an `AudioFileError` with the file and the reason. Nothing is
+resampled, mixed or normalised, and no header is believed: memory follows what was decoded.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import soundfile as sf
+
+from snac_tok.audio.ffmpeg import read_with_torchcodec
+from snac_tok.audio.opening import AudioSource, ForwardReader, checked_source, name_of, opened
+from snac_tok.audio.waveform import Samples, Waveform
+from snac_tok.errors import AudioError, AudioFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+FileBackend = Literal["soundfile", "torchcodec"]
+
+# 16 MiB of float32: nearly every utterance is one block and is never copied.
+_BLOCK_VALUES = 1 << 22
+# libsndfile drops the whole request in which a damaged file ends, so salvage asks for little at a time: 64
+# divides the frame sizes of FLAC encoders, and no whole frame is lost.
+_SALVAGE_FRAMES = 64
+# libsndfile's word for "the header does not say".
+_FRAMES_UNKNOWN = (1 << 63) - 1
+# Their headers count samples exactly; lossy formats often estimate.
+_EXACT_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioInfo:
+    """What a file's header claims; decoding may find something else.
+
+    Args:
+        sampling_rate: Hz.
+        num_channels: channels.
+        num_samples: samples in each channel; None if the header does not say.
+        file_format: "WAV", "FLAC", "OGG", "MP3", …
+        subtype: "PCM_16", "VORBIS", …
+    """
+
+    sampling_rate: int
+    num_channels: int
+    num_samples: int | None
+    file_format: str
+    subtype: str
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Length in seconds by the header's word, or None."""
+        return None if self.num_samples is None else self.num_samples / self.sampling_rate
+
+
+def audio_info(source: AudioSource) -> AudioInfo:
+    """Return what the header of a path, encoded bytes or binary file object claims.
+
+    Raises:
+        AudioFileError: nothing there, or nothing that is sound.
+
+    >>> from snac_tok.audio import write_audio
+    >>> _ = write_audio("hum.wav", Waveform(samples=np.zeros((1, 12000), np.float32), sampling_rate=24000))
+    >>> audio_info("hum.wav").duration_seconds
+    0.5
+    """
+    with opened(source, allow_truncated=True) as reader:
+        return AudioInfo(
+            sampling_rate=reader.samplerate,
+            num_channels=reader.channels,
+            num_samples=None if reader.frames == _FRAMES_UNKNOWN else reader.frames,
+            file_format=reader.format,
+            subtype=reader.subtype,
+        )
+
+
+def read_audio(
+    source: AudioSource, *, backend: FileBackend = "soundfile", allow_truncated: bool = False
+) -> Waveform:
+    """Return the whole recording (C, T) at the file's own rate; full scale is ±1.
+
+    Args:
+        source: a path, the bytes of a file, or a binary file object (read from where it stands).
+        backend: "soundfile", or "torchcodec" for what only ffmpeg reads.
+        allow_truncated: take what a cut-off or damaged file still holds; soundfile only.
+
+    Raises:
+        AudioFileError: missing, no regular file, empty, no sound, cut off, damaged, no samples, NaN or
+            infinite samples, or a header with impossible values.
+        MissingDependencyError: torchcodec was chosen and does not load.
+
+    >>> from snac_tok.audio import write_audio
+    >>> _ = write_audio("hum.flac", Waveform(samples=np.zeros((1, 12000), np.float32), sampling_rate=24000))
+    >>> read_audio("hum.flac")
+    Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s)
+    """
+    if backend not in ("soundfile", "torchcodec"):
+        raise AudioError(f"Files are read by 'soundfile' or 'torchcodec', got {backend!r}.")
+    name = name_of(source)
+    if backend == "torchcodec":
+        return _checked_waveform(name, *read_with_torchcodec(checked_source(source, name), name))
+    with opened(source, allow_truncated=allow_truncated) as reader:
+        frames = max(1, _BLOCK_VALUES // reader.channels)
+        blocks = list(_decode(reader, name, frames, allow_truncated=allow_truncated))
+        return _checked_waveform(name, _join(blocks, reader.channels), reader.samplerate)
+
+
+def iter_audio(
+    source: AudioSource, *, block_seconds: float = 30.0, allow_truncated: bool = False
+) -> Iterator[Waveform]:
+    """Return an iterator over a recording in blocks, for files too long to stand in memory.
+
+    The blocks, joined, are what `read_audio` returns; all but the last have the same length. The file is
+    opened at the first `next`. A FLAC that turns out to be cut off is refused at its end, after its
+    good blocks; a WAV before the first.
+
+    Args:
+        source: as in `read_audio`.
+        block_seconds: length of a block.
+        allow_truncated: as in `read_audio`.
+
+    Raises:
+        AudioFileError: as in `read_audio`, while iterating.
+        AudioError: `block_seconds` is not positive.
+
+    >>> from snac_tok.audio import write_audio
+    >>> _ = write_audio("hum.wav", Waveform(samples=np.zeros((1, 12000), np.float32), sampling_rate=24000))
+    >>> [block.num_samples for block in iter_audio("hum.wav", block_seconds=0.2)]
+    [4800, 4800, 2400]
+    """
+    if not 0 < block_seconds < float("inf"):
+        raise AudioError(f"block_seconds must be a positive number of seconds, got {block_seconds!r}.")
+    return _blocks(source, block_seconds, allow_truncated=allow_truncated)
+
+
+def _blocks(source: AudioSource, block_seconds: float, *, allow_truncated: bool) -> Iterator[Waveform]:
+    name = name_of(source)
+    start = 0
+    with opened(source, allow_truncated=allow_truncated) as reader:
+        frames = max(1, round(block_seconds * reader.samplerate))
+        for block in _decode(reader, name, frames, allow_truncated=allow_truncated):
+            samples = np.ascontiguousarray(block.T)
+            yield _checked_waveform(name, samples, reader.samplerate, start=start)
+            start += len(block)
+    if start == 0:
+        raise AudioFileError(_no_samples(name))
+
+
+def _decode(
+    reader: ForwardReader, name: str, block_frames: int, *, allow_truncated: bool
+) -> Iterator[Samples]:
+    """Yield what decodes as arrays (n, C) of `block_frames`, the last one shorter."""
+    done = 0
+    step = _SALVAGE_FRAMES if allow_truncated else 1 << 62
+    while True:
+        # One more than promised, so that the read that ends an honest file is its first.
+        want = min(block_frames, max(reader.frames - done, 0) + 1)
+        buffer = np.empty((want, reader.channels), np.float32)
+        filled, failure = _fill(reader, buffer, done, step)
+        if failure is not None and not allow_truncated:
+            raise AudioFileError(
+                f"{name}: damaged or cut off between samples {done} and {done + want} ({failure}): "
+                "repair it, or take what is left with allow_truncated=True."
+            )
+        if filled:
+            yield buffer[:filled]
+        done += filled
+        if filled < want:
+            break
+    _judge_length(reader, name, done, allow_truncated=allow_truncated)
+
+
+def _fill(reader: ForwardReader, buffer: Samples, done: int, step: int) -> tuple[int, str | None]:
+    """Read into `buffer` up to each multiple of `step`, counted from the file's start.
+
+    Returns how many frames it holds, and the decoder's complaint.
+    """
+    filled = 0
+    while filled < len(buffer):
+        part = buffer[filled : filled + step - (done + filled) % step]
+        try:
+            got = len(reader.read(out=part))
+        except sf.SoundFileError as error:
+            return filled, str(error).strip() or "the decoder gave no reason"
+        filled += got
+        if got < len(part):
+            break
+    return filled, None
+
+
+def _judge_length(reader: ForwardReader, name: str, done: int, *, allow_truncated: bool) -> None:
+    """Compare what was decoded with what the header promised."""
+    if done >= reader.frames or reader.frames == _FRAMES_UNKNOWN:
+        return
+    found = f"{name}: the header promises {reader.frames} samples, {done} could be decoded"
+    if reader.format in _EXACT_FORMATS and not allow_truncated:
+        raise AudioFileError(f"{found}: the file is cut off; allow_truncated=True takes what there is.")
+    logger.warning("%s.", found)
+
+
+def _join(blocks: list[Samples], num_channels: int) -> Samples:
+    """Blocks (n, C) → one (C, T); a single mono block is only looked at another way."""
+    if len(blocks) == 1:
+        return np.ascontiguousarray(blocks[0].T)
+    joined = np.empty((num_channels, sum(map(len, blocks))), np.float32)
+    start = 0
+    for block in blocks:
+        joined[:, start : start + len(block)] = block.T
+        start += len(block)
+    return joined
+
+
+def _checked_waveform(name: str, samples: Samples, sampling_rate: int, *, start: int = 0) -> Waveform:
+    if samples.shape[1] == 0:
+        raise AudioFileError(_no_samples(name))
+    where = f" (counted from sample {start})" if start else ""
+    try:
+        return Waveform(samples=samples, sampling_rate=sampling_rate)
+    except AudioError as error:
+        raise AudioFileError(f"{name}: {error}{where}") from error
+
+
+def _no_samples(name: str) -> str:
+    return f"{name}: holds no samples: leave it out, or record it again."

@@ -1,0 +1,159 @@
+"""Whatever a caller may hand in as sound → a `Waveform`.
+
+Arrays, tensors, lists, paths, encoded bytes, file objects, the audio column of a `datasets` row and
+torchcodec decoders. torch is recognised by its name and never imported; nothing is resampled or mixed, and
+nothing is guessed: what is ambiguous is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snac_tok.audio.ffmpeg import decode_all, samples_of
+from snac_tok.audio.files import read_audio
+from snac_tok.audio.waveform import MAX_CHANNELS, Samples, Waveform, check_sampling_rate
+from snac_tok.errors import AudioFileError, SamplingRateError, WaveformError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Integer PCM: where silence lies, and the step that makes full scale ±1. 8 bits are unsigned in WAV.
+_PCM = {
+    np.dtype(np.uint8): (128, 2.0**-7),
+    np.dtype(np.int8): (0, 2.0**-7),
+    np.dtype(np.int16): (0, 2.0**-15),
+    np.dtype(np.int32): (0, 2.0**-31),
+}
+
+
+def as_waveform(audio: Any, *, sampling_rate: int | None = None) -> Waveform:
+    """Return the waveform that `audio` holds; float32 arrays (C, T) are shared, not copied.
+
+    Accepted: a `Waveform`; a 1-D, (1, T) or (C, T) numpy array, torch tensor or list of floats; integer PCM
+    as int16, int32, uint8 or int8; a path; the bytes of a sound file; a binary file object; a `datasets`
+    audio dict with "array" and "sampling_rate", or "bytes" and/or "path"; a torchcodec `AudioDecoder` or
+    `AudioSamples`.
+
+    Args:
+        audio: one recording.
+        sampling_rate: Hz. Needed for bare samples; for everything that knows its own rate it must agree.
+
+    Raises:
+        SamplingRateError: the rate is missing, impossible, or contradicts the sound's own.
+        WaveformError: samples of a shape, type or value that cannot be used.
+        AudioFileError: a file or bytes that cannot be read.
+
+    >>> as_waveform(np.array([0, 16384], np.int16), sampling_rate=24000).samples.tolist()
+    [[0.0, 0.5]]
+    """
+    if sampling_rate is not None:
+        sampling_rate = check_sampling_rate(sampling_rate)
+    if isinstance(audio, Mapping):
+        return _from_mapping(audio, sampling_rate)
+    known = _with_own_rate(audio)
+    if known is not None:
+        return _agreeing(known, sampling_rate)
+    return Waveform(samples=_as_samples(audio), sampling_rate=check_sampling_rate(sampling_rate))
+
+
+def _with_own_rate(audio: Any) -> Waveform | None:
+    """Return the waveform of what knows its own rate, None for bare samples."""
+    if isinstance(audio, Waveform):
+        return audio
+    if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
+        return read_audio(bytes(audio) if isinstance(audio, bytearray | memoryview) else audio)
+    if hasattr(audio, "get_all_samples"):
+        samples, rate = decode_all(audio, f"<{type(audio).__name__}>")
+        return Waveform(samples=samples, sampling_rate=rate)
+    if hasattr(audio, "sample_rate") and hasattr(audio, "data"):
+        samples, rate = samples_of(audio)
+        return Waveform(samples=samples, sampling_rate=rate)
+    return None
+
+
+def _from_mapping(audio: Mapping[str, Any], sampling_rate: int | None) -> Waveform:
+    """Unpack a `datasets` audio dict; its "path" is only read where there is nothing else."""
+    if audio.get("array") is not None:
+        own = audio.get("sampling_rate")
+        rate = sampling_rate if own is None else check_sampling_rate(own)
+        samples = _as_samples(audio["array"])
+        return _agreeing(Waveform(samples=samples, sampling_rate=check_sampling_rate(rate)), sampling_rate)
+    encoded, path = audio.get("bytes"), audio.get("path")
+    source: Any = path if encoded is None else encoded
+    if source is None:
+        keys = ", ".join(map(str, audio)) or "none"
+        raise WaveformError(
+            f"An audio dict holds 'array' and 'sampling_rate', 'bytes', or 'path'; this one has: {keys}."
+        )
+    try:
+        return _agreeing(read_audio(source), sampling_rate)
+    except AudioFileError as error:
+        if encoded is None or path is None:
+            raise
+        raise AudioFileError(f"{path}: {error}") from error
+
+
+def _agreeing(waveform: Waveform, sampling_rate: int | None) -> Waveform:
+    if sampling_rate in (None, waveform.sampling_rate):
+        return waveform
+    raise SamplingRateError(
+        f"The sound has {waveform.sampling_rate} Hz, sampling_rate={sampling_rate} was given: leave it out, "
+        "and call resample() if another rate is wanted."
+    )
+
+
+def _as_samples(audio: Any) -> Samples:
+    array = _as_array(audio)
+    if array.ndim not in (1, 2):
+        raise WaveformError(
+            f"One recording is 1-D or (channels, samples), got shape {array.shape}: pass the clips of a "
+            "batch one by one."
+        )
+    array = np.atleast_2d(array)
+    if array.shape[0] > MAX_CHANNELS:
+        raise WaveformError(
+            f"Shape {array.shape} would mean {array.shape[0]} channels, at most {MAX_CHANNELS} are possible: "
+            "transpose (samples, channels) to (channels, samples)."
+        )
+    return np.ascontiguousarray(_scaled(array))
+
+
+def _as_array(audio: Any) -> NDArray[Any]:
+    if isinstance(audio, np.ndarray):
+        return audio
+    if type(audio).__module__.split(".", 1)[0] == "torch" and hasattr(audio, "detach"):
+        tensor = audio.detach().cpu()
+        # numpy has no bfloat16, so floats are widened on torch's side.
+        return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
+    if not isinstance(audio, list | tuple) and not hasattr(audio, "__array__"):
+        raise WaveformError(
+            "Sound is an array, a tensor, a list of floats, a path, encoded bytes, a file object or an audio "
+            f"dict, got {type(audio).__name__}."
+        )
+    try:
+        return np.asarray(audio)
+    except ValueError as error:
+        raise WaveformError(
+            "The list holds rows of different lengths: a list is one recording, channels are equally long."
+        ) from error
+
+
+def _scaled(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Floats as they are, integer PCM to ±1; integers whose full scale nobody knows are refused."""
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
+            return array.astype(np.float32, copy=False)
+    if array.dtype not in _PCM:
+        raise WaveformError(
+            f"Samples of type {array.dtype} have no known full scale: pass float32 in ±1, or int16, int32, "
+            "uint8 or int8 PCM."
+        )
+    silence, step = _PCM[array.dtype]
+    samples = array.astype(np.float32)
+    samples -= np.float32(silence)
+    samples *= np.float32(step)
+    return samples

@@ -1,0 +1,34 @@
+"""The one place where packages outside the core are imported, and only when somebody asked for them.
+
+Next to a torch of another build, `import torchaudio` fails with OSError or RuntimeError, not only with
+ImportError: every failure becomes the same clear sentence here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from snac_tok.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def import_optional(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import `module`, or say which extra to install and what it was needed for.
+
+    Raises:
+        MissingDependencyError: it is not installed, or installed and broken.
+
+    >>> import_optional("json", extra="ffmpeg", purpose="reading").__name__
+    'json'
+    """
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        raise MissingDependencyError(
+            f"{purpose} needs {module.partition('.')[0]}, which is not installed or does not load here "
+            f"({reason}): install snac-tok[{extra}] in a build that fits your torch."
+        ) from error

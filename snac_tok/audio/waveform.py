@@ -1,0 +1,137 @@
+"""Sound in memory: the one type every other part of the package hands around.
+
+A `Waveform` is float32 samples and their rate, checked once when it is made. Nothing here reads
+files, changes rates or mixes channels; `inputs.py` turns what callers bring into one.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snac_tok.errors import SamplingRateError, WaveformError
+
+# Below 1 kHz is no sound, and a header that claims it would make resampling swell a small file into
+# gigabytes; 768 kHz is the fastest converter sold.
+MIN_SAMPLING_RATE = 1_000
+MAX_SAMPLING_RATE = 768_000
+# Microphone arrays and fourth-order ambisonics fit; more means a lying header or samples laid out (T, C).
+MAX_CHANNELS = 32
+
+Samples = NDArray[np.float32]
+
+
+def check_sampling_rate(sampling_rate: object) -> int:
+    """Return `sampling_rate` (Hz) as an int, or say why it is none.
+
+    Raises:
+        SamplingRateError: it is no whole number, or outside 1,000…768,000 Hz.
+
+    >>> check_sampling_rate(24000)
+    24000
+    """
+    if sampling_rate is None:
+        raise SamplingRateError(
+            "No sampling rate was given: samples alone do not say it, pass sampling_rate=."
+        )
+    try:
+        rate = -1 if isinstance(sampling_rate, bool) else operator.index(sampling_rate)  # type: ignore[arg-type]
+    except TypeError:
+        rate = -1
+    if not MIN_SAMPLING_RATE <= rate <= MAX_SAMPLING_RATE:
+        raise SamplingRateError(
+            f"A sampling rate is a whole number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}, "
+            f"got {sampling_rate!r}."
+        )
+    return rate
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Waveform:
+    """Samples of one recording and their rate.
+
+    It may hold zero samples (see `num_samples`); whoever cannot use an empty recording refuses it.
+    The array is kept, not copied: do not write into it afterwards.
+
+    Args:
+        samples: (C, T) float32, C-contiguous, finite; full scale is ±1, more is legal.
+        sampling_rate: Hz, 1,000…768,000.
+
+    Raises:
+        WaveformError: another shape, dtype or layout, or NaN or infinite values.
+        SamplingRateError: an impossible rate.
+
+    >>> Waveform(samples=np.zeros((2, 12000), np.float32), sampling_rate=24000)
+    Waveform(2 channels, 12000 samples, 24000 Hz, 0.500 s)
+    """
+
+    samples: Samples
+    sampling_rate: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sampling_rate", check_sampling_rate(self.sampling_rate))
+        _check_layout(self.samples)
+        _check_finite(self.samples)
+
+    @property
+    def num_channels(self) -> int:
+        """Channels, at least 1."""
+        return int(self.samples.shape[0])
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in each channel; 0 for an empty recording."""
+        return int(self.samples.shape[1])
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / self.sampling_rate
+
+    def __repr__(self) -> str:
+        channels = "1 channel" if self.num_channels == 1 else f"{self.num_channels} channels"
+        return (
+            f"Waveform({channels}, {self.num_samples} samples, {self.sampling_rate} Hz, "
+            f"{self.duration_seconds:.3f} s)"
+        )
+
+
+def _check_layout(samples: object) -> None:
+    """Refuse what is no (C, T) float32 array; `as_waveform` is the way for everything else."""
+    if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 2:  # noqa: PLR2004
+        found = (
+            f"{samples.dtype} of shape {samples.shape}"
+            if isinstance(samples, np.ndarray)
+            else type(samples).__name__
+        )
+        raise WaveformError(
+            f"Samples must be a float32 numpy array (channels, samples), got {found}: "
+            "as_waveform() converts arrays, tensors and files."
+        )
+    if not 1 <= samples.shape[0] <= MAX_CHANNELS:
+        raise WaveformError(
+            f"Samples must be (channels, samples) with 1 to {MAX_CHANNELS} channels, got shape "
+            f"{samples.shape}: transpose the array if it is (samples, channels)."
+        )
+    if not samples.flags.c_contiguous:
+        raise WaveformError(
+            "Samples must be C-contiguous: pass them through numpy.ascontiguousarray() first."
+        )
+
+
+def _check_finite(samples: Samples) -> None:
+    """Refuse NaN and infinity, with their number and the first place."""
+    # min and max let NaN through and need no mask the size of the recording.
+    if samples.size == 0 or (math.isfinite(samples.min()) and math.isfinite(samples.max())):
+        return
+    bad = ~np.isfinite(samples)
+    position = int(bad.any(axis=0).argmax())
+    channel = int(bad[:, position].argmax())
+    raise WaveformError(
+        f"{int(bad.sum())} of {samples.size} samples are NaN or infinite, the first in channel {channel} at "
+        f"sample {position}: repair or drop the recording."
+    )

@@ -1,0 +1,283 @@
+"""Waveform, channel policies, and everything `as_waveform` takes or refuses."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from snac_tok.audio import (
+    MAX_CHANNELS,
+    Waveform,
+    as_waveform,
+    check_sampling_rate,
+    select_channels,
+    to_mono,
+)
+from snac_tok.errors import AudioFileError, SamplingRateError, WaveformError
+
+SPEECH = Path(__file__).parents[1] / "speech" / "LJ001-0002.flac"
+RATE = 24000
+
+
+def make(samples) -> Waveform:
+    """A waveform at 24 kHz."""
+    return Waveform(samples=np.asarray(samples, np.float32), sampling_rate=RATE)
+
+
+def test_a_waveform_knows_its_sizes():
+    """Channels, samples and seconds follow from the array and the rate."""
+    waveform = make(np.zeros((2, 36000)))
+    assert (waveform.num_channels, waveform.num_samples, waveform.duration_seconds) == (2, 36000, 1.5)
+    assert repr(waveform) == "Waveform(2 channels, 36000 samples, 24000 Hz, 1.500 s)"
+
+
+def test_a_waveform_may_be_empty():
+    """Zero samples are a fact, not an error: who cannot use them says so."""
+    assert make(np.zeros((1, 0))).num_samples == 0
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros(5, np.float32),
+        np.zeros((1, 1, 5), np.float32),
+        np.zeros((1, 5), np.float64),
+        np.zeros((0, 5), np.float32),
+        np.zeros((MAX_CHANNELS + 1, 5), np.float32),
+        np.zeros((5, 2), np.float32).T,
+        [[0.0]],
+    ],
+)
+def test_a_waveform_is_strict_about_its_array(samples):
+    """Only (C, T) contiguous float32 of 1 to 32 channels is held."""
+    with pytest.raises(WaveformError):
+        Waveform(samples=samples, sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_are_refused_with_number_and_place(bad):
+    """The message names how many, and the first channel and sample."""
+    samples = np.zeros((2, 10), np.float32)
+    samples[1, 4] = samples[0, 7] = bad
+    with pytest.raises(WaveformError, match=r"2 of 20 samples .* channel 1 at sample 4"):
+        make(samples)
+
+
+def test_huge_finite_values_are_no_infinity():
+    """The finite check itself does not overflow."""
+    assert make(np.full((1, 100), 3e38)).num_samples == 100
+
+
+@pytest.mark.parametrize("rate", [0, -1, 999, 768_001, True, 24000.0, "24000", float("nan"), 2**40])
+def test_impossible_rates_are_refused(rate):
+    """A rate is a whole number of Hz in a range that exists."""
+    with pytest.raises(SamplingRateError, match="whole number of Hz"):
+        check_sampling_rate(rate)
+
+
+def test_a_numpy_rate_becomes_an_int():
+    """np.int64 rates of data frames are welcome and do not leak."""
+    assert (
+        type(Waveform(samples=np.zeros((1, 1), np.float32), sampling_rate=np.int64(8000)).sampling_rate)
+        is int
+    )
+
+
+def test_channel_policies():
+    """Mean, left, right and each mean what they say."""
+    stereo = make([[1.0, 0.0, -1.0], [0.0, 0.5, -0.5]])
+    assert to_mono(stereo).samples.tolist() == [[0.5, 0.25, -0.75]]
+    assert to_mono(stereo, channels="left").samples.tolist() == [[1.0, 0.0, -1.0]]
+    assert to_mono(stereo, channels="right").samples.tolist() == [[0.0, 0.5, -0.5]]
+    assert [one.samples.tolist() for one in select_channels(stereo, "each")] == [
+        [[1.0, 0.0, -1.0]],
+        [[0.0, 0.5, -0.5]],
+    ]
+
+
+@pytest.mark.parametrize("policy", ["mean", "left", "right", "each"])
+def test_mono_passes_every_policy_untouched(policy):
+    """One channel is one channel: no copy, no rounding."""
+    mono = make([[0.1, 0.2]])
+    (selected,) = select_channels(mono, policy)
+    assert selected is mono
+
+
+def test_unknown_policies_are_refused():
+    """A misspelt policy lists the real ones; to_mono cannot return two."""
+    with pytest.raises(WaveformError, match="'each', got 'both'"):
+        select_channels(make([[0.0]]), "both")
+    with pytest.raises(WaveformError, match="got 'each'"):
+        to_mono(make([[0.0], [0.0]]), channels="each")
+
+
+@given(
+    npst.arrays(
+        np.float32, st.tuples(st.integers(1, 4), st.integers(0, 50)), elements=st.floats(-2, 2, width=32)
+    )
+)
+def test_every_policy_gives_mono_of_the_same_length(samples):
+    """Law: policies change the number of channels and nothing else."""
+    for policy in ("mean", "left", "right", "each"):
+        for one in select_channels(make(samples), policy):
+            assert one.samples.shape == (1, samples.shape[1])
+
+
+@given(npst.arrays(np.int16, st.integers(0, 64)))
+def test_int16_scaling_is_exact(pcm):
+    """Law: k becomes k / 32768, without rounding."""
+    assert np.array_equal(as_waveform(pcm, sampling_rate=RATE).samples[0].astype(np.float64) * 32768, pcm)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lowest", "middle", "highest"),
+    [
+        (np.uint8, 0, 128, 127 / 128),
+        (np.int8, -128, 0, 127 / 128),
+        (np.int16, -32768, 0, 1 - 2**-15),
+        (np.int32, -(2**31), 0, 1.0),
+    ],
+)
+def test_integer_pcm_spans_full_scale(dtype, lowest, middle, highest):
+    """The lowest value is -1, silence 0, the highest just below 1 (float32 rounds int32's to 1)."""
+    pcm = np.array([lowest, middle, np.iinfo(dtype).max], dtype)
+    assert as_waveform(pcm, sampling_rate=RATE).samples[0].tolist() == [-1.0, 0.0, highest]
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.uint32, bool, np.complex64, object, "U3"])
+def test_types_without_a_known_full_scale_are_refused(dtype):
+    """int64, bool and the like: nobody knows what 1.0 would be."""
+    with pytest.raises(WaveformError, match="no known full scale"):
+        as_waveform(np.zeros(3, dtype), sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (2, 4)])
+def test_float_arrays_of_any_width(dtype, shape):
+    """1-D, (1, T) and (C, T) floats are taken as they are."""
+    waveform = as_waveform(np.full(shape, 0.25, dtype), sampling_rate=RATE)
+    assert waveform.samples.shape == (shape[0] if len(shape) > 1 else 1, 4)
+    assert (waveform.samples == 0.25).all()
+
+
+def test_float32_is_shared_not_copied():
+    """A long recording is not doubled on the way in."""
+    array = np.zeros(10, np.float32)
+    assert np.shares_memory(as_waveform(array, sampling_rate=RATE).samples, array)
+
+
+def test_float64_beyond_float32_is_refused_without_a_warning():
+    """1e300 becomes infinite, and is named as that."""
+    with pytest.raises(WaveformError, match="infinite"):
+        as_waveform(np.array([0.0, 1e300]), sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_torch_tensors(dtype):
+    """Any float tensor, with a gradient too; int16 tensors are PCM."""
+    tensor = torch.full((2, 3), 0.5, dtype=dtype, requires_grad=True)
+    assert as_waveform(tensor, sampling_rate=RATE).samples.tolist() == [[0.5] * 3] * 2
+    pcm = torch.tensor([16384], dtype=torch.int16)
+    assert as_waveform(pcm, sampling_rate=RATE).samples.tolist() == [[0.5]]
+
+
+def test_lists_of_floats():
+    """A list is one recording; integers in it have no scale, ragged rows no length."""
+    assert as_waveform([0.0, 0.5], sampling_rate=RATE).samples.tolist() == [[0.0, 0.5]]
+    assert as_waveform([[0.0, 0.5], [1.0, 1.0]], sampling_rate=RATE).num_channels == 2
+    with pytest.raises(WaveformError, match="int64"):
+        as_waveform([0, 1], sampling_rate=RATE)
+    with pytest.raises(WaveformError, match="different lengths"):
+        as_waveform([[0.0], [0.0, 1.0]], sampling_rate=RATE)
+
+
+def test_transposed_arrays_are_refused_with_the_cure():
+    """(T, C) is not taken for T channels."""
+    with pytest.raises(WaveformError, match="transpose"):
+        as_waveform(np.zeros((24000, 2)), sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1, 5)])
+def test_other_dimensions_are_refused(shape):
+    """A scalar is no recording, a batch is several."""
+    with pytest.raises(WaveformError, match="one by one"):
+        as_waveform(np.zeros(shape), sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("thing", [None, 3, object(), {1.0, 2.0}])
+def test_what_is_no_sound_is_refused(thing):
+    """The message lists what is sound."""
+    with pytest.raises(WaveformError, match=f"got {type(thing).__name__}"):
+        as_waveform(thing, sampling_rate=RATE)
+
+
+def test_bare_samples_need_a_rate():
+    """No default rate exists: silence about it is an error."""
+    with pytest.raises(SamplingRateError, match="sampling_rate="):
+        as_waveform(np.zeros(3, np.float32))
+
+
+def sources():
+    """One clip in every form that knows its own rate."""
+    data = SPEECH.read_bytes()
+    samples, rate = sf.read(SPEECH, dtype="float32")
+    decoded = SimpleNamespace(data=torch.from_numpy(samples)[None], sample_rate=rate)
+    return {
+        "str": str(SPEECH),
+        "Path": SPEECH,
+        "bytes": data,
+        "bytearray": bytearray(data),
+        "file": io.BytesIO(data),
+        "dict of array": {"array": samples.astype(np.float64), "sampling_rate": rate, "path": "gone.wav"},
+        "dict of bytes": {"bytes": data, "path": "gone.wav"},
+        "dict of path": {"bytes": None, "path": str(SPEECH)},
+        "decoder": SimpleNamespace(get_all_samples=lambda: decoded),
+        "decoded": decoded,
+        "waveform": Waveform(samples=samples[None], sampling_rate=rate),
+    }
+
+
+@pytest.mark.parametrize("kind", sources())
+def test_everything_that_knows_its_rate_gives_the_same_waveform(kind):
+    """One clip handed in eleven ways; the agreeing rate is fine, another never silently accepted."""
+    expected, rate = sf.read(SPEECH, dtype="float32")
+    waveform = as_waveform(sources()[kind])
+    assert waveform.sampling_rate == rate
+    assert np.array_equal(waveform.samples[0], expected)
+    assert as_waveform(sources()[kind], sampling_rate=rate).num_samples == len(expected)
+    with pytest.raises(SamplingRateError, match="22050 Hz, sampling_rate=24000"):
+        as_waveform(sources()[kind], sampling_rate=24000)
+
+
+def test_dicts_with_nothing_in_them():
+    """A dict without sound says what it had; one without a rate asks for it."""
+    with pytest.raises(WaveformError, match="this one has: text"):
+        as_waveform({"text": "hello"})
+    with pytest.raises(SamplingRateError, match="No sampling rate"):
+        as_waveform({"array": [0.0]})
+    assert as_waveform({"array": [0.0]}, sampling_rate=RATE).sampling_rate == RATE
+
+
+def test_damaged_bytes_in_a_dict_are_named_by_their_path():
+    """A row of a data set is found again by its path."""
+    with pytest.raises(AudioFileError, match=r"clip7\.wav"):
+        as_waveform({"bytes": b"no sound at all", "path": "clip7.wav"})
+
+
+def test_a_decoder_that_fails_is_an_audio_file_error():
+    """Torchcodec's RuntimeError for damaged sound becomes ours."""
+
+    def fail():
+        raise RuntimeError("Invalid data found\nwith a long tail")
+
+    with pytest.raises(AudioFileError, match=r"cannot decode it \(Invalid data found\)"):
+        as_waveform(SimpleNamespace(get_all_samples=fail))
