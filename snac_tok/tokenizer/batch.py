@@ -1,0 +1,99 @@
+"""What a call of the tokenizer returns, and how rows of unequal length become one array."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+import numpy as np
+import torch
+
+from snac_tok.errors import TokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+ReturnTensors: TypeAlias = Literal["np", "pt"]
+Padding: TypeAlias = bool | Literal["longest", "max_length"]
+
+
+class AudioTokens(UserDict[str, Any]):
+    """`input_ids` and `attention_mask`, as keys and as attributes.
+
+    Attributes:
+        num_samples: samples of each clip at the codec's rate, before padding: what decoding trims to. It is no
+            key, so that `model(**batch)` works.
+    """
+
+    def __init__(self, data: dict[str, Any], *, num_samples: list[int]) -> None:
+        super().__init__(data)
+        self.num_samples = num_samples
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached where no attribute exists; `data` itself is missing while unpickling.
+        if name == "data" or name not in self.data:
+            raise AttributeError(name)
+        return self.data[name]
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move tensors to a device; anything else stays."""
+        for name, value in self.data.items():
+            if isinstance(value, torch.Tensor):
+                self.data[name] = value.to(device)
+        return self
+
+
+def target_length(rows: Sequence[npt.NDArray[np.int64]], padding: Padding, max_length: int | None) -> int:
+    """Return the length that `padding` asks rows (…, N) to be filled up to.
+
+    Raises:
+        TokenError: no or an unknown kind of padding, no max_length where it is needed, or a row that is longer.
+    """
+    longest = max((row.shape[-1] for row in rows), default=0)
+    if padding in (True, "longest"):
+        return longest
+    if padding != "max_length" or max_length is None:
+        raise TokenError(
+            f'padding is {padding!r} and max_length {max_length!r}; True, "longest", or "max_length" with a '
+            "number of ids is possible."
+        )
+    if longest > max_length:
+        raise TokenError(
+            f"a clip has {longest} ids, max_length is {max_length}; split the clip or allow more."
+        )
+    return max_length
+
+
+def pad_rows(
+    rows: Sequence[npt.NDArray[np.int64]],
+    length: int,
+    *,
+    values: npt.NDArray[np.int64],
+    side: Literal["right", "left"],
+) -> list[npt.NDArray[np.int64]]:
+    """Fill rows (…, N) with `values` (…) to (…, length)."""
+    padded = []
+    for row in rows:
+        filling = np.broadcast_to(values[..., None], (*row.shape[:-1], length - row.shape[-1]))
+        parts = (row, filling) if side == "right" else (filling, row)
+        padded.append(np.concatenate(parts, axis=-1))
+    return padded
+
+
+def as_returned(rows: Sequence[npt.NDArray[np.int64]], kind: ReturnTensors | None) -> Any:
+    """Return rows as lists, one numpy array or one tensor.
+
+    Raises:
+        TokenError: an unknown kind, or rows of unequal length for one array.
+    """
+    if kind is None:
+        return [row.tolist() for row in rows]
+    if kind not in ("np", "pt"):
+        raise TokenError(f'return_tensors is {kind!r}; it must be "np", "pt" or None.')
+    lengths = {row.shape[-1] for row in rows}
+    if len(lengths) > 1:
+        raise TokenError(f"the clips have {sorted(lengths)} ids; ask for padding=True or for lists.")
+    stacked = np.stack(rows) if rows else np.zeros((0, 0), np.int64)
+    return stacked if kind == "np" else torch.from_numpy(stacked)

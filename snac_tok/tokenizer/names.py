@@ -1,0 +1,203 @@
+"""The tokenizer's vocabulary under the names that Hugging Face tokenizers use for it.
+
+Integers and strings only: no sound, no network.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from snac_tok.errors import LayoutError, TokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from snac_tok.frames import TextForm, Vocabulary
+
+# The Hugging Face role of a special id, by the names that vocabularies give it.
+_ROLES = {"bos": ("bos", "start_of_speech"), "eos": ("eos", "end_of_speech"), "pad": ("pad",)}
+
+
+class TokenNames:
+    """Sizes, tokens and special ids of `self.vocabulary`.
+
+    `vocab_size` counts the ids that are codes, `len()` those and the specials; `vocabulary.size` is the number of
+    rows that a language model's embedding needs.
+    """
+
+    vocabulary: Vocabulary
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids stand for codes."""
+        return self.vocabulary.num_code_ids
+
+    def __len__(self) -> int:
+        return self.vocab_size + len(self.special_ids())
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return every token's text with its id, specials included.
+
+        Raises:
+            LayoutError: the vocabulary has no text form.
+        """
+        form = self._text_form()
+        slots = range(self.vocabulary.layout.slots_per_frame)
+        codes = (token_id for slot in slots for token_id in self.vocabulary.id_range(slot))
+        return {form.token_of(token_id): token_id for token_id in sorted({*codes, *self.special_ids()})}
+
+    @overload
+    def convert_ids_to_tokens(self, ids: int) -> str: ...
+    @overload
+    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]: ...
+    def convert_ids_to_tokens(self, ids: int | Sequence[int]) -> str | list[str]:
+        """Return the text of one id, or of each in a list.
+
+        Raises:
+            LayoutError: the vocabulary has no text form.
+            TokenError: an id without a text.
+        """
+        form = self._text_form()
+        if isinstance(ids, (int, np.integer)):
+            return form.token_of(int(ids))
+        return [form.token_of(int(token_id)) for token_id in ids]
+
+    @overload
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...
+    @overload
+    def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]: ...
+    def convert_tokens_to_ids(self, tokens: str | list[str]) -> int | list[int]:
+        """Return the id of one token's text, or of each in a list.
+
+        Raises:
+            LayoutError: the vocabulary has no text form.
+            TokenError: a text that is no token.
+        """
+        form = self._text_form()
+        return form.id_of(tokens) if isinstance(tokens, str) else [form.id_of(token) for token in tokens]
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The id that starts speech, None where the vocabulary has none."""
+        return self._role("bos")
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id that ends speech, None where the vocabulary has none."""
+        return self._role("eos")
+
+    @property
+    def pad_token_id(self) -> int | None:
+        """The id that fills rows up, None where the vocabulary has none, or one for each parallel row."""
+        return self._role("pad")
+
+    @property
+    def bos_token(self) -> str | None:
+        """The text of `bos_token_id`."""
+        return self._text(self.bos_token_id)
+
+    @property
+    def eos_token(self) -> str | None:
+        """The text of `eos_token_id`."""
+        return self._text(self.eos_token_id)
+
+    @property
+    def pad_token(self) -> str | None:
+        """The text of `pad_token_id`."""
+        return self._text(self.pad_token_id)
+
+    @property
+    def special_tokens_map(self) -> dict[str, str]:
+        """The texts of the special tokens there are, by Hugging Face's names."""
+        named = {"bos_token": self.bos_token, "eos_token": self.eos_token, "pad_token": self.pad_token}
+        return {name: token for name, token in named.items() if token is not None}
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """Every id that is no code, in ascending order."""
+        return self.special_ids()
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The text of every id that is no code."""
+        return self.convert_ids_to_tokens(self.special_ids())
+
+    def special_ids(self) -> list[int]:
+        """Return every special id; parallel rows have each special once a row."""
+        if not self.vocabulary.is_parallel:
+            return sorted(self.vocabulary.specials.values())
+        rows = range(self.vocabulary.layout.slots_per_frame)
+        return sorted(
+            self.vocabulary.special_id(name, slot=row) for name in self.vocabulary.specials for row in rows
+        )
+
+    def edge_ids(self) -> list[int]:
+        """Return the special ids that may stand around the codes: all but the separator, which belongs to a frame."""
+        separator = self.vocabulary.separator
+        return [number for name, number in self.vocabulary.specials.items() if name != separator]
+
+    def pad_values(self) -> npt.NDArray[np.int64]:
+        """Return the pad id () of a line, or (slots,) of parallel rows.
+
+        Raises:
+            LayoutError: the vocabulary has no pad.
+        """
+        if "pad" not in self.vocabulary.specials:
+            raise LayoutError(
+                f"vocabulary {self.vocabulary.name!r} has no pad id; ask for lists without padding, or add a "
+                '"pad" to its specials.'
+            )
+        if not self.vocabulary.is_parallel:
+            return np.array(self.vocabulary.special_id("pad"))
+        rows = range(self.vocabulary.layout.slots_per_frame)
+        return np.array([self.vocabulary.special_id("pad", slot=row) for row in rows])
+
+    def add_specials(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Put start and end of speech around one line of ids.
+
+        Raises:
+            LayoutError: the vocabulary has none.
+        """
+        bos, eos = self.bos_token_id, self.eos_token_id
+        if bos is None or eos is None:
+            raise LayoutError(
+                f"vocabulary {self.vocabulary.name!r} has no start and end of speech to put around the codes; "
+                "call without add_special_tokens."
+            )
+        return np.concatenate(([bos], ids, [eos]))
+
+    def strip_specials(self, ids: Any) -> Any:
+        """Cut special ids off both ends of one line of ids; what stands between codes stays, to be refused."""
+        array = np.asarray(ids.cpu() if hasattr(ids, "cpu") else ids)
+        if self.vocabulary.is_parallel or array.ndim != 1 or array.dtype.kind not in "iu":
+            return ids
+        codes = np.flatnonzero(~np.isin(array, self.edge_ids()))
+        return array[codes[0] : codes[-1] + 1] if len(codes) else array[:0].astype(np.int64)
+
+    def _role(self, role: str) -> int | None:
+        if self.vocabulary.is_parallel:
+            return None
+        return next(
+            (self.vocabulary.specials[name] for name in _ROLES[role] if name in self.vocabulary.specials),
+            None,
+        )
+
+    def _text(self, token_id: int | None) -> str | None:
+        return None if token_id is None or self.vocabulary.text is None else self._spelling(token_id)
+
+    def _spelling(self, token_id: int) -> str | None:
+        try:
+            return self._text_form().token_of(token_id)
+        except TokenError:
+            return None  # a special of the text tokenizer, spelled there
+
+    def _text_form(self) -> TextForm:
+        if self.vocabulary.text is None:
+            raise LayoutError(
+                f"vocabulary {self.vocabulary.name!r} does not say how its ids are spelled; give it text=TextForm(…)."
+            )
+        return self.vocabulary.text

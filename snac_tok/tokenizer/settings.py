@@ -1,0 +1,76 @@
+"""What a tokenizer is besides its codec, as a JSON file next to the codec's: written, read back, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.audio import Resampler
+from snac_tok.codec.checkpoint import write_atomically
+from snac_tok.errors import CheckpointError, SnacTokError
+from snac_tok.frames import Vocabulary, vocabulary_from_json, vocabulary_to_json
+from snac_tok.frames import preset as preset_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snac_tok.codec import CodecConfig
+
+SETTINGS_FILE = "snac_tokenizer.json"
+_KEYS = ("channels", "padding_side", "resample", "resampler", "vocabulary")
+
+
+def write_settings(
+    folder: Path,
+    *,
+    vocabulary: Vocabulary,
+    resample: bool,
+    channels: str,
+    resampler: Resampler,
+    padding_side: str,
+) -> None:
+    """Write the settings into a folder, complete or not at all."""
+    settings = {
+        "resample": resample,
+        "channels": channels,
+        "resampler": dataclasses.asdict(resampler),
+        "padding_side": padding_side,
+        "vocabulary": json.loads(vocabulary_to_json(vocabulary)),
+    }
+    write_atomically(folder / SETTINGS_FILE, (json.dumps(settings, indent=2) + "\n").encode())
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return the tokenizer's arguments from a folder, nothing where a codec alone was saved.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict) or sorted(settings) != list(_KEYS):
+            raise CheckpointError(f"{path} is no tokenizer's settings; the entries {list(_KEYS)} are needed.")
+        resampler, vocabulary = (
+            Resampler(**settings["resampler"]),
+            vocabulary_from_json(settings["vocabulary"]),
+        )
+    except (OSError, ValueError, TypeError, SnacTokError) as error:
+        raise CheckpointError(f"the tokenizer's settings cannot be read: {path}: {error}") from error
+    return settings | {"resampler": resampler, "vocabulary": vocabulary}
+
+
+def vocabulary_for(config: CodecConfig, *, preset: str | Vocabulary, levels: int | None = None) -> Vocabulary:
+    """Return a vocabulary for a codec from a preset's name, a .json file's path, or itself.
+
+    Raises:
+        LayoutError: no such preset or file, or ids that do not fit.
+    """
+    if isinstance(preset, Vocabulary):
+        return preset
+    if preset.endswith(".json"):
+        return vocabulary_from_json(preset)
+    return preset_table(preset, strides=config.vq_strides, levels=levels, codebook_size=config.codebook_size)

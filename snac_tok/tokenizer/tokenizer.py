@@ -1,0 +1,328 @@
+"""`SnacTokenizer`: sound to the ids a language model sees, and ids back to sound.
+
+It joins a codec, a vocabulary and a way to bring any recording to the codec's rate; each part does its own
+checking. A clip's ids depend on that clip alone, whatever else is in the list.
+
+    audio ── Waveform ── mono ── resample ──> codec ──> codes per level ──> vocabulary ──> ids
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+
+from snac_tok import __version__
+from snac_tok.audio import Resampler, Waveform, as_waveform, resample, resampled_length, to_mono
+from snac_tok.codec import SNAC
+from snac_tok.errors import LayoutError, SamplingRateError, TokenError, WaveformError
+from snac_tok.frames import FrameLayout
+from snac_tok.tokenizer.batch import AudioTokens, as_returned, pad_rows, target_length
+from snac_tok.tokenizer.names import TokenNames
+from snac_tok.tokenizer.settings import read_settings, vocabulary_for, write_settings
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from snac_tok.audio import MonoPolicy
+    from snac_tok.codec import Noise
+    from snac_tok.frames import Vocabulary
+    from snac_tok.tokenizer.batch import Padding, ReturnTensors
+
+
+class SnacTokenizer(TokenNames):
+    """A codec with a vocabulary, used like a Hugging Face tokenizer.
+
+    Args:
+        codec: the network; put into eval mode.
+        vocabulary: the id table; its strides and codebook size must be the codec's.
+        resample: whether recordings at another rate are resampled; without it they are an error.
+        channels: which channel of several is encoded: "mean", "left" or "right".
+        resampler: how rates are changed.
+        padding_side: where `padding` puts pad ids, "right" or "left".
+
+    Raises:
+        LayoutError: the vocabulary does not fit the codec.
+
+    Example:
+        >>> import numpy as np
+        >>> tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
+        >>> batch = tok([np.zeros(24_000), np.zeros(9_000)], sampling_rate=24_000, padding=True, return_tensors="np")
+        >>> batch["input_ids"].shape, batch["attention_mask"].sum(1).tolist(), batch.num_samples
+        ((2, 84), [84, 35], [24000, 9000])
+        >>> tok.batch_decode(batch)[1]
+        Waveform(1 channel, 9000 samples, 24000 Hz, 0.375 s)
+    """
+
+    def __init__(
+        self,
+        codec: SNAC,
+        vocabulary: Vocabulary,
+        *,
+        resample: bool = False,
+        channels: MonoPolicy = "mean",
+        resampler: Resampler | None = None,
+        padding_side: Literal["right", "left"] = "right",
+    ) -> None:
+        config = codec.config
+        if vocabulary.layout.strides != config.vq_strides or vocabulary.codebook_size != config.codebook_size:
+            raise LayoutError(
+                f"vocabulary {vocabulary.name!r} is for strides {vocabulary.layout.strides} and codebooks of "
+                f"{vocabulary.codebook_size}; this codec has {config.vq_strides} and {config.codebook_size}."
+            )
+        if padding_side not in ("right", "left"):
+            raise LayoutError(f'padding_side is {padding_side!r}; it must be "right" or "left".')
+        self.codec = codec.eval()
+        self.vocabulary = vocabulary
+        self.resample = resample
+        self.channels = channels
+        self.resampler = resampler or Resampler()
+        self.padding_side = padding_side
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        preset: str | Vocabulary | None = None,
+        levels: int | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Load a codec and join it with a vocabulary.
+
+        Args:
+            name_or_path: "tiny", a folder or a hub repository, as `SNAC.from_pretrained` takes them; a folder that
+                `save_pretrained` wrote brings its vocabulary and options along.
+            preset: a preset's name (`snac_tok.preset_names()`), the path of a vocabulary's .json file, or a
+                `Vocabulary`; None is the folder's own, else "plain".
+            levels: keep only the first levels of each frame.
+            device: where the network runs.
+            dtype: what its weights are kept in.
+            revision: as in `SNAC.from_pretrained`, and so are cache_dir, token and local_files_only.
+            cache_dir: see there.
+            token: see there.
+            local_files_only: see there.
+            **options: the constructor's keyword arguments.
+
+        Raises:
+            CheckpointError: the codec cannot be loaded; ConfigError and HubError as in `SNAC.from_pretrained`.
+            LayoutError: the preset is unknown or does not fit the codec.
+        """
+        codec = SNAC.from_pretrained(
+            str(name_or_path),
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+        )
+        saved = read_settings(Path(name_or_path))
+        own = saved.pop("vocabulary", None)
+        if preset is not None or levels is not None or own is None:
+            own = vocabulary_for(codec.config, preset=preset or "plain", levels=levels)
+        return cls(codec, own, **(saved | options))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the codec's files and the tokenizer's; `from_pretrained(folder)` gives an equal tokenizer."""
+        self.codec.save_pretrained(Path(folder))
+        write_settings(
+            Path(folder),
+            vocabulary=self.vocabulary,
+            resample=self.resample,
+            channels=self.channels,
+            resampler=self.resampler,
+            padding_side=self.padding_side,
+        )
+
+    def __call__(
+        self,
+        audio: Any,
+        *,
+        sampling_rate: int | None = None,
+        padding: Padding = False,
+        max_length: int | None = None,
+        add_special_tokens: bool = False,
+        return_tensors: ReturnTensors | None = None,
+    ) -> AudioTokens:
+        """Turn one recording, or a list of them, into ids.
+
+        Args:
+            audio: an array or tensor (T,), (1, T) or (C, T), a path, encoded bytes, a `datasets` audio dict,
+                a `Waveform`, or a list of these.
+            sampling_rate: of arrays, in Hz; paths and dicts bring their own.
+            padding: True or "longest" fills up to the longest clip, "max_length" to `max_length` ids.
+            max_length: for padding="max_length"; a longer clip is an error, never cut.
+            add_special_tokens: put the vocabulary's start and end of speech around the codes.
+            return_tensors: None for lists of ints, "np" or "pt" for int64 arrays.
+
+        Returns:
+            `input_ids` (B, N) and `attention_mask` (B, N); for parallel rows ids are (B, slots, steps). One
+            recording without return_tensors gives flat lists, as text tokenizers do.
+
+        Raises:
+            AudioError: unusable sound, or a missing, contradicting or other sampling rate.
+            LayoutError: the vocabulary has no pad, or no start and end of speech.
+            TokenError: rows of unequal length were asked for as one array, or a clip is over max_length.
+        """
+        many = _is_list_of_clips(audio)
+        waveforms = [as_waveform(clip, sampling_rate=sampling_rate) for clip in (audio if many else [audio])]
+        rows = [self.vocabulary.encode(codes) for codes in self.encode_codes(waveforms)]
+        if add_special_tokens:
+            rows = [self.add_specials(row) for row in rows]
+        masks = [np.ones(row.shape[-1], dtype=np.int64) for row in rows]
+        if padding:
+            length = target_length(rows, padding, max_length)
+            rows = pad_rows(rows, length, values=self.pad_values(), side=self.padding_side)
+            masks = pad_rows(masks, length, values=np.zeros((), np.int64), side=self.padding_side)
+        ids, mask = as_returned(rows, return_tensors), as_returned(masks, return_tensors)
+        if not many and return_tensors is None:
+            ids, mask = ids[0], mask[0]
+        num_samples = [self.num_samples(waveform) for waveform in waveforms]
+        return AudioTokens({"input_ids": ids, "attention_mask": mask}, num_samples=num_samples)
+
+    def encode(
+        self, audio: Any, *, sampling_rate: int | None = None, add_special_tokens: bool = False
+    ) -> Any:
+        """Return the ids of one recording as a list of ints (parallel rows: a list of lists).
+
+        Raises:
+            AudioError: as in a call.
+            LayoutError: as in a call.
+        """
+        if _is_list_of_clips(audio):
+            raise WaveformError("encode takes one recording; call the tokenizer itself for a list of them.")
+        return self(audio, sampling_rate=sampling_rate, add_special_tokens=add_special_tokens)["input_ids"]
+
+    def encode_codes(self, waveforms: Sequence[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
+        """Return raw codes: per clip, per level, an int64 array (T_k,).
+
+        Raises:
+            SamplingRateError: a clip is at another rate and the tokenizer does not resample.
+            WaveformError: a clip has no samples.
+        """
+        return [self._clip_codes(waveform) for waveform in waveforms]
+
+    def num_samples(self, waveform: Waveform) -> int:
+        """Return how many samples a clip has at the codec's rate, before padding."""
+        return resampled_length(waveform.num_samples, waveform.sampling_rate, self.sampling_rate)
+
+    def decode(self, ids: Any, *, num_samples: int | None = None, noise: Noise = 0) -> Waveform:
+        """Turn the ids of one recording into sound.
+
+        Args:
+            ids: integers (N,), or (slots, steps) for parallel rows; special ids before and after the codes
+                are passed over.
+            num_samples: the original length at the codec's rate, to which the sound is trimmed.
+            noise: as in `SNAC.decode`; the default seed makes decoding repeatable.
+
+        Returns:
+            one channel at the codec's rate.
+
+        Raises:
+            TokenError: no whole frame, or ids that are not valid frames; positions count from the first code.
+            WaveformError: `num_samples` is more than the ids hold.
+        """
+        codes = self.vocabulary.decode(self.strip_specials(ids))
+        if codes[0].shape[-1] == 0:
+            raise TokenError("the ids hold no frame; at least one is needed for sound.")
+        levels = [torch.as_tensor(level, device=self.codec.device)[None] for level in codes]
+        samples = self.codec.decode(levels, noise=noise)[0].float().cpu().numpy()  # (1, T)
+        if num_samples is not None and not 1 <= num_samples <= samples.shape[-1]:
+            raise WaveformError(
+                f"num_samples is {num_samples}; the ids hold 1 to {samples.shape[-1]} samples."
+            )
+        return Waveform(
+            samples=np.ascontiguousarray(samples[:, :num_samples]), sampling_rate=self.sampling_rate
+        )
+
+    def batch_decode(
+        self, sequences: Any, *, num_samples: Sequence[int | None] | None = None, noise: Noise = 0
+    ) -> list[Waveform]:
+        """Turn several rows of ids into sound; what a call of this tokenizer returned is trimmed by itself.
+
+        Raises:
+            TokenError: as in `decode`, naming the row.
+            WaveformError: as in `decode`.
+        """
+        if isinstance(sequences, (dict, AudioTokens)):
+            num_samples = num_samples or getattr(sequences, "num_samples", None)
+            sequences = sequences["input_ids"]
+        lengths = num_samples or [None] * len(sequences)
+        if len(lengths) != len(sequences):
+            raise TokenError(f"{len(lengths)} values of num_samples were given for {len(sequences)} rows.")
+        sounds = []
+        for row, (ids, length) in enumerate(zip(sequences, lengths, strict=True)):
+            try:
+                sounds.append(self.decode(ids, num_samples=length, noise=noise))
+            except TokenError as error:
+                raise TokenError(f"row {row}: {error}") from error
+        return sounds
+
+    @property
+    def sampling_rate(self) -> int:
+        """The codec's rate in Hz."""
+        return self.codec.sampling_rate
+
+    @property
+    def layout(self) -> FrameLayout:
+        """The codec's canonical layout, depth-first with all levels, in which shards hold raw codes."""
+        return FrameLayout(strides=self.codec.config.vq_strides)
+
+    def tokens_for(self, seconds: float) -> int:
+        """Return how many ids (steps, for parallel rows) a recording of this length becomes, specials not counted."""
+        return self.vocabulary.length_of(self.codec.config.num_frames(round(seconds * self.sampling_rate)))
+
+    def seconds_for(self, tokens: int) -> float:
+        """Return how many seconds this many ids (or steps) sound; a partial frame does not."""
+        overhead = self.vocabulary.length_of(0)
+        frames = max(0, tokens - overhead) // (self.vocabulary.length_of(1) - overhead)
+        return frames * self.codec.config.frame_length / self.sampling_rate
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that decides which codes a recording gets, as JSON values; shards record it."""
+        return {
+            "codec_id": self.codec.codec_id,
+            "weights_sha256": self.codec.weights_sha256(),
+            "codec_config": self.codec.config.to_dict(),
+            "sampling_rate": self.sampling_rate,
+            "layout": dataclasses.asdict(self.layout),
+            "codebook_size": self.codec.codebook_size,
+            "resampler": self.resampler.describe(),
+            "channels": self.channels,
+            "package_version": __version__,
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"SnacTokenizer({self.codec.codec_id}, {self.vocabulary.name}, "
+            f"{self.sampling_rate} Hz, {self.layout.slots_per_frame} codes a frame, {self.vocab_size} audio ids)"
+        )
+
+    def _clip_codes(self, waveform: Waveform) -> list[npt.NDArray[np.int64]]:
+        if waveform.num_samples == 0:
+            raise WaveformError("the recording has no samples; leave it out.")
+        if waveform.sampling_rate != self.sampling_rate and not self.resample:
+            raise SamplingRateError(
+                f"the recording is at {waveform.sampling_rate} Hz and the codec at {self.sampling_rate} Hz; resample "
+                "it, or load the tokenizer with resample=True."
+            )
+        mono = to_mono(waveform, channels=self.channels)
+        samples = resample(mono, self.sampling_rate, resampler=self.resampler).samples
+        return [level[0].cpu().numpy() for level in self.codec.encode(torch.from_numpy(samples)[None])]
+
+
+def _is_list_of_clips(audio: Any) -> bool:
+    return isinstance(audio, (list, tuple)) and not (audio and isinstance(audio[0], (int, float, np.number)))

@@ -1,0 +1,65 @@
+"""The package as a whole: what importing it costs, what it exports, and that its documentation runs."""
+
+import doctest
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import snac_tok
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "ray",
+    "torchaudio",
+    "torchcodec",
+    "click",
+    "pyarrow",
+    "matplotlib",
+)
+
+
+def test_importing_loads_nothing_heavy():
+    """`import snac_tok` is instant; every name loads what it needs when it is first used."""
+    code = f"import sys, snac_tok; print([name for name in {HEAVY} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"
+
+
+def test_using_the_tokenizer_loads_no_optional_library():
+    """transformers, datasets, torchaudio and the like stay out even when everything works."""
+    code = (
+        "import sys, snac_tok; snac_tok.SnacTokenizer.from_pretrained('tiny');"
+        "print([name for name in ('transformers', 'datasets', 'torchaudio', 'torchcodec', 'click', 'matplotlib')"
+        " if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"
+
+
+def test_every_exported_name_is_there():
+    """The lazy table, __all__ and the modules agree."""
+    for name in snac_tok.__all__:
+        assert getattr(snac_tok, name) is not None
+        assert name in dir(snac_tok)
+    with pytest.raises(AttributeError, match="no attribute 'SNACK'"):
+        _ = snac_tok.SNACK
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "codec.config",
+        "codec.geometry",
+        "codec.model",
+        "tokenizer.tokenizer",
+    ],
+)
+def test_documentation_examples_run(module):
+    """The examples in docstrings show what really happens."""
+    found = doctest.testmod(importlib.import_module(f"snac_tok.{module}"))
+    assert found.attempted > 0
+    assert found.failed == 0

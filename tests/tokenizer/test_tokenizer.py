@@ -1,0 +1,349 @@
+"""SnacTokenizer: the same ids whatever form the sound comes in, and sound back at the length it had."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from snac_tok import SNAC, SnacTokenizer, Vocabulary, Waveform, preset, read_audio
+from snac_tok.errors import (
+    AudioFileError,
+    CheckpointError,
+    LayoutError,
+    SamplingRateError,
+    TokenError,
+    WaveformError,
+)
+
+SPEECH = "tests/speech/LJ001-0008.flac"
+RATE = 24_000
+
+
+@pytest.fixture(scope="module")
+def tok():
+    """The embedded codec with the most used id table, at one rate only."""
+    return SnacTokenizer.from_pretrained("tiny", preset="orpheus")
+
+
+@pytest.fixture(scope="module")
+def resampling():
+    """The same, for recordings at any rate."""
+    return SnacTokenizer.from_pretrained("tiny", preset="orpheus", resample=True)
+
+
+def sine(seconds=0.5, rate=RATE, hertz=220.0):
+    """A float64 tone (T,)."""
+    return 0.4 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
+
+
+def test_every_form_of_one_sound_gives_the_same_ids(tok):
+    """Arrays, tensors, lists, dicts, waveforms, with and without a channel dimension."""
+    samples = sine().astype(np.float32)
+    wanted = tok.encode(samples, sampling_rate=RATE)
+    assert all(isinstance(token_id, int) for token_id in wanted)
+    waveform = Waveform(samples=samples[None], sampling_rate=RATE)
+    for form in (
+        samples[None],
+        np.stack([samples, samples]),
+        torch.from_numpy(samples),
+        samples.tolist(),
+        {"array": samples, "sampling_rate": RATE, "path": None},
+        waveform,
+    ):
+        given = None if isinstance(form, (dict, Waveform)) else RATE
+        assert tok.encode(form, sampling_rate=given) == wanted
+
+
+def test_a_path_gives_the_ids_of_its_samples(resampling):
+    """Files bring their own rate, and are resampled because the caller asked for it."""
+    speech = read_audio(SPEECH)
+    assert resampling.encode(SPEECH) == resampling.encode(speech.samples, sampling_rate=speech.sampling_rate)
+
+
+def test_ids_are_the_codecs_codes_in_depth_first_order(tok):
+    """Nothing stands between SNAC.encode and the ids but the layout's arithmetic."""
+    samples = torch.from_numpy(sine().astype(np.float32))
+    c0, c1, c2 = (level[0].tolist() for level in tok.codec.encode(samples[None, None]))
+    by_hand = []
+    for i, code in enumerate(c0):
+        frame = [code, c1[2 * i], c2[4 * i], c2[4 * i + 1], c1[2 * i + 1], c2[4 * i + 2], c2[4 * i + 3]]
+        by_hand += [128_266 + 4096 * slot + value for slot, value in enumerate(frame)]
+    assert tok.encode(samples, sampling_rate=RATE) == by_hand
+
+
+def test_a_clips_ids_do_not_depend_on_its_neighbours(tok):
+    """Law 3 at the surface: any list gives each clip the ids it has alone."""
+    clips = [sine(0.31), sine(0.9, hertz=90), sine(0.05), sine(0.6, hertz=700)]
+    alone = [tok.encode(clip, sampling_rate=RATE) for clip in clips]
+    assert tok(clips, sampling_rate=RATE)["input_ids"] == alone
+    assert tok(clips[::-1], sampling_rate=RATE)["input_ids"] == alone[::-1]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_padding_fills_with_the_pad_id_and_is_masked(side):
+    """Padded rows hold the clip's ids where the mask is 1 and the pad id elsewhere, and decode to the clip."""
+    tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus", padding_side=side)
+    clips = [sine(0.2), sine(0.5)]
+    batch = tok(clips, sampling_rate=RATE, padding=True, return_tensors="pt")
+    assert batch.input_ids.dtype == batch["attention_mask"].dtype == torch.int64
+    short = batch.input_ids[0][batch.attention_mask[0].bool()]
+    assert short.tolist() == tok.encode(clips[0], sampling_rate=RATE)
+    assert (
+        set(batch.input_ids[0][~batch.attention_mask[0].bool()].tolist()) == {tok.pad_token_id} == {128_263}
+    )
+    first_is_pad = int(batch.attention_mask[0, 0]) == 0
+    assert first_is_pad == (side == "left")
+    sounds = tok.batch_decode(batch)
+    assert [sound.num_samples for sound in sounds] == [4_800, 12_000]
+    np.testing.assert_array_equal(sounds[0].samples, tok.decode(short, num_samples=4_800).samples)
+
+
+def test_padding_to_a_length(tok):
+    """max_length fills up and never cuts."""
+    batch = tok(sine(0.2), sampling_rate=RATE, padding="max_length", max_length=50, return_tensors="np")
+    assert batch["input_ids"].shape == (1, 50)
+    assert batch["attention_mask"].sum() == 21
+    with pytest.raises(TokenError, match="a clip has 21 ids, max_length is 20"):
+        tok(sine(0.2), sampling_rate=RATE, padding="max_length", max_length=20)
+    with pytest.raises(TokenError, match="padding is 'max_length' and max_length None"):
+        tok(sine(0.2), sampling_rate=RATE, padding="max_length")
+    with pytest.raises(TokenError, match="padding is 'most'"):
+        tok(sine(0.2), sampling_rate=RATE, padding="most")
+
+
+def test_rows_of_unequal_length_need_padding_for_an_array(tok):
+    """An error instead of an object array."""
+    with pytest.raises(TokenError, match="ask for padding=True"):
+        tok([sine(0.2), sine(0.5)], sampling_rate=RATE, return_tensors="np")
+    with pytest.raises(TokenError, match="return_tensors is 'tf'"):
+        tok(sine(0.2), sampling_rate=RATE, return_tensors="tf")
+
+
+def test_an_empty_list_gives_an_empty_batch(tok):
+    """No clips, no ids, no error."""
+    assert tok([])["input_ids"] == []
+    assert tok([], padding=True, return_tensors="np")["input_ids"].shape == (0, 0)
+    assert tok.batch_decode([]) == []
+
+
+def test_special_tokens_go_around_the_codes_and_are_passed_over_when_decoding(tok):
+    """Start and end of speech, as language models are trained with."""
+    plain = tok.encode(sine(), sampling_rate=RATE)
+    wrapped = tok.encode(sine(), sampling_rate=RATE, add_special_tokens=True)
+    assert wrapped == [128_257, *plain, 128_258]
+    np.testing.assert_array_equal(tok.decode(wrapped).samples, tok.decode(plain).samples)
+    np.testing.assert_array_equal(tok.decode(torch.tensor(wrapped)).samples, tok.decode(plain).samples)
+
+
+def test_decoding_is_repeatable_and_trimmed(tok):
+    """The default noise is seeded; the original length comes back when it is known."""
+    ids = tok.encode(sine(0.3), sampling_rate=RATE)
+    first, second = tok.decode(ids, num_samples=7_200), tok.decode(ids)
+    assert (first.num_samples, second.num_samples) == (7_200, 8_192)
+    np.testing.assert_array_equal(first.samples, second.samples[:, :7_200])
+    assert not np.array_equal(second.samples, tok.decode(ids, noise=1).samples)
+
+
+def test_decoding_equals_the_codec(tok):
+    """The same codes through SNAC.decode, the same sound."""
+    samples = torch.from_numpy(sine().astype(np.float32))[None, None]
+    wanted = tok.codec.decode(tok.codec.encode(samples), noise=0)[0].numpy()
+    np.testing.assert_array_equal(tok.decode(tok.encode(samples[0], sampling_rate=RATE)).samples, wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda ids: ids[:-1], "partial"),
+        (lambda ids: [*ids[:9], 128_258, *ids[9:]], "position 9: id 128258"),
+        (lambda ids: [*ids[:3], ids[3] + 4096, *ids[4:]], "position 3: id"),
+        (lambda ids: [*ids[:7], 10**12, *ids[8:]], "position 7: id 1000000000000"),
+        (lambda ids: [-1, *ids[1:]], "position 0: id -1"),
+        (lambda ids: ids[1:], "position 0"),
+        (lambda _: [], "hold no frame"),
+        (lambda _: [128_257, 128_258], "hold no frame"),
+        (lambda ids: [float(token_id) for token_id in ids], "int"),
+    ],
+)
+def test_ids_that_are_no_whole_frames_are_refused(tok, change, says):
+    """The message names the position and the id; nothing reaches the network."""
+    with pytest.raises(TokenError, match=says):
+        tok.decode(change(tok.encode(sine(0.2), sampling_rate=RATE)))
+
+
+def test_a_bad_row_of_many_is_named(tok):
+    """batch_decode says which row."""
+    good = tok.encode(sine(0.2), sampling_rate=RATE)
+    with pytest.raises(TokenError, match="row 1: "):
+        tok.batch_decode([good, good[:-2]])
+    with pytest.raises(TokenError, match="1 values of num_samples were given for 2 rows"):
+        tok.batch_decode([good, good], num_samples=[5])
+    for length in (0, 8_193):
+        with pytest.raises(WaveformError, match=f"num_samples is {length}"):
+            tok.decode(good, num_samples=length)
+
+
+@pytest.mark.parametrize(
+    ("audio", "rate", "error", "says"),
+    [
+        (sine(), None, SamplingRateError, "sampling_rate"),
+        (sine(), 8_000, SamplingRateError, "at 8000 Hz and the codec at 24000 Hz"),
+        (SPEECH, None, SamplingRateError, "resample=True"),
+        (SPEECH, 24_000, SamplingRateError, "22050"),
+        (np.zeros(0), RATE, WaveformError, "no samples"),
+        (np.full(10, np.nan), RATE, WaveformError, "NaN"),
+        (np.zeros((5000, 2)), RATE, WaveformError, "transpose"),
+        ("absent.wav", None, AudioFileError, "absent.wav"),
+        (None, RATE, WaveformError, "NoneType"),
+        (object(), RATE, WaveformError, "object"),
+    ],
+)
+def test_unusable_sound_is_refused(tok, audio, rate, error, says):
+    """Never silence, never a guess."""
+    with pytest.raises(error, match=says):
+        tok(audio, sampling_rate=rate)
+
+
+def test_encode_takes_one_recording(tok):
+    """A list of clips in encode is a mistake with a way out."""
+    with pytest.raises(WaveformError, match="call the tokenizer itself"):
+        tok.encode([sine(), sine()], sampling_rate=RATE)
+
+
+def test_one_sample_is_a_clip(tok):
+    """The shortest recording has one frame and comes back as one sample."""
+    batch = tok(np.array([0.1]), sampling_rate=RATE)
+    assert len(batch["input_ids"]) == 7
+    assert tok.decode(batch["input_ids"], num_samples=batch.num_samples[0]).num_samples == 1
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+def test_other_rates_are_resampled_on_request(resampling, rate):
+    """The number of samples is that of the resampled clip, and its frames follow from it."""
+    batch = resampling(sine(0.7, rate), sampling_rate=rate)
+    assert batch.num_samples == [16_800]
+    assert len(batch["input_ids"]) == resampling.tokens_for(0.7) == 63
+
+
+def test_tokens_and_seconds(tok):
+    """82 ids a second, in whole frames."""
+    assert tok.tokens_for(10) == 118 * 7
+    assert tok.seconds_for(7) == tok.seconds_for(13) == 2048 / 24_000
+    assert tok.seconds_for(0) == tok.seconds_for(6) == 0
+    assert tok.seconds_for(tok.tokens_for(3.0)) >= 3.0
+
+
+def test_hugging_face_names(tok):
+    """Sizes, special tokens and conversions, as text tokenizers have them."""
+    assert (tok.vocab_size, len(tok), tok.vocabulary.size) == (28_672, 28_684, 156_940)
+    assert (tok.bos_token_id, tok.eos_token_id, tok.pad_token_id) == (128_257, 128_258, 128_263)
+    assert (tok.bos_token, tok.eos_token, tok.pad_token) == (
+        "<custom_token_1>",
+        "<custom_token_2>",
+        "<custom_token_7>",
+    )
+    assert tok.special_tokens_map["eos_token"] == "<custom_token_2>"
+    assert tok.convert_ids_to_tokens(128_266) == "<custom_token_10>"
+    assert tok.convert_ids_to_tokens([128_266, 156_937]) == ["<custom_token_10>", "<custom_token_28681>"]
+    assert tok.convert_tokens_to_ids("<custom_token_10>") == 128_266
+    assert tok.convert_tokens_to_ids(["<custom_token_28681>"]) == [156_937]
+    vocab = tok.get_vocab()
+    assert len(vocab) == len(tok)
+    assert all(tok.convert_tokens_to_ids(token) == token_id for token, token_id in list(vocab.items())[::997])
+    assert len(tok.all_special_ids) == len(tok.all_special_tokens) == 12
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "vyvo-qwen3", "vita-audio", "per-level-separated", "mini-omni", "lucy"]
+)
+def test_every_preset_makes_the_round_trip(tok, name):
+    """Other id tables over the same codes give the same sound."""
+    other = SnacTokenizer(tok.codec, preset(name))
+    clip = sine(0.4)
+    wanted = tok.decode(tok.encode(clip, sampling_rate=RATE)).samples
+    np.testing.assert_array_equal(other.decode(other.encode(clip, sampling_rate=RATE)).samples, wanted)
+    assert len(np.asarray(other.encode(clip, sampling_rate=RATE)).T) == other.tokens_for(0.4)
+
+
+def test_parallel_rows_batch_and_pad_with_each_rows_own_pad(tok):
+    """Delayed rows stay rows: (B, slots, steps)."""
+    rows = SnacTokenizer(tok.codec, preset("mini-omni"))
+    batch = rows([sine(0.2), sine(0.5)], sampling_rate=RATE, padding=True, return_tensors="np")
+    assert batch["input_ids"].shape == (2, 7, 6 + 8)
+    assert batch["input_ids"][0, :, -1].tolist() == [152_000 + 4160 * row + 4097 for row in range(7)]
+    assert rows.pad_token_id is None
+
+
+def test_what_a_vocabulary_lacks_is_said(tok):
+    """No pad, no start of speech, no spelling: each an error with a way out."""
+    bare = SnacTokenizer(tok.codec, Vocabulary(layout=preset("plain").layout))
+    with pytest.raises(LayoutError, match="no pad id"):
+        bare([sine(0.1), sine(0.2)], sampling_rate=RATE, padding=True)
+    with pytest.raises(LayoutError, match="no start and end of speech"):
+        bare(sine(0.1), sampling_rate=RATE, add_special_tokens=True)
+    with pytest.raises(LayoutError, match="how its ids are spelled"):
+        bare.get_vocab()
+    assert bare.special_tokens_map == {}
+
+
+def test_a_vocabulary_of_another_codec_is_refused(tok):
+    """15-slot ids do not fit a 7-slot codec."""
+    with pytest.raises(LayoutError, match=r"\(8, 4, 2, 1\)"):
+        SnacTokenizer(tok.codec, preset("plain", strides=(8, 4, 2, 1)))
+    with pytest.raises(LayoutError, match="no preset 'orfeus'"):
+        SnacTokenizer.from_pretrained("tiny", preset="orfeus")
+    with pytest.raises(LayoutError, match="padding_side"):
+        SnacTokenizer.from_pretrained("tiny", padding_side="top")
+
+
+def test_the_first_levels_of_a_four_level_codec_make_seven_slot_frames():
+    """levels=3 of strides (8, 4, 2, 1) decodes without the finest level."""
+    torch.manual_seed(0)
+    codec = SNAC(8_000, 4, (2, 2), None, 16, (2, 2), None, 64, 4, (8, 4, 2, 1))
+    tok = SnacTokenizer(codec, preset("plain", strides=(8, 4, 2, 1), levels=3, codebook_size=64))
+    ids = tok.encode(sine(0.1, 8_000), sampling_rate=8_000)
+    assert len(ids) == 7 * codec.config.num_frames(800)
+    codes = codec.encode(torch.from_numpy(sine(0.1, 8_000)).float()[None, None])
+    np.testing.assert_array_equal(tok.decode(ids).samples, codec.decode(codes[:3], noise=0)[0].numpy())
+
+
+def test_save_and_load_is_the_identity(tmp_path):
+    """Codec, vocabulary and options survive, and a preset asked for wins over the saved one."""
+    tok = SnacTokenizer.from_pretrained(
+        "tiny", preset="vyvo-lfm2", resample=True, channels="left", padding_side="left"
+    )
+    tok.save_pretrained(tmp_path / "saved")
+    loaded = SnacTokenizer.from_pretrained(tmp_path / "saved")
+    assert loaded.vocabulary == tok.vocabulary
+    assert (loaded.resample, loaded.channels, loaded.padding_side) == (True, "left", "left")
+    assert loaded.encode(SPEECH) == tok.encode(SPEECH)
+    assert SnacTokenizer.from_pretrained(tmp_path / "saved", preset="orpheus").vocabulary == preset("orpheus")
+    described = loaded.describe()
+    assert described["codec_id"] == "saved"
+    assert described | {"codec_id": "tiny"} == tok.describe()
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"channels": 1}'])
+def test_damaged_settings_are_refused(tmp_path, content):
+    """A tokenizer that quietly fell back to defaults would make other ids."""
+    SnacTokenizer.from_pretrained("tiny").save_pretrained(tmp_path)
+    (tmp_path / "snac_tokenizer.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"snac_tokenizer\.json"):
+        SnacTokenizer.from_pretrained(tmp_path)
+
+
+def test_a_tokenizer_pickles(tok):
+    """Worker processes get an equal one, and batches cross the border too."""
+    other = pickle.loads(pickle.dumps(tok))
+    batch = pickle.loads(pickle.dumps(other(sine(), sampling_rate=RATE)))
+    assert batch["input_ids"] == tok.encode(sine(), sampling_rate=RATE)
+    assert batch.num_samples == [12_000]
+
+
+def test_a_batch_unpacks_into_a_models_arguments(tok):
+    """`model(**batch)` gets ids and mask alone; attributes are the keys."""
+    batch = tok([sine()], sampling_rate=RATE, return_tensors="pt").to("cpu")
+    assert set(dict(**batch)) == {"input_ids", "attention_mask"}
+    with pytest.raises(AttributeError):
+        _ = batch.labels
