@@ -1,0 +1,120 @@
+"""Writes docs/codec.md: what each codec shape is, every figure computed from its config.
+
+Usage: python scripts/make_codec_docs.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from snac_tok.codec import PRESETS, SNAC, CodecConfig, latent_dependence, latent_influence
+from snac_tok.codec.checkpoint import EMBEDDED
+
+PAGE = Path(__file__).parents[1] / "docs" / "codec.md"
+
+INTRO = """\
+# The codec
+
+<!-- Written by scripts/make_codec_docs.py from the configs themselves; scripts/fix renews it. -->
+
+SNAC turns mono sound into a few integers per step and back. An encoder of strided convolutions makes one
+**latent** every *hop* samples. A residual quantizer with one codebook per **level** turns latents into
+**codes**: level k averages the residual over its *stride* of latents, finds the nearest codebook entry, and
+hands on what is left over. One step of the coarsest level with all the finer codes in its time is a **frame**.
+The decoder mirrors the encoder; its noise blocks add noise whose size depends on the signal.
+
+```
+sound     ······················································  sampling_rate
+latents   |     |     |     |     |     |     |     |             one per hop
+level 0   A                       A'                              stride 4
+level 1   B           B           B'          B'                  stride 2
+level 2   C     C     C     C     C'    C'    C'    C'            stride 1
+          └─────── frame ───────┘ └─────── frame ───────┘         7 tokens each
+```
+
+## Shapes
+
+`snac_24khz` is the released speech model, `snac_32khz` and `snac_44khz` the released music models, `default` what
+`SNAC()` builds without arguments (no released model has that shape), and `tiny` the codec that ships with this
+package for trials and tests.
+"""
+
+TRAPS = """\
+
+The receptive field is what the convolutions reach, relative to the start of a latent's own hop. Where there is
+attention, the latent's whole absolute window of `attn_window_size` latents comes on top.
+
+## What to know before using it
+
+- **Padding.** `encode` pads a clip at its end with zeros to the multiple above; `decode` returns the padded
+  length. Codes do not know how long the clip was: carry the number of samples along (shards and the tokenizer do).
+- **Edges.** The network pads with zeros at every layer, so surrounding a clip with silence gives other codes at
+  its edges than the clip alone, and so does padding a batch to its longest clip. Here every clip is encoded as if
+  alone.
+- **Noise.** Decoding is random unless told otherwise: `decode(codes, noise=7)` gives the same sound every time and
+  on every device, `noise="off"` leaves noise out. Encoding is deterministic.
+- **Fewer levels.** `decode(codes[:3])` leaves the finer levels out of the sum: that is how a 4-level codec is
+  used with 7-token frames.
+- **Attention windows** are absolute. A number of latents that is no multiple of the window leaves a shorter last
+  window (upstream crashes there, or silently widens every window).
+- **Weights.** `model.safetensors` is read first; a `pytorch_model.bin` only as pure tensors. Names, shapes, types
+  and values are checked against the config before anything is used.
+- **Equality.** On the same weights our codes are identical to those of the PyPI package `snac` 1.2.1 and our audio
+  is within 1e-6, for all four shapes (`tests/codec/test_upstream.py`).
+"""
+
+
+def rows(config: CodecConfig) -> dict[str, str]:
+    """One shape's figures, under the names that the table shows."""
+    with torch.device("meta"):
+        parameters = SNAC.from_config(config).num_parameters
+    decoder, encoder = latent_influence(config), latent_dependence(config)
+    return {
+        "`sampling_rate` (Hz)": f"{config.sampling_rate:,}",
+        "`encoder_dim`, `encoder_rates`": f"{config.encoder_dim}, {list(config.encoder_rates)}",
+        "`decoder_dim`, `decoder_rates`": f"{config.decoder_dim}, {list(config.decoder_rates)}",
+        "`attn_window_size` (latents)": str(config.attn_window_size or "none"),
+        "`codebook_size`, `codebook_dim`": f"{config.codebook_size}, {config.codebook_dim}",
+        "`vq_strides`": str(list(config.vq_strides)),
+        "hop (samples)": f"{config.hop_length}",
+        "frame (samples)": f"{config.frame_length:,}",
+        "codes per level in a frame": str(list(config.codes_per_frame)),
+        "tokens per frame": f"{config.tokens_per_frame}",
+        "frames per second": f"{config.frames_per_second:.3f}",
+        "tokens per second": f"{config.tokens_per_second:.2f}",
+        "kilobits per second": f"{config.bits_per_second / 1000:.3f}",
+        "`encode` pads to a multiple of (samples)": f"{config.padding_multiple:,}",
+        "one latent changes output samples": f"{decoder.first} … +{decoder.last}",
+        "one latent depends on input samples": f"{encoder.first} … +{encoder.last}",
+        "parameters": f"{parameters:,}",
+    }
+
+
+def page() -> str:
+    """The whole page."""
+    shapes = {**PRESETS, "tiny": CodecConfig.from_json(EMBEDDED["tiny"] / "config.json")}
+    columns = {name: rows(config) for name, config in shapes.items()}
+    lines = ["| | " + " | ".join(f"`{name}`" for name in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    names = next(iter(columns.values()))
+    lines += [
+        f"| {name} | " + " | ".join(column[name] for column in columns.values()) + " |" for name in names
+    ]
+    return INTRO + "\n" + "\n".join(lines) + "\n" + TRAPS
+
+
+def main() -> None:
+    """Write the page, or with --check only say whether it is up to date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail if the page on disk differs")
+    if not parser.parse_args().check:
+        PAGE.write_text(page(), encoding="utf-8")
+    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
+        sys.exit(f"{PAGE.name} is out of date: run scripts/fix")
+
+
+if __name__ == "__main__":
+    main()
