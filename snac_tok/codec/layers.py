@@ -225,7 +225,7 @@ class DecoderBlock(nn.Module):
             if not isinstance(module, NoiseBlock):
                 x = module(x)
             elif noise is not None:
-                x = module(x, noise.draw(layer, x))
+                x = module(x, noise.draw(layer, x, 0))
         return x
 
 

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
-from snac_tok.codec import checkpoint
+from snac_tok.codec import checkpoint, chunks
 from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.inputs import checked_audio, checked_codes
 from snac_tok.codec.layers import Decoder, Encoder, _NormConv
-from snac_tok.codec.noise import Noise, noise_source
+from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.quantizer import ResidualQuantizer
 
 if TYPE_CHECKING:
@@ -123,9 +123,11 @@ class SNAC(nn.Module):
             WaveformError: as in `encode`.
         """
         audio = checked_audio(audio_data, device=self.device, dtype=self.dtype)
-        with self._gradients(wanted=self.training or audio.requires_grad):
+        if self.training or (torch.is_grad_enabled() and audio.requires_grad):
             latents, codes = self.quantizer(self.encoder(self.preprocess(audio)))
-            return self.decoder(latents, noise_source(noise))[..., : audio.shape[-1]], codes
+            return self._decode_whole(latents, noise)[..., : audio.shape[-1]], codes
+        codes = self.encode(audio)
+        return self.decode(codes, noise=noise)[..., : audio.shape[-1]], codes
 
     def encode(self, audio_data: torch.Tensor) -> list[torch.Tensor]:
         """Turn audio into codes.
@@ -141,9 +143,11 @@ class SNAC(nn.Module):
             WaveformError: the shape, type or length is wrong, or a sample is NaN or infinite.
         """
         audio = checked_audio(audio_data, device=self.device, dtype=self.dtype)
-        with self._gradients(wanted=self.training):
+        if self.training:
             codes: list[torch.Tensor] = self.quantizer(self.encoder(self.preprocess(audio)))[1]
             return codes
+        with torch.no_grad():
+            return chunks.encode(self.fold_weight_norm(), audio)
 
     def decode(self, codes: Sequence[torch.Tensor], *, noise: Noise = "random") -> torch.Tensor:
         """Turn codes into audio.
@@ -161,10 +165,10 @@ class SNAC(nn.Module):
             CodesError: levels are missing or of lengths that do not fit each other, or a code is out of range.
         """
         levels = checked_codes(codes, config=self.config, device=self.device)
-        source = noise_source(noise)
-        with self._gradients(wanted=self.training):
-            audio: torch.Tensor = self.decoder(self.quantizer.decode(levels), source)
-            return audio
+        if self.training:
+            return self._decode_whole(self.quantizer.decode(levels), noise)
+        with torch.no_grad():
+            return chunks.decode(self.fold_weight_norm(), levels, checked_noise(noise))
 
     def preprocess(self, audio_data: torch.Tensor) -> torch.Tensor:
         """Pad (…, T) with zeros at the end to a multiple of `config.padding_multiple` samples."""
@@ -271,8 +275,8 @@ class SNAC(nn.Module):
         """
         return checkpoint.push(self, repo_id, private=private, token=token, revision=revision)
 
-    def _gradients(self, *, wanted: bool) -> torch.set_grad_enabled:
-        """Fold for inference; record gradients only where they are wanted and the caller has not turned them off."""
-        if not self.training:
-            self.fold_weight_norm()
-        return torch.set_grad_enabled(wanted and torch.is_grad_enabled())
+    def _decode_whole(self, latents: torch.Tensor, noise: Noise) -> torch.Tensor:
+        """Decode in one piece, so that gradients can be recorded."""
+        source = chunks.whole_clip_noise(self, checked_noise(noise), latents.shape[0], latents.shape[-1])
+        audio: torch.Tensor = self.decoder(latents, source)
+        return audio

@@ -6,13 +6,18 @@ decode the same position draw the same value, on every device, whatever else is 
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 
 from snac_tok.errors import CodesError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # What decode(noise=…) takes.
 Noise = Literal["random", "off"] | int
@@ -24,17 +29,35 @@ _GOLDEN = 0x9E3779B9
 class NoiseSource(Protocol):
     """Gives each noise block its noise."""
 
-    def draw(self, layer: int, x: torch.Tensor) -> torch.Tensor:
-        """Standard normal values (B, 1, T) for noise block number `layer` and its input x (B, C, T)."""
+    def draw(self, layer: int, x: torch.Tensor, start: int) -> torch.Tensor:
+        """Standard normal values for noise block `layer` and its input x (B, C, T), which begins at position `start`.
+
+        Returns:
+            (B, 1, T), or (1, 1, T) for the same noise in every row.
+        """
         ...
 
 
-class GlobalNoise:
-    """Fresh noise from torch's global generator, drawn as upstream draws it, so torch.manual_seed governs it."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DrawnNoise:
+    """Noise drawn beforehand, one (B, 1, T) tensor a layer."""
 
-    def draw(self, layer: int, x: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - the stream knows no layers
-        """Draw (B, 1, T) values on x's device, in its dtype."""
-        return torch.randn((x.shape[0], 1, x.shape[-1]), device=x.device, dtype=x.dtype)
+    layers: tuple[torch.Tensor, ...]
+
+    @classmethod
+    def from_global_generator(cls, latents: torch.Tensor, decoder_rates: Sequence[int]) -> DrawnNoise:
+        """Draw for a whole clip what upstream draws, in its order, so that torch.manual_seed gives equal sound."""
+        lengths = itertools.accumulate(decoder_rates, operator.mul, initial=latents.shape[-1])
+        shapes = [(latents.shape[0], 1, length) for length in lengths][1:]
+        return cls(layers=tuple(torch.randn(s, device=latents.device, dtype=latents.dtype) for s in shapes))
+
+    def draw(self, layer: int, x: torch.Tensor, start: int) -> torch.Tensor:
+        """Cut out the values of x's positions."""
+        return self.layers[layer][..., start : start + x.shape[-1]]
+
+    def row(self, at: int) -> DrawnNoise:
+        """Return the noise of one row alone."""
+        return DrawnNoise(layers=tuple(layer[at : at + 1] for layer in self.layers))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,25 +66,21 @@ class SeededNoise:
 
     seed: int
 
-    def draw(self, layer: int, x: torch.Tensor) -> torch.Tensor:
-        """Compute the (1, 1, T) values of positions 0 to T-1; they broadcast over the batch."""
-        positions = torch.arange(x.shape[-1], device=x.device)
+    def draw(self, layer: int, x: torch.Tensor, start: int) -> torch.Tensor:
+        """Compute the (1, 1, T) values of x's positions; they broadcast over the batch."""
+        positions = torch.arange(start, start + x.shape[-1], device=x.device)
         return normal_at(positions, seed=self.seed, layer=layer).to(x.dtype)[None, None]
 
 
-def noise_source(noise: Noise) -> NoiseSource | None:
-    """Turn decode's `noise` option into a source; None means that noise blocks do nothing.
+def checked_noise(noise: Noise) -> Noise:
+    """Return decode's `noise` option if it is one.
 
     Raises:
-        CodesError: the option is none of "random", "off" and an int.
+        CodesError: it is none of "random", "off" and an int.
     """
-    if noise == "off":
-        return None
-    if noise == "random":
-        return GlobalNoise()
-    if isinstance(noise, bool) or not isinstance(noise, int):
+    if noise not in ("random", "off") and (isinstance(noise, bool) or not isinstance(noise, int)):
         raise CodesError(f'noise is {noise!r}; it must be "random", "off" or an int seed.')
-    return SeededNoise(seed=noise)
+    return noise
 
 
 def normal_at(positions: torch.Tensor, *, seed: int, layer: int) -> torch.Tensor:

@@ -1,0 +1,83 @@
+"""Writes docs/cli.md: the help of every command, as the program prints it.
+
+Usage: python scripts/make_cli_docs.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from snac_tok.cli.program import program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
+WIDTH = 100
+
+INTRO = """\
+# The command line
+
+<!-- Written by scripts/make_cli_docs.py from --help; scripts/fix renews it. -->
+
+Results go to stdout, messages to stderr. Output files appear whole or not at all, and nothing that exists is
+overwritten without `--force`.
+
+| exit code | means |
+|---|---|
+| 0 | all is well |
+| 1 | some files could not be used; the others are done |
+| 2 | wrong usage, or nothing could be done: one sentence on stderr says why |
+| 130 | interrupted from the keyboard |
+| 141 | whoever read the output stopped reading |
+
+| environment variable | does |
+|---|---|
+| `SNAC_TOK_MODEL` | the model where `--model` is not given and the input does not name one |
+| `SNAC_TOK_DEBUG=1` | shows the traceback of an error, as `snac-tok --debug …` does |
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    return "\n".join([INTRO, *sections()])
+
+
+def sections() -> Iterator[str]:
+    """Yield the help of the program, then that of each command."""
+    top = context_of(program, "snac-tok")
+    yield section(top)
+    for name in program.list_commands(top):
+        command = program.get_command(top, name)
+        if command is None:
+            raise click.UsageError(f"the program lists {name!r} and does not have it")
+        yield section(context_of(command, name, parent=top))
+
+
+def context_of(command: click.Command, name: str, *, parent: click.Context | None = None) -> click.Context:
+    """Return the context a command runs in, as wide as the page wherever it is made."""
+    return command.make_context(name, [], parent, resilient_parsing=True, terminal_width=WIDTH)
+
+
+def section(context: click.Context) -> str:
+    """Return one command's help under its name."""
+    return f"## {context.command_path}\n\n```text\n{context.get_help().rstrip()}\n```\n"
+
+
+def main() -> None:
+    """Write the page, or with --check only say whether it is up to date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail if the page on disk differs")
+    if not parser.parse_args().check:
+        PAGE.write_text(page(), encoding="utf-8")
+    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
+        sys.exit(f"{PAGE.name} is out of date: run scripts/fix")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""One clip's raw codes as an .npz file that says how they were made; read without pickle and checked.
+
+level_0 … level_n   uint16 (T_k,), coarsest first
+num_samples         at `sampling_rate`, before padding
+sampling_rate       the codec's, in Hz
+settings            JSON: codec_id, weights_sha256, codec_config, resampler, channels, …, and the source's rate
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snac_tok.codec import CodecConfig
+from snac_tok.codec.checkpoint import write_atomically
+from snac_tok.errors import CodesError, ConfigError
+from snac_tok.frames import FrameLayout
+from snac_tok.shards import raw_codes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, NotImplementedError)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CodeFile:
+    """What an .npz holds.
+
+    Attributes:
+        levels: uint16 (T_k,) per level, coarsest first.
+        num_samples: of the clip at the codec's rate, before padding.
+        settings: `SnacTokenizer.describe()`, and "source_sampling_rate".
+
+    Raises:
+        CodesError: codes that are no whole frames of the codec, or a length that they do not have.
+        ConfigError: settings that describe no codec.
+    """
+
+    levels: list[npt.NDArray[np.uint16]]
+    num_samples: int
+    settings: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        config, layout = self.config, FrameLayout(strides=self.config.vq_strides)
+        layout.check_codes(self.levels)
+        if self.levels[0].ndim != 1:
+            raise CodesError(f"codes of one clip are flat, got shape {self.levels[0].shape}.")
+        for level in self.levels:
+            raw_codes(level, codebook_size=config.codebook_size)
+        longest = len(self.levels[0]) * config.frame_length
+        if not 1 <= self.num_samples <= longest:
+            raise CodesError(f"num_samples is {self.num_samples}; the codes hold 1 to {longest} samples.")
+        if not all(isinstance(self.settings.get(name), str) for name in ("codec_id", "weights_sha256")):
+            raise CodesError("the settings do not name the codec and its weights_sha256.")
+
+    @property
+    def config(self) -> CodecConfig:
+        """The codec's config."""
+        return CodecConfig.from_dict(self.settings["codec_config"])
+
+    @property
+    def num_tokens(self) -> int:
+        """Codes of all levels."""
+        return sum(level.size for level in self.levels)
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length of the clip."""
+        return self.num_samples / self.config.sampling_rate
+
+
+def write_code_file(path: Path, content: CodeFile) -> None:
+    """Write an .npz, complete or not at all.
+
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    buffer = io.BytesIO()
+    levels = {f"level_{place}": level.astype(np.uint16) for place, level in enumerate(content.levels)}
+    np.savez(
+        buffer,
+        allow_pickle=False,
+        **levels,
+        num_samples=np.int64(content.num_samples),
+        sampling_rate=np.int64(content.config.sampling_rate),
+        settings=np.str_(json.dumps(content.settings, sort_keys=True)),
+    )
+    write_atomically(path, buffer.getvalue())
+
+
+def read_code_file(path: Path) -> CodeFile:
+    """Read what `write_code_file` wrote.
+
+    Raises:
+        CodesError: the file is missing, damaged, or no codes; the message names it.
+    """
+    try:
+        # Opened here: numpy leaves a file open that it cannot make sense of.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            names = sorted(
+                (name for name in arrays if name.startswith("level_")), key=lambda name: int(name[6:])
+            )
+            return CodeFile(
+                levels=[_level(arrays[name]) for name in names],
+                num_samples=int(arrays["num_samples"]),
+                settings=json.loads(str(arrays["settings"])),
+            )
+    except (CodesError, ConfigError) as error:
+        raise CodesError(f"{path}: {error}") from error
+    except FileNotFoundError as error:
+        raise CodesError(f"{path} is not there.") from error
+    except (*_UNREADABLE, TypeError, AttributeError) as error:
+        reason = str(error).split("\n", 1)[0].rstrip(".") or type(error).__name__
+        raise CodesError(
+            f"{path} is damaged, or no .npz that `snac-tok encode` wrote ({type(error).__name__}: {reason})."
+        ) from error
+
+
+def _level(codes: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+    if codes.dtype != np.uint16:
+        raise CodesError(f"codes must be uint16, got {codes.dtype}.")
+    return codes

@@ -1,0 +1,156 @@
+"""`snac-tok encode`: recordings to raw codes in .npz files, or to a language model's ids as text."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from snac_tok.cli.messages import counted, examples, lasting, say
+from snac_tok.cli.options import (
+    device_option,
+    force_option,
+    levels_option,
+    load_tokenizer,
+    model_option,
+    preset_option,
+    refuse_existing,
+)
+
+if TYPE_CHECKING:
+    from snac_tok.audio import Waveform
+    from snac_tok.tokenizer import SnacTokenizer
+
+_ID_ENDINGS = (".json", ".txt")
+
+
+@click.command(
+    epilog=examples(
+        "snac-tok encode a.wav -o a.npz",
+        "snac-tok encode a.wav -o tiny.npz --model tiny",
+        "snac-tok encode a.wav b.flac -o codes",
+        "snac-tok encode a.wav -o a.json --preset orpheus",
+        "snac-tok encode a.wav --ids --preset orpheus > ids.json",
+    )
+)
+@click.argument("sounds", nargs=-1, required=True, metavar="SOUND…")
+@click.option(
+    "-o", "--output", metavar="PATH", help="An .npz, .json or .txt file; a folder for several sounds."
+)
+@click.option("--ids", is_flag=True, help="Write ids of --preset; without -o they go to stdout.")
+@preset_option
+@levels_option
+@click.option(
+    "--channels",
+    type=click.Choice(["mean", "left", "right"]),
+    default="mean",
+    show_default=True,
+    help="What becomes of a second channel.",
+)
+@model_option
+@device_option
+@force_option
+def encode(
+    *,
+    sounds: tuple[str, ...],
+    output: str | None,
+    ids: bool,
+    preset: str | None,
+    levels: int | None,
+    channels: str,
+    model: str | None,
+    device: str,
+    force: bool,
+) -> int:
+    """Encode recordings into codes, resampling them to the codec's rate.
+
+    An .npz holds the raw codes of each level with all that decoding needs. With --preset the ids that a language
+    model sees are written instead, as a JSON list (.json) or as numbers between spaces (.txt).
+
+    Exit code 1 says that some of several sounds could not be encoded, 2 that none could.
+    """
+    targets = _targets(sounds, output, as_ids=ids or preset is not None)
+    _check_usage(targets, as_ids=ids or preset is not None, preset=preset, levels=levels)
+    for path in filter(None, targets):
+        refuse_existing(path, force=force)
+    tokenizer = load_tokenizer(model, device=device, preset=preset, levels=levels, channels=channels)
+    failed = sum(not _encode_one(tokenizer, sound, path) for sound, path in zip(sounds, targets, strict=True))
+    return 0 if not failed else 1 if failed < len(sounds) else 2
+
+
+def _targets(sounds: tuple[str, ...], output: str | None, *, as_ids: bool) -> list[Path | None]:
+    """Return where each sound's codes go; None is stdout."""
+    if output is None:
+        return [None for _ in sounds]
+    folder = Path(output)
+    if len(sounds) == 1 and not output.endswith("/") and not folder.is_dir():
+        return [folder]
+    if folder.suffix.lower() in (".npz", *_ID_ENDINGS) and not folder.is_dir():
+        raise click.UsageError(f"{len(sounds)} sounds do not go into one file, {output}; name a folder")
+    targets: list[Path | None] = [
+        folder / f"{Path(sound).stem}{'.json' if as_ids else '.npz'}" for sound in sounds
+    ]
+    if len(set(targets)) < len(targets):
+        raise click.UsageError("two of the sounds have the same name; encode them into different folders")
+    folder.mkdir(parents=True, exist_ok=True)
+    return targets
+
+
+def _check_usage(targets: list[Path | None], *, as_ids: bool, preset: str | None, levels: int | None) -> None:
+    endings = {path.suffix.lower() for path in targets if path}
+    if as_ids and preset is None:
+        raise click.UsageError("--ids needs --preset, the id table")
+    if levels is not None and not as_ids:
+        raise click.UsageError("--levels goes with --preset; an .npz holds all levels")
+    if None in targets and (not as_ids or len(targets) > 1):
+        raise click.UsageError("say with -o where the codes go")
+    if as_ids and not endings <= set(_ID_ENDINGS):
+        raise click.UsageError("ids are written to .json or .txt; raw codes (.npz) are of no --preset")
+    if not as_ids and endings != {".npz"}:
+        raise click.UsageError("codes are written to .npz; for ids (.json, .txt) name a --preset")
+
+
+def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool:
+    """Encode and write one sound and tell about it; False where the sound cannot be used."""
+    from snac_tok.audio import read_audio
+    from snac_tok.errors import AudioError
+
+    try:
+        waveform = read_audio(sound)
+        codes = tokenizer.encode_codes([waveform])[0]
+    except AudioError as error:
+        say(str(error) if sound in str(error) else f"{sound}: {error}")
+        return False
+    _write(tokenizer, waveform, codes, path)
+    say(f"{sound} → {path or 'stdout'}: {_account(tokenizer, waveform, codes)}")
+    return True
+
+
+def _write(tokenizer: SnacTokenizer, waveform: Waveform, codes: list[Any], path: Path | None) -> None:
+    from snac_tok.cli.code_file import CodeFile, write_code_file
+    from snac_tok.cli.id_file import ids_as_json, write_ids
+
+    if path is None or path.suffix.lower() in _ID_ENDINGS:
+        ids = tokenizer.vocabulary.encode(codes[: tokenizer.vocabulary.layout.num_levels])
+        if path is None:
+            sys.stdout.write(ids_as_json(ids))
+        else:
+            write_ids(path, ids)
+        return
+    settings = tokenizer.describe() | {"source_sampling_rate": waveform.sampling_rate}
+    levels = [level.astype("uint16") for level in codes]
+    write_code_file(
+        path, CodeFile(levels=levels, num_samples=tokenizer.num_samples(waveform), settings=settings)
+    )
+
+
+def _account(tokenizer: SnacTokenizer, waveform: Waveform, codes: list[Any]) -> str:
+    parts = [lasting(waveform.duration_seconds), counted(sum(map(len, codes)), "code")]
+    if waveform.num_channels > 1:
+        parts.append(f"{tokenizer.channels} of {waveform.num_channels} channels")
+    if waveform.sampling_rate != tokenizer.sampling_rate:
+        by = f"{tokenizer.resampler.backend} {tokenizer.resampler.quality}"
+        parts.append(f"resampled from {waveform.sampling_rate} to {tokenizer.sampling_rate} Hz ({by})")
+    return ", ".join([*parts, f"{tokenizer.num_samples(waveform)} samples"])

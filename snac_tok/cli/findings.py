@@ -1,0 +1,222 @@
+"""What `inspect` finds out: values for programs, and the same as lines for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.cli.messages import counted, facts, lasting, table
+from snac_tok.codec import PRESETS, CodecConfig, latent_dependence, latent_influence
+from snac_tok.codec.checkpoint import CONFIG_FILE, EMBEDDED, find_files
+from snac_tok.metrics import CodebookUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snac_tok.codec import Reach
+    from snac_tok.metrics import LevelUsage
+
+_RELEASED_BY = "hubertsiuzdak"
+_USAGE_HEAD = ("level", "codes", "used", "share", "perplexity", "bits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What was found.
+
+    Attributes:
+        values: for programs; JSON values.
+        rows: names and values for people.
+        usage: of each level's codebook, where there are codes.
+    """
+
+    values: dict[str, Any]
+    rows: list[tuple[str, str]]
+    usage: Sequence[LevelUsage] = field(default=())
+
+    def text(self) -> str:
+        """Return the lines for people."""
+        if not self.usage:
+            return facts(self.rows)
+        levels = [
+            (
+                u.level,
+                f"{u.total:,}",
+                f"{u.used:,}",
+                f"{u.share:.1%}",
+                f"{u.perplexity:.1f}",
+                f"{u.entropy_bits:.2f}",
+            )
+            for u in self.usage
+        ]
+        return f"{facts(self.rows)}\n\ncodebook usage\n{table(_USAGE_HEAD, levels)}"
+
+
+def find_config(codec: str) -> CodecConfig:
+    """Return a codec's config; weights are fetched only where a hub repository is not a released one.
+
+    Raises:
+        SnacTokError: there is no such codec.
+    """
+    folder = EMBEDDED.get(codec, Path(codec))
+    if folder.is_dir():
+        return CodecConfig.from_json(folder / CONFIG_FILE)
+    name = codec.removeprefix(f"{_RELEASED_BY}/")
+    if name in PRESETS:
+        return PRESETS[name]
+    return CodecConfig.from_json(find_files(codec).config)
+
+
+def of_codec(codec: str) -> Findings:
+    """Derive a codec's geometry from its config.
+
+    Raises:
+        SnacTokError: as `find_config`.
+    """
+    config = find_config(codec)
+    ahead, back = latent_influence(config), latent_dependence(config)
+    values: dict[str, Any] = {
+        "codec": codec,
+        "sampling_rate": config.sampling_rate,
+        "hop_length": config.hop_length,
+        "frame_length": config.frame_length,
+        "padding_multiple": config.padding_multiple,
+        "vq_strides": list(config.vq_strides),
+        "codes_per_frame": list(config.codes_per_frame),
+        "tokens_per_frame": config.tokens_per_frame,
+        "frames_per_second": config.frames_per_second,
+        "tokens_per_second": config.tokens_per_second,
+        "bits_per_second": config.bits_per_second,
+        "codebook_size": config.codebook_size,
+        "attn_window_size": config.attn_window_size,
+        "latent_influence": [ahead.first, ahead.last],
+        "latent_dependence": [back.first, back.last],
+        "num_parameters": _num_parameters(config),
+        "config": config.to_dict(),
+    }
+    return Findings(values=values, rows=_geometry_rows(codec, config, values["num_parameters"], ahead, back))
+
+
+def _geometry_rows(
+    codec: str, config: CodecConfig, num_parameters: int, ahead: Reach, back: Reach
+) -> list[tuple[str, str]]:
+    def span(samples: int) -> str:
+        return f"{samples:,} samples ({1000 * samples / config.sampling_rate:.1f} ms)"
+
+    attention = f"windows of {config.attn_window_size} latents" if config.attn_window_size else "none"
+    codes = " + ".join(map(str, config.codes_per_frame))
+    return [
+        ("codec", codec),
+        ("sampling rate", f"{config.sampling_rate} Hz"),
+        ("hop (latent)", span(config.hop_length)),
+        ("frame", span(config.frame_length)),
+        ("padded to", f"a multiple of {span(config.padding_multiple)}"),
+        ("strides", f"{list(config.vq_strides)}, in latents, coarsest level first"),
+        ("codes a frame", f"{codes} = {config.tokens_per_frame}, each 0…{config.codebook_size - 1}"),
+        ("frames/s", f"{config.frames_per_second:.3f}"),
+        ("tokens/s", f"{config.tokens_per_second:.2f}"),
+        ("bitrate", f"{config.bits_per_second / 1000:.3f} kbps"),
+        ("attention", attention),
+        (
+            "one latent needs",
+            f"samples {back.first:+,} … {back.last:+,} around its hop's start (convolutions)",
+        ),
+        ("one latent reaches", f"samples {ahead.first:+,} … {ahead.last:+,} (convolutions)"),
+        ("parameters", f"{num_parameters:,}"),
+    ]
+
+
+def _num_parameters(config: CodecConfig) -> int:
+    """Count without allocating: on the meta device weights have shapes and no values."""
+    import torch
+
+    from snac_tok.codec import SNAC
+
+    with torch.device("meta"):
+        return SNAC.from_config(config).num_parameters
+
+
+def of_shards(folder: Path) -> Findings:
+    """Read a shard folder from end to end and add up what it holds.
+
+    Raises:
+        ShardError: it is damaged.
+    """
+    from snac_tok.shards import open_shards
+
+    collection = open_shards(folder)
+    info, manifest = collection.info, collection.manifest
+    counter = CodebookUsage(num_levels=collection.layout.num_levels, codebook_size=info.codebook_size)
+    num_texts, lengths = 0, [math.inf, 0.0]
+    for record, levels in collection.codes():
+        counter.update(levels)
+        num_texts += record.text is not None
+        seconds = record.num_samples / info.sampling_rate
+        lengths = [min(lengths[0], seconds), max(lengths[1], seconds)]
+    share, total = num_texts / max(len(collection), 1), collection.hours * 3600
+    values = {
+        "shards": str(folder),
+        **manifest.totals(),
+        "shortest_seconds": lengths[0] if len(collection) else None,
+        "longest_seconds": lengths[1] if len(collection) else None,
+        "text_share": share,
+        "collection": info.to_dict(),
+        "codebook_usage": [dataclasses.asdict(level) for level in counter.levels()],
+    }
+    rows = [
+        ("shards", f"{counted(len(manifest.shards), 'file')} in {folder}"),
+        ("records", f"{len(collection):,}, {share:.1%} with text"),
+        ("failures", f"{manifest.num_failures:,}"),
+        ("sound", f"{collection.hours:.4f} h ({lasting(total)})"),
+        ("clips last", f"{lasting(lengths[0])} to {lasting(lengths[1])}" if len(collection) else "nothing"),
+        ("tokens", f"{manifest.num_tokens:,} in {counted(manifest.num_frames, 'frame')}"),
+        *_origin_rows(info.to_dict()),
+    ]
+    return Findings(values=values, rows=rows, usage=counter.levels())
+
+
+def of_code_file(path: Path) -> Findings:
+    """Describe an .npz that `snac-tok encode` wrote.
+
+    Raises:
+        CodesError: it is missing, damaged or something else.
+    """
+    from snac_tok.cli.code_file import read_code_file
+
+    content = read_code_file(path)
+    counter = CodebookUsage(num_levels=content.config.num_levels, codebook_size=content.config.codebook_size)
+    counter.update(content.levels)
+    values = {
+        "codes": str(path),
+        "num_samples": content.num_samples,
+        "duration_seconds": content.duration_seconds,
+        "num_tokens": content.num_tokens,
+        "codes_per_level": [level.size for level in content.levels],
+        "settings": content.settings,
+        "codebook_usage": [dataclasses.asdict(level) for level in counter.levels()],
+    }
+    rows = [
+        ("codes", str(path)),
+        ("sound", f"{lasting(content.duration_seconds)}, {content.num_samples:,} samples"),
+        ("tokens", f"{content.num_tokens:,} in {counted(len(content.levels[0]), 'frame')}"),
+        *_origin_rows(content.settings),
+    ]
+    return Findings(values=values, rows=rows, usage=counter.levels())
+
+
+def _origin_rows(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    resampler = settings.get("resampler") or {}
+    source = settings.get("source_sampling_rate")
+    return [
+        ("codec", f"{settings['codec_id']}, weights {settings['weights_sha256'][:12]}…"),
+        (
+            "sampling rate",
+            f"{settings.get('sampling_rate')} Hz" + (f", source {source} Hz" if source else ""),
+        ),
+        ("resampler", f"{resampler.get('backend')} {resampler.get('quality')}"),
+        ("channels", str(settings.get("channels"))),
+        ("made by", f"snac_tok {settings.get('package_version')}"),
+    ]

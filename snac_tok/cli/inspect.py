@@ -1,0 +1,83 @@
+"""`snac-tok inspect`: what a codec, an id table, a shard folder or a code file is; it changes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from snac_tok.cli.messages import examples
+from snac_tok.cli.options import levels_option, preset_option
+
+if TYPE_CHECKING:
+    from snac_tok.cli.findings import Findings
+
+
+@click.command(
+    epilog=examples(
+        "snac-tok inspect snac_24khz",
+        "snac-tok inspect tiny --json",
+        "snac-tok inspect --presets",
+        "snac-tok inspect --preset orpheus",
+        "snac-tok inspect shards",
+        "snac-tok inspect a.npz",
+    )
+)
+@click.argument("what", required=False, metavar="[WHAT]")
+@preset_option
+@levels_option
+@click.option("--presets", is_flag=True, help="List the id tables that --preset knows.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def inspect(
+    *, what: str | None, preset: str | None, levels: int | None, presets: bool, as_json: bool
+) -> None:
+    """Describe WHAT: a codec, a shard folder or an .npz of codes; or the id table of a --preset.
+
+    A codec is "tiny", a folder, a hub repository, or a released shape: snac_24khz, snac_32khz, snac_44khz. With
+    --preset its id table is printed; without WHAT that of the speech codec.
+    """
+    if sum((presets, what is not None or preset is not None)) != 1:
+        raise click.UsageError("name one thing: WHAT, a --preset, or --presets")
+    if levels is not None and preset is None:
+        raise click.UsageError("--levels goes with --preset")
+    if presets:
+        from snac_tok.frames import preset_names
+
+        names = list(preset_names())
+        click.echo(json.dumps(names) if as_json else "\n".join(names))
+    elif preset is not None:
+        _print_table(what or "snac_24khz", preset, levels=levels, as_json=as_json)
+    else:
+        found = _findings(str(what))
+        click.echo(json.dumps(found.values, indent=2, ensure_ascii=False) if as_json else found.text())
+
+
+def _print_table(codec: str, preset: str, *, levels: int | None, as_json: bool) -> None:
+    from snac_tok.cli.findings import find_config
+    from snac_tok.frames import vocabulary_to_json
+    from snac_tok.tokenizer.settings import vocabulary_for
+
+    vocabulary = vocabulary_for(find_config(codec), preset=preset, levels=levels)
+    click.echo(vocabulary_to_json(vocabulary).rstrip() if as_json else vocabulary.describe())
+
+
+def _findings(what: str) -> Findings:
+    from snac_tok.cli import findings
+    from snac_tok.errors import ShardError
+    from snac_tok.shards import MANIFEST_NAME
+
+    path = Path(what)
+    if path.suffix.lower() == ".npz":
+        return findings.of_code_file(path)
+    if path.is_file():
+        raise ShardError(f"{what} is a file; a codec, a shard folder or an .npz of codes can be inspected.")
+    if path.is_dir() and not (path / "config.json").exists():
+        if not (path / MANIFEST_NAME).exists():
+            raise ShardError(
+                f"{what} holds neither a codec (config.json) nor finished shards ({MANIFEST_NAME}); if "
+                "`snac-tok shard` was interrupted, run it again to finish."
+            )
+        return findings.of_shards(path)
+    return findings.of_codec(what)

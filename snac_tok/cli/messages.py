@@ -1,0 +1,70 @@
+"""What the program says to people: on stderr, one line each; stdout belongs to results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def say(message: str) -> None:
+    """Print one line on stderr, with the program's name before it."""
+    click.echo(f"snac-tok: {' '.join(message.split())}", err=True)
+
+
+def examples(*lines: str) -> str:
+    """Return a command's epilog with these lines, which click leaves as they are."""
+    # A backspace alone on its line is click's mark for a paragraph that is not wrapped.
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> str:
+    """Return names and values as two aligned columns.
+
+    >>> print(facts([("hop", "512 samples"), ("rate", "24000 Hz")]))
+    hop   512 samples
+    rate  24000 Hz
+    """
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name.ljust(width)}  {value}".rstrip() for name, value in rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return numbers under their headings, aligned to the right.
+
+    >>> print(table(["level", "used"], [[0, "9 %"], [1, "100 %"]]))
+    level   used
+        0    9 %
+        1  100 %
+    """
+    lines = [list(head), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it needs one.
+
+    >>> counted(1, "clip"), counted(1200, "clip")
+    ('1 clip', '1,200 clips')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time as people say it.
+
+    >>> lasting(1.9), lasting(754), lasting(7200)
+    ('1.90 s', '12 min 34 s', '2 h 00 min')
+    """
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

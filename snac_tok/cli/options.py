@@ -1,0 +1,97 @@
+"""Options that several commands share, and the checks that come before any work."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snac_tok.codec import Noise
+    from snac_tok.tokenizer import SnacTokenizer
+
+DEFAULT_MODEL = "hubertsiuzdak/snac_24khz"
+MODEL_VARIABLE = "SNAC_TOK_MODEL"
+
+model_option = click.option(
+    "--model",
+    metavar="NAME",
+    help=f'A hub repository, a folder, or "tiny" (no download). Default: {MODEL_VARIABLE}, else {DEFAULT_MODEL}.',
+)
+device_option = click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
+force_option = click.option("--force", is_flag=True, help="Replace what the output already holds.")
+preset_option = click.option(
+    "--preset",
+    metavar="NAME",
+    help="The id table, a preset's name or a .json file; `inspect --presets` lists them.",
+)
+levels_option = click.option(
+    "--levels", type=click.IntRange(min=1), metavar="N", help="Keep only the first N levels of each frame."
+)
+
+
+def _noise(ctx: click.Context, param: click.Parameter, value: str) -> Noise:
+    """Return the noise that `SNAC.decode` takes."""
+    if value == "random":
+        return "random"
+    if value == "off":
+        return "off"
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is none of random, off and a whole number.", ctx=ctx, param=param
+        ) from None
+
+
+noise_option = click.option(
+    "--noise",
+    callback=_noise,
+    default="0",
+    show_default=True,
+    metavar="random|off|SEED",
+    help="The decoder's noise; a seed is repeatable.",
+)
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Stop before any work where a file would be overwritten unasked.
+
+    Raises:
+        click.ClickException: the file is there, or its folder is not.
+    """
+    if path.is_dir():
+        raise click.ClickException(f"{path} is a folder; name a file in it.")
+    if path.exists() and not force:
+        raise click.ClickException(
+            f"{path} is already there; choose another name, or replace it with --force."
+        )
+    if not path.parent.is_dir():
+        raise click.ClickException(f"{path} cannot be written: there is no folder {path.parent}.")
+
+
+def load_tokenizer(model: str | None, *, device: str, **options: Any) -> SnacTokenizer:
+    """Load a model by its name or the default one, with recordings resampled to its rate.
+
+    Raises:
+        SnacTokError: as in `SnacTokenizer.from_pretrained`.
+        click.ClickException: the device is not there.
+    """
+    from snac_tok.tokenizer import SnacTokenizer
+
+    _check_device(device)
+    name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+    return SnacTokenizer.from_pretrained(name, device=device, resample=True, **options)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n", 1)[0].rstrip(".")
+        raise click.ClickException(f"the device {device!r} cannot be used: {reason}.") from error

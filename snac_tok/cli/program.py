@@ -1,0 +1,147 @@
+"""The group of commands, loaded when they are named, and what becomes of errors: one sentence and an exit code.
+
+0    all is well
+1    some files could not be used; the others are done
+2    wrong usage, or nothing could be done
+130  interrupted from the keyboard
+141  whoever read the output stopped reading
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from snac_tok import __version__
+from snac_tok.cli.messages import examples, say
+from snac_tok.errors import SnacTokError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_COMMANDS = ("encode", "decode", "shard", "inspect")
+_FAILED = 2
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141
+DEBUG_VARIABLE = "SNAC_TOK_DEBUG"
+
+
+class _Reported(click.ClickException):
+    """An error that has become a sentence."""
+
+
+class Program(click.Group):
+    """Loads each command's module on demand and turns every error into one sentence on stderr."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands' names, in the order of use."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Import the module of a command and return what it defines under the same name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"snac_tok.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; whatever it raises leaves as a click exception."""
+        try:
+            with _log_as_messages():
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
+            raise
+        except BrokenPipeError:
+            _leave_closed_pipe()
+        except Exception as error:  # the last stop: whatever happens is told in one sentence
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            raise _Reported(_sentence(error)) from error
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run with the process's arguments and exit."""
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except click.ClickException as error:
+            say(_usage(error))
+            sys.exit(_FAILED)
+        except click.Abort:
+            say("interrupted")
+            sys.exit(_INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(
+    cls=Program,
+    epilog=examples(
+        "snac-tok encode a.wav -o a.npz --model tiny",
+        "snac-tok decode a.npz -o back.wav",
+        "snac-tok shard clips shards --model tiny",
+        "snac-tok inspect shards",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--debug",
+    is_flag=True,
+    envvar=DEBUG_VARIABLE,
+    help=f"Show where an error happened; also {DEBUG_VARIABLE}=1.",
+)
+@click.version_option(__version__, prog_name="snac-tok", message="%(prog)s %(version)s")
+def program(debug: bool) -> None:
+    """Sound to language-model tokens and back, with the SNAC neural audio codec.
+
+    The model "tiny" ships with the package and needs no download; it is for trials, not for production.
+    """
+
+
+@contextmanager
+def _log_as_messages() -> Iterator[None]:
+    """Show the library's warnings as messages of this program while a command runs."""
+    logger, handler = logging.getLogger("snac_tok"), _MessageHandler(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _MessageHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def _leave_closed_pipe() -> NoReturn:
+    """Exit quietly; what is still buffered goes nowhere, so that the interpreter does not complain about it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    sys.exit(_PIPE_CLOSED)
+
+
+def _sentence(error: Exception) -> str:
+    """Say what happened; what this package did not raise on purpose gets its kind and a hint."""
+    if isinstance(error, SnacTokError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{Path(os.fsdecode(error.filename))}: " if error.filename else ""
+        return f"{where}{error.strerror or error}."
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this; split the recording, or close other programs."
+    return f"unexpected {type(error).__name__}: {error}; `snac-tok --debug …` shows where."
+
+
+def _usage(error: click.ClickException) -> str:
+    """The exception's sentence; a usage error says where help is."""
+    message = error.format_message()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{message.rstrip('.')}. Try `{error.ctx.command_path} --help`."
+    return message

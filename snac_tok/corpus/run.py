@@ -1,0 +1,241 @@
+"""From a folder of sound to a finished collection: plan, encode shard by shard, manifest last.
+
+    OUT/
+    ├── plan.json         written first: what goes where
+    ├── shard-….parquet   each whole or absent
+    ├── failed.jsonl      sources that gave no record, where there were any
+    └── manifest.json     written last: the collection is finished
+
+A run that was interrupted leaves whole shards; the same call again adopts them. Anything else in the way is
+refused, never overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, Plan, make_plan
+from snac_tok.corpus.sources import AUDIO_EXTENSIONS, list_sources
+from snac_tok.corpus.worker import BatchDone, encode_shard
+from snac_tok.errors import ShardError
+from snac_tok.shards import (
+    MANIFEST_NAME,
+    CollectionInfo,
+    Manifest,
+    ShardFile,
+    read_entry,
+    shard_name,
+    write_manifest,
+)
+from snac_tok.shards.publish import naming, publish_bytes, remove_leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from snac_tok.corpus.plan import ShardSpec
+    from snac_tok.corpus.worker import BatchLimits, Encoder
+    from snac_tok.shards import ShardEntry
+
+PLAN_NAME = "plan.json"
+FAILED_NAME = "failed.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is; bytes of source files tell the remaining time better than their number.
+
+    Attributes:
+        done_files: read so far, failed ones and those of adopted shards included.
+        total_files: of the plan.
+        done_bytes: of these files.
+        total_bytes: of the plan.
+        num_failures: so far.
+        duration_seconds: of sound encoded by this run.
+    """
+
+    done_files: int
+    total_files: int
+    done_bytes: int
+    total_bytes: int
+    num_failures: int
+    duration_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        num_clips: records written.
+        num_failures: sources that gave none; `failed.jsonl` lists them.
+        num_tokens: codes of all records.
+        hours: of sound, before padding.
+        num_shards: files written.
+        num_adopted_shards: of these, left whole by an interrupted run and kept.
+        elapsed_seconds: wall time of this run.
+    """
+
+    num_clips: int
+    num_failures: int
+    num_tokens: int
+    hours: float
+    num_shards: int
+    num_adopted_shards: int
+    elapsed_seconds: float
+
+
+def shard_folder(
+    source: str | Path,
+    out: str | Path,
+    encoder: Encoder,
+    *,
+    clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD,
+    extensions: Collection[str] = AUDIO_EXTENSIONS,
+    limits: BatchLimits | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Encode all audio files below `source` into a new collection in `out`.
+
+    Args:
+        source: a folder of audio files, with a metadata.csv or metadata.jsonl where texts are known.
+        out: a new folder, or that of the same run after an interruption.
+        encoder: what makes the codes; a `SnacTokenizer`.
+        clips_per_shard: files a shard.
+        extensions: file endings that count as audio.
+        limits: of a batch; changes the speed, never the shards.
+        progress: called after each batch.
+
+    Raises:
+        ShardError: no audio in `source`, contradicting metadata, `out` holds something else, or the disk
+            refused. Single files that cannot be used raise nothing: see `Summary.num_failures`.
+    """
+    started = time.monotonic()
+    source, out = Path(source), Path(out)
+    collection = CollectionInfo(**encoder.describe())
+    plan = make_plan(list_sources(source, extensions=extensions), collection, clips_per_shard=clips_per_shard)
+    prepare_folder(out, plan)
+    tracker = _Tracker(plan, progress)
+    entries, num_adopted = [], 0
+    for spec in map(plan.shard, range(plan.num_shards)):
+        entry = _adopt(spec, out)
+        if entry:
+            num_adopted += 1
+            tracker.shard_adopted(spec, entry)
+        else:
+            entry = encode_shard(
+                spec, encoder, source=source, out=out, limits=limits, on_batch=tracker.batch_done
+            )
+        entries.append(entry)
+    manifest = finish(out, plan, entries)
+    return Summary(
+        num_clips=manifest.num_records,
+        num_failures=manifest.num_failures,
+        num_tokens=manifest.num_tokens,
+        hours=manifest.hours,
+        num_shards=plan.num_shards,
+        num_adopted_shards=num_adopted,
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def prepare_folder(out: Path, plan: Plan) -> None:
+    """Make `out` and write the plan into it, or see that it holds this very plan.
+
+    Raises:
+        ShardError: `out` holds a finished collection, another plan, or shards of another run.
+    """
+    with naming(out):
+        out.mkdir(parents=True, exist_ok=True)
+    if (out / MANIFEST_NAME).exists():
+        raise ShardError(f"{out} already holds a finished collection; choose another folder or remove it.")
+    expected = {shard_name(index, plan.num_shards) for index in range(plan.num_shards)}
+    strange = sorted(path.name for path in out.glob("*.parquet") if path.name not in expected)
+    if strange:
+        raise ShardError(f"{out} holds {strange[0]}, which is not of this run; choose another folder.")
+    plan_path = out / PLAN_NAME
+    if plan_path.exists():
+        _check_same_plan(plan_path, plan)
+    else:
+        publish_bytes(plan_path, plan.to_json())
+
+
+def finish(out: Path, plan: Plan, entries: list[ShardEntry]) -> Manifest:
+    """Write failed.jsonl where there were failures, then the manifest; all shards must be published.
+
+    Raises:
+        ShardError: a shard is missing or damaged, or the disk refused.
+    """
+    manifest = Manifest(collection=plan.collection, plan_fingerprint=plan.fingerprint, shards=tuple(entries))
+    failures = []
+    for entry in entries:
+        with ShardFile(out / entry.name) as shard:
+            failures += [{"source": failed.source, "reason": failed.reason} for failed in shard.failures]
+    if failures:
+        lines = "".join(json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures)
+        publish_bytes(out / FAILED_NAME, lines.encode(), replace=True)
+    write_manifest(out, manifest)
+    return manifest
+
+
+def _check_same_plan(path: Path, plan: Plan) -> None:
+    try:
+        found = Plan.from_json(path.read_bytes())
+    except (OSError, ShardError) as error:
+        raise ShardError(f"{path} cannot be read: {error}; remove the folder and run again.") from error
+    if found.fingerprint != plan.fingerprint:
+        raise ShardError(
+            f"{path.parent} was begun with other options: {', '.join(plan.differences(found))} differ; "
+            "run with the same ones, or choose another folder."
+        )
+
+
+def _adopt(spec: ShardSpec, out: Path) -> ShardEntry | None:
+    """The entry of a shard that an interrupted run of the same plan has published, None where it has not."""
+    path = out / spec.info.name
+    if not path.exists():
+        return None
+    entry = read_entry(path, expected=spec.info)
+    remove_leftovers(path)
+    return entry
+
+
+class _Tracker:
+    """Adds up what batches and adopted shards bring and tells the caller."""
+
+    def __init__(self, plan: Plan, callback: Callable[[Progress], None] | None) -> None:
+        self._callback = callback
+        self._state = Progress(
+            done_files=0,
+            total_files=len(plan.items),
+            done_bytes=0,
+            total_bytes=sum(item.num_bytes for item in plan.items),
+            num_failures=0,
+            duration_seconds=0.0,
+        )
+
+    def batch_done(self, done: BatchDone) -> None:
+        state = self._state
+        self._state = replace(
+            state,
+            done_files=state.done_files + done.num_files,
+            done_bytes=state.done_bytes + done.num_bytes,
+            num_failures=state.num_failures + done.num_failures,
+            duration_seconds=state.duration_seconds + done.duration_seconds,
+        )
+        if self._callback:
+            self._callback(self._state)
+
+    def shard_adopted(self, spec: ShardSpec, entry: ShardEntry) -> None:
+        num_bytes = sum(item.num_bytes for item in spec.items)
+        self.batch_done(
+            BatchDone(
+                num_files=len(spec.items),
+                num_bytes=num_bytes,
+                num_failures=entry.num_failures,
+                duration_seconds=0.0,
+            )
+        )

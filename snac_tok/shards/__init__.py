@@ -1,0 +1,40 @@
+"""The on-disk format: Parquet shards of raw codes that say themselves how they were made.
+
+    folder/
+    ├── shard-00000-of-00003.parquet    records, with codec, layout and failures in the footer
+    ├── …
+    └── manifest.json                   counts and checksums; written last
+
+Knows no model and no sound: integers in, integers out.
+"""
+
+from snac_tok.shards.info import FORMAT_VERSION, CollectionInfo, ShardInfo, shard_name
+from snac_tok.shards.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from snac_tok.shards.reader import ShardCollection, ShardFault, open_shards, read_shards
+from snac_tok.shards.record import SCHEMA, Failure, Record, raw_codes
+from snac_tok.shards.shard_file import ShardEntry, ShardFile, read_entry
+from snac_tok.shards.writer import ShardWriter, write_shard
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "SCHEMA",
+    "CollectionInfo",
+    "Failure",
+    "Manifest",
+    "Record",
+    "ShardCollection",
+    "ShardEntry",
+    "ShardFault",
+    "ShardFile",
+    "ShardInfo",
+    "ShardWriter",
+    "open_shards",
+    "raw_codes",
+    "read_entry",
+    "read_manifest",
+    "read_shards",
+    "shard_name",
+    "write_manifest",
+    "write_shard",
+]

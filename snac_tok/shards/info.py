@@ -1,0 +1,237 @@
+"""What makes a shard self-describing: the codec, layout and options its codes were made with.
+
+`CollectionInfo` is the same in every shard of a collection; `ShardInfo` adds which shard this is. Both are
+stored as JSON in the Parquet footer, the first also in the manifest. Nothing here reads or writes files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from snac_tok.errors import LayoutError, ShardError
+from snac_tok.frames import FrameLayout
+from snac_tok.shards.record import MAX_CODEBOOK_SIZE
+
+FORMAT_VERSION = 1
+FOOTER_KEY = b"snac_tok"
+FAILURES_KEY = b"snac_tok.failures"
+CHANNEL_POLICIES = ("mean", "left", "right", "each")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionInfo:
+    """All one needs to know to decode a collection, and to tell whether two were made alike.
+
+    Attributes:
+        codec_id: name, repository or folder the codec was loaded by.
+        weights_sha256: of its weights; tells two codecs of one name apart.
+        codec_config: the codec's own configuration, JSON values only.
+        sampling_rate: the codec's, in Hz; `Record.num_samples` counts in it.
+        layout: arguments of the canonical `FrameLayout`: strides, order, levels.
+        codebook_size: entries per codebook, at most 65536.
+        resampler: what brought the sources to `sampling_rate`, and its quality.
+        channels: `"mean"`, `"left"`, `"right"` or `"each"` (a record per channel).
+        package_version: of the snac_tok that encoded.
+        format_version: of the shard format.
+
+    Raises:
+        ShardError: a codebook that uint16 cannot hold, an unknown channel policy, impossible numbers.
+
+    Example:
+        >>> info = CollectionInfo(
+        ...     codec_id="tiny", weights_sha256="0" * 64, codec_config={}, sampling_rate=24000,
+        ...     layout={"strides": [4, 2, 1], "order": "depth-first", "levels": 3}, codebook_size=4096,
+        ...     resampler={"name": "soxr", "quality": "HQ"}, channels="mean", package_version="0.1.0")
+        >>> CollectionInfo.from_dict(info.to_dict()) == info
+        True
+    """
+
+    codec_id: str
+    weights_sha256: str
+    codec_config: dict[str, Any]
+    sampling_rate: int
+    layout: dict[str, Any]
+    codebook_size: int
+    resampler: dict[str, Any]
+    channels: str
+    package_version: str
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        # Lists and tuples are one thing in JSON; so that equal infos compare equal after a round trip.
+        for name in ("codec_config", "layout", "resampler"):
+            object.__setattr__(self, name, json.loads(canonical_json(getattr(self, name))))
+        if not 1 <= self.codebook_size <= MAX_CODEBOOK_SIZE:
+            raise ShardError(
+                f"shards store codes as uint16: a codebook may have 1…{MAX_CODEBOOK_SIZE} entries, "
+                f"this codec has {self.codebook_size}."
+            )
+        if self.sampling_rate < 1:
+            raise ShardError(f"the codec's sampling_rate must be at least 1 Hz, got {self.sampling_rate}.")
+        if self.channels not in CHANNEL_POLICIES:
+            raise ShardError(f"channels must be one of {', '.join(CHANNEL_POLICIES)}, got {self.channels!r}.")
+        layout = self.frame_layout()
+        # One spelling, and a number of levels that whoever reads the footer need not work out.
+        spelt = {"strides": list(layout.strides), "order": layout.order, "levels": layout.num_levels}
+        object.__setattr__(self, "layout", spelt)
+
+    def frame_layout(self) -> FrameLayout:
+        """The canonical layout the codes are stored in: depth-first, all levels.
+
+        Raises:
+            ShardError: the stored strides, order and levels make no such layout.
+        """
+        try:
+            layout = FrameLayout(**{**self.layout, "strides": tuple(self.layout["strides"])})
+        except (KeyError, TypeError, LayoutError) as error:
+            raise ShardError(f"the stored layout {self.layout!r} is none: {error}.") from error
+        if layout != FrameLayout(strides=layout.strides):
+            raise ShardError(f"shards hold all levels in depth-first order, got layout {self.layout!r}.")
+        return layout
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Codes in one coarse frame, all levels together."""
+        return self.frame_layout().slots_per_frame
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; `from_dict` makes an equal info of them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Any) -> CollectionInfo:
+        """The info that `to_dict` described.
+
+        Raises:
+            ShardError: a newer format, or fields that are missing, unknown or of a wrong type.
+        """
+        return cls(**checked_fields(cls, fields))
+
+    def differences(self, other: CollectionInfo) -> list[str]:
+        """Names of the fields in which the two differ."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        return [name for name in mine if mine[name] != theirs[name]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardInfo:
+    """Which shard of which collection a file is; stored in its footer.
+
+    Attributes:
+        collection: what all shards of the collection share.
+        plan_fingerprint: of the plan that decided what goes into which shard.
+        index: 0…num_shards−1.
+        num_shards: in the whole collection.
+    """
+
+    collection: CollectionInfo
+    plan_fingerprint: str
+    index: int
+    num_shards: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.num_shards:
+            raise ShardError(f"shard index {self.index} is not in 0…{self.num_shards - 1}.")
+
+    @property
+    def name(self) -> str:
+        """The file's name: `shard-00000-of-00003.parquet`."""
+        return shard_name(self.index, self.num_shards)
+
+    def to_json(self) -> bytes:
+        """The footer's value under `FOOTER_KEY`."""
+        return canonical_json(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> ShardInfo:
+        """The info that `to_json` wrote.
+
+        Raises:
+            ShardError: no JSON, a newer format, or fields that are missing, unknown or of a wrong type.
+        """
+        fields = json_object(parse_json(data))
+        collection = CollectionInfo.from_dict(fields.get("collection"))
+        return cls(**{**checked_fields(cls, fields), "collection": collection})
+
+
+def shard_name(index: int, num_shards: int) -> str:
+    """The file name of shard `index` of `num_shards`; names sort in shard order.
+
+    Example:
+        >>> shard_name(0, 3)
+        'shard-00000-of-00003.parquet'
+    """
+    width = max(5, len(str(num_shards)))
+    return f"shard-{index:0{width}d}-of-{num_shards:0{width}d}.parquet"
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one way `value` is written, so that equal values give equal bytes and fingerprints.
+
+    Raises:
+        ShardError: a value JSON has no form for (NaN, an object).
+
+    Example:
+        >>> canonical_json({"b": (1, 2), "a": None})
+        b'{"a":null,"b":[1,2]}'
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ShardError(f"shard metadata must be plain JSON values: {error}.") from error
+
+
+def json_sha256(value: Any) -> str:
+    """The sha256 of `canonical_json(value)`, in hex."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def parse_json(data: bytes) -> Any:
+    """The JSON value in `data`.
+
+    Raises:
+        ShardError: no JSON; a file that was cut off, for one.
+    """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ShardError(f"damaged or cut off, no valid JSON ({error})") from error
+
+
+def json_object(value: Any) -> dict[str, Any]:
+    """`value` when it is a JSON object of a format this package reads.
+
+    Raises:
+        ShardError: another kind of value, or a newer format.
+    """
+    if not isinstance(value, dict):
+        raise ShardError(f"damaged: a JSON object is needed, got {type(value).__name__}")
+    found = value.get("format_version", FORMAT_VERSION)
+    if not isinstance(found, int) or found > FORMAT_VERSION:
+        raise ShardError(f"format version {found} is newer than {FORMAT_VERSION}; update snac_tok to read it")
+    return value
+
+
+_JSON_TYPES = {"str": str, "int": int, "dict[str, Any]": dict}
+
+
+def checked_fields(cls: type, fields: Any) -> dict[str, Any]:
+    """`fields` when they are exactly the dataclass's, of its types.
+
+    Raises:
+        ShardError: a newer format, or fields that are missing, unknown or of a wrong type.
+    """
+    checked = json_object(fields)
+    types = {field.name: str(field.type) for field in dataclasses.fields(cls)}
+    if set(checked) != set(types):
+        odd = ", ".join(sorted(set(checked) ^ set(types)))
+        raise ShardError(f"damaged: {cls.__name__} has missing or unknown fields: {odd}")
+    for name, value in checked.items():
+        kind = _JSON_TYPES.get(types[name], object)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ShardError(f"damaged: {name} must be {types[name]}, got {value!r}")
+    return checked

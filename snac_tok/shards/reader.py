@@ -1,0 +1,202 @@
+"""Reads a finished collection: iterate its records, see them as ids of any preset, check its files.
+
+Everything is lazy: opening reads the manifest alone, iterating holds one row group. Faults are `ShardError`s
+that name the file. Nothing here decodes to sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.errors import LayoutError, ShardError
+from snac_tok.metrics import CodebookUsage
+from snac_tok.shards.manifest import read_manifest
+from snac_tok.shards.shard_file import ShardFile, check_info, file_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from snac_tok.frames import FrameLayout, Vocabulary
+    from snac_tok.metrics import LevelUsage
+    from snac_tok.shards.info import CollectionInfo
+    from snac_tok.shards.manifest import Manifest
+    from snac_tok.shards.record import Failure, Record
+    from snac_tok.shards.shard_file import ShardEntry
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFault:
+    """What `verify` found wrong with one file.
+
+    Attributes:
+        name: of the file in the collection's folder.
+        reason: one sentence for people.
+    """
+
+    name: str
+    reason: str
+
+
+class ShardCollection:
+    """A finished collection on disk; made by `open_shards`.
+
+    Attributes:
+        folder: where it lies.
+        manifest: its shards, counts and checksums.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    def __len__(self) -> int:
+        return self.manifest.num_records
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.records()
+
+    def __repr__(self) -> str:
+        return f"ShardCollection({str(self.folder)!r}, {len(self)} records, {self.hours:.3f} h)"
+
+    @property
+    def info(self) -> CollectionInfo:
+        """What the codes were made with."""
+        return self.manifest.collection
+
+    @property
+    def layout(self) -> FrameLayout:
+        """The canonical layout the codes are stored in."""
+        return self.info.frame_layout()
+
+    @property
+    def hours(self) -> float:
+        """Hours of sound in the whole collection."""
+        return self.manifest.hours
+
+    def records(self, *, verify: bool = False) -> Iterator[Record]:
+        """All records, shard by shard in order.
+
+        Args:
+            verify: compare each shard with the manifest's checksum before its first record.
+
+        Raises:
+            ShardError: a shard is missing, damaged, of another collection or, with `verify`, changed.
+        """
+        for index, entry in enumerate(self.manifest.shards):
+            if verify:
+                self._check_bytes(entry)
+            with self._open_shard(index, entry) as shard:
+                yield from shard
+
+    def codes(self) -> Iterator[tuple[Record, list[npt.NDArray[np.int64]]]]:
+        """Every record with its codes per level (T_k,), coarsest first: what a codec decodes."""
+        layout = self.layout
+        for record in self:
+            yield record, layout.unflatten(record.codes)
+
+    def ids(self, vocabulary: Vocabulary) -> Iterator[tuple[Record, npt.NDArray[Any]]]:
+        """Every record with its ids in `vocabulary`: the view a language model sees.
+
+        The vocabulary may hold fewer levels than the codec: the first of them are taken.
+
+        Raises:
+            LayoutError: the vocabulary's frames do not fit the codec's levels.
+        """
+        counts = _fitting_levels(self.layout, vocabulary.layout)
+        for record, levels in self.codes():
+            yield record, vocabulary.encode(levels[:counts])
+
+    def failures(self) -> Iterator[Failure]:
+        """Sources that gave no record, and why."""
+        for index, entry in enumerate(self.manifest.shards):
+            with self._open_shard(index, entry) as shard:
+                yield from shard.failures
+
+    def codebook_usage(self) -> list[LevelUsage]:
+        """How much of each level's codebook the whole collection uses."""
+        usage = CodebookUsage(num_levels=self.layout.num_levels, codebook_size=self.info.codebook_size)
+        for _, levels in self.codes():
+            usage.update(levels)
+        return usage.levels()
+
+    def verify(self) -> list[ShardFault]:
+        """Check every shard's size, checksum, footer and pages; an empty list means all is well."""
+        faults = []
+        for index, entry in enumerate(self.manifest.shards):
+            try:
+                self._check_bytes(entry)
+                with self._open_shard(index, entry) as shard:
+                    shard.describe()
+            except ShardError as error:
+                faults.append(ShardFault(name=entry.name, reason=str(error)))
+        return faults + self._strangers()
+
+    def _open_shard(self, index: int, entry: ShardEntry) -> ShardFile:
+        shard = ShardFile(self.folder / entry.name)
+        try:
+            self._check_shard(shard, index, entry)
+        except BaseException:
+            shard.close()
+            raise
+        return shard
+
+    def _check_shard(self, shard: ShardFile, index: int, entry: ShardEntry) -> None:
+        check_info(shard.path, shard.info, expected=self.manifest.shard_info(index))
+        if len(shard) != entry.num_records:
+            raise ShardError(
+                f"{shard.path} holds {len(shard)} records, the manifest says {entry.num_records}; "
+                "copy the file back or make the collection again."
+            )
+
+    def _check_bytes(self, entry: ShardEntry) -> None:
+        path = self.folder / entry.name
+        found = file_sha256(path)
+        if found != entry.sha256:
+            raise ShardError(
+                f"{path} is not the file the manifest lists: its sha256 is {found[:12]}…, expected "
+                f"{entry.sha256[:12]}…; copy it back or make the collection again."
+            )
+
+    def _strangers(self) -> list[ShardFault]:
+        known = {entry.name for entry in self.manifest.shards}
+        found = sorted(path.name for path in self.folder.glob("*.parquet"))
+        reason = "it is not in the manifest; whatever reads *.parquet would take it in"
+        return [ShardFault(name=name, reason=reason) for name in found if name not in known]
+
+
+def open_shards(folder: str | Path) -> ShardCollection:
+    """Open a finished collection; reads its manifest alone.
+
+    Raises:
+        ShardError: no such folder, an unfinished collection, or a damaged or newer manifest.
+    """
+    return ShardCollection(Path(folder), read_manifest(Path(folder)))
+
+
+def read_shards(folder: str | Path, *, verify: bool = False) -> Iterator[Record]:
+    """Iterate the records of a finished collection, one row group in memory at a time.
+
+    Args:
+        folder: what `snac-tok shard` wrote.
+        verify: compare each shard with the manifest's checksum before its first record.
+
+    Raises:
+        ShardError: at once for a folder that holds no finished collection; while iterating for a shard that
+            is missing, damaged or, with `verify`, changed.
+    """
+    return open_shards(folder).records(verify=verify)
+
+
+def _fitting_levels(stored: FrameLayout, wanted: FrameLayout) -> int:
+    have, need = stored.codes_per_frame, wanted.codes_per_frame
+    if need != have[: len(need)]:
+        raise LayoutError(
+            f"the vocabulary's frames hold {need} codes per level, the shards' codec makes {have}; choose a "
+            "preset for this codec."
+        )
+    return len(need)

@@ -1,0 +1,144 @@
+"""One utterance as it stands in a shard, and the one place that states its Parquet columns.
+
+Codes are raw: integers 0…codebook_size−1 in canonical depth-first frame order, all levels of the codec.
+Ids with offsets are a view made on reading (`reader.ShardCollection.ids`), never stored.
+Nothing here reads or writes files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from snac_tok.errors import CodesError, ShardError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+MAX_CODEBOOK_SIZE = 65536  # what the uint16 column can hold
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("num_samples", pa.int64(), nullable=False),
+        pa.field("source_sampling_rate", pa.int32(), nullable=False),
+        pa.field("text", pa.string(), nullable=True),
+        pa.field("codes", pa.list_(pa.uint16()), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Record:
+    """One utterance: where it came from, how long it is, and its raw codes (N,).
+
+    Attributes:
+        id: unique in the collection: the source path, plus `#channel` where channels were split.
+        source: path relative to the source folder, with `/` between its parts.
+        num_samples: samples at the codec's rate before padding: what decoding trims to.
+        source_sampling_rate: of the file it was read from, in Hz.
+        text: what is said, where it is known.
+        codes: (N,) uint16, flat in canonical depth-first frame order.
+
+    Raises:
+        ShardError: an empty id or source, a negative length or a rate below 1.
+        CodesError: codes that are not a flat uint16 array.
+
+    Example:
+        >>> codes = raw_codes([5, 17, 4095, 0, 9, 9, 9], codebook_size=4096)
+        >>> Record(id="a.wav", source="a.wav", num_samples=1900, source_sampling_rate=16000, codes=codes)
+        Record('a.wav', 1900 samples, 7 codes)
+    """
+
+    id: str
+    source: str
+    num_samples: int
+    source_sampling_rate: int
+    text: str | None = None
+    codes: npt.NDArray[np.uint16]
+
+    def __post_init__(self) -> None:
+        if not self.id or not self.source:
+            raise ShardError(
+                f"a record needs an id and a source, got id {self.id!r}, source {self.source!r}."
+            )
+        if self.num_samples < 0 or self.source_sampling_rate < 1:
+            raise ShardError(
+                f"record {self.id!r} says {self.num_samples} samples and a source rate of "
+                f"{self.source_sampling_rate} Hz; the first must be at least 0, the second at least 1."
+            )
+        if not isinstance(self.codes, np.ndarray) or self.codes.dtype != np.uint16 or self.codes.ndim != 1:
+            raise CodesError(
+                f"record {self.id!r} needs flat uint16 codes; make them with "
+                "raw_codes(flat, codebook_size=...), which also checks their range."
+            )
+
+    def __repr__(self) -> str:
+        return f"Record({self.id!r}, {self.num_samples} samples, {self.codes.size} codes)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A source that gave no record, and the reason.
+
+    Attributes:
+        source: path relative to the source folder.
+        reason: one sentence for people.
+    """
+
+    source: str
+    reason: str
+
+
+def raw_codes(flat: npt.ArrayLike, *, codebook_size: int) -> npt.NDArray[np.uint16]:
+    """Flat codes (N,) of any integer type as uint16, refusing what would wrap around.
+
+    Raises:
+        CodesError: not flat, not integers, or a code outside 0…codebook_size−1.
+
+    Example:
+        >>> raw_codes([0, 4095], codebook_size=4096)
+        array([   0, 4095], dtype=uint16)
+    """
+    codes = np.asarray(flat)
+    if codes.size == 0:
+        return np.zeros(0, dtype=np.uint16)
+    if codes.ndim != 1 or codes.dtype.kind not in "iu":
+        raise CodesError(f"codes must be flat integers, got shape {codes.shape} of {codes.dtype}.")
+    low, high = int(codes.min()), int(codes.max())
+    if low < 0 or high >= codebook_size:
+        raise CodesError(f"codes must lie in 0…{codebook_size - 1}, found {low}…{high}.")
+    return codes.astype(np.uint16)
+
+
+def records_to_batch(records: Sequence[Record]) -> Any:
+    """The records as one Arrow record batch with `SCHEMA`."""
+    offsets = np.cumsum([0, *(record.codes.size for record in records)], dtype=np.int32)
+    flat = np.concatenate([np.zeros(0, dtype=np.uint16), *(record.codes for record in records)])
+    columns = [
+        pa.array([getattr(record, field.name) for record in records], type=field.type)
+        for field in SCHEMA
+        if field.name != "codes"
+    ]
+    codes = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
+    return pa.record_batch([*columns, codes], schema=SCHEMA)
+
+
+def batch_to_records(batch: Any) -> Iterator[Record]:
+    """The records of an Arrow record batch with `SCHEMA`, in order.
+
+    Codes are copied, so that keeping one record does not keep its whole batch in memory.
+    """
+    names = [name for name in SCHEMA.names if name != "codes"]
+    rows = zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+    lists = batch.column("codes")
+    offsets, flat = lists.offsets.to_numpy(), lists.values.to_numpy()
+    for row, values in enumerate(rows):
+        codes = flat[offsets[row] : offsets[row + 1]].copy()
+        yield Record(**dict(zip(names, values, strict=True)), codes=codes)

@@ -1,0 +1,175 @@
+"""Reads one shard file: its footer, its records row group by row group, its size and checksum.
+
+Whatever is wrong with the file is one `ShardError` that names it. Nothing here looks at other files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from snac_tok.errors import CodesError, ShardError
+from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, ShardInfo, parse_json
+from snac_tok.shards.record import SCHEMA, Failure, Record, batch_to_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardEntry:
+    """What the manifest says of one shard.
+
+    Attributes:
+        name: of the file in the collection's folder.
+        num_records: utterances in it.
+        num_failures: sources that gave none.
+        num_tokens: codes of all records.
+        num_samples: of all records, at the codec's rate.
+        num_bytes: of the file.
+        sha256: of the file, in hex.
+    """
+
+    name: str
+    num_records: int
+    num_failures: int
+    num_tokens: int
+    num_samples: int
+    num_bytes: int
+    sha256: str
+
+
+class ShardFile:
+    """One shard opened for reading; a context manager.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ShardError: missing, cut off, damaged, or a Parquet file of another kind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with blaming(path):
+            self._file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+        try:
+            self.info, self.failures = self._read_footer()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def __iter__(self) -> Iterator[Record]:
+        """The records in order; one row group is in memory at a time."""
+        for group in range(self._file.num_row_groups):
+            with blaming(self.path):
+                table = self._file.read_row_group(group, use_threads=False).combine_chunks()
+                records = [row for batch in table.to_batches() for row in batch_to_records(batch)]
+            yield from records
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close(force=True)
+
+    def describe(self) -> ShardEntry:
+        """Read the whole file and count: what a manifest says of it.
+
+        Raises:
+            ShardError: the file is damaged anywhere.
+        """
+        num_records = num_tokens = num_samples = 0
+        for record in self:
+            num_records += 1
+            num_tokens += record.codes.size
+            num_samples += record.num_samples
+        return ShardEntry(
+            name=self.path.name,
+            num_records=num_records,
+            num_failures=len(self.failures),
+            num_tokens=num_tokens,
+            num_samples=num_samples,
+            num_bytes=self.path.stat().st_size,
+            sha256=file_sha256(self.path),
+        )
+
+    def _read_footer(self) -> tuple[ShardInfo, tuple[Failure, ...]]:
+        footer: dict[bytes, bytes] = self._file.metadata.metadata or {}
+        if FOOTER_KEY not in footer:
+            raise ShardError(
+                f"{self.path} is a Parquet file of another kind: its footer has no snac_tok entry."
+            )
+        with blaming(self.path):
+            info = ShardInfo.from_json(footer[FOOTER_KEY])
+            failures = _parse_failures(footer.get(FAILURES_KEY, b"[]"))
+            if not self._file.schema_arrow.equals(SCHEMA):
+                raise ShardError(f"damaged: its columns are {self._file.schema_arrow.names}")
+        return info, failures
+
+
+def read_entry(path: Path, *, expected: ShardInfo) -> ShardEntry:
+    """The manifest entry of the shard at `path`, read from the file itself.
+
+    Raises:
+        ShardError: damaged, or not the shard that is expected; it names what differs.
+    """
+    with ShardFile(path) as shard:
+        check_info(path, shard.info, expected=expected)
+        return shard.describe()
+
+
+def check_info(path: Path, found: ShardInfo, *, expected: ShardInfo) -> None:
+    """Raise `ShardError` naming what differs, unless the shard at `path` is the expected one."""
+    if found == expected:
+        return
+    keys = found.collection.differences(expected.collection)
+    keys += [
+        key
+        for key in ("plan_fingerprint", "index", "num_shards")
+        if getattr(found, key) != getattr(expected, key)
+    ]
+    raise ShardError(
+        f"{path} belongs to another collection (it differs in {', '.join(keys)}); "
+        "keep every collection in a folder of its own."
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hex.
+
+    Raises:
+        ShardError: it cannot be read.
+    """
+    with blaming(path), path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def blaming(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while reading `path` into a `ShardError` that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ShardError(f"{path} is missing; copy it back or make the collection again.") from error
+    except (pa.ArrowException, OSError, CodesError, ShardError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ShardError(f"{path} cannot be read: {reason}.") from error
+
+
+def _parse_failures(data: bytes) -> tuple[Failure, ...]:
+    rows: list[Any] = parse_json(data)
+    return tuple(Failure(source=row["source"], reason=row["reason"]) for row in rows)

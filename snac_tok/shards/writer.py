@@ -1,0 +1,153 @@
+"""Writes one shard: records in, one Parquet file with a self-describing footer out, all of it or nothing.
+
+The same records with the same info give the same bytes (with one version of pyarrow): no clock, no host, no
+random name is in the file. Failures of the shard's sources stand in its footer, so that a shard is the whole
+result of its unit of work, and an interrupted run loses none of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow.parquet as pq
+
+from snac_tok.errors import CodesError, ShardError
+from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, canonical_json
+from snac_tok.shards.publish import PendingFile, naming
+from snac_tok.shards.record import SCHEMA, Failure, Record, records_to_batch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from snac_tok.shards.info import ShardInfo
+
+# A row group is what a reader holds in memory: about 2 MB of codes, or 1024 short clips.
+ROW_GROUP_TOKENS = 1 << 20
+ROW_GROUP_RECORDS = 1024
+
+
+class ShardWriter:
+    """A context manager that takes records one by one and publishes the shard on leaving without error.
+
+    Args:
+        folder: where the shard goes; must exist.
+        info: which shard of which collection this is; gives the file its name.
+
+    Raises:
+        ShardError: the disk refused (on any call, and on leaving), or an id came twice.
+        CodesError: codes out of the codebook's range, or no whole frames.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from snac_tok.shards import CollectionInfo, ShardInfo
+        >>> collection = CollectionInfo(
+        ...     codec_id="tiny", weights_sha256="0" * 64, codec_config={}, sampling_rate=24000,
+        ...     layout={"strides": [4, 2, 1], "order": "depth-first", "levels": 3}, codebook_size=4096,
+        ...     resampler={}, channels="mean", package_version="0.1.0")
+        >>> info = ShardInfo(collection=collection, plan_fingerprint="f", index=0, num_shards=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with ShardWriter(pathlib.Path(folder), info=info) as shard:
+        ...         shard.add_failure(Failure(source="a.wav", reason="it is empty"))
+        ...     [path.name for path in pathlib.Path(folder).iterdir()]
+        ['shard-00000-of-00001.parquet']
+    """
+
+    def __init__(self, folder: Path, *, info: ShardInfo) -> None:
+        self.path = folder / info.name
+        self._info = info
+        self._tokens_per_frame = info.collection.tokens_per_frame
+        self._rows: list[Record] = []
+        self._num_waiting_tokens = 0
+        self._ids: set[str] = set()
+        self._failures: list[Failure] = []
+
+    def __enter__(self) -> Self:
+        self._pending = PendingFile(self.path)
+        try:
+            with naming(self.path):
+                self._parquet = self._open_parquet()
+        except BaseException:
+            self._pending.discard()
+            raise
+        return self
+
+    def add(self, record: Record) -> None:
+        """Append a record; its id must be new in this shard."""
+        self._check(record)
+        self._ids.add(record.id)
+        self._rows.append(record)
+        self._num_waiting_tokens += record.codes.size
+        if self._num_waiting_tokens >= ROW_GROUP_TOKENS or len(self._rows) >= ROW_GROUP_RECORDS:
+            with naming(self.path):
+                self._write_row_group()
+
+    def add_failure(self, failure: Failure) -> None:
+        """Note a source that gave no record; the footer lists them sorted."""
+        self._failures.append(failure)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                with naming(self.path):
+                    self._write_footer()
+                # Whether this attempt or a racing one gave the file its name, it is there.
+                self._pending.commit()
+        finally:
+            self._abandon()
+
+    def _open_parquet(self) -> Any:
+        schema = SCHEMA.with_metadata({FOOTER_KEY: self._info.to_json()})
+        # Page checksums let a reader tell a damaged file even where no manifest was written yet.
+        return pq.ParquetWriter(self._pending.handle, schema, compression="zstd", write_page_checksum=True)
+
+    def _check(self, record: Record) -> None:
+        collection = self._info.collection
+        if record.id in self._ids:
+            raise ShardError(f"record {record.id!r} came twice for {self.path.name}; ids must be unique.")
+        if record.codes.size % self._tokens_per_frame:
+            raise CodesError(
+                f"record {record.id!r} has {record.codes.size} codes, no multiple of the layout's "
+                f"{self._tokens_per_frame} per frame; store whole frames."
+            )
+        if record.codes.size and int(record.codes.max()) >= collection.codebook_size:
+            raise CodesError(
+                f"record {record.id!r} holds code {int(record.codes.max())}, outside the codebook's "
+                f"0…{collection.codebook_size - 1}."
+            )
+
+    def _write_row_group(self) -> None:
+        self._parquet.write_batch(records_to_batch(self._rows))
+        self._rows.clear()
+        self._num_waiting_tokens = 0
+
+    def _write_footer(self) -> None:
+        if self._rows:
+            self._write_row_group()
+        # In the order their files were read would depend on how clips were batched.
+        ordered = sorted(self._failures, key=lambda failure: (failure.source, failure.reason))
+        failures = [dataclasses.asdict(failure) for failure in ordered]
+        self._parquet.add_key_value_metadata({FAILURES_KEY: canonical_json(failures)})
+        self._parquet.close()
+
+    def _abandon(self) -> None:
+        # Closed by hand: left to its finalizer, a second failure on a full disk would print a traceback.
+        with contextlib.suppress(Exception):
+            self._parquet.close()
+        self._pending.discard()
+
+
+def write_shard(
+    folder: Path, records: list[Record], *, info: ShardInfo, failures: list[Failure] | None = None
+) -> Path:
+    """Write one shard of `records` in their order and return its path; see `ShardWriter` for the errors."""
+    with ShardWriter(folder, info=info) as shard:
+        for record in records:
+            shard.add(record)
+        for failure in failures or []:
+            shard.add_failure(failure)
+    return shard.path

@@ -1,0 +1,299 @@
+"""`snac-tok decode`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from snac_tok import open_shards, read_audio, write_audio
+from snac_tok.cli.record_files import SoundNames
+from snac_tok.errors import ShardError
+from snac_tok.shards import Record
+
+
+def same_sound(path, expected, tmp_path):
+    """Compare a file with what writing the expected waveform gives."""
+    write_audio(tmp_path / "expected.wav", expected)
+    return np.array_equal(read_audio(path).samples, read_audio(tmp_path / "expected.wav").samples)
+
+
+def test_npz_round_trip(run, work, tokenizer):
+    """Encode then decode gives the tokenizer's own sound, trimmed to the recording's length."""
+    run("encode", "a.wav", "-o", "a.npz")
+    assert run("decode", "a.npz", "-o", "back.wav").exit_code == 0
+    batch = tokenizer("a.wav")
+    expected = tokenizer.decode(batch["input_ids"], num_samples=batch.num_samples[0])
+    assert same_sound("back.wav", expected, work)
+
+
+@pytest.mark.parametrize("noise", ["off", "7"])
+def test_noise_is_the_decoders(run, work, tokenizer, noise):
+    """--noise reaches the decoder; the same seed gives the same file."""
+    run("encode", "a.wav", "-o", "a.npz")
+    for name in ("one.wav", "two.wav"):
+        assert run("decode", "a.npz", "-o", name, "--noise", noise).exit_code == 0
+    batch = tokenizer("a.wav")
+    expected = tokenizer.decode(
+        batch["input_ids"], num_samples=batch.num_samples[0], noise="off" if noise == "off" else 7
+    )
+    assert same_sound("one.wav", expected, work)
+    assert (work / "one.wav").read_bytes() == (work / "two.wav").read_bytes()
+
+
+@pytest.mark.parametrize("preset", ["orpheus", "vita-audio", "mini-omni", "per-level-separated"])
+@pytest.mark.parametrize("ending", [".json", ".txt"])
+def test_ids_round_trip(run, work, tokenizer, preset, ending):
+    """Ids of any kind of table, parallel rows included, come back as the sound of the codes."""
+    run("encode", "b.flac", "-o", f"b{ending}", "--preset", preset)
+    result = run("decode", f"b{ending}", "-o", "b.wav", "--preset", preset)
+    assert result.exit_code == 0, result.stderr
+    assert same_sound("b.wav", tokenizer.decode(tokenizer.encode("b.flac")), work)
+
+
+def test_ids_through_a_pipe(run, work, tokenizer):
+    """A dash reads what encode --ids prints; --num-samples trims."""
+    ids = run("encode", "b.flac", "--ids", "--preset", "orpheus").stdout
+    assert (
+        run("decode", "-", "-o", "b.wav", "--preset", "orpheus", "--num-samples", "5000", stdin=ids).exit_code
+        == 0
+    )
+    assert same_sound("b.wav", tokenizer.decode(tokenizer.encode("b.flac"), num_samples=5000), work)
+
+
+def test_tokens_as_text(run, work, tokenizer):
+    """Tokens as a language model spells them, with its start and end of speech, are read too."""
+    ids = tokenizer.encode("b.flac", add_special_tokens=True)
+    (work / "b.txt").write_text("\n".join(tokenizer.convert_ids_to_tokens(ids)), encoding="utf-8")
+    assert run("decode", "b.txt", "-o", "b.flac.wav", "--preset", "orpheus").exit_code == 0
+    assert same_sound("b.flac.wav", tokenizer.decode(ids), work)
+
+
+def test_shards_become_a_folder_of_sounds(run, work, shards, tokenizer):
+    """Every record becomes a wav under its source's name: the tokenizer's decoding of its codes."""
+    result = run("decode", "shards", "-o", "wavs")
+    assert result.exit_code == 0
+    assert "decoded 2 records" in result.stderr
+    assert sorted(path.name for path in (work / "wavs").iterdir()) == ["a.wav", "b.wav"]
+    for record, ids in open_shards(shards).ids(tokenizer.vocabulary):
+        expected = tokenizer.decode(ids, num_samples=record.num_samples)
+        assert same_sound(work / "wavs" / f"{record.id.split('.')[0]}.wav", expected, work)
+
+
+def test_chosen_records(run, work, shards):
+    """--id and --limit choose records; one record may go straight into a file; --flac changes the format."""
+    assert run("decode", "shards", "-o", "one.flac", "--id", "b.flac").exit_code == 0
+    assert run("decode", "shards", "-o", "first", "--limit", "1", "--flac").exit_code == 0
+    assert run("decode", "shards", "-o", "twice", "--id", "a.wav", "--id", "a.wav").exit_code == 0
+    assert read_audio("one.flac").num_samples == [r.num_samples for r in open_shards(shards)][1]
+    assert [path.name for path in (work / "first").iterdir()] == ["a.flac"]
+    assert [path.name for path in (work / "twice").iterdir()] == ["a.wav"]
+
+
+@pytest.mark.usefixtures("shards")
+def test_other_weights_are_refused(refused, run, other_model):
+    """Shards and .npz files made with other weights than the model's are not decoded into noise."""
+    run("encode", "a.wav", "-o", "a.npz")
+    for source, output in (("shards", "wavs"), ("a.npz", "a2.wav")):
+        sentence = refused("decode", source, "-o", output, "--model", other_model)
+        assert "weights" in sentence
+        assert "tiny" in sentence
+
+
+def test_the_recorded_model_is_used(run, refused, other_model, monkeypatch):
+    """Without --model the recorded one is loaded, whatever the default is; a folder elsewhere must be named."""
+    assert run("encode", "a.wav", "-o", "a.npz").exit_code == 0
+    monkeypatch.setenv("SNAC_TOK_MODEL", other_model)
+    assert run("decode", "a.npz", "-o", "a2.wav").exit_code == 0
+    assert run("encode", "a.wav", "-o", "other.npz").exit_code == 0
+    Path(other_model).rename("moved")
+    assert "--model" in refused("decode", "other.npz", "-o", "x.wav")
+    assert run("decode", "other.npz", "-o", "x.wav", "--model", "moved").exit_code == 0
+
+
+def faulty(ids, kind):
+    """Spoil good orpheus ids in one way."""
+    return {
+        "cut": ids[:-3],
+        "range": [*ids[:7], 160_000, *ids[8:]],
+        "negative": [-1, *ids[1:]],
+        "special": [*ids[:7], 128_257, *ids[7:]],
+        "empty": [],
+        "floats": [1.5] * 7,
+        "nested": [[1], [2, 3]],
+        "huge": [10**30] * 7,
+        "words": ["a"] * 7,
+        "object": {"ids": ids},
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["cut", "range", "negative", "special", "empty", "floats", "nested", "huge", "words", "object"]
+)
+def test_ids_that_are_no_frames(refused, work, tokenizer, kind):
+    """Ids that are no whole, valid frames are refused in one sentence."""
+    ids = faulty(tokenizer.encode("b.flac"), kind)
+    (work / "b.json").write_text(json.dumps(ids), encoding="utf-8")
+    refused("decode", "b.json", "-o", "b.wav", "--preset", "orpheus")
+    assert not (work / "b.wav").exists()
+
+
+def test_an_id_out_of_range_is_named(refused, work, tokenizer):
+    """The sentence names position, id and the range needed."""
+    (work / "b.json").write_text(json.dumps(faulty(tokenizer.encode("b.flac"), "range")), encoding="utf-8")
+    sentence = refused("decode", "b.json", "-o", "b.wav", "--preset", "orpheus")
+    assert "position 7" in sentence
+    assert "160000" in sentence
+    assert "128266..132361" in sentence
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 2", "[" * 100_000, "12 x", "<custom_token_1", "<custom_token_10> hm", "RIFF", "\x00"]
+)
+def test_texts_that_are_no_ids(refused, text):
+    """Damaged JSON, words and half tokens are refused."""
+    refused("decode", "-", "-o", "b.wav", "--preset", "orpheus", stdin=text)
+
+
+def test_the_wrong_preset(refused, run):
+    """Ids of one table are refused by another."""
+    run("encode", "b.flac", "-o", "b.json", "--preset", "vyvo-qwen3")
+    assert "orpheus" in refused("decode", "b.json", "-o", "b.wav", "--preset", "orpheus")
+
+
+def spoil_npz(path, kind):
+    """Damage an .npz in one way."""
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:-200])
+        return
+    if kind == "text":
+        path.write_text("no codes", encoding="utf-8")
+        return
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    if kind == "pickle":
+        content["level_0"] = np.array([{"a": 1}], dtype=object)
+    elif kind == "range":
+        content["level_0"] = np.full_like(content["level_0"], 4096)
+    elif kind == "frames":
+        content["level_2"] = content["level_2"][:-1]
+    elif kind == "type":
+        content["level_1"] = content["level_1"].astype(np.float32)
+    elif kind == "level missing":
+        del content["level_1"]
+    elif kind == "length":
+        content["num_samples"] = np.int64(10**9)
+    elif kind == "config":
+        settings = json.loads(str(content["settings"]))
+        content["settings"] = np.str_(json.dumps(settings | {"codec_config": {"encoder_dim": 10**9}}))
+    else:
+        content["settings"] = np.str_(kind)
+    np.savez(path, **content)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "cut",
+        "text",
+        "pickle",
+        "range",
+        "frames",
+        "type",
+        "level missing",
+        "length",
+        "config",
+        "[]",
+        "{",
+        '{"a": 1}',
+    ],
+)
+@pytest.mark.parametrize("command", ["decode", "inspect"])
+def test_damaged_npz(refused, run, work, kind, command):
+    """A damaged or hostile .npz is refused by name, whatever is wrong with it."""
+    run("encode", "b.flac", "-o", "b.npz")
+    spoil_npz(work / "b.npz", kind)
+    assert "b.npz" in refused(command, "b.npz", *(["-o", "b.wav"] if command == "decode" else []))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["missing.npz", "-o", "x.wav"], "missing.npz"),
+        (["missing.json", "-o", "x.wav", "--preset", "orpheus"], "missing.json"),
+        (["a.wav", "-o", "x.wav", "--preset", "orpheus"], "a.wav"),
+        (["a.wav", "-o", "x.wav"], "--preset"),
+        (["-", "-o", "x.mp3", "--preset", "orpheus"], ".wav"),
+        (["-", "-o", "a.wav", "--preset", "orpheus"], "--force"),
+        (["-", "-o", "x.wav", "--preset", "orpheus", "--noise", "loud"], "loud"),
+        (["-", "-o", "x.wav", "--limit", "1"], "--limit"),
+        (["clips", "-o", "x.wav", "--preset", "orpheus"], "--preset"),
+        (["clips", "-o", "wavs"], "manifest.json"),
+        (["clips"], "--output"),
+    ],
+)
+def test_wrong_usage(refused, arguments, reason):
+    """What cannot be meant is refused in one sentence that names what is wrong."""
+    assert reason in refused("decode", *arguments, stdin="")
+
+
+@pytest.mark.usefixtures("shards")
+def test_shards_refused(refused, run, work):
+    """Several records into one file, an unknown record, and sounds that are there already are refused."""
+    assert "folder" in refused("decode", "shards", "-o", "all.wav")
+    assert "'c.wav'" in refused("decode", "shards", "-o", "c.wav", "--id", "c.wav")
+    (work / "wavs").mkdir()
+    (work / "wavs" / "a.wav").write_bytes(b"precious")
+    assert "--force" in refused("decode", "shards", "-o", "wavs")
+    assert (work / "wavs" / "a.wav").read_bytes() == b"precious"
+    assert run("decode", "shards", "-o", "wavs", "--force").exit_code == 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "garbage"])
+def test_damaged_shards(refused, shards, damage):
+    """A shard that is cut off, gone or garbage is named."""
+    path = next(shards.glob("*.parquet"))
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:300] if damage == "cut" else b"garbage")
+    assert path.name in refused("decode", "shards", "-o", "wavs")
+
+
+def record(name, source):
+    """Make a record of one frame."""
+    return Record(
+        id=name, source=source, num_samples=9, source_sampling_rate=8000, codes=np.zeros(7, dtype=np.uint16)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("../x", "../x"),
+        ("/x", "/x"),
+        ("a/../../x", "a/../../x"),
+        ("a.wav#0/../../x", "a.wav"),
+        ("x", "../y"),
+        (".", "."),
+    ],
+)
+def test_names_that_lead_out(tmp_path, name, source):
+    """A record of a hostile shard cannot write outside the folder."""
+    with pytest.raises(ShardError, match="leads out"):
+        SoundNames(tmp_path, ending=".wav").path_of(record(name, source))
+
+
+def test_names_stay_apart(tmp_path):
+    """Sources that differ in their ending, folder or channel get files of their own."""
+    names = SoundNames(tmp_path, ending=".wav")
+    pairs = [("a.wav", "a.wav"), ("a.flac", "a.flac"), ("d/a.wav", "d/a.wav"), ("b.c.wav#1", "b.c.wav")]
+    paths = [names.path_of(record(*pair)).relative_to(tmp_path).as_posix() for pair in pairs]
+    assert paths == ["a.wav", "a.flac.wav", "d/a.wav", "b.c#1.wav"]
+
+
+def test_shards_are_read_by_others(shards):
+    """The shards that the program writes are plain Parquet."""
+    table = pq.read_table(next(shards.glob("*.parquet")))
+    assert table.column("id").to_pylist() == ["a.wav", "b.flac"]

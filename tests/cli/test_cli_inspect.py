@@ -1,0 +1,120 @@
+"""`snac-tok inspect`."""
+
+import json
+
+import pytest
+
+from snac_tok import open_shards, preset, preset_names
+from snac_tok.codec import PRESETS
+
+
+@pytest.mark.parametrize("name", ["snac_24khz", "hubertsiuzdak/snac_24khz"])
+def test_the_speech_codec(run, name):
+    """The released speech codec's geometry is derived without weights or network; 19,842,914 is published."""
+    found = json.loads(run("inspect", name, "--json").stdout)
+    assert found["num_parameters"] == 19_842_914
+    assert (found["hop_length"], found["frame_length"], found["tokens_per_frame"]) == (512, 2048, 7)
+    assert found["latent_influence"] == [-4757, 5268]
+    assert found["tokens_per_second"] == pytest.approx(82.03125)
+    assert found["config"] == PRESETS["snac_24khz"].to_dict()
+
+
+def test_geometry_for_people(run):
+    """For people every figure has its unit, and milliseconds follow from the rate."""
+    lines = run("inspect", "snac_44khz").stdout.splitlines()
+    facts = {line[:20].strip(): line[20:] for line in lines}
+    assert facts["frame"] == "3,072 samples (69.7 ms)"
+    assert facts["bitrate"] == "2.584 kbps"
+    assert facts["attention"] == "windows of 32 latents"
+    assert facts["parameters"] == "54,546,338"
+
+
+def test_a_codec_of_ones_own(run, other_model):
+    """The embedded codec and a folder are inspected by their config."""
+    tiny = json.loads(run("inspect", "tiny", "--json").stdout)
+    other = json.loads(run("inspect", other_model, "--json").stdout)
+    assert tiny["vq_strides"] == other["vq_strides"] == [4, 2, 1]
+    assert tiny["num_parameters"] > other["num_parameters"]
+
+
+def test_id_tables(run):
+    """--preset prints the whole id table, for the codec named; --presets lists the names."""
+    assert run("inspect", "--preset", "orpheus").stdout == preset("orpheus").describe() + "\n"
+    wide = run("inspect", "snac_44khz", "--preset", "plain").stdout
+    assert wide == preset("plain", strides=(8, 4, 2, 1)).describe() + "\n"
+    three = run("inspect", "snac_44khz", "--preset", "orpheus", "--levels", "3").stdout
+    assert "the first 3 of 4 levels" in three
+    assert run("inspect", "--presets").stdout.split() == list(preset_names())
+
+
+def test_an_id_table_as_json_is_a_preset(run, work, refused):
+    """--json prints a vocabulary that --preset FILE.json takes back."""
+    (work / "mine.json").write_text(run("inspect", "--preset", "orpheus", "--json").stdout, encoding="utf-8")
+    assert run("inspect", "--preset", "mine.json").stdout == preset("orpheus").describe() + "\n"
+    (work / "mine.json").write_text("{}", encoding="utf-8")
+    assert "layout" in refused("inspect", "--preset", "mine.json")
+
+
+def test_shards(run, shards):
+    """A shard folder's statistics are those of its records."""
+    found = json.loads(run("inspect", "shards", "--json").stdout)
+    collection = open_shards(shards)
+    assert found["num_records"] == 2
+    assert found["num_tokens"] == sum(record.codes.size for record in collection)
+    assert found["hours"] == pytest.approx(sum(r.num_samples for r in collection) / 24_000 / 3600)
+    assert found["text_share"] == 0.5
+    assert found["collection"]["codec_id"] == "tiny"
+    used = [level.used for level in collection.codebook_usage()]
+    assert [level["used"] for level in found["codebook_usage"]] == used
+    text = run("inspect", "shards").stdout
+    assert "50.0% with text" in text
+    assert text.splitlines()[-1].split()[:3] == ["2", str(collection.codebook_usage()[2].total), str(used[2])]
+
+
+def test_shards_without_records(run, work):
+    """A collection in which every file failed is inspected like any other."""
+    (work / "none").mkdir()
+    (work / "none" / "bad.wav").write_bytes(b"no sound")
+    assert run("shard", "none", "shards").exit_code == 1
+    assert json.loads(run("inspect", "shards", "--json").stdout)["shortest_seconds"] is None
+    result = run("inspect", "shards")
+    assert result.exit_code == 0
+    assert "nothing" in result.stdout
+
+
+def test_a_code_file(run):
+    """An .npz is described with its length, tokens and origin."""
+    run("encode", "a.wav", "-o", "a.npz")
+    found = json.loads(run("inspect", "a.npz", "--json").stdout)
+    assert found["num_tokens"] == sum(found["codes_per_level"])
+    assert found["settings"]["codec_id"] == "tiny"
+    assert "source 22050 Hz" in run("inspect", "a.npz").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "WHAT"),
+        (["tiny", "--presets"], "one thing"),
+        (["tiny", "--levels", "1"], "--preset"),
+        (["clips"], "manifest.json"),
+        (["a.wav"], "a.wav"),
+        (["missing.npz"], "missing.npz"),
+        (["nothing-like-that"], "nothing-like-that"),
+        (["snac_44khz", "--preset", "orpheus"], "orpheus"),
+        (["--preset", "plain", "--levels", "9"], "levels"),
+    ],
+)
+def test_wrong_usage(refused, arguments, reason):
+    """What is no codec, shard folder or code file is refused in one sentence."""
+    assert reason in refused("inspect", *arguments)
+
+
+def test_damage_is_named(refused, work, shards, other_model):
+    """A damaged manifest, shard or config is named."""
+    (work / other_model / "config.json").write_text('{"encoder_dim": -1}', encoding="utf-8")
+    assert "config.json" in refused("inspect", other_model)
+    next(shards.glob("*.parquet")).write_bytes(b"PAR1")
+    assert "shard-00000" in refused("inspect", "shards")
+    (shards / "manifest.json").write_text("{", encoding="utf-8")
+    assert "manifest.json" in refused("inspect", "shards")

@@ -1,0 +1,211 @@
+"""The program as a whole: fast start, help, examples that run, exit codes, errors."""
+
+import doctest
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import snac_tok
+from snac_tok.cli import findings, messages
+from snac_tok.cli.program import program
+from snac_tok.errors import ShardError
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("encode", "decode", "shard", "inspect")
+HEAVY = {"torch", "numpy", "pyarrow", "soundfile", "soxr", "huggingface_hub", "tqdm", "einops", "safetensors"}
+
+
+def process(*arguments, **options):
+    """Run Python in a new process with this package on its path."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SNAC_TOK_MODEL": "tiny", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False, **options
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["nothing"]]
+)
+def test_fast_start(arguments):
+    """Help, the version and usage errors come without importing anything heavy."""
+    code = (
+        "import sys\nfrom snac_tok.cli import main\n"
+        f"sys.argv = ['snac-tok', *{arguments!r}]\n"
+        "try: main()\n"
+        "finally: print('HEAVY', sorted(set(sys.modules) & " + repr(HEAVY) + "))"
+    )
+    result = process("-c", code)
+    assert "HEAVY []" in result.stdout
+    assert result.returncode == (2 if arguments == ["nothing"] else 0)
+
+
+def test_module_and_exit_code():
+    """`python -m snac_tok.cli` is the program; its exit code reaches the shell."""
+    assert process("-m", "snac_tok.cli", "--version").stdout == f"snac-tok {snac_tok.__version__}\n"
+    result = process("-m", "snac_tok.cli", "inspect", "no-such-thing")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("snac-tok: 'no-such-thing'")
+    assert "Traceback" not in result.stderr
+
+
+def test_closed_pipe_is_quiet():
+    """When the reader stops reading, the program ends without a word."""
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(CHATTY)} | true; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    assert (result.stdout, result.stderr) == ("141\n", "")
+
+
+CHATTY = """
+import time
+from snac_tok.cli import main, inspect
+import snac_tok.frames
+snac_tok.frames.preset_names = lambda: time.sleep(0.5) or ["name"] * 100_000
+import sys
+sys.argv = ["snac-tok", "inspect", "--presets"]
+main()
+"""
+
+
+def examples(command):
+    """Return the examples in a command's help."""
+    context = click.Context(command, info_name="x")
+    lines = command.get_help(context).split("Examples:\n")[1].splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def command_of(name):
+    """Return a command, or the program for no name."""
+    return program.get_command(click.Context(program), name) if name else program
+
+
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_examples_run(run, work, name):
+    """Every example in the help runs, in the order shown, in a folder that has the files they name."""
+    for preparation in (
+        ["encode", "a.wav", "-o", "a.json", "--preset", "orpheus"],
+        ["encode", "a.wav", "-o", "a.npz"],
+    ):
+        assert run(*preparation).exit_code == 0
+    assert run("shard", "clips", "shards").exit_code == 0
+    lines = examples(command_of(name))
+    assert len(lines) >= 3
+    for line in lines:
+        stdin = None
+        for stage in line.split(" | "):
+            program_name, *arguments = shlex.split(stage.split(" > ")[0])
+            assert program_name == "snac-tok"
+            clear(work, arguments)
+            result = run(*arguments, stdin=stdin)
+            assert result.exit_code == 0, (line, result.stderr)
+            stdin = result.stdout
+
+
+def clear(work, arguments):
+    """Remove what an example is going to make, where the preparation has made it."""
+    import shutil
+
+    made = arguments[arguments.index("-o") + 1] if "-o" in arguments else None
+    made = arguments[2] if arguments[0] == "shard" else made
+    if made and (work / made).is_dir():
+        shutil.rmtree(work / made)
+    elif made:
+        (work / made).unlink(missing_ok=True)
+
+
+def test_help_of_every_option():
+    """Every option says what it does."""
+    for name in COMMANDS:
+        for option in command_of(name).params:
+            if isinstance(option, click.Option):
+                assert option.help or option.show_default, (name, option.name)
+
+
+def test_errors_are_one_sentence(refused, monkeypatch):
+    """An error of ours, a system error, exhausted memory and a surprise each become one sentence."""
+    for error, sentence in [
+        (ShardError("the shards\nare odd."), "snac-tok: the shards are odd."),
+        (PermissionError(13, "Permission denied", "x/y"), "snac-tok: x/y: Permission denied."),
+        (MemoryError(), "snac-tok: there is not enough memory"),
+        (KeyError("surprise"), "snac-tok: unexpected KeyError: 'surprise'"),
+    ]:
+        monkeypatch.setattr(findings, "of_codec", raising(error))
+        assert refused("inspect", "tiny").startswith(sentence)
+
+
+def raising(error):
+    """Return a function that raises."""
+
+    def function(*_arguments):
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_debug_shows_the_traceback(run, monkeypatch, way):
+    """--debug, or the environment variable, shows where the error happened before the sentence."""
+    monkeypatch.setattr(findings, "of_codec", raising(ShardError("odd")))
+    if way == "variable":
+        monkeypatch.setenv("SNAC_TOK_DEBUG", "1")
+    result = run(*(["--debug"] if way == "option" else []), "inspect", "tiny")
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1] == "snac-tok: odd"
+
+
+def test_interruption(run, monkeypatch):
+    """Control-C ends with 130 and one word."""
+    monkeypatch.setattr(findings, "of_codec", raising(KeyboardInterrupt()))
+    result = run("inspect", "tiny")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "snac-tok: interrupted"
+
+
+def test_warnings_of_the_library_are_messages(run, work):
+    """What the library warns about appears once, as a message."""
+    (work / "clips" / "metadata.csv").write_text("file_name|text\nmissing.wav|words\n", encoding="utf-8")
+    lines = run("shard", "clips", "shards").stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("snac-tok: ")
+    assert "missing.wav" in lines[0]
+
+
+def test_documentation_is_up_to_date():
+    """docs/cli.md is what the program's help says now, and the script notices when it is not."""
+    assert process(str(ROOT / "scripts" / "make_cli_docs.py"), "--check").returncode == 0
+
+
+@pytest.mark.slow
+def test_quickstart(tmp_path):
+    """The quickstart makes shards, sounds and a picture, twice in the same place, from any folder."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "speech").symlink_to(ROOT / "tests" / "speech")
+    script = tmp_path / "scripts" / "quickstart.py"
+    script.write_bytes((ROOT / "scripts" / "quickstart.py").read_bytes())
+    for _ in range(2):
+        result = process(str(script), cwd="/")
+        assert result.returncode == 0, result.stderr
+    out = tmp_path / "quickstart-out"
+    assert len(list((out / "wavs").glob("*.wav"))) == 3
+    assert len(snac_tok.open_shards(out / "shards")) == 3
+    assert (out / "overview.png").read_bytes().startswith(b"\x89PNG")
+    assert "735 tokens" in result.stdout
+
+
+def test_messages_doctests():
+    """The examples in the messages' docstrings hold."""
+    found = doctest.testmod(messages)
+    assert found.attempted >= 4
+    assert found.failed == 0

@@ -1,0 +1,115 @@
+"""`snac-tok shard`."""
+
+import json
+
+import pytest
+
+from snac_tok import open_shards
+
+
+def test_a_folder_becomes_shards(run, work, tokenizer):
+    """All recordings are encoded, with their texts; the summary says what was made; exit code 0."""
+    result = run("shard", "clips", "shards", "--clips-per-shard", "1")
+    assert result.exit_code == 0
+    collection = open_shards(work / "shards")
+    assert [record.id for record in collection] == ["a.wav", "b.flac"]
+    assert [record.text for record in collection] == ["has never", None]
+    first = next(iter(collection.ids(tokenizer.vocabulary)))[1]
+    assert first.tolist() == tokenizer.encode("a.wav")
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert lines["shards"] == "2 files in shards"
+    assert (lines["clips"], lines["failures"]) == ("2", "0")
+    assert lines["tokens"] == str(collection.manifest.num_tokens)
+    assert "times real time" in lines["speed"]
+
+
+def test_unusable_recordings_are_listed(run, work):
+    """A recording that cannot be used is listed in failed.jsonl; the others are done; exit code 1."""
+    (work / "clips" / "bad.wav").write_bytes(b"no sound")
+    result = run("shard", "clips", "shards")
+    assert result.exit_code == 1
+    assert "failed.jsonl" in result.stdout
+    failed = [json.loads(line) for line in (work / "shards" / "failed.jsonl").read_text().splitlines()]
+    assert [failure["source"] for failure in failed] == ["bad.wav"]
+    assert len(open_shards(work / "shards")) == 2
+
+
+def test_progress_goes_to_stderr(run):
+    """The bar counts clips on stderr; stdout has the summary alone; without a terminal there is none unless asked."""
+    shown = run("shard", "clips", "shown", "--progress")
+    assert "2/2 clips" in shown.stderr
+    assert "100%" in shown.stderr
+    assert "2/2" not in shown.stdout
+    assert not run("shard", "clips", "quiet").stderr
+
+
+def test_channels_each(run, work):
+    """--channels each makes a record a channel, and the shards say so."""
+    (work / "stereo.wav").rename(work / "clips" / "stereo.wav")
+    assert run("shard", "clips", "shards", "--channels", "each").exit_code == 0
+    collection = open_shards(work / "shards")
+    assert [record.id for record in collection] == ["a.wav", "b.flac", "stereo.wav#0", "stereo.wav#1"]
+    assert collection.info.channels == "each"
+    assert run("decode", "shards", "-o", "wavs").exit_code == 0
+    assert (work / "wavs" / "stereo#1.wav").exists()
+
+
+def test_a_finished_folder_is_kept(refused, run, work, shards):
+    """A finished collection is refused, and replaced with --force; other files in the folder stay."""
+    (shards / "notes.txt").write_text("mine")
+    before = (shards / "manifest.json").read_bytes()
+    assert "shards" in refused("shard", "clips", "shards")
+    assert "holds no audio" in refused("shard", "shards", "shards", "--force")
+    assert (shards / "manifest.json").read_bytes() == before
+    (work / "clips" / "b.flac").unlink()
+    assert run("shard", "clips", "shards", "--force").exit_code == 0
+    assert [record.id for record in open_shards(shards)] == ["a.wav"]
+    assert (shards / "notes.txt").read_text() == "mine"
+
+
+def test_force_leaves_other_peoples_files(refused, work):
+    """A folder with a manifest.json of another kind is refused even with --force, and stays as it is."""
+    (work / "site").mkdir()
+    (work / "site" / "manifest.json").write_text("{}")
+    assert "site" in refused("shard", "clips", "site", "--force")
+    assert [path.name for path in (work / "site").iterdir()] == ["manifest.json"]
+    assert (work / "site" / "manifest.json").read_text() == "{}"
+
+
+def test_force_begins_anew_what_was_interrupted(run, refused, work):
+    """An unfinished run with other options is refused, and replaced with --force."""
+    assert run("shard", "clips", "shards", "--clips-per-shard", "1").exit_code == 0
+    (work / "shards" / "manifest.json").unlink()
+    assert "shards" in refused("shard", "clips", "shards")
+    assert run("shard", "clips", "shards", "--force").exit_code == 0
+    assert [path.name for path in (work / "shards").glob("*.parquet")] == ["shard-00000-of-00001.parquet"]
+
+
+def test_an_interrupted_run_goes_on(run, work):
+    """Shards left by an interrupted run are kept, and the summary says so."""
+    assert run("shard", "clips", "shards", "--clips-per-shard", "1").exit_code == 0
+    (work / "shards" / "manifest.json").unlink()
+    (work / "shards" / "shard-00001-of-00002.parquet").unlink()
+    result = run("shard", "clips", "shards", "--clips-per-shard", "1")
+    assert result.exit_code == 0
+    assert "1 of them from before" in result.stdout
+    assert len(open_shards(work / "shards")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["empty", "out"], "holds no audio"),
+        (["missing", "out"], "missing"),
+        (["a.wav", "out"], "a.wav"),
+        (["clips", "a.wav"], "a.wav"),
+        (["clips"], "OUT"),
+        (["clips", "out", "--clips-per-shard", "0"], "--clips-per-shard"),
+        (["clips", "out", "--channels", "both"], "both"),
+        (["clips", "out", "--model", "missing"], "missing"),
+    ],
+)
+def test_wrong_usage(refused, work, arguments, reason):
+    """A folder without sound, a missing one and impossible options are refused in one sentence."""
+    (work / "empty").mkdir()
+    assert reason in refused("shard", *arguments)

@@ -1,0 +1,149 @@
+"""Law 6 for runs: killed anywhere and run again == never interrupted, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toy_encoder import ToyEncoder, files_of, write_speechlike_folder, write_tone
+
+from snac_tok.corpus import shard_folder
+from snac_tok.errors import ShardError
+from snac_tok.shards import ShardFile, open_shards
+
+HERE = Path(__file__).parent
+
+# Dies without any clean-up on the nth call of one function of the operating system.
+KILLED_RUN = """
+import os, signal, sys
+sys.path.insert(0, {here!r})
+from toy_encoder import ToyEncoder
+from snac_tok.corpus import shard_folder
+real, left = os.{name}, [{count}]
+def deadly(*args, **options):
+    left[0] -= 1
+    if left[0] < 0:
+        if {after}:
+            real(*args, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args, **options)
+os.{name} = deadly
+shard_folder({source!r}, {out!r}, ToyEncoder(), clips_per_shard=4)
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Nine good files and two bad ones: three shards."""
+    write_speechlike_folder(tmp_path / "source")
+    write_tone(tmp_path / "source" / "b" / "silent.wav", level=0)
+    (tmp_path / "source" / "a-broken.wav").write_bytes(b"RIFF")
+    return tmp_path / "source"
+
+
+def kill(source, out, *, name, count, after=False):
+    """Run until the kill; True when the run was killed."""
+    script = KILLED_RUN.format(
+        here=str(HERE), name=name, count=count, after=after, source=str(source), out=str(out)
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
+    done = subprocess.run([sys.executable, "-c", script], check=False, env=environment, capture_output=True)
+    assert done.returncode in (0, -9), done.stderr.decode()
+    return done.returncode == -9
+
+
+# plan, three shards, manifest are linked; each is fsynced twice (file, folder), failed.jsonl as well.
+@pytest.mark.parametrize(
+    ("name", "count", "after"),
+    [
+        ("link", 0, False),
+        ("link", 1, False),
+        ("link", 2, True),
+        ("link", 3, True),
+        ("link", 4, False),
+        ("link", 4, True),
+        ("fsync", 4, False),
+        ("fsync", 7, False),
+        ("fsync", 8, False),
+        ("fsync", 10, False),
+    ],
+)
+def test_killed_and_run_again_equals_uninterrupted(source, tmp_path, name, count, after):
+    """Kill −9 before and after names appear: no half file under a final name, then the same bytes."""
+    shard_folder(source, tmp_path / "whole", ToyEncoder(), clips_per_shard=4)
+    out = tmp_path / "out"
+    assert kill(source, out, name=name, count=count, after=after)
+    for path in out.glob("*.parquet"):
+        with ShardFile(path) as shard:
+            shard.describe()
+    if (out / "manifest.json").exists():
+        assert open_shards(out).verify() == []
+    else:
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+    visible = {name: data for name, data in files_of(out).items() if not name.startswith(".")}
+    assert visible == files_of(tmp_path / "whole")
+
+
+def test_published_shards_are_adopted_not_encoded_again(source, tmp_path):
+    """The rerun encodes the missing shard alone and still knows the failures of the others."""
+    out = tmp_path / "out"
+    shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+    whole = files_of(out)
+    for name in ("manifest.json", "failed.jsonl", "shard-00001-of-00003.parquet"):
+        (out / name).unlink()
+    (out / ".shard-00000-of-00003.parquet.1-dead.tmp").write_bytes(b"half")
+    encoder, seen = ToyEncoder(), []
+    summary = shard_folder(source, out, encoder, clips_per_shard=4, progress=seen.append)
+    assert files_of(out) == whole
+    assert (summary.num_adopted_shards, summary.num_failures) == (2, 2)
+    assert encoder.batches == [4, 1, 1, 1, 1]  # its silent clip makes them go one by one
+    assert [state.done_files for state in seen] == [4, 8, 11]
+    assert seen[-1].done_bytes == seen[-1].total_bytes
+
+
+@pytest.mark.parametrize(
+    ("changes", "clips_per_shard", "named"),
+    [
+        ({"weights_sha256": "11" * 32}, 4, "weights_sha256"),
+        ({"resampler": {"name": "soxr"}, "package_version": "9"}, 4, "resampler, package_version"),
+        ({}, 5, "clips_per_shard"),
+    ],
+)
+def test_other_options_are_refused_by_name(source, tmp_path, changes, clips_per_shard, named):
+    """Shards of two kinds never mix."""
+    out = tmp_path / "out"
+    assert kill(source, out, name="link", count=2)
+    with pytest.raises(ShardError, match=rf"{named}|not of this run"):
+        shard_folder(source, out, ToyEncoder(**changes), clips_per_shard=clips_per_shard)
+
+
+def test_sources_that_changed_are_refused(source, tmp_path):
+    """A file that was added or grew since the plan was made."""
+    out = tmp_path / "out"
+    assert kill(source, out, name="link", count=1)
+    write_tone(source / "late.wav")
+    with pytest.raises(ShardError, match="source files or texts differ"):
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+
+
+def test_a_leftover_shard_that_was_damaged_is_refused_by_name(source, tmp_path):
+    """It is neither adopted nor silently made again."""
+    out = tmp_path / "out"
+    shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+    (out / "manifest.json").unlink()
+    damaged = out / "shard-00001-of-00003.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    with pytest.raises(ShardError, match=damaged.name):
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+
+
+def test_a_plan_that_was_damaged_is_refused_by_name(source, tmp_path):
+    """What it would have said cannot be known."""
+    out = tmp_path / "out"
+    assert kill(source, out, name="link", count=1)
+    (out / "plan.json").write_bytes((out / "plan.json").read_bytes()[:-30])
+    with pytest.raises(ShardError, match=r"plan\.json"):
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
