@@ -1,10 +1,15 @@
 """Law 1: our SNAC equals the PyPI package `snac` 1.2.1 on the same weights."""
 
+from pathlib import Path
+
 import pytest
 import snac
 import torch
 
+from snac_tok.audio import read_audio
 from snac_tok.codec import PRESETS, SNAC
+
+SPEECH = Path(__file__).parents[1] / "speech"
 
 
 @pytest.fixture(params=PRESETS, scope="module")
@@ -115,6 +120,16 @@ def test_both_file_formats_load_to_upstreams_codes(tmp_path, file):
         ours.save_pretrained(tmp_path / "ours")
         ours = SNAC.from_pretrained(tmp_path / "ours")
     assert_equal(upstream, ours, torch.randn(1, 1, 5_001, generator=torch.Generator().manual_seed(4)) * 0.3)
+
+
+def test_the_embedded_codec_equals_upstream_on_real_speech():
+    """Trained weights and speech, where codes are not random: every code and every sample."""
+    ours = SNAC.from_pretrained("tiny")
+    values = ours.config.to_dict()
+    upstream = snac.SNAC(**{name: values[name] for name in values if name != "latent_dim"}).eval()
+    upstream.load_state_dict(ours.state_dict())
+    for clip in sorted(SPEECH.glob("*.flac")):
+        assert_equal(upstream, ours, torch.from_numpy(read_audio(clip).samples)[None])
 
 
 def test_default_constructor_is_upstreams():
