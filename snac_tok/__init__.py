@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from snac_tok.errors import SnacTokError
     from snac_tok.frames import FrameLayout, Vocabulary, preset, preset_names
     from snac_tok.shards import open_shards, read_shards
-    from snac_tok.tokenizer import SnacTokenizer
+    from snac_tok.tokenizer import BatchStreamDecoder, SnacTokenizer, StreamDecoder, StreamEncoder
 
 _HOMES = {
+    "BatchStreamDecoder": "tokenizer",
     "SNAC": "codec",
     "CodecConfig": "codec",
     "FrameLayout": "frames",
     "SnacTokError": "errors",
     "SnacTokenizer": "tokenizer",
+    "StreamDecoder": "tokenizer",
+    "StreamEncoder": "tokenizer",
     "Vocabulary": "frames",
     "Waveform": "audio",
     "open_shards": "shards",
@@ -37,10 +40,13 @@ _HOMES = {
 
 __all__ = [
     "SNAC",
+    "BatchStreamDecoder",
     "CodecConfig",
     "FrameLayout",
     "SnacTokError",
     "SnacTokenizer",
+    "StreamDecoder",
+    "StreamEncoder",
     "Vocabulary",
     "Waveform",
     "open_shards",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from snac_tok.codec.config import CodecConfig
-    from snac_tok.codec.model import SNAC
+    from snac_tok.codec.pretrained import Pretrained
 
 CONFIG_FILE = "config.json"
 SAFETENSORS_FILE = "model.safetensors"
@@ -108,7 +108,7 @@ def write_files(folder: str | Path, *, config: CodecConfig, weights: Mapping[str
 
 
 def push(
-    model: SNAC, repo_id: str, *, private: bool | None, token: str | bool | None, revision: str | None
+    model: Pretrained, repo_id: str, *, private: bool | None, token: str | bool | None, revision: str | None
 ) -> str:
     """Upload a model's two files in one commit; returns the commit's address."""
     from huggingface_hub import HfApi

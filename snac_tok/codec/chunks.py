@@ -1,7 +1,7 @@
 """Inference in chunks: sound to codes and codes to sound, for clips of any length in bounded memory.
 
-`ChunkEncoder` and `ChunkDecoder` take a clip piece by piece; `encode` and `decode` cut a whole one into pieces of
-the size that runs fastest. Results are those of the whole clip run at once. Gradients are not recorded here.
+`ChunkEncoder` and `ChunkDecoder` take a clip piece by piece; the functions cut a whole one into pieces of the size
+that runs fastest. Results are those of the whole clip run at once. Gradients are not recorded here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise
 from snac_tok.codec.stream import StreamState, run_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from snac_tok.codec.config import CodecConfig
     from snac_tok.codec.model import SNAC
     from snac_tok.codec.noise import Noise
 
-# Values in the widest activation of a chunk. On a CPU a chunk's activations should stay in its caches; on a GPU
-# they should fill it.
+# Values in the widest activation of a chunk. On a CPU a chunk's activations should stay in its caches, and small
+# enough for the allocator to reuse their memory (docs/performance.md); on a GPU they should fill it.
 _CPU_VALUES = 1_200_000
 _GPU_VALUES = 256_000_000
 
@@ -76,14 +76,39 @@ class ChunkDecoder:
         return run_chunk(self.codec.decoder, latents, self.state, last=last, noise=self.noise)
 
 
+def encode_blocks(codec: SNAC, blocks: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Encode audio that comes in blocks (B, 1, n) of any sizes; yield codes [(B, n_k)] whose ends join.
+
+    The blocks are cut anew, so that the codes are those of the whole clip however it came.
+    """
+    encoder, waiting = ChunkEncoder(codec), None
+    for chunk in _recut(blocks, encode_chunk_samples(codec.config, codec.device)):
+        # The last chunk is known only when no other follows.
+        if waiting is not None:
+            yield encoder.push(waiting)
+        waiting = chunk
+    if waiting is not None:
+        yield encoder.flush(waiting)
+
+
+def decode_blocks(
+    codec: SNAC, codes: Sequence[torch.Tensor], source: NoiseSource | None
+) -> Iterator[torch.Tensor]:
+    """Decode codes [(B, T_k)] piece by piece; yield audio (B, 1, n) whose ends join."""
+    decoder = ChunkDecoder(codec, source)
+    config, total = codec.config, codes[0].shape[-1]
+    frames = chunk_latents(config, codec.device) // config.latents_per_frame
+    for start in range(0, total, frames):
+        spans = zip(codes, config.codes_per_frame, strict=False)
+        part = [level[:, start * count : (start + frames) * count] for level, count in spans]
+        yield decoder.push(part, last=start + frames >= total)
+
+
 def encode(codec: SNAC, audio: torch.Tensor) -> list[torch.Tensor]:
     """Encode checked audio (B, 1, T) to codes [(B, T_k)]."""
-    # One latent less than whole frames, an odd number: at lengths that are multiples of large powers of two oneDNN
-    # takes other kernels, whose sums round differently from those of most whole clips.
-    size = (chunk_latents(codec.config, codec.device, rows=audio.shape[0]) - 1 or 1) * codec.hop_length
-    # On a CPU the rows of a batch only push each other out of the caches.
+    # On a CPU the rows of a batch would only push each other out of the caches.
     groups = torch.split(audio, 1) if codec.device.type == "cpu" else [audio]
-    rows = [_encode_rows(codec, group, size) for group in groups]
+    rows = [_joined(encode_blocks(codec, [group])) for group in groups]
     return [torch.cat(level) for level in zip(*rows, strict=True)]
 
 
@@ -93,14 +118,14 @@ def decode(codec: SNAC, codes: Sequence[torch.Tensor], noise: Noise) -> torch.Te
     config = codec.config
     audio = torch.empty((batch, 1, frames * config.frame_length), device=codec.device, dtype=codec.dtype)
     source = whole_clip_noise(codec, noise, batch, frames * config.latents_per_frame)
-    size = chunk_latents(config, codec.device, rows=batch) // config.latents_per_frame
     if codec.device.type != "cpu":
-        _decode_rows(codec, codes, source, size, audio)
+        _fill(audio, decode_blocks(codec, codes, source))
         return audio
     for row in range(batch):
         noise_of_row = source.row(row) if isinstance(source, DrawnNoise) else source
-        _decode_rows(
-            codec, [level[row : row + 1] for level in codes], noise_of_row, size, audio[row : row + 1]
+        _fill(
+            audio[row : row + 1],
+            decode_blocks(codec, [level[row : row + 1] for level in codes], noise_of_row),
         )
     return audio
 
@@ -115,33 +140,49 @@ def whole_clip_noise(codec: SNAC, noise: Noise, batch: int, num_latents: int) ->
     return DrawnNoise.from_global_generator(like, codec.config.decoder_rates)
 
 
-def chunk_latents(config: CodecConfig, device: torch.device, *, rows: int) -> int:
+def chunk_latents(config: CodecConfig, device: torch.device) -> int:
     """Return how many latents to run at once: whole frames, as many as suit the device."""
     values_per_latent = (
         max(config.encoder_dim, config.decoder_dim >> len(config.decoder_rates)) * config.hop_length
     )
-    values = _CPU_VALUES if device.type == "cpu" else _GPU_VALUES // rows
+    values = _CPU_VALUES if device.type == "cpu" else _GPU_VALUES
     frames = max(1, values // (values_per_latent * config.latents_per_frame))
     return frames * config.latents_per_frame
 
 
-def _encode_rows(codec: SNAC, audio: torch.Tensor, size: int) -> list[torch.Tensor]:
-    encoder = ChunkEncoder(codec)
-    *body, end = torch.split(audio, size, dim=-1)
-    pieces = [encoder.push(part) for part in body] + [encoder.flush(end)]
+def encode_chunk_samples(config: CodecConfig, device: torch.device) -> int:
+    """Return how many samples to encode at once.
+
+    One latent less than whole frames, an odd number: at lengths that are multiples of large powers of two oneDNN
+    takes other kernels, whose sums round differently from those of most whole clips.
+    """
+    latents = chunk_latents(config, device)
+    return max(1, latents - 1) * config.hop_length
+
+
+def _recut(blocks: Iterable[torch.Tensor], size: int) -> Iterator[torch.Tensor]:
+    """Cut blocks (B, 1, n) anew into chunks of `size`, the last one shorter."""
+    parts: list[torch.Tensor] = []
+    held = 0
+    for block in blocks:
+        start = 0
+        while held + block.shape[-1] - start >= size:
+            stop = start + size - held
+            yield torch.cat([*parts, block[..., start:stop]], dim=-1)
+            parts, held, start = [], 0, stop
+        if start < block.shape[-1]:
+            parts.append(block[..., start:])
+            held += block.shape[-1] - start
+    if held:
+        yield torch.cat(parts, dim=-1)
+
+
+def _joined(pieces: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
     return [torch.cat(level, dim=-1) for level in zip(*pieces, strict=True)]
 
 
-def _decode_rows(
-    codec: SNAC, codes: Sequence[torch.Tensor], noise: NoiseSource | None, frames: int, out: torch.Tensor
-) -> None:
-    """Decode rows of one length into `out`, `frames` at a time."""
-    decoder = ChunkDecoder(codec, noise)
-    per_frame, total, done = codec.config.codes_per_frame, codes[0].shape[-1], 0
-    for start in range(0, total, frames):
-        part = [
-            level[:, start * n : (start + frames) * n] for level, n in zip(codes, per_frame, strict=False)
-        ]
-        samples = decoder.push(part, last=start + frames >= total)
-        out[..., done : done + samples.shape[-1]] = samples
-        done += samples.shape[-1]
+def _fill(out: torch.Tensor, pieces: Iterable[torch.Tensor]) -> None:
+    done = 0
+    for piece in pieces:
+        out[..., done : done + piece.shape[-1]] = piece
+        done += piece.shape[-1]

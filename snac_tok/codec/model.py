@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from torch import nn
 
-from snac_tok.codec import checkpoint, chunks
+from snac_tok.codec import chunks, mixed
 from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.inputs import checked_audio, checked_codes
 from snac_tok.codec.layers import Decoder, Encoder, _NormConv
 from snac_tok.codec.noise import Noise, checked_noise
+from snac_tok.codec.pretrained import Pretrained
 from snac_tok.codec.quantizer import ResidualQuantizer
+from snac_tok.errors import CodesError, WaveformError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
-class SNAC(nn.Module):
+class SNAC(Pretrained):
     """Multi-Scale Neural Audio Codec (Siuzdak et al. 2024, arXiv 2410.14411).
 
     Constructor arguments and defaults are upstream's; `CodecConfig` explains each. A new network has random
@@ -80,7 +79,6 @@ class SNAC(nn.Module):
         self.codebook_size = self.config.codebook_size
         self.vq_strides = list(self.config.vq_strides)
         self.attn_window_size = self.config.attn_window_size
-        self.name_or_path: str | None = None
         self.encoder = Encoder(self.config)
         self.quantizer = ResidualQuantizer(self.latent_dim, codebook_size, codebook_dim, self.vq_strides)
         self.decoder = Decoder(self.config)
@@ -94,13 +92,6 @@ class SNAC(nn.Module):
     def dtype(self) -> torch.dtype:
         """What the weights are kept in."""
         return next(self.parameters()).dtype
-
-    @property
-    def codec_id(self) -> str:
-        """What the weights were loaded by: a repository's id or an embedded name; of a folder, its last name alone."""
-        if self.name_or_path is None:
-            return "unsaved"
-        return Path(self.name_or_path).name if Path(self.name_or_path).is_dir() else self.name_or_path
 
     @property
     def num_parameters(self) -> int:
@@ -170,6 +161,81 @@ class SNAC(nn.Module):
         with torch.no_grad():
             return chunks.decode(self.fold_weight_norm(), levels, checked_noise(noise))
 
+    def encode_batch(self, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+        """Encode clips of any lengths in one call; each gets the codes that it gets alone.
+
+        Args:
+            clips: mono audio, (T_i,) or (1, T_i) each, at `sampling_rate`.
+
+        Returns:
+            per clip, one (T_ik,) int64 tensor per level.
+
+        Raises:
+            WaveformError: as in `encode`, naming the clip.
+        """
+        checked = [self._checked_clip(at, clip) for at, clip in enumerate(clips)]
+        with torch.no_grad():
+            codes = mixed.encode_batch(self.fold_weight_norm(), checked)
+        return [[level[0] for level in levels] for levels in codes]
+
+    def decode_batch(
+        self, clips: Sequence[Sequence[torch.Tensor]], *, noise: Noise = "random"
+    ) -> list[torch.Tensor]:
+        """Decode codes of any lengths in one call; each sounds as it does alone.
+
+        Args:
+            clips: per clip, one (T_ik,) integer tensor per level; all with the same number of levels.
+            noise: as in `decode`.
+
+        Returns:
+            per clip, (1, T_i) floats.
+
+        Raises:
+            CodesError: as in `decode`, naming the clip.
+        """
+        checked = [self._checked_codes_of(at, codes) for at, codes in enumerate(clips)]
+        if len({len(levels) for levels in checked}) > 1:
+            raise CodesError("the clips have different numbers of levels; decode them in separate calls.")
+        with torch.no_grad():
+            audio = mixed.decode_batch(self.fold_weight_norm(), checked, checked_noise(noise))
+        return [samples[0] for samples in audio]
+
+    @torch.no_grad()  # as a decorator it steps aside while the caller holds what was yielded
+    def encode_blocks(self, blocks: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+        """Encode audio of any length that comes in blocks, in bounded memory; the blocks' sizes change nothing.
+
+        Args:
+            blocks: (B, 1, n) audio, one after the other; n may differ.
+
+        Yields:
+            codes [(B, n_k)], whole frames; joined they are what `encode` gives for the joined blocks.
+
+        Raises:
+            WaveformError: as in `encode`.
+        """
+        checked = (checked_audio(block, device=self.device, dtype=self.dtype) for block in blocks)
+        yield from chunks.encode_blocks(self.fold_weight_norm(), checked)
+
+    @torch.no_grad()
+    def decode_blocks(
+        self, codes: Sequence[torch.Tensor], *, noise: int | Literal["off"]
+    ) -> Iterator[torch.Tensor]:
+        """Decode codes of any length piece by piece, in bounded memory.
+
+        Args:
+            codes: as in `decode`.
+            noise: a seed or "off"; fresh noise for a whole clip cannot be drawn in bounded memory.
+
+        Yields:
+            (B, 1, n) audio; joined it is what `decode` gives.
+
+        Raises:
+            CodesError: as in `decode`.
+        """
+        levels = checked_codes(codes, config=self.config, device=self.device)
+        source = chunks.whole_clip_noise(self, checked_noise(noise), levels[0].shape[0], 0)
+        yield from chunks.decode_blocks(self.fold_weight_norm(), levels, source)
+
     def preprocess(self, audio_data: torch.Tensor) -> torch.Tensor:
         """Pad (…, T) with zeros at the end to a multiple of `config.padding_multiple` samples."""
         length = audio_data.shape[-1]
@@ -193,90 +259,22 @@ class SNAC(nn.Module):
                     module.unfold()
         return super().train(mode)
 
-    def weights_sha256(self) -> str:
-        """A digest of the weights' names, shapes and values, the same for every file format they come in."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            values = tensor.detach().to("cpu").contiguous()
-            digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-            digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
-
-    @classmethod
-    def from_config(cls, config: CodecConfig | Mapping[str, Any] | str | Path) -> Self:
-        """Build a network with random weights from a config, a config's dict or a config.json's path."""
-        if isinstance(config, CodecConfig):
-            return cls(**config.to_dict())
-        if isinstance(config, (str, Path)):
-            return cls(**CodecConfig.from_json(config).to_dict())
-        return cls(**CodecConfig.from_dict(config).to_dict())
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        repo_id: str | Path,
-        *,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
-        """Load trained weights, in eval mode.
-
-        Args:
-            repo_id: "tiny" (ships with this package; for trials only), a folder with config.json and
-                model.safetensors or pytorch_model.bin (no network is used), or a hub repository's id.
-            device: where to put the weights.
-            dtype: what to keep them in.
-            revision: branch, tag or commit of the hub repository.
-            cache_dir: where downloads are kept.
-            token: hub access token.
-            local_files_only: use what has been downloaded before, and no network.
-
-        Raises:
-            ConfigError: the config describes no possible network.
-            CheckpointError: files are missing, damaged, unsafe or do not fit the config.
-            HubError: the hub cannot be reached or has no such repository.
-        """
-        files = checkpoint.find_files(
-            repo_id, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
-        )
-        config = CodecConfig.from_json(files.config)
-        # On the meta device nothing is allocated before the file has been compared with what the config asks for.
-        with torch.device("meta"):
-            model = cls.from_config(config)
-        model.load_state_dict(
-            checkpoint.read_weights(files.weights, expected=model.state_dict()), assign=True
-        )
-        model.name_or_path = str(repo_id)
-        return model.to(device=device, dtype=dtype).eval()
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors into `folder`, each complete or not at all."""
-        checkpoint.write_files(folder, config=self.config, weights=self.state_dict())
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool | None = None,
-        token: str | bool | None = None,
-        revision: str | None = None,
-    ) -> str:
-        """Create `repo_id` on the hub where it is missing and upload config.json and model.safetensors.
-
-        Returns:
-            the commit's address.
-
-        Raises:
-            HubError: the hub cannot be reached or refuses.
-        """
-        return checkpoint.push(self, repo_id, private=private, token=token, revision=revision)
-
     def _decode_whole(self, latents: torch.Tensor, noise: Noise) -> torch.Tensor:
         """Decode in one piece, so that gradients can be recorded."""
         source = chunks.whole_clip_noise(self, checked_noise(noise), latents.shape[0], latents.shape[-1])
         audio: torch.Tensor = self.decoder(latents, source)
         return audio
+
+    def _checked_clip(self, at: int, clip: torch.Tensor) -> torch.Tensor:
+        try:
+            shaped = clip[None, None] if clip.ndim == 1 else clip[None]
+            return checked_audio(shaped, device=self.device, dtype=self.dtype)
+        except (AttributeError, WaveformError) as error:
+            raise WaveformError(f"clip {at}: {error}") from error
+
+    def _checked_codes_of(self, at: int, codes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        try:
+            rows = [level[None] for level in codes]
+            return checked_codes(rows, config=self.config, device=self.device)
+        except (TypeError, CodesError) as error:
+            raise CodesError(f"clip {at}: {error}") from error

@@ -59,6 +59,23 @@ class StreamState:
         """Return an independent continuation; cheap, because kept tensors are replaced and never written to."""
         return StreamState(kept=copy.copy(self.kept), positions=copy.copy(self.positions))
 
+    def signature(self) -> tuple[int, ...]:
+        """Return the lengths of what is kept: clips of one signature can be advanced in one call."""
+        return tuple(-1 if kept is None else kept.shape[-1] for kept in self.kept)
+
+    @classmethod
+    def joined(cls, rows: Sequence[StreamState]) -> StreamState:
+        """Stack the states of clips of one signature into one of a batch, whose positions count from here."""
+        columns = zip(*(row.kept for row in rows), strict=True)
+        kept = [None if column[0] is None else torch.cat(column) for column in columns]
+        return cls(kept=kept, positions=[0] * len(rows[0].positions))
+
+    def take_row(self, batch: StreamState, at: int) -> None:
+        """Go on as row `at` of a batch that `joined` made and a chunk was run through."""
+        self.kept = [None if kept is None else kept[at : at + 1] for kept in batch.kept]
+        before = self.positions or [0] * len(batch.positions)
+        self.positions = [position + moved for position, moved in zip(before, batch.positions, strict=True)]
+
 
 def run_chunk(
     network: Encoder | Decoder,
@@ -67,6 +84,7 @@ def run_chunk(
     *,
     last: bool,
     noise: NoiseSource | None = None,
+    valid: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Run the next chunk (B, C, n) of a clip through a network.
 
@@ -76,19 +94,39 @@ def run_chunk(
         state: a new `StreamState()` for a new clip; changed in place.
         last: whether the clip ends with this chunk.
         noise: as the decoder's forward takes it.
+        valid: where rows are clips of several lengths, run whole: how many of the n each row really has, whole
+            attention windows. Everything behind is kept at zero in front of every layer that could see it.
 
     Returns:
         all outputs that are final now and were not before (B, C', m), m possibly 0.
     """
     layers = network.block if isinstance(network, Encoder) else network.model
-    return _Pass(state, last=last, noise=noise).run(layers, x)
+    return _Pass(state, last=last, noise=noise, ends=None if valid is None else RowEnds(x, valid)).run(
+        layers, x
+    )
+
+
+class RowEnds:
+    """Where each row of a padded batch ends, at whatever rate a layer runs."""
+
+    def __init__(self, x: torch.Tensor, valid: Sequence[int]) -> None:
+        self.total = x.shape[-1]
+        self.valid = torch.tensor(valid, device=x.device)[:, None, None]  # (B, 1, 1)
+
+    def silence(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x (B, C, n) with zeros behind the end of each row."""
+        behind = torch.arange(x.shape[-1], device=x.device) >= self.valid * x.shape[-1] // self.total
+        return x.masked_fill(behind, 0.0)
 
 
 class _Pass:
     """One chunk's way through the layers; counts the stateful ones as it meets them."""
 
-    def __init__(self, state: StreamState, *, last: bool, noise: NoiseSource | None) -> None:
+    def __init__(
+        self, state: StreamState, *, last: bool, noise: NoiseSource | None, ends: RowEnds | None
+    ) -> None:
         self.state = state
+        self.ends = ends
         self.last = last
         self.noise = noise
         self.layer = 0
@@ -133,6 +171,8 @@ class _Pass:
         reach = conv.dilation * (weight.shape[-1] - 1) + 1
         if reach == 1:
             return conv(x) if x.shape[-1] else _empty(x, weight.shape[0])
+        if self.ends is not None:
+            x = self.ends.silence(x)
         before = self._kept()
         x = _extended(before, x, padding=conv.padding, last=self.last)
         count = max(0, (x.shape[-1] - reach) // conv.stride + 1)
@@ -142,6 +182,8 @@ class _Pass:
 
     def _upsample(self, conv: NormConvTranspose1d, x: torch.Tensor) -> torch.Tensor:
         # Kernel 2s over stride s: inputs i-1 and i make the s outputs from i*s on, so one input is kept.
+        if self.ends is not None:
+            x = self.ends.silence(x)
         before = self._kept()
         x = x if before is None else torch.cat((before, x), dim=-1) if x.shape[-1] else before
         weight, count = conv.weight, x.shape[-1]
@@ -205,8 +247,3 @@ def _extended(before: torch.Tensor | None, x: torch.Tensor, *, padding: int, las
 
 def _empty(x: torch.Tensor, channels: int) -> torch.Tensor:
     return x.new_empty((x.shape[0], channels, 0))
-
-
-def signature(state: StreamState) -> Sequence[int]:
-    """Return the lengths of what a state keeps: streams of one signature can be advanced in one call."""
-    return tuple(-1 if kept is None else kept.shape[-1] for kept in state.kept)

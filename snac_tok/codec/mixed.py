@@ -1,0 +1,108 @@
+"""Batches of clips of several lengths: each gets what it gets alone.
+
+On a CPU the clips run one after the other: that is fastest there, and nothing has to be shown. Elsewhere clips of
+similar length share a call, padded at the end; behind each clip's own end every layer's input is kept at zero, as it
+is for the clip alone, so no clip can tell that it had neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+
+from snac_tok.codec import chunks
+from snac_tok.codec.stream import StreamState, run_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from snac_tok.codec.model import SNAC
+    from snac_tok.codec.noise import Noise
+
+# A call's rows may be padded by this share of the longest.
+_MAX_PADDING = 0.25
+
+
+def encode_batch(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Encode checked clips (1, 1, T_i) to codes [[(1, T_ik)]]."""
+    if codec.device.type == "cpu":
+        return [chunks.encode(codec, clip) for clip in clips]
+    return encode_padded(codec, clips)
+
+
+def decode_batch(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: Noise) -> list[torch.Tensor]:
+    """Decode checked codes [[(1, T_ik)]] of one number of levels to audio [(1, 1, T_i)]."""
+    if codec.device.type == "cpu":
+        return [chunks.decode(codec, codes, noise) for codes in clips]
+    return decode_padded(codec, clips, noise)
+
+
+def encode_padded(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Encode clips of similar length together."""
+    config = codec.config
+    lengths = [config.padded_num_samples(clip.shape[-1]) for clip in clips]
+    results: list[list[torch.Tensor]] = [[] for _ in clips]
+    for group in similar(lengths, limit=chunks.chunk_latents(config, codec.device) * config.hop_length):
+        longest = lengths[group[-1]]
+        rows = torch.cat([F.pad(clips[at], (0, longest - clips[at].shape[-1])) for at in group])
+        if len(group) == 1:
+            results[group[0]] = chunks.encode(codec, clips[group[0]])
+            continue
+        valid = [lengths[at] for at in group]
+        latents = run_chunk(codec.encoder, rows, StreamState(), last=True, valid=valid)
+        codes = codec.quantizer(latents)[1]
+        for row, at in enumerate(group):
+            frames = lengths[at] // config.frame_length
+            results[at] = [
+                level[row : row + 1, : frames * count]
+                for level, count in zip(codes, config.codes_per_frame, strict=True)
+            ]
+    return results
+
+
+def decode_padded(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: Noise) -> list[torch.Tensor]:
+    """Decode clips of similar length together."""
+    config = codec.config
+    lengths = [codes[0].shape[-1] for codes in clips]
+    results: list[torch.Tensor] = [codes[0] for codes in clips]
+    limit = chunks.chunk_latents(config, codec.device) // config.latents_per_frame
+    # A shorter last attention window attends to itself, which a padded row has no place for.
+    per_window = config.latents_multiple // config.latents_per_frame
+    for group in similar(lengths, limit=limit, alone=lambda at: lengths[at] % per_window > 0):
+        if len(group) == 1:
+            results[group[0]] = chunks.decode(codec, clips[group[0]], noise)
+            continue
+        longest = lengths[group[-1]]
+        levels = [
+            torch.cat([F.pad(clips[at][k], (0, (longest - lengths[at]) * count)) for at in group])
+            for k, count in zip(range(len(clips[0])), config.codes_per_frame, strict=False)
+        ]
+        latents = codec.quantizer.decode(levels)
+        source = chunks.whole_clip_noise(codec, noise, len(group), latents.shape[-1])
+        valid = [lengths[at] * config.latents_per_frame for at in group]
+        audio = run_chunk(codec.decoder, latents, StreamState(), last=True, noise=source, valid=valid)
+        for row, at in enumerate(group):
+            results[at] = audio[row : row + 1, :, : lengths[at] * config.frame_length]
+    return results
+
+
+def similar(
+    lengths: Sequence[int], *, limit: int, alone: Callable[[int], bool] = lambda _: False
+) -> list[list[int]]:
+    """Group clips of similar length, shortest first, so that a group's rows times its longest stay within `limit`.
+
+    Example:
+        >>> similar([10, 100, 9, 90], limit=1000)
+        [[2, 0], [3, 1]]
+    """
+    groups: list[list[int]] = []
+    for at in sorted(range(len(lengths)), key=lambda at: lengths[at]):
+        group = groups[-1] if groups else []
+        fits = group and lengths[group[0]] >= (1 - _MAX_PADDING) * lengths[at]
+        if fits and (len(group) + 1) * lengths[at] <= limit and not alone(at) and not alone(group[0]):
+            group.append(at)
+        else:
+            groups.append([at])
+    return groups

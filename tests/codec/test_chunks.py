@@ -1,0 +1,245 @@
+"""Laws 3 and 4: chunks of a clip, rows of a batch and clips of a mixed batch equal the clip alone."""
+
+import gc
+import resource
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from snac_tok.codec import SNAC, chunks, latent_dependence, latent_influence, mixed
+from snac_tok.codec.stream import StreamState, _extended, run_chunk
+from snac_tok.errors import CodesError, WaveformError
+
+# Of the loudest value; sums of float32 in another order differ by a few times 1e-7.
+TOLERANCE = 3e-6
+
+# Fixtures hand out networks that no example changes.
+FIXTURES = settings(
+    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def audio_of(length, *, batch=1, seed=0):
+    """Random audio (B, 1, T)."""
+    return torch.randn(batch, 1, length, generator=torch.Generator().manual_seed(seed)) * 0.3
+
+
+def codes_of(codec, frames, *, batch=1, seed=0):
+    """Random codes [(B, T_k)]."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randint(codec.codebook_size, (batch, frames * count), generator=generator)
+        for count in codec.config.codes_per_frame
+    ]
+
+
+def assert_codes_equal(found, wanted):
+    """Integers, so equal means equal."""
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
+def assert_close(found, wanted):
+    """Equal but for rounding, measured against the loudest sample."""
+    torch.testing.assert_close(found, wanted, rtol=0, atol=TOLERANCE * float(wanted.abs().max()))
+
+
+def run_in(network, x, cuts, **options):
+    """Run x through a network in the chunks that `cuts` make of it."""
+    state = StreamState()
+    parts = torch.tensor_split(x, sorted(cuts), dim=-1)
+    return torch.cat(
+        [
+            run_chunk(network, part, state, last=at == len(parts) - 1, **options)
+            for at, part in enumerate(parts)
+        ],
+        dim=-1,
+    )
+
+
+@FIXTURES
+@given(data=st.data())
+@torch.no_grad()
+def test_latents_do_not_depend_on_the_cut(small_codec, data):
+    """Any chunks, empty ones too, give the encoder's latents of the whole padded clip."""
+    count = data.draw(st.integers(1, 6)) * small_codec.config.latents_multiple
+    audio = audio_of(count * small_codec.hop_length, seed=count)
+    cuts = data.draw(st.lists(st.integers(0, audio.shape[-1]), max_size=6))
+    wanted = small_codec.fold_weight_norm().encoder(audio)
+    assert_close(run_in(small_codec.encoder, audio, cuts), wanted)
+
+
+@FIXTURES
+@given(data=st.data())
+@torch.no_grad()
+def test_audio_does_not_depend_on_the_cut(small_codec, data):
+    """Any chunks of latents give the decoder's audio of the whole, with the same seeded noise."""
+    count = data.draw(st.integers(1, 40))
+    latents = torch.randn(2, small_codec.latent_dim, count, generator=torch.Generator().manual_seed(count))
+    cuts = data.draw(st.lists(st.integers(0, count), max_size=6))
+    noise = chunks.whole_clip_noise(small_codec, 3, 2, count)
+    wanted = small_codec.fold_weight_norm().decoder(latents, noise)
+    found = run_in(small_codec.decoder, latents, cuts, noise=noise)
+    assert_close(found, wanted)
+
+
+@torch.no_grad()
+def test_every_output_comes_out_as_early_as_it_is_final(small_codec):
+    """Not one sample too few is held back, not one too many given: the next chunk changes the first held one."""
+    config = small_codec.config
+    if config.attn_window_size is not None:
+        pytest.skip("attention gives whole windows")
+    count = 3 - latent_influence(config).first // config.hop_length + config.latents_per_frame
+    latents = torch.randn(1, small_codec.latent_dim, count + 1)
+    small_codec.fold_weight_norm()
+    first = run_chunk(small_codec.decoder, latents[..., :count], StreamState(), last=False)
+    assert first.shape[-1] == count * config.hop_length + latent_influence(config).first
+    other = latents.clone()
+    other[..., count] += 1.0
+    whole, changed = (small_codec.decoder(x, None) for x in (latents, other))
+    assert_close(first, whole[..., : first.shape[-1]])
+    assert (whole != changed)[0, 0].nonzero().min() >= first.shape[-1]
+    audio = audio_of((count + 2) * config.hop_length)
+    latents_out = run_chunk(small_codec.encoder, audio, StreamState(), last=False).shape[-1]
+    reach = latent_dependence(config).last
+    assert latents_out == (audio.shape[-1] - reach - 1) // config.hop_length + 1
+
+
+@pytest.mark.parametrize("padding", [3, 9, 27])
+def test_a_kept_end_that_is_one_sample_short_would_be_noticed(small_codec, monkeypatch, padding):
+    """The tests have teeth: let layers of one dilation forget the oldest sample they keep, and chunks do not join."""
+
+    def forgetful(before, x, **options):
+        if before is not None and options["padding"] == padding:
+            before = torch.cat((torch.zeros_like(before[..., :1]), before[..., 1:]), dim=-1)
+        return _extended(before, x, **options)
+
+    latents = torch.randn(1, small_codec.latent_dim, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = small_codec.fold_weight_norm().decoder(latents, None)
+        monkeypatch.setattr("snac_tok.codec.stream._extended", forgetful)
+        found = run_in(small_codec.decoder, latents, [32])
+    assert (found - wanted).abs().max() > 20 * TOLERANCE * wanted.abs().max()
+
+
+@FIXTURES
+@given(lengths=st.lists(st.integers(1, 4000), min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_a_mixed_batch_gives_each_clip_its_own_codes(small_codec, lengths, seed):
+    """encode_batch of any lengths equals encode of each alone, whatever the neighbours are."""
+    clips = [audio_of(length, seed=seed + at)[0] for at, length in enumerate(lengths)]
+    for clip, codes in zip(clips, small_codec.encode_batch(clips), strict=True):
+        assert_codes_equal(codes, [level[0] for level in small_codec.encode(clip[None])])
+
+
+@FIXTURES
+@given(lengths=st.lists(st.integers(1, 4000), min_size=2, max_size=6), seed=st.integers(0, 99))
+@torch.no_grad()
+def test_padded_rows_equal_the_clips_alone(small_codec, lengths, seed):
+    """The way of the GPU, run here: rows padded at the end, with every layer kept at zero behind a clip's end."""
+    clips = [audio_of(length, seed=seed + at) for at, length in enumerate(lengths)]
+    small_codec.fold_weight_norm()
+    for clip, codes in zip(clips, mixed.encode_padded(small_codec, clips), strict=True):
+        assert_codes_equal(codes, small_codec.encode(clip))
+        (sound,) = small_codec.decode_batch([[level[0] for level in codes]], noise=5)
+        assert_close(sound[None], small_codec.decode(codes, noise=5))
+
+
+@FIXTURES
+@given(frames=st.lists(st.integers(1, 9), min_size=2, max_size=6), seed=st.integers(0, 99))
+@torch.no_grad()
+def test_padded_rows_sound_like_the_clips_alone(small_codec, frames, seed):
+    """The same for decoding, with clips that do and do not fill their last attention window."""
+    clips = [codes_of(small_codec, count, seed=seed + at) for at, count in enumerate(frames)]
+    small_codec.fold_weight_norm()
+    for noise in ("off", 4):
+        for codes, sound in zip(clips, mixed.decode_padded(small_codec, clips, noise), strict=True):
+            assert_close(sound, small_codec.decode(codes, noise=noise))
+
+
+@torch.no_grad()
+def test_padding_without_silencing_would_be_noticed(small_codec, monkeypatch):
+    """What a plainly padded batch does: it changes the end of the shorter clip."""
+    clips = [codes_of(small_codec, frames) for frames in (14, 16)]
+    wanted = small_codec.decode(clips[0], noise="off")
+    monkeypatch.setattr("snac_tok.codec.stream.RowEnds.silence", lambda _, x: x)
+    found = mixed.decode_padded(small_codec, clips, "off")[0]
+    assert (found - wanted).abs().max() > 20 * TOLERANCE * wanted.abs().max()
+
+
+@FIXTURES
+@given(data=st.data())
+def test_blocks_of_any_size_give_the_whole_clips_codes(small_codec, data):
+    """encode_blocks sees the same clip however it is cut, and leaves the caller's gradients on."""
+    length = data.draw(st.integers(1, 2000))
+    audio = audio_of(length)
+    cuts = data.draw(st.lists(st.integers(1, max(1, length - 1)), max_size=5, unique=True))
+    blocks = [block for block in torch.tensor_split(audio, sorted(cuts), dim=-1) if block.shape[-1]]
+    pieces = []
+    for piece in small_codec.encode_blocks(blocks):
+        assert torch.is_grad_enabled()
+        pieces.append(piece)
+    assert_codes_equal(
+        [torch.cat(level, dim=-1) for level in zip(*pieces, strict=True)], small_codec.encode(audio)
+    )
+
+
+def test_chunks_smaller_than_a_clip_change_nothing(small_codec, monkeypatch):
+    """Encode and decode cut a clip that is longer than the device's chunk, to the same result."""
+    audio = audio_of(3_000, batch=2)
+    codes = small_codec.encode(audio)
+    sound = small_codec.decode(codes, noise=2)
+    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    assert (
+        chunks.chunk_latents(small_codec.config, small_codec.device) == small_codec.config.latents_per_frame
+    )
+    assert_codes_equal(small_codec.encode(audio), codes)
+    assert_close(small_codec.decode(codes, noise=2), sound)
+    blocks = torch.cat(list(small_codec.decode_blocks(codes, noise=2)), dim=-1)
+    assert_close(blocks, sound)
+
+
+def test_random_noise_is_upstreams_in_chunks_too(small_codec, monkeypatch):
+    """A clip decoded in many chunks draws what it draws in one."""
+    codes = codes_of(small_codec, 9, batch=2)
+    torch.manual_seed(3)
+    wanted = small_codec.decode(codes)
+    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    torch.manual_seed(3)
+    assert_close(small_codec.decode(codes), wanted)
+
+
+def test_unusable_clips_of_a_batch_are_named(small_codec):
+    """One sentence, with the clip's number; an empty list is an empty batch."""
+    assert small_codec.encode_batch([]) == []
+    assert small_codec.decode_batch([]) == []
+    good = torch.zeros(100)
+    for bad in (torch.zeros(0), torch.zeros(2, 9), torch.full((5,), float("nan")), [0.0]):
+        with pytest.raises(WaveformError, match="clip 1: "):
+            small_codec.encode_batch([good, bad])
+    codes = small_codec.encode_batch([good])[0]
+    with pytest.raises(CodesError, match="clip 1: "):
+        small_codec.decode_batch([codes, [level - 10_000 for level in codes]])
+    with pytest.raises(CodesError, match="different numbers of levels"):
+        small_codec.decode_batch([codes, codes[:2]])
+
+
+@pytest.mark.slow
+def test_twenty_minutes_take_no_more_memory_than_one():
+    """Peak memory of the process stays flat while twenty minutes are encoded and decoded block by block."""
+    codec = SNAC.from_pretrained("tiny")
+    block = audio_of(10 * codec.sampling_rate)
+
+    def peak_mib():
+        gc.collect()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    def work(blocks):
+        pieces = list(codec.encode_blocks(block for _ in range(blocks)))
+        codes = [torch.cat(level, dim=-1) for level in zip(*pieces, strict=True)]
+        return sum(sound.shape[-1] for sound in codec.decode_blocks(codes, noise="off"))
+
+    work(6)
+    after_a_minute = peak_mib()
+    assert work(120) >= 1200 * codec.sampling_rate
+    assert peak_mib() - after_a_minute < 50
