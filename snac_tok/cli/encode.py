@@ -20,7 +20,7 @@ from snac_tok.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from snac_tok.audio import Waveform
+    from snac_tok.audio import AudioInfo
     from snac_tok.tokenizer import SnacTokenizer
 
 _ID_ENDINGS = (".json", ".txt")
@@ -114,21 +114,23 @@ def _check_usage(targets: list[Path | None], *, as_ids: bool, preset: str | None
 
 def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool:
     """Encode and write one sound and tell about it; False where the sound cannot be used."""
-    from snac_tok.audio import read_audio
+    from snac_tok.audio import audio_info, iter_audio
     from snac_tok.errors import AudioError
 
     try:
-        waveform = read_audio(sound)
-        codes = tokenizer.encode_codes([waveform])[0]
+        info = audio_info(sound)
+        codes, num_samples = tokenizer.encode_blocks(iter_audio(sound))
     except AudioError as error:
         say(str(error) if sound in str(error) else f"{sound}: {error}")
         return False
-    _write(tokenizer, waveform, codes, path)
-    say(f"{sound} → {path or 'stdout'}: {_account(tokenizer, waveform, codes)}")
+    _write(tokenizer, info, codes, num_samples, path)
+    say(f"{sound} → {path or 'stdout'}: {_account(tokenizer, info, codes, num_samples)}")
     return True
 
 
-def _write(tokenizer: SnacTokenizer, waveform: Waveform, codes: list[Any], path: Path | None) -> None:
+def _write(
+    tokenizer: SnacTokenizer, info: AudioInfo, codes: list[Any], num_samples: int, path: Path | None
+) -> None:
     from snac_tok.cli.code_file import CodeFile, write_code_file
     from snac_tok.cli.id_file import ids_as_json, write_ids
 
@@ -139,18 +141,17 @@ def _write(tokenizer: SnacTokenizer, waveform: Waveform, codes: list[Any], path:
         else:
             write_ids(path, ids)
         return
-    settings = tokenizer.describe() | {"source_sampling_rate": waveform.sampling_rate}
+    settings = tokenizer.describe() | {"source_sampling_rate": info.sampling_rate}
     levels = [level.astype("uint16") for level in codes]
-    write_code_file(
-        path, CodeFile(levels=levels, num_samples=tokenizer.num_samples(waveform), settings=settings)
-    )
+    write_code_file(path, CodeFile(levels=levels, num_samples=num_samples, settings=settings))
 
 
-def _account(tokenizer: SnacTokenizer, waveform: Waveform, codes: list[Any]) -> str:
-    parts = [lasting(waveform.duration_seconds), counted(sum(map(len, codes)), "code")]
-    if waveform.num_channels > 1:
-        parts.append(f"{tokenizer.channels} of {waveform.num_channels} channels")
-    if waveform.sampling_rate != tokenizer.sampling_rate:
-        by = f"{tokenizer.resampler.backend} {tokenizer.resampler.quality}"
-        parts.append(f"resampled from {waveform.sampling_rate} to {tokenizer.sampling_rate} Hz ({by})")
-    return ", ".join([*parts, f"{tokenizer.num_samples(waveform)} samples"])
+def _account(tokenizer: SnacTokenizer, info: AudioInfo, codes: list[Any], num_samples: int) -> str:
+    preparation = tokenizer.preparation
+    parts = [lasting(num_samples / tokenizer.sampling_rate), counted(sum(map(len, codes)), "code")]
+    if info.num_channels > 1:
+        parts.append(f"{preparation.channels} of {info.num_channels} channels")
+    if info.sampling_rate != tokenizer.sampling_rate:
+        by = f"{preparation.resampler.backend} {preparation.resampler.quality}"
+        parts.append(f"resampled from {info.sampling_rate} to {tokenizer.sampling_rate} Hz ({by})")
+    return ", ".join([*parts, f"{num_samples} samples"])

@@ -16,25 +16,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snac_tok.codec import CodecConfig
+    from snac_tok.tokenizer.preparation import Preparation
 
 SETTINGS_FILE = "snac_tokenizer.json"
 _KEYS = ("channels", "padding_side", "resample", "resampler", "vocabulary")
 
 
 def write_settings(
-    folder: Path,
-    *,
-    vocabulary: Vocabulary,
-    resample: bool,
-    channels: str,
-    resampler: Resampler,
-    padding_side: str,
+    folder: Path, *, vocabulary: Vocabulary, preparation: Preparation, padding_side: str
 ) -> None:
     """Write the settings into a folder, complete or not at all."""
     settings = {
-        "resample": resample,
-        "channels": channels,
-        "resampler": dataclasses.asdict(resampler),
+        "resample": preparation.resample,
+        "channels": preparation.channels,
+        "resampler": dataclasses.asdict(preparation.resampler),
         "padding_side": padding_side,
         "vocabulary": json.loads(vocabulary_to_json(vocabulary)),
     }

@@ -1,10 +1,10 @@
-"""Streams: ids to sound while a language model writes them, and sound to ids while it is being recorded.
+"""Streams of ids to sound, while a language model writes them.
 
-Every sample and every id comes out exactly once, and joined they are what the whole would have given. Exact sound
-needs the codes of the future that the network looks at, so it lags; `lookahead` trades exactness for less lag:
+Every sample comes out exactly once, and joined they are what decoding the whole would have given. Exact sound needs
+the codes of the future that the network looks at, so it lags; `lookahead` trades exactness for less lag:
 
     codes pushed        |frame 0 |frame 1 |frame 2 |
-    exact               |sound...............|               lags by the receptive field, 10.3 latents at 24 kHz
+    exact               |sound...............|               lags by the receptive field, 9.3 latents at 24 kHz
     lookahead=4 latents |sound......................|        the last stretch decoded as if the clip ended there
 """
 
@@ -16,18 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snac_tok.audio import Resampler, StreamResampler
-from snac_tok.codec.chunks import ChunkDecoder, ChunkEncoder
+from snac_tok.codec.chunks import ChunkDecoder
 from snac_tok.codec.geometry import latent_influence
 from snac_tok.codec.noise import SeededNoise, checked_noise
 from snac_tok.codec.stream import run_chunk
-from snac_tok.errors import TokenError, WaveformError
+from snac_tok.errors import TokenError
 from snac_tok.frames import Vocabulary
 from snac_tok.tokenizer.frame_buffer import FrameBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     import numpy.typing as npt
 
     from snac_tok.codec import SNAC, CodecConfig, Noise
@@ -162,107 +159,6 @@ class StreamDecoder:
         return run_chunk(self.codec.decoder, nothing, state, last=True, noise=self._noise)
 
 
-class StreamEncoder:
-    """Turns sound into ids while it is being recorded.
-
-    Args:
-        codec: the network.
-        layout: as in `StreamDecoder`.
-        sampling_rate: of the sound that is pushed, in Hz; None is the codec's.
-        resampler: how another rate is changed.
-
-    Example:
-        >>> from snac_tok import SnacTokenizer
-        >>> tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
-        >>> stream = StreamEncoder(tok.codec, tok.vocabulary)
-        >>> stream.push(np.zeros(10_000)).size, stream.flush().size
-        (7, 28)
-    """
-
-    def __init__(
-        self,
-        codec: SNAC,
-        layout: Vocabulary | FrameLayout,
-        *,
-        sampling_rate: int | None = None,
-        resampler: Resampler | None = None,
-    ) -> None:
-        self.codec = codec.eval().fold_weight_norm()
-        self.vocabulary = vocabulary_of(layout, codec)
-        if self.vocabulary.is_parallel:
-            raise TokenError(
-                "ids in parallel rows are no stream; encode the whole, or take another vocabulary."
-            )
-        self.sampling_rate = sampling_rate or codec.sampling_rate
-        self._resampler = resampler or Resampler()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything; the next push begins another stream."""
-        self._encoder = ChunkEncoder(self.codec)
-        self._rates = (
-            None
-            if self.sampling_rate == self.codec.sampling_rate
-            else StreamResampler(
-                from_rate=self.sampling_rate, to_rate=self.codec.sampling_rate, resampler=self._resampler
-            )
-        )
-        self._waiting = np.zeros((1, 0), np.float32)
-        self._finished = False
-
-    @torch.no_grad()
-    def push(self, samples: Any) -> npt.NDArray[np.int64]:
-        """Take the next samples (n,) of one channel, floats in [-1, 1], and return the ids (m,) they complete.
-
-        Raises:
-            WaveformError: samples of another shape or type, NaN or infinite ones, or a push after flush.
-        """
-        self._check_open()
-        block = checked_block(samples)
-        self._waiting = np.concatenate(
-            (self._waiting, block if self._rates is None else self._rates.push(block)), 1
-        )
-        return self._ids(list(self._whole_frames()))
-
-    @torch.no_grad()
-    def flush(self) -> npt.NDArray[np.int64]:
-        """End the stream and return the remaining ids.
-
-        Raises:
-            WaveformError: the stream was flushed before.
-        """
-        self._check_open()
-        self._finished = True
-        if self._rates is not None:
-            self._waiting = np.concatenate((self._waiting, self._rates.flush()), 1)
-        codes = list(self._whole_frames())
-        if self._encoder.num_samples or self._waiting.shape[1]:
-            codes.append(self._encoder.flush(self._tensor(self._waiting)))
-        return self._ids(codes)
-
-    def _whole_frames(self) -> Iterator[list[torch.Tensor]]:
-        """Encode what is whole, always one frame at a time: however the sound was cut, the codes are the same."""
-        size = self.codec.config.frame_length
-        while self._waiting.shape[1] >= size:
-            frame, self._waiting = self._waiting[:, :size], self._waiting[:, size:]
-            yield self._encoder.push(self._tensor(frame))
-
-    def _check_open(self) -> None:
-        if self._finished:
-            raise WaveformError("the stream has been flushed; reset() it or make another encoder.")
-
-    def _tensor(self, samples: npt.NDArray[np.float32]) -> torch.Tensor:
-        audio = torch.from_numpy(np.ascontiguousarray(samples))[None]
-        return audio.to(device=self.codec.device, dtype=self.codec.dtype)
-
-    def _ids(self, pieces: Sequence[list[torch.Tensor]]) -> npt.NDArray[np.int64]:
-        if not pieces:
-            return np.zeros(0, np.int64)
-        levels = [torch.cat(level, dim=-1)[0].cpu().numpy() for level in zip(*pieces, strict=True)]
-        ids: npt.NDArray[np.int64] = self.vocabulary.encode(levels)
-        return ids
-
-
 def exact_lag_samples(config: CodecConfig) -> int:
     """Return how many samples exact sound is at most behind the codes: the reach back, and an unfinished window."""
     window = config.attn_window_size or 1
@@ -286,21 +182,3 @@ def stream_noise(noise: Noise, codec: SNAC) -> NoiseSource | None:
     if checked_noise(noise) == "off" or not codec.config.noise:
         return None
     return SeededNoise(seed=int(torch.randint(2**62, ())) if noise == "random" else int(noise))
-
-
-def checked_block(samples: Any) -> npt.NDArray[np.float32]:
-    """Return one channel of samples as float32 (1, n).
-
-    Raises:
-        WaveformError: another shape or type, NaN or infinite values.
-    """
-    array = np.asarray(samples.detach().cpu() if isinstance(samples, torch.Tensor) else samples)
-    if array.ndim == 2 and array.shape[0] == 1:  # noqa: PLR2004 - (1, n)
-        array = array[0]
-    if array.ndim != 1 or array.dtype.kind != "f":
-        raise WaveformError(
-            f"a block of sound is floats (n,) of one channel; got {array.dtype} {array.shape}."
-        )
-    if not np.isfinite(array).all():
-        raise WaveformError("the block has NaN or infinite samples; replace or drop them before encoding.")
-    return array.astype(np.float32, copy=False)[None]

@@ -16,19 +16,19 @@ import numpy as np
 import torch
 
 from snac_tok import __version__
-from snac_tok.audio import Resampler, Waveform, as_waveform, resample, resampled_length, to_mono
+from snac_tok.audio import Resampler, Waveform
 from snac_tok.codec import SNAC
-from snac_tok.errors import LayoutError, SamplingRateError, TokenError, WaveformError
+from snac_tok.errors import LayoutError, TokenError, WaveformError
 from snac_tok.frames import FrameLayout
 from snac_tok.tokenizer.batch import AudioTokens, as_returned, pad_rows, target_length
+from snac_tok.tokenizer.clips import ClipEncoder
 from snac_tok.tokenizer.names import TokenNames
+from snac_tok.tokenizer.preparation import Preparation
 from snac_tok.tokenizer.settings import read_settings, vocabulary_for, write_settings
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
+    from collections.abc import Iterator, Sequence
 
     from snac_tok.audio import MonoPolicy
     from snac_tok.codec import Noise
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from snac_tok.tokenizer.batch import Padding, ReturnTensors
 
 
-class SnacTokenizer(TokenNames):
+class SnacTokenizer(TokenNames, ClipEncoder):
     """A codec with a vocabulary, used like a Hugging Face tokenizer.
 
     Args:
@@ -78,11 +78,14 @@ class SnacTokenizer(TokenNames):
             )
         if padding_side not in ("right", "left"):
             raise LayoutError(f'padding_side is {padding_side!r}; it must be "right" or "left".')
-        self.codec = codec.eval()
+        preparation = Preparation(
+            sampling_rate=codec.sampling_rate,
+            resample=resample,
+            channels=channels,
+            resampler=resampler or Resampler(),
+        )
+        ClipEncoder.__init__(self, codec, preparation)
         self.vocabulary = vocabulary
-        self.resample = resample
-        self.channels = channels
-        self.resampler = resampler or Resampler()
         self.padding_side = padding_side
 
     @classmethod
@@ -141,9 +144,7 @@ class SnacTokenizer(TokenNames):
         write_settings(
             Path(folder),
             vocabulary=self.vocabulary,
-            resample=self.resample,
-            channels=self.channels,
-            resampler=self.resampler,
+            preparation=self.preparation,
             padding_side=self.padding_side,
         )
 
@@ -178,8 +179,8 @@ class SnacTokenizer(TokenNames):
             TokenError: rows of unequal length were asked for as one array, or a clip is over max_length.
         """
         many = _is_list_of_clips(audio)
-        waveforms = [as_waveform(clip, sampling_rate=sampling_rate) for clip in (audio if many else [audio])]
-        rows = [self.vocabulary.encode(codes) for codes in self.encode_codes(waveforms)]
+        encoded = self.recordings(audio if many else [audio], sampling_rate)
+        rows = [self.vocabulary.encode(codes) for codes, _ in encoded]
         if add_special_tokens:
             rows = [self.add_specials(row) for row in rows]
         masks = [np.ones(row.shape[-1], dtype=np.int64) for row in rows]
@@ -190,8 +191,9 @@ class SnacTokenizer(TokenNames):
         ids, mask = as_returned(rows, return_tensors), as_returned(masks, return_tensors)
         if not many and return_tensors is None:
             ids, mask = ids[0], mask[0]
-        num_samples = [self.num_samples(waveform) for waveform in waveforms]
-        return AudioTokens({"input_ids": ids, "attention_mask": mask}, num_samples=num_samples)
+        return AudioTokens(
+            {"input_ids": ids, "attention_mask": mask}, num_samples=[count for _, count in encoded]
+        )
 
     def encode(
         self, audio: Any, *, sampling_rate: int | None = None, add_special_tokens: bool = False
@@ -205,19 +207,6 @@ class SnacTokenizer(TokenNames):
         if _is_list_of_clips(audio):
             raise WaveformError("encode takes one recording; call the tokenizer itself for a list of them.")
         return self(audio, sampling_rate=sampling_rate, add_special_tokens=add_special_tokens)["input_ids"]
-
-    def encode_codes(self, waveforms: Sequence[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
-        """Return raw codes: per clip, per level, an int64 array (T_k,).
-
-        Raises:
-            SamplingRateError: a clip is at another rate and the tokenizer does not resample.
-            WaveformError: a clip has no samples.
-        """
-        return [self._clip_codes(waveform) for waveform in waveforms]
-
-    def num_samples(self, waveform: Waveform) -> int:
-        """Return how many samples a clip has at the codec's rate, before padding."""
-        return resampled_length(waveform.num_samples, waveform.sampling_rate, self.sampling_rate)
 
     def decode(self, ids: Any, *, num_samples: int | None = None, noise: Noise = 0) -> Waveform:
         """Turn the ids of one recording into sound.
@@ -235,10 +224,7 @@ class SnacTokenizer(TokenNames):
             TokenError: no whole frame, or ids that are not valid frames; positions count from the first code.
             WaveformError: `num_samples` is more than the ids hold.
         """
-        codes = self.vocabulary.decode(self.strip_specials(ids))
-        if codes[0].shape[-1] == 0:
-            raise TokenError("the ids hold no frame; at least one is needed for sound.")
-        levels = [torch.as_tensor(level, device=self.codec.device)[None] for level in codes]
+        levels = self._levels(ids)
         samples = self.codec.decode(levels, noise=noise)[0].float().cpu().numpy()  # (1, T)
         if num_samples is not None and not 1 <= num_samples <= samples.shape[-1]:
             raise WaveformError(
@@ -247,6 +233,23 @@ class SnacTokenizer(TokenNames):
         return Waveform(
             samples=np.ascontiguousarray(samples[:, :num_samples]), sampling_rate=self.sampling_rate
         )
+
+    def decode_blocks(self, ids: Any, *, noise: int | Literal["off"] = 0) -> Iterator[Waveform]:
+        """Turn the ids of one recording of any length into sound piece by piece; `write_audio` takes the pieces.
+
+        Args:
+            ids: as in `decode`.
+            noise: a seed or "off".
+
+        Yields:
+            waveforms that, joined, are what `decode` returns.
+
+        Raises:
+            TokenError: as in `decode`.
+        """
+        for samples in self.codec.decode_blocks(self._levels(ids), noise=noise):
+            if samples.shape[-1]:
+                yield Waveform(samples=samples[0].float().cpu().numpy(), sampling_rate=self.sampling_rate)
 
     def batch_decode(
         self, sequences: Any, *, num_samples: Sequence[int | None] | None = None, noise: Noise = 0
@@ -300,8 +303,8 @@ class SnacTokenizer(TokenNames):
             "sampling_rate": self.sampling_rate,
             "layout": dataclasses.asdict(self.layout),
             "codebook_size": self.codec.codebook_size,
-            "resampler": self.resampler.describe(),
-            "channels": self.channels,
+            "resampler": self.preparation.resampler.describe(),
+            "channels": self.preparation.channels,
             "package_version": __version__,
         }
 
@@ -311,17 +314,12 @@ class SnacTokenizer(TokenNames):
             f"{self.sampling_rate} Hz, {self.layout.slots_per_frame} codes a frame, {self.vocab_size} audio ids)"
         )
 
-    def _clip_codes(self, waveform: Waveform) -> list[npt.NDArray[np.int64]]:
-        if waveform.num_samples == 0:
-            raise WaveformError("the recording has no samples; leave it out.")
-        if waveform.sampling_rate != self.sampling_rate and not self.resample:
-            raise SamplingRateError(
-                f"the recording is at {waveform.sampling_rate} Hz and the codec at {self.sampling_rate} Hz; resample "
-                "it, or load the tokenizer with resample=True."
-            )
-        mono = to_mono(waveform, channels=self.channels)
-        samples = resample(mono, self.sampling_rate, resampler=self.resampler).samples
-        return [level[0].cpu().numpy() for level in self.codec.encode(torch.from_numpy(samples)[None])]
+    def _levels(self, ids: Any) -> list[torch.Tensor]:
+        """Check ids and return their codes [(1, T_k)] on the codec's device."""
+        codes = self.vocabulary.decode(self.strip_specials(ids))
+        if codes[0].shape[-1] == 0:
+            raise TokenError("the ids hold no frame; at least one is needed for sound.")
+        return [torch.as_tensor(level, device=self.codec.device)[None] for level in codes]
 
 
 def _is_list_of_clips(audio: Any) -> bool:

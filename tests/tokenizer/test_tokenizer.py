@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from snac_tok import SNAC, SnacTokenizer, Vocabulary, Waveform, preset, read_audio
+from snac_tok import SNAC, SnacTokenizer, Vocabulary, Waveform, preset, read_audio, write_audio
 from snac_tok.errors import (
     AudioFileError,
     CheckpointError,
@@ -316,7 +316,8 @@ def test_save_and_load_is_the_identity(tmp_path):
     tok.save_pretrained(tmp_path / "saved")
     loaded = SnacTokenizer.from_pretrained(tmp_path / "saved")
     assert loaded.vocabulary == tok.vocabulary
-    assert (loaded.resample, loaded.channels, loaded.padding_side) == (True, "left", "left")
+    assert loaded.preparation == tok.preparation
+    assert loaded.preparation.channels == loaded.padding_side == "left"
     assert loaded.encode(SPEECH) == tok.encode(SPEECH)
     assert SnacTokenizer.from_pretrained(tmp_path / "saved", preset="orpheus").vocabulary == preset("orpheus")
     described = loaded.describe()
@@ -331,6 +332,42 @@ def test_damaged_settings_are_refused(tmp_path, content):
     (tmp_path / "snac_tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"snac_tokenizer\.json"):
         SnacTokenizer.from_pretrained(tmp_path)
+
+
+def test_a_long_file_is_encoded_block_by_block_to_the_same_ids(resampling, tmp_path, monkeypatch):
+    """A file over the limit never stands in memory whole; stereo, another rate and all."""
+    speech = read_audio(SPEECH)
+    samples = np.concatenate([speech.samples, speech.samples[:, ::-1]])
+    path = tmp_path / "stereo.wav"
+    write_audio(path, Waveform(samples=samples, sampling_rate=speech.sampling_rate))
+    wanted = resampling(path)
+    monkeypatch.setattr("snac_tok.tokenizer.preparation._LONG_SECONDS", 0.5)
+    monkeypatch.setattr("snac_tok.tokenizer.clips.as_waveform", None)  # whoever reads it whole fails
+    found = resampling(path)
+    assert (found["input_ids"], found.num_samples) == (wanted["input_ids"], wanted.num_samples)
+    with pytest.raises(SamplingRateError, match="22050"):
+        resampling(path, sampling_rate=8_000)
+
+
+def test_sound_comes_piece_by_piece(tok, tmp_path):
+    """decode_blocks gives decode's samples, and write_audio takes them as they come."""
+    ids = tok.encode(sine(3.0), sampling_rate=RATE)
+    pieces = list(tok.decode_blocks(ids))
+    wanted = tok.decode(ids)
+    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces], axis=1), wanted.samples)
+    write_audio(tmp_path / "blocks.wav", tok.decode_blocks(ids))
+    write_audio(tmp_path / "whole.wav", wanted)
+    assert (tmp_path / "blocks.wav").read_bytes() == (tmp_path / "whole.wav").read_bytes()
+
+
+def test_blocks_of_a_recording(resampling):
+    """encode_blocks counts the samples and refuses an empty recording."""
+    speech = read_audio(SPEECH)
+    codes, num_samples = resampling.encode_blocks(iter([speech]))
+    assert resampling.vocabulary.encode(codes).tolist() == resampling.encode(SPEECH)
+    assert num_samples == resampling.num_samples(speech)
+    with pytest.raises(WaveformError, match="no samples"):
+        resampling.encode_blocks([])
 
 
 def test_a_tokenizer_pickles(tok):

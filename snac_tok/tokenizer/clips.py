@@ -1,0 +1,91 @@
+"""Recordings to raw codes: batches of clips, and long ones block by block. Knows no ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snac_tok.audio import as_waveform, resampled_length
+from snac_tok.errors import WaveformError
+from snac_tok.tokenizer.preparation import long_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from snac_tok.audio import Waveform
+    from snac_tok.codec import SNAC
+    from snac_tok.tokenizer.preparation import Preparation
+
+
+class ClipEncoder:
+    """A codec and what is done to recordings before it.
+
+    Attributes:
+        codec: the network, in eval mode.
+        preparation: one channel, the codec's rate.
+    """
+
+    def __init__(self, codec: SNAC, preparation: Preparation) -> None:
+        self.codec = codec.eval()
+        self.preparation = preparation
+
+    def encode_codes(self, waveforms: Sequence[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
+        """Return raw codes: per clip, per level, an int64 array (T_k,).
+
+        Raises:
+            SamplingRateError: a clip is at another rate and the tokenizer does not resample.
+            WaveformError: a clip has no samples.
+        """
+        clips = [torch.from_numpy(self.preparation.whole(waveform).samples) for waveform in waveforms]
+        return [[level.cpu().numpy() for level in codes] for codes in self.codec.encode_batch(clips)]
+
+    def encode_blocks(self, blocks: Iterable[Waveform]) -> tuple[list[npt.NDArray[np.int64]], int]:
+        """Encode one recording of any length that comes in blocks, in bounded memory.
+
+        Args:
+            blocks: such as `snac_tok.audio.iter_audio` gives, of any sizes.
+
+        Returns:
+            raw codes, per level an int64 array (T_k,), and the number of samples at the codec's rate.
+
+        Raises:
+            SamplingRateError: as in `encode_codes`.
+            WaveformError: there are no samples.
+        """
+        num_samples = 0
+
+        def counted() -> Iterator[torch.Tensor]:
+            nonlocal num_samples
+            for block in self.preparation.blocks(blocks):
+                num_samples += block.num_samples
+                yield torch.from_numpy(block.samples)[None]
+
+        pieces = list(self.codec.encode_blocks(counted()))
+        if not pieces:
+            raise WaveformError("the recording has no samples; leave it out.")
+        joined = [torch.cat(level, dim=-1)[0].cpu().numpy() for level in zip(*pieces, strict=True)]
+        return joined, num_samples
+
+    def num_samples(self, waveform: Waveform) -> int:
+        """Return how many samples a clip has at the codec's rate, before padding."""
+        return resampled_length(waveform.num_samples, waveform.sampling_rate, self.codec.sampling_rate)
+
+    def recordings(
+        self, audio: Sequence[Any], sampling_rate: int | None
+    ) -> list[tuple[list[npt.NDArray[np.int64]], int]]:
+        """Return codes and length of each recording: long files block by block, the others in one batch."""
+        long = {at: blocks for at, clip in enumerate(audio) if (blocks := long_file(clip, sampling_rate))}
+        waveforms = {
+            at: as_waveform(clip, sampling_rate=sampling_rate)
+            for at, clip in enumerate(audio)
+            if at not in long
+        }
+        codes = dict(zip(waveforms, self.encode_codes(list(waveforms.values())), strict=True))
+        return [
+            self.encode_blocks(long[at]) if at in long else (codes[at], self.num_samples(waveforms[at]))
+            for at in range(len(audio))
+        ]

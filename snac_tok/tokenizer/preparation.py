@@ -1,0 +1,87 @@
+"""What happens to a recording before the codec hears it: one channel, the codec's rate, whole or block by block."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.audio import Resampler, audio_info, iter_audio, resample, resample_blocks, to_mono
+from snac_tok.errors import SamplingRateError, WaveformError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from snac_tok.audio import MonoPolicy, Waveform
+
+# A file that claims to be longer is read and encoded block by block; the ids are the same.
+_LONG_SECONDS = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How recordings are brought to one channel at the codec's rate.
+
+    Args:
+        sampling_rate: the codec's, in Hz.
+        resample: whether another rate is resampled; without it, it is an error.
+        channels: which channel of several is taken: "mean", "left" or "right".
+        resampler: how rates are changed.
+    """
+
+    sampling_rate: int
+    resample: bool = False
+    channels: MonoPolicy = "mean"
+    resampler: Resampler = field(default_factory=Resampler)
+
+    def whole(self, waveform: Waveform) -> Waveform:
+        """Prepare a recording that stands in memory.
+
+        Raises:
+            SamplingRateError: another rate, and resampling was not asked for.
+            WaveformError: no samples.
+        """
+        if waveform.num_samples == 0:
+            raise WaveformError("the recording has no samples; leave it out.")
+        self._check_rate(waveform.sampling_rate)
+        return resample(
+            to_mono(waveform, channels=self.channels), self.sampling_rate, resampler=self.resampler
+        )
+
+    def blocks(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+        """Prepare a recording that comes in blocks; joined, the result is that of the whole.
+
+        Raises:
+            SamplingRateError: another rate, and resampling was not asked for.
+        """
+        return resample_blocks(map(self._mono, blocks), self.sampling_rate, resampler=self.resampler)
+
+    def _mono(self, block: Waveform) -> Waveform:
+        self._check_rate(block.sampling_rate)
+        return to_mono(block, channels=self.channels)
+
+    def _check_rate(self, found: int) -> None:
+        if found != self.sampling_rate and not self.resample:
+            raise SamplingRateError(
+                f"the recording is at {found} Hz and the codec at {self.sampling_rate} Hz; resample it, or load "
+                "the tokenizer with resample=True."
+            )
+
+
+def long_file(audio: Any, sampling_rate: int | None) -> Iterator[Waveform] | None:
+    """Return the blocks of a path whose file claims to be long; None for every other sound.
+
+    Raises:
+        SamplingRateError: the rate given contradicts the file's.
+        AudioFileError: the file cannot be read.
+    """
+    if not isinstance(audio, (str, os.PathLike)):
+        return None
+    info = audio_info(audio)
+    if info.num_samples is not None and info.num_samples <= _LONG_SECONDS * info.sampling_rate:
+        return None
+    if sampling_rate not in (None, info.sampling_rate):
+        raise SamplingRateError(
+            f"the file has {info.sampling_rate} Hz, sampling_rate={sampling_rate} was given; leave it out."
+        )
+    return iter_audio(audio)
