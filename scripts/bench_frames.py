@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import platform
-import statistics
-import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from benchmark.timing import machine, median_seconds
 
 from snac_tok.frames import FrameLayout, preset
 
@@ -76,29 +73,6 @@ def item_encode(codes: list[torch.Tensor], base: int, block: int) -> list[int]:
 def item_decode(ids: torch.Tensor, base: int, block: int) -> list[list[int]]:
     """Take a tensor (1, N) apart token by token."""
     return loop_decode([token.item() for token in ids[0]], base, block)
-
-
-def median_seconds(function: Callable[[], Any], *, runs: int) -> float:
-    """Return the median wall time of several calls."""
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def machine() -> str:
-    """Name the processor and the versions that ran."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
-        model = f"{len(names)} cores of {names[0]}" if names else model
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}, torch {torch.__version__}"
-    return f"{model}; {versions}; torch threads: {torch.get_num_threads()}"
 
 
 def random_codes(seconds: float) -> list[np.ndarray]:

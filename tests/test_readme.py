@@ -25,9 +25,10 @@ def test_every_block_runs_in_order(workplace):
     """Python blocks are executed, console blocks go to the command line; later ones use what earlier ones made."""
     blocks = re.findall(r"```(python|console)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert {kind for kind, _ in blocks} == {"python", "console"}
+    names = {"__name__": "readme"}
     for kind, text in blocks:
         if kind == "python":
-            exec(compile(text, "README.md", "exec"), {"__name__": "readme"})
+            exec(compile(text, "README.md", "exec"), names)
             continue
         for line in text.splitlines():
             words = shlex.split(line.removeprefix("$ "))

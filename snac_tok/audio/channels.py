@@ -27,7 +27,7 @@ def to_mono(waveform: Waveform, *, channels: MonoPolicy = "mean") -> Waveform:
     [[0.5, 0.25]]
     """
     if channels not in get_args(MonoPolicy):
-        raise WaveformError(f"One channel is made by 'mean', 'left' or 'right', got {channels!r}.")
+        raise WaveformError(f"one channel is made by 'mean', 'left' or 'right', got {channels!r}.")
     if waveform.num_channels == 1:
         return waveform
     if channels == "mean":
@@ -47,7 +47,7 @@ def select_channels(waveform: Waveform, policy: ChannelPolicy) -> list[Waveform]
     2
     """
     if policy not in get_args(ChannelPolicy):
-        raise WaveformError(f"The channel policy is 'mean', 'left', 'right' or 'each', got {policy!r}.")
+        raise WaveformError(f"the channel policy is 'mean', 'left', 'right' or 'each', got {policy!r}.")
     if policy != "each":
         return [to_mono(waveform, channels=policy)]
     if waveform.num_channels == 1:

@@ -25,7 +25,7 @@ def read_with_torchcodec(target: str | BinaryIO, name: str) -> tuple[Samples, in
         MissingDependencyError: torchcodec or ffmpeg's libraries do not load.
     """
     decoders = import_optional(
-        "torchcodec.decoders", extra="ffmpeg", purpose="Reading with backend='torchcodec'"
+        "torchcodec.decoders", extra="ffmpeg", purpose="reading with backend='torchcodec'"
     )
     try:
         decoder = decoders.AudioDecoder(target)
@@ -33,7 +33,7 @@ def read_with_torchcodec(target: str | BinaryIO, name: str) -> tuple[Samples, in
         # torchcodec 0.17 imports without ffmpeg's libraries and only fails here.
         if "libtorchcodec" in str(error):
             raise MissingDependencyError(
-                "Reading with backend='torchcodec' needs ffmpeg's shared libraries next to torchcodec: "
+                "reading with backend='torchcodec' needs ffmpeg's shared libraries next to torchcodec: "
                 "install ffmpeg, or use backend='soundfile'."
             ) from error
         raise AudioFileError(f"{name}: ffmpeg finds no sound in it ({_first_line(error)}).") from error

@@ -103,7 +103,7 @@ def read_audio(
     Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s)
     """
     if backend not in ("soundfile", "torchcodec"):
-        raise AudioError(f"Files are read by 'soundfile' or 'torchcodec', got {backend!r}.")
+        raise AudioError(f"files are read by 'soundfile' or 'torchcodec', got {backend!r}.")
     name = name_of(source)
     if backend == "torchcodec":
         return _checked_waveform(name, *read_with_torchcodec(checked_source(source, name), name))
@@ -225,7 +225,7 @@ def _checked_waveform(name: str, samples: Samples, sampling_rate: int, *, start:
     try:
         return Waveform(samples=samples, sampling_rate=sampling_rate)
     except AudioError as error:
-        raise AudioFileError(f"{name}: {error}{where}") from error
+        raise AudioFileError(f"{name}: {str(error).removesuffix('.')}{where}.") from error
 
 
 def _no_samples(name: str) -> str:

@@ -33,10 +33,10 @@ _PCM = {
 def as_waveform(audio: Any, *, sampling_rate: int | None = None) -> Waveform:
     """Return the waveform that `audio` holds; float32 arrays (C, T) are shared, not copied.
 
-    Accepted: a `Waveform`; a 1-D, (1, T) or (C, T) numpy array, torch tensor or list of floats; integer PCM
-    as int16, int32, uint8 or int8; a path; the bytes of a sound file; a binary file object; a `datasets`
-    audio dict with "array" and "sampling_rate", or "bytes" and/or "path"; a torchcodec `AudioDecoder` or
-    `AudioSamples`.
+    Accepted: a `Waveform`; a 1-D, (1, T), (C, T) or, as a batch of one, (1, C, T) numpy array, torch tensor or
+    list of floats; integer PCM as int16, int32, uint8 or int8; a path; the bytes of a sound file; a binary
+    file object; a `datasets` audio dict with "array" and "sampling_rate", or "bytes" and/or "path"; a
+    torchcodec `AudioDecoder` or `AudioSamples`.
 
     Args:
         audio: one recording.
@@ -87,7 +87,7 @@ def _from_mapping(audio: Mapping[str, Any], sampling_rate: int | None) -> Wavefo
     if source is None:
         keys = ", ".join(map(str, audio)) or "none"
         raise WaveformError(
-            f"An audio dict holds 'array' and 'sampling_rate', 'bytes', or 'path'; this one has: {keys}."
+            f"an audio dict holds 'array' and 'sampling_rate', 'bytes', or 'path'; this one has: {keys}."
         )
     try:
         return _agreeing(read_audio(source), sampling_rate)
@@ -101,22 +101,24 @@ def _agreeing(waveform: Waveform, sampling_rate: int | None) -> Waveform:
     if sampling_rate in (None, waveform.sampling_rate):
         return waveform
     raise SamplingRateError(
-        f"The sound has {waveform.sampling_rate} Hz, sampling_rate={sampling_rate} was given: leave it out, "
+        f"the sound has {waveform.sampling_rate} Hz, sampling_rate={sampling_rate} was given: leave it out, "
         "and call resample() if another rate is wanted."
     )
 
 
 def _as_samples(audio: Any) -> Samples:
     array = _as_array(audio)
+    if array.ndim == 3 and len(array) == 1:  # noqa: PLR2004 - a batch of one, as codecs decode
+        array = array[0]
     if array.ndim not in (1, 2):
         raise WaveformError(
-            f"One recording is 1-D or (channels, samples), got shape {array.shape}: pass the clips of a "
-            "batch one by one."
+            f"one recording is 1-D, (channels, samples) or (1, channels, samples), got shape {array.shape}: pass "
+            "the clips of a batch one by one."
         )
     array = np.atleast_2d(array)
     if array.shape[0] > MAX_CHANNELS:
         raise WaveformError(
-            f"Shape {array.shape} would mean {array.shape[0]} channels, at most {MAX_CHANNELS} are possible: "
+            f"shape {array.shape} would mean {array.shape[0]} channels, at most {MAX_CHANNELS} are possible: "
             "transpose (samples, channels) to (channels, samples)."
         )
     return np.ascontiguousarray(_scaled(array))
@@ -131,14 +133,14 @@ def _as_array(audio: Any) -> NDArray[Any]:
         return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
     if not isinstance(audio, list | tuple) and not hasattr(audio, "__array__"):
         raise WaveformError(
-            "Sound is an array, a tensor, a list of floats, a path, encoded bytes, a file object or an audio "
+            "sound is an array, a tensor, a list of floats, a path, encoded bytes, a file object or an audio "
             f"dict, got {type(audio).__name__}."
         )
     try:
         return np.asarray(audio)
     except ValueError as error:
         raise WaveformError(
-            "The list holds rows of different lengths: a list is one recording, channels are equally long."
+            "the list holds rows of different lengths: a list is one recording, channels are equally long."
         ) from error
 
 
@@ -149,7 +151,7 @@ def _scaled(array: NDArray[Any]) -> NDArray[np.float32]:
             return array.astype(np.float32, copy=False)
     if array.dtype not in _PCM:
         raise WaveformError(
-            f"Samples of type {array.dtype} have no known full scale: pass float32 in ±1, or int16, int32, "
+            f"samples of type {array.dtype} have no known full scale: pass float32 in ±1, or int16, int32, "
             "uint8 or int8 PCM."
         )
     silence, step = _PCM[array.dtype]

@@ -44,7 +44,7 @@ def name_of(source: AudioSource) -> str:
     '<3 bytes of audio>'
     """
     if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
+        return os.fsdecode(source)
     if isinstance(source, bytes):
         return f"<{len(source)} bytes of audio>"
     return str(getattr(source, "name", f"<{type(source).__name__}>"))
@@ -65,7 +65,7 @@ def opened(source: AudioSource, *, allow_truncated: bool) -> Iterator[ForwardRea
         reader = ForwardReader(target)
     # TypeError: soundfile asks for the rate of a headerless .raw.
     except (sf.SoundFileError, OSError, TypeError, ValueError) as error:
-        reason = getattr(error, "error_string", str(error)).strip()
+        reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
         if "SF_INFO struct incomplete" in reason:  # libsndfile's words for a rate of 0 or beyond 2^31
             reason = "its header claims an impossible rate"
         raise AudioFileError(
@@ -93,6 +93,12 @@ def checked_source(source: AudioSource, name: str) -> str | BinaryIO:
 
 
 def _checked_path(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        # Neither libsndfile nor a shard's text columns can hold such a name.
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        raise AudioFileError(f"{shown}: the file's name is no UTF-8; rename the file.") from error
     try:
         status = os.stat(name)  # noqa: PTH116 - a NUL inside the name raises ValueError here
     except (OSError, ValueError) as error:

@@ -20,7 +20,13 @@ import numpy as np
 import soxr
 
 from snac_tok.audio.optional import import_optional
-from snac_tok.audio.waveform import Samples, Waveform, check_sampling_rate
+from snac_tok.audio.waveform import (
+    MAX_CHANNELS,
+    Samples,
+    Waveform,
+    check_count,
+    check_sampling_rate,
+)
 from snac_tok.errors import AudioError, SamplingRateError, WaveformError
 
 if TYPE_CHECKING:
@@ -31,6 +37,9 @@ Quality = Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
 
 # soxr is a third faster in pieces that stay in the cache than on ten minutes at once.
 _BLOCK_SAMPLES = 65_536
+
+# What a 64-bit count can hold.
+_MAX_SAMPLES = (1 << 63) - 1
 
 # torchaudio knows no names: its default, and the two settings its documentation gives for kaiser filters.
 _TORCHAUDIO_SETTINGS: dict[str, dict[str, Any]] = {
@@ -75,11 +84,11 @@ class Resampler:
 
     def __post_init__(self) -> None:
         if self.backend not in get_args(Backend):
-            raise AudioError(f"The resampler backend is 'soxr' or 'torchaudio', got {self.backend!r}.")
+            raise AudioError(f"the resampler backend is 'soxr' or 'torchaudio', got {self.backend!r}.")
         known = get_args(Quality) if self.backend == "soxr" else tuple(_TORCHAUDIO_SETTINGS)
         if self.quality not in known:
             raise AudioError(
-                f"The {self.backend} resampler has the qualities {', '.join(known)}, got {self.quality!r}."
+                f"the {self.backend} resampler has the qualities {', '.join(known)}, got {self.quality!r}."
             )
 
     def describe(self) -> dict[str, str]:
@@ -107,10 +116,15 @@ _DEFAULT = Resampler()
 def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
     """Return how many samples `resample` makes of `num_samples`: ceil(num_samples · to / from).
 
+    Raises:
+        AudioError: no number of samples.
+        SamplingRateError: an impossible rate.
+
     >>> resampled_length(22050, 22050, 24000), resampled_length(1, 192000, 24000)
     (24000, 1)
     """
-    return -(-num_samples * to_rate // from_rate)
+    count = check_count(num_samples, what="num_samples", least=0, most=_MAX_SAMPLES)
+    return -(-count * check_sampling_rate(to_rate) // check_sampling_rate(from_rate))
 
 
 def resample(waveform: Waveform, sampling_rate: int, *, resampler: Resampler = _DEFAULT) -> Waveform:
@@ -164,7 +178,7 @@ class StreamResampler:
         resampler: must be a soxr one.
 
     Raises:
-        AudioError: torchaudio was chosen: it has no streams.
+        AudioError: torchaudio was chosen (it has no streams), or an impossible number of channels.
         SamplingRateError: an impossible rate.
 
     >>> stream = StreamResampler(from_rate=48000, to_rate=24000)
@@ -177,14 +191,14 @@ class StreamResampler:
         self, *, from_rate: int, to_rate: int, num_channels: int = 1, resampler: Resampler = _DEFAULT
     ) -> None:
         if resampler.backend != "soxr":
-            raise AudioError("Only the soxr backend resamples block by block: use Resampler(backend='soxr').")
+            raise AudioError("only the soxr backend resamples block by block: use Resampler(backend='soxr').")
         self.from_rate = check_sampling_rate(from_rate)
         self.to_rate = check_sampling_rate(to_rate)
-        self.num_channels = num_channels
+        self.num_channels = check_count(num_channels, what="num_channels", least=1, most=MAX_CHANNELS)
         self._soxr: Any = None
         if self.from_rate != self.to_rate:
             self._soxr = soxr.ResampleStream(
-                self.from_rate, self.to_rate, num_channels, dtype="float32", quality=resampler.quality
+                self.from_rate, self.to_rate, self.num_channels, dtype="float32", quality=resampler.quality
             )
         self._num_in = 0
         self._num_out = 0
@@ -197,10 +211,10 @@ class StreamResampler:
             WaveformError: another shape or dtype, or the stream was flushed.
         """
         if self._flushed:
-            raise WaveformError("This resampler was flushed: make a new one for the next recording.")
+            raise WaveformError("this resampler was flushed: make a new one for the next recording.")
         if samples.ndim != 2 or len(samples) != self.num_channels or samples.dtype != np.float32:  # noqa: PLR2004
             raise WaveformError(
-                f"A block must be float32 of shape ({self.num_channels}, n), got {samples.dtype} of shape "
+                f"a block must be float32 of shape ({self.num_channels}, n), got {samples.dtype} of shape "
                 f"{samples.shape}."
             )
         self._num_in += samples.shape[1]
@@ -213,7 +227,7 @@ class StreamResampler:
             WaveformError: the stream was flushed before.
         """
         if self._flushed:
-            raise WaveformError("This resampler was flushed: make a new one for the next recording.")
+            raise WaveformError("this resampler was flushed: make a new one for the next recording.")
         self._flushed = True
         if self._soxr is None or self._num_in == 0:
             return np.empty((self.num_channels, 0), np.float32)
@@ -257,7 +271,7 @@ def resample_blocks(
             )
         if block.sampling_rate != stream.from_rate:
             raise SamplingRateError(
-                f"The blocks of one recording share one rate, got {block.sampling_rate} Hz after "
+                f"the blocks of one recording share one rate, got {block.sampling_rate} Hz after "
                 f"{stream.from_rate} Hz."
             )
         yield from _nonempty(stream.push(block.samples), stream.to_rate)
@@ -272,7 +286,7 @@ def _nonempty(samples: Samples, rate: int) -> Iterator[Waveform]:
 
 def _resample_torchaudio(waveform: Waveform, rate: int, resampler: Resampler) -> Waveform:
     functional = _torchaudio("torchaudio.functional")
-    torch: Any = import_optional("torch", extra="torchaudio", purpose="The torchaudio resampler")
+    torch: Any = import_optional("torch", extra="torchaudio", purpose="the torchaudio resampler")
     out = functional.resample(
         torch.from_numpy(waveform.samples),
         waveform.sampling_rate,
@@ -283,4 +297,4 @@ def _resample_torchaudio(waveform: Waveform, rate: int, resampler: Resampler) ->
 
 
 def _torchaudio(module: str) -> Any:
-    return import_optional(module, extra="torchaudio", purpose="The torchaudio resampler")
+    return import_optional(module, extra="torchaudio", purpose="the torchaudio resampler")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from snac_tok.errors import SamplingRateError, WaveformError
+from snac_tok.errors import AudioError, SamplingRateError, WaveformError
 
 # Below 1 kHz is no sound, and a header that claims it would make resampling swell a small file into
 # gigabytes; 768 kHz is the fastest converter sold.
@@ -36,7 +36,7 @@ def check_sampling_rate(sampling_rate: object) -> int:
     """
     if sampling_rate is None:
         raise SamplingRateError(
-            "No sampling rate was given: samples alone do not say it, pass sampling_rate=."
+            "no sampling rate was given: samples alone do not say it, pass sampling_rate=."
         )
     try:
         rate = -1 if isinstance(sampling_rate, bool) else operator.index(sampling_rate)  # type: ignore[arg-type]
@@ -44,10 +44,29 @@ def check_sampling_rate(sampling_rate: object) -> int:
         rate = -1
     if not MIN_SAMPLING_RATE <= rate <= MAX_SAMPLING_RATE:
         raise SamplingRateError(
-            f"A sampling rate is a whole number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}, "
+            f"a sampling rate is a whole number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}, "
             f"got {sampling_rate!r}."
         )
     return rate
+
+
+def check_count(count: object, *, what: str, least: int, most: int) -> int:
+    """Return `count` as an int, so that no narrow numpy type can overflow later, or say why it is none.
+
+    Raises:
+        AudioError: it is no whole number, or outside `least`…`most`; `what` names it.
+
+    >>> check_count(np.int16(2), what="num_channels", least=1, most=MAX_CHANNELS)
+    2
+    """
+    number: int | None
+    try:
+        number = None if isinstance(count, bool) else operator.index(count)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or not least <= number <= most:
+        raise AudioError(f"{what} must be a whole number from {least} to {most}, got {count!r}.")
+    return number
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -109,17 +128,17 @@ def _check_layout(samples: object) -> None:
             else type(samples).__name__
         )
         raise WaveformError(
-            f"Samples must be a float32 numpy array (channels, samples), got {found}: "
+            f"samples must be a float32 numpy array (channels, samples), got {found}: "
             "as_waveform() converts arrays, tensors and files."
         )
     if not 1 <= samples.shape[0] <= MAX_CHANNELS:
         raise WaveformError(
-            f"Samples must be (channels, samples) with 1 to {MAX_CHANNELS} channels, got shape "
+            f"samples must be (channels, samples) with 1 to {MAX_CHANNELS} channels, got shape "
             f"{samples.shape}: transpose the array if it is (samples, channels)."
         )
     if not samples.flags.c_contiguous:
         raise WaveformError(
-            "Samples must be C-contiguous: pass them through numpy.ascontiguousarray() first."
+            "samples must be C-contiguous: pass them through numpy.ascontiguousarray() first."
         )
 
 

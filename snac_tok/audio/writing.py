@@ -1,24 +1,22 @@
 """From waveforms to WAV and FLAC files, whole or block by block, never half written.
 
-    blocks → integers, clipped → hidden temporary file in the same folder → fsync → rename over the target
-
-Until the rename the old file stays as it was; after any failure the temporary file is gone.
+blocks → integers, clipped → libsndfile → `snac_tok.files.replacing`: the whole file, or the old one
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile as sf
 
+from snac_tok.audio.inputs import as_waveform
 from snac_tok.audio.waveform import Samples, Waveform
-from snac_tok.errors import AudioError, AudioFileError
+from snac_tok.errors import AudioError, AudioFileError, WaveformError
+from snac_tok.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +42,11 @@ _MAX_WAV_BYTES = (1 << 32) - (1 << 16)
 
 
 def write_audio(
-    path: str | os.PathLike[str], audio: Waveform | Iterable[Waveform], *, subtype: str = "PCM_16"
+    path: str | os.PathLike[str],
+    audio: Waveform | Iterable[Waveform] | Any,
+    *,
+    sampling_rate: int | None = None,
+    subtype: str = "PCM_16",
 ) -> int:
     """Write a WAV or FLAC file (by its extension) in one step, and return how many values were clipped.
 
@@ -53,17 +55,22 @@ def write_audio(
 
     Args:
         path: ends in .wav or .flac; an existing file is replaced when the new one is complete.
-        audio: a waveform, or the blocks of one in order.
+        audio: a waveform, or the blocks of one in order; with `sampling_rate`, anything `as_waveform` takes,
+            such as what a codec decodes, (1, 1, T).
+        sampling_rate: Hz of bare samples; leave it out for waveforms and blocks.
         subtype: PCM_16 (default), PCM_24, PCM_32, PCM_U8 (WAV), PCM_S8 (FLAC), FLOAT, DOUBLE (WAV).
 
     Raises:
         AudioFileError: another extension, no samples, blocks that change rate or channels, a WAV over
             4 GiB, or a folder or disk that refuses; the old file is still there.
-        AudioError: a subtype the format does not have.
+        AudioError: a subtype the format does not have, or samples or a rate that `as_waveform` refuses;
+            bare samples without a rate are a WaveformError.
 
     >>> loud = Waveform(samples=np.array([[0.5, 1.5, -2.0]], np.float32), sampling_rate=24000)
     >>> write_audio("loud.flac", loud)
     2
+    >>> write_audio("hum.wav", np.zeros((1, 1, 12000), np.float32), sampling_rate=24000)
+    0
     """
     target = Path(path)
     file_format = _FORMATS.get(target.suffix.lower())
@@ -72,32 +79,38 @@ def write_audio(
     if subtype not in _SUBTYPE_BITS or not sf.check_format(file_format, subtype):
         usable = [name for name in _SUBTYPE_BITS if sf.check_format(file_format, name)]
         raise AudioError(f"{file_format} files are written as {', '.join(usable)}, got {subtype!r}.")
-    blocks = iter([audio] if isinstance(audio, Waveform) else audio)
+    blocks = _blocks_of(target, audio, sampling_rate)
     first = next(blocks, None)
     if first is None:
         raise AudioFileError(f"{target}: there is nothing to write: no samples were given.")
-    with _replacing(target) as file:
+    with replacing(target, error=AudioFileError) as raw:
+        file = _ErrorKeeper(raw)
         clipped = _encode(file, target, first, blocks, file_format=file_format, subtype=subtype)
     if clipped:
         logger.warning("%s: %d values beyond ±1 were clipped.", target, clipped)
     return clipped
 
 
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[_ErrorKeeper]:
-    """Lend a temporary file that becomes `target` if nothing went wrong, and vanishes if something did."""
-    temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+def _blocks_of(target: Path, audio: Any, sampling_rate: int | None) -> Iterator[Waveform]:
+    """Yield the waveforms to write; what is none of them is refused where it stands."""
+    if sampling_rate is not None or isinstance(audio, Waveform):
+        yield as_waveform(audio, sampling_rate=sampling_rate)
+        return
     try:
-        with temporary.open("xb+") as raw:
-            yield _ErrorKeeper(raw)
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise AudioFileError(f"{target}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        blocks = iter(audio)
+    except TypeError as error:
+        raise WaveformError(_no_waveforms(target, type(audio).__name__)) from error
+    for block in blocks:
+        if not isinstance(block, Waveform):
+            raise WaveformError(_no_waveforms(target, f"{type(audio).__name__} of {type(block).__name__}"))
+        yield block
+
+
+def _no_waveforms(target: Path, found: str) -> str:
+    return (
+        f"{target}: a Waveform or blocks of one are written, got {found}; pass the samples' sampling_rate= as "
+        "well, or wrap them: as_waveform(samples, sampling_rate=…)."
+    )
 
 
 class _ErrorKeeper:
@@ -106,7 +119,7 @@ class _ErrorKeeper:
     An exception cannot pass through libsndfile: it would be printed and lost, and a full disk with it.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.error: OSError | None = None
 
@@ -123,9 +136,6 @@ class _ErrorKeeper:
         except OSError as error:  # seeking flushes, and the disk may be full
             self.error = self.error or error
             return -1
-
-    def read(self, size: int) -> bytes:
-        return self._file.read(size)
 
     def tell(self) -> int:
         return self._file.tell()
@@ -156,7 +166,9 @@ def _encode(
                 _put(sound, values.T, file)
     except sf.SoundFileError as error:
         if file.error is None:
-            raise AudioFileError(f"{target}: soundfile cannot write it ({error}).") from error
+            # Without its prefix, which names the file object by its address in memory.
+            reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+            raise AudioFileError(f"{target}: soundfile cannot write it ({reason}).") from error
     if file.error is not None:  # the header is written again at the end
         raise file.error
     if frames == 0:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snac_tok.codec import CodecConfig
-from snac_tok.codec.checkpoint import write_atomically
 from snac_tok.errors import CodesError, ConfigError
+from snac_tok.files import write_bytes_atomically
 from snac_tok.frames import FrameLayout
 from snac_tok.shards import raw_codes
 
@@ -81,7 +81,7 @@ def write_code_file(path: Path, content: CodeFile) -> None:
     """Write an .npz, complete or not at all.
 
     Raises:
-        CheckpointError: the disk refused.
+        CodesError: the disk refused.
     """
     buffer = io.BytesIO()
     levels = {f"level_{place}": level.astype(np.uint16) for place, level in enumerate(content.levels)}
@@ -93,7 +93,7 @@ def write_code_file(path: Path, content: CodeFile) -> None:
         sampling_rate=np.int64(content.config.sampling_rate),
         settings=np.str_(json.dumps(content.settings, sort_keys=True)),
     )
-    write_atomically(path, buffer.getvalue())
+    write_bytes_atomically(path, buffer.getvalue(), error=CodesError)
 
 
 def read_code_file(path: Path) -> CodeFile:

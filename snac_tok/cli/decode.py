@@ -18,6 +18,7 @@ from snac_tok.cli.options import (
     preset_option,
     refuse_existing,
 )
+from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
     from snac_tok.audio import Waveform
@@ -53,6 +54,7 @@ _SOUND_ENDINGS = (".wav", ".flac")
     "--num-samples", type=click.IntRange(min=1), metavar="N", help="Trim sound made from ids to N samples."
 )
 @noise_option
+@progress_option
 @model_option
 @device_option
 @force_option
@@ -67,6 +69,7 @@ def decode(
     flac: bool,
     num_samples: int | None,
     noise: Noise,
+    progress: bool | None,
     model: str | None,
     device: str,
     force: bool,
@@ -79,46 +82,64 @@ def decode(
     """
     target, is_shards = Path(output), Path(source).is_dir()
     of_shards = {"--id": bool(ids), "--limit": limit is not None, "--flac": flac}
-    of_ids = {
-        "--preset": preset is not None,
-        "--levels": levels is not None,
-        "--num-samples": num_samples is not None,
-    }
+    of_ids = {"--preset": preset is not None, "--num-samples": num_samples is not None}
     if is_shards:
-        _refuse_options(of_ids, "ids")
+        _refuse_options(of_ids, f"is for a file of ids; {source} is a folder")
         _decode_shards(
             source,
             target,
             ids=ids,
             limit=limit,
+            levels=levels,
             ending=".flac" if flac else ".wav",
             noise=noise,
+            progress=progress,
             model=model,
             device=device,
             force=force,
         )
         return
-    _refuse_options(of_shards, "a shard folder")
+    _refuse_options(of_shards, f"is for a shard folder; {source} is none")
     _check_sound_file(target, force=force)
     if Path(source).suffix.lower() == ".npz":
-        _refuse_options(of_ids, "ids")
-        sound = _decode_npz(Path(source), noise=noise, model=model, device=device)
+        _refuse_options(of_ids, f"is for a file of ids; {source} holds raw codes")
+        with _bar(1, progress) as bar:
+            sound = _decode_npz(Path(source), levels=levels, noise=noise, model=model, device=device)
+            bar.advance(1)
     elif preset is None:
         raise click.UsageError(f"{source} is no .npz and no shard folder; ids need --preset, their id table")
     else:
-        from snac_tok.cli.id_file import read_ids
-
         tokenizer = load_tokenizer(model, device=device, preset=preset, levels=levels)
-        sound = tokenizer.decode(read_ids(source, tokenizer.vocabulary), num_samples=num_samples, noise=noise)
+        with _bar(1, progress) as bar:
+            sound = _decode_ids(source, tokenizer, num_samples=num_samples, noise=noise)
+            bar.advance(1)
     _write(target, sound)
 
 
-def _decode_npz(source: Path, *, noise: Noise, model: str | None, device: str) -> Waveform:
+def _bar(num_records: int, progress: bool | None) -> ProgressBar:
+    shown = is_wanted(progress, things=num_records)
+    return ProgressBar("decoding", unit="record", shown=shown, total=num_records)
+
+
+def _decode_ids(source: str, tokenizer: SnacTokenizer, *, num_samples: int | None, noise: Noise) -> Waveform:
+    from snac_tok.cli.id_file import read_ids, source_name
+    from snac_tok.errors import TokenError, WaveformError
+
+    ids = read_ids(source, tokenizer.vocabulary)
+    try:
+        return tokenizer.decode(ids, num_samples=num_samples, noise=noise)
+    except (TokenError, WaveformError) as error:
+        raise type(error)(f"{source_name(source)}: {error}") from error
+
+
+def _decode_npz(
+    source: Path, *, levels: int | None, noise: Noise, model: str | None, device: str
+) -> Waveform:
     from snac_tok.cli.code_file import read_code_file
 
     content = read_code_file(source)
-    tokenizer = _made_with(str(source), model, content.settings, device=device)
-    ids = tokenizer.vocabulary.encode(content.levels)
+    tokenizer = _made_with(str(source), model, content.settings, levels=levels, device=device)
+    ids = tokenizer.vocabulary.encode(content.levels[: tokenizer.vocabulary.layout.num_levels])
     return tokenizer.decode(ids, num_samples=content.num_samples, noise=noise)
 
 
@@ -128,8 +149,10 @@ def _decode_shards(
     *,
     ids: tuple[str, ...],
     limit: int | None,
+    levels: int | None,
     ending: str,
     noise: Noise,
+    progress: bool | None,
     model: str | None,
     device: str,
     force: bool,
@@ -148,26 +171,30 @@ def _decode_shards(
         raise click.UsageError(
             f"{number} records do not go into one file, {target}; name a folder, or one --id"
         )
-    tokenizer = _made_with(source, model, collection.info.to_dict(), device=device)
+    tokenizer = _made_with(source, model, collection.info.to_dict(), levels=levels, device=device)
     seconds = 0.0
-    for record, row in chosen_ids(collection, tokenizer.vocabulary, ids=ids, limit=limit):
-        path = names.path_of(record) if names else target
-        if names:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            refuse_existing(path, force=force)
-        sound = tokenizer.decode(row, num_samples=record.num_samples, noise=noise)
-        seconds += sound.duration_seconds
-        _write(path, sound)
+    with _bar(number, progress) as bar:
+        for record, row in chosen_ids(collection, tokenizer.vocabulary, ids=ids, limit=limit):
+            path = names.path_of(record) if names else target
+            if names:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                refuse_existing(path, force=force)
+            sound = tokenizer.decode(row, num_samples=record.num_samples, noise=noise)
+            seconds += sound.duration_seconds
+            _write(path, sound)
+            bar.advance(1)
     say(f"decoded {counted(number, 'record')}, {lasting(seconds)}, into {target}")
 
 
-def _made_with(source: str, model: str | None, settings: dict[str, str], *, device: str) -> SnacTokenizer:
+def _made_with(
+    source: str, model: str | None, settings: dict[str, str], *, levels: int | None, device: str
+) -> SnacTokenizer:
     """Load the model that codes were made with, or see that the one asked for has its weights."""
     from snac_tok.errors import CheckpointError
 
     recorded = settings["codec_id"]
     try:
-        tokenizer = load_tokenizer(model or recorded, device=device, preset="plain")
+        tokenizer = load_tokenizer(model or recorded, device=device, preset="plain", levels=levels)
     except CheckpointError as error:
         if model is not None:
             raise
@@ -183,10 +210,10 @@ def _made_with(source: str, model: str | None, settings: dict[str, str], *, devi
     return tokenizer
 
 
-def _refuse_options(given: dict[str, bool], what: str) -> None:
+def _refuse_options(given: dict[str, bool], reason: str) -> None:
     for name, is_given in given.items():
         if is_given:
-            raise click.UsageError(f"{name} goes with {what}")
+            raise click.UsageError(f"{name} {reason}")
 
 
 def _check_sound_file(path: Path, *, force: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from snac_tok.cli.options import (
     preset_option,
     refuse_existing,
 )
+from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
     from snac_tok.audio import AudioInfo
@@ -49,6 +51,7 @@ _ID_ENDINGS = (".json", ".txt")
     show_default=True,
     help="What becomes of a second channel.",
 )
+@progress_option
 @model_option
 @device_option
 @force_option
@@ -60,6 +63,7 @@ def encode(
     preset: str | None,
     levels: int | None,
     channels: str,
+    progress: bool | None,
     model: str | None,
     device: str,
     force: bool,
@@ -76,7 +80,12 @@ def encode(
     for path in filter(None, targets):
         refuse_existing(path, force=force)
     tokenizer = load_tokenizer(model, device=device, preset=preset, levels=levels, channels=channels)
-    failed = sum(not _encode_one(tokenizer, sound, path) for sound, path in zip(sounds, targets, strict=True))
+    failed, sizes = 0, [_size(sound) for sound in sounds]
+    shown = is_wanted(progress, things=len(sounds))
+    with ProgressBar("encoding", unit="B", shown=shown, total=sum(sizes)) as bar:
+        for sound, target, size in zip(sounds, targets, sizes, strict=True):
+            failed += not _encode_one(tokenizer, sound, target)
+            bar.advance(size)
     return 0 if not failed else 1 if failed < len(sounds) else 2
 
 
@@ -103,13 +112,20 @@ def _check_usage(targets: list[Path | None], *, as_ids: bool, preset: str | None
     if as_ids and preset is None:
         raise click.UsageError("--ids needs --preset, the id table")
     if levels is not None and not as_ids:
-        raise click.UsageError("--levels goes with --preset; an .npz holds all levels")
+        raise click.UsageError("--levels can only be used together with --preset; an .npz holds all levels")
     if None in targets and (not as_ids or len(targets) > 1):
         raise click.UsageError("say with -o where the codes go")
     if as_ids and not endings <= set(_ID_ENDINGS):
         raise click.UsageError("ids are written to .json or .txt; raw codes (.npz) are of no --preset")
     if not as_ids and endings != {".npz"}:
         raise click.UsageError("codes are written to .npz; for ids (.json, .txt) name a --preset")
+
+
+def _size(sound: str) -> int:
+    """Return a file's size, which tells best how long it will take; 0 where there is none."""
+    with suppress(OSError):
+        return Path(sound).stat().st_size
+    return 0
 
 
 def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool:
@@ -123,14 +139,15 @@ def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool
     except AudioError as error:
         say(str(error) if sound in str(error) else f"{sound}: {error}")
         return False
-    _write(tokenizer, info, codes, num_samples, path)
-    say(f"{sound} → {path or 'stdout'}: {_account(tokenizer, info, codes, num_samples)}")
+    written = _write(tokenizer, info, codes, num_samples, path)
+    say(f"{sound} → {path or 'stdout'}: {_account(tokenizer, info, num_samples, written=written)}")
     return True
 
 
 def _write(
     tokenizer: SnacTokenizer, info: AudioInfo, codes: list[Any], num_samples: int, path: Path | None
-) -> None:
+) -> str:
+    """Write ids or codes, whichever the path asks for, and return how many of what."""
     from snac_tok.cli.code_file import CodeFile, write_code_file
     from snac_tok.cli.id_file import ids_as_json, write_ids
 
@@ -140,15 +157,16 @@ def _write(
             sys.stdout.write(ids_as_json(ids))
         else:
             write_ids(path, ids)
-        return
+        return counted(ids.size, "id")
     settings = tokenizer.describe() | {"source_sampling_rate": info.sampling_rate}
     levels = [level.astype("uint16") for level in codes]
     write_code_file(path, CodeFile(levels=levels, num_samples=num_samples, settings=settings))
+    return counted(sum(map(len, codes)), "code")
 
 
-def _account(tokenizer: SnacTokenizer, info: AudioInfo, codes: list[Any], num_samples: int) -> str:
+def _account(tokenizer: SnacTokenizer, info: AudioInfo, num_samples: int, *, written: str) -> str:
     preparation = tokenizer.preparation
-    parts = [lasting(num_samples / tokenizer.sampling_rate), counted(sum(map(len, codes)), "code")]
+    parts = [lasting(num_samples / tokenizer.sampling_rate), written]
     if info.num_channels > 1:
         parts.append(f"{preparation.channels} of {info.num_channels} channels")
     if info.sampling_rate != tokenizer.sampling_rate:

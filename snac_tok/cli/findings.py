@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.cli.messages import counted, facts, lasting, table
 from snac_tok.codec import PRESETS, CodecConfig, latent_dependence, latent_influence
-from snac_tok.codec.checkpoint import CONFIG_FILE, EMBEDDED, find_files
+from snac_tok.errors import CheckpointError
 from snac_tok.metrics import CodebookUsage
 
 if TYPE_CHECKING:
@@ -61,13 +61,19 @@ def find_config(codec: str) -> CodecConfig:
     Raises:
         SnacTokError: there is no such codec.
     """
-    folder = EMBEDDED.get(codec, Path(codec))
-    if folder.is_dir():
-        return CodecConfig.from_json(folder / CONFIG_FILE)
+    from snac_tok.codec import SNAC
+
+    if Path(codec).is_dir():
+        return CodecConfig.from_json(Path(codec) / "config.json")
     name = codec.removeprefix(f"{_RELEASED_BY}/")
     if name in PRESETS:
         return PRESETS[name]
-    return CodecConfig.from_json(find_files(codec).config)
+    try:
+        return SNAC.from_pretrained(codec).config
+    except CheckpointError as error:
+        if "/" in codec:
+            raise
+        raise CheckpointError(f"{error} Shapes known by name: {', '.join(PRESETS)}.") from error
 
 
 def of_codec(codec: str) -> Findings:

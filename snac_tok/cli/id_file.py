@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snac_tok.codec.checkpoint import write_atomically
+import numpy as np
+
 from snac_tok.errors import TokenError
-from snac_tok.frames.arrays import integers
+from snac_tok.files import write_bytes_atomically
 
 if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
@@ -37,11 +38,10 @@ def write_ids(path: Path, ids: Any) -> None:
     """Write ids, as JSON or as text by the file's ending.
 
     Raises:
-        CheckpointError: the disk refused.
+        TokenError: the disk refused.
     """
-    write_atomically(
-        path, (ids_as_json(ids) if path.suffix.lower() == ".json" else ids_as_text(ids)).encode()
-    )
+    text = ids_as_json(ids) if path.suffix.lower() == ".json" else ids_as_text(ids)
+    write_bytes_atomically(path, text.encode(), error=TokenError)
 
 
 def read_ids(source: str, vocabulary: Vocabulary) -> Any:
@@ -50,15 +50,20 @@ def read_ids(source: str, vocabulary: Vocabulary) -> Any:
     Raises:
         TokenError: nothing there, or no ids; the message names the source.
     """
-    name, text = _read(source)
+    text = _read(source)
     try:
         return parse_ids(text, vocabulary)
     except TokenError as error:
-        raise TokenError(f"{name}: {error}") from error
+        raise TokenError(f"{source_name(source)}: {error}") from error
+
+
+def source_name(source: str) -> str:
+    """Return what messages call a source."""
+    return "stdin" if source == STDIN else source
 
 
 def parse_ids(text: str, vocabulary: Vocabulary) -> Any:
-    """Return the ids that a text holds, whichever of the three forms it has.
+    """Return the ids that a text holds, whichever of the three forms it has; decoding checks that they are ids.
 
     Raises:
         TokenError: none of them.
@@ -69,7 +74,7 @@ def parse_ids(text: str, vocabulary: Vocabulary) -> Any:
         return vocabulary.text_to_ids("".join(text.split()))
     try:
         if text.startswith(("[", "{")):
-            return integers(json.loads(text), what="ids", error=TokenError)
+            return _as_array(json.loads(text))
         rows = [[int(word) for word in line.split()] for line in text.splitlines() if line.strip()]
     except TokenError:
         raise
@@ -78,16 +83,25 @@ def parse_ids(text: str, vocabulary: Vocabulary) -> Any:
             f"this is no JSON list of ids and no text of ids ({error}); an .npz or a sound file ends in its own name."
         ) from error
     ids = rows if vocabulary.is_parallel else [number for row in rows for number in row]
-    return integers(ids, what="ids", error=TokenError)
+    return _as_array(ids)
 
 
-def _read(source: str) -> tuple[str, str]:
-    name = "stdin" if source == STDIN else source
+def _as_array(value: Any) -> Any:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise TokenError(f"ids must be one list, or lists of equal lengths ({error}).") from error
+    # numpy calls an empty list float64; it holds no float.
+    return array.astype(np.int64) if array.size == 0 else array
+
+
+def _read(source: str) -> str:
+    name = source_name(source)
     try:
         if source == STDIN:
-            return name, sys.stdin.read(_MAX_CHARACTERS)
+            return sys.stdin.read(_MAX_CHARACTERS)
         with Path(source).open(encoding="utf-8") as file:
-            return name, file.read(_MAX_CHARACTERS)
+            return file.read(_MAX_CHARACTERS)
     except UnicodeDecodeError as error:
         raise TokenError(
             f"{name} is no text of ids; give a .json, .txt or .npz file or a shard folder."

@@ -35,13 +35,14 @@ def inspect(
 ) -> None:
     """Describe WHAT: a codec, a shard folder or an .npz of codes; or the id table of a --preset.
 
-    A codec is "tiny", a folder, a hub repository, or a released shape: snac_24khz, snac_32khz, snac_44khz. With
-    --preset its id table is printed; without WHAT that of the speech codec.
+    A codec is "tiny", a folder, a hub repository, or a name that needs no download: snac_24khz, snac_32khz and
+    snac_44khz are the released shapes, default is that of a SNAC() without arguments. With --preset its id table is
+    printed; without WHAT that of the speech codec.
     """
     if sum((presets, what is not None or preset is not None)) != 1:
         raise click.UsageError("name one thing: WHAT, a --preset, or --presets")
     if levels is not None and preset is None:
-        raise click.UsageError("--levels goes with --preset")
+        raise click.UsageError("--levels can only be used together with --preset")
     if presets:
         from snac_tok.frames import preset_names
 
@@ -56,10 +57,12 @@ def inspect(
 
 def _print_table(codec: str, preset: str, *, levels: int | None, as_json: bool) -> None:
     from snac_tok.cli.findings import find_config
-    from snac_tok.frames import vocabulary_to_json
-    from snac_tok.tokenizer.settings import vocabulary_for
+    from snac_tok.frames import vocabulary_for, vocabulary_to_json
 
-    vocabulary = vocabulary_for(find_config(codec), preset=preset, levels=levels)
+    config = find_config(codec)
+    vocabulary = vocabulary_for(
+        preset, strides=config.vq_strides, codebook_size=config.codebook_size, levels=levels
+    )
     click.echo(vocabulary_to_json(vocabulary).rstrip() if as_json else vocabulary.describe())
 
 

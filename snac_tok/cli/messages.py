@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +13,10 @@ if TYPE_CHECKING:
 
 
 def say(message: str) -> None:
-    """Print one line on stderr, with the program's name before it."""
-    click.echo(f"snac-tok: {' '.join(message.split())}", err=True)
+    """Print one line on stderr, with the program's name before it; a progress bar steps aside for it."""
+    tqdm = sys.modules.get("tqdm")  # where there is a bar, it has been imported
+    with tqdm.tqdm.external_write_mode(file=sys.stderr) if tqdm else nullcontext():
+        click.echo(f"snac-tok: {' '.join(message.split())}", err=True)
 
 
 def examples(*lines: str) -> str:

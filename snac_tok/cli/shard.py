@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from snac_tok.cli.messages import counted, examples, facts, lasting
 from snac_tok.cli.options import device_option, force_option, load_tokenizer, model_option
+from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -40,9 +42,7 @@ _SECONDS_PER_HOUR = 3600
     help="What becomes of a second channel; each makes a record a channel.",
 )
 @click.option("--clips-per-shard", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
-@click.option(
-    "--progress/--no-progress", default=None, help="A bar on stderr; by default where that is a terminal."
-)
+@progress_option
 @model_option
 @device_option
 @force_option
@@ -60,17 +60,23 @@ def shard(
     """Encode all recordings below FOLDER into Parquet shards in OUT.
 
     Shards hold raw codes, readable with `snac_tok.read_shards` or datasets.load_dataset("parquet", …); texts come from
-    FOLDER's metadata.csv or metadata.jsonl. Interrupted, the same command goes on where it was.
+    metadata.csv or metadata.jsonl in FOLDER and the folders in it. Interrupted, the same command goes on where it was.
 
     Exit code 1 says that some recordings could not be used; OUT/failed.jsonl lists them with the reasons.
     """
     from snac_tok.corpus import FAILED_NAME, shard_folder
 
     encoder = _ChannelEncoder(load_tokenizer(model, device=device), channels)
-    if force:
-        _clear(Path(folder), Path(out))
-    with _Bar(shown=sys.stderr.isatty() if progress is None else progress) as bar:
-        summary = shard_folder(folder, out, encoder, clips_per_shard=clips_per_shard, progress=bar.update)
+    # How many recordings there are is known once the folder has been listed.
+    with ProgressBar("encoding", unit="B", shown=is_wanted(progress, things=2)) as bar:
+        summary = shard_folder(
+            folder,
+            out,
+            encoder,
+            clips_per_shard=clips_per_shard,
+            progress=lambda state: _show(state, bar),
+            replace=force,
+        )
     click.echo(_account(summary, out))
     if summary.num_failures:
         click.echo(f"why files failed: {Path(out) / FAILED_NAME}")
@@ -91,6 +97,9 @@ class _ChannelEncoder:
     def encode_codes(self, waveforms: list[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
         return self._tokenizer.encode_codes(waveforms)
 
+    def encode_blocks(self, blocks: Iterable[Waveform]) -> tuple[list[npt.NDArray[np.int64]], int]:
+        return self._tokenizer.encode_blocks(blocks)
+
     def num_samples(self, waveform: Waveform) -> int:
         return self._tokenizer.num_samples(waveform)
 
@@ -98,62 +107,12 @@ class _ChannelEncoder:
         return self._tokenizer.describe() | {"channels": self._channels}
 
 
-class _Bar:
-    """The progress bar: bytes of source files, since they tell the remaining time best."""
-
-    def __init__(self, *, shown: bool) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(desc="encoding", unit="B", unit_scale=True, disable=not shown, file=sys.stderr)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()
-
-    def update(self, state: Progress) -> None:
-        self._bar.total = state.total_bytes
-        clips = f"{state.done_files}/{counted(state.total_files, 'clip')}"
-        failed = f", {state.num_failures} failed" if state.num_failures else ""
-        self._bar.set_postfix_str(
-            f"{clips}{failed}, {lasting(state.duration_seconds)} of sound", refresh=False
-        )
-        self._bar.update(state.done_bytes - self._bar.n)
-
-
-def _clear(source: Path, out: Path) -> None:
-    """Remove an earlier collection, and nothing else, once there is something to put in its place."""
-    from snac_tok.corpus import FAILED_NAME, PLAN_NAME, list_sources
-    from snac_tok.shards import MANIFEST_NAME
-
-    list_sources(source)
-    if not _is_ours(out):
-        return  # whatever stands in the way is refused as it is without --force
-    # The manifest first: without it nobody takes what is left for a whole collection.
-    for path in [
-        out / MANIFEST_NAME,
-        out / FAILED_NAME,
-        *sorted(out.glob("shard-*-of-*.parquet")),
-        out / PLAN_NAME,
-    ]:
-        path.unlink(missing_ok=True)
-
-
-def _is_ours(out: Path) -> bool:
-    """Whether a folder holds a collection, finished or begun; others have files named manifest.json, too."""
-    from snac_tok.corpus import PLAN_NAME, Plan
-    from snac_tok.errors import ShardError
-    from snac_tok.shards import open_shards
-
-    try:
-        open_shards(out)
-    except ShardError:
-        try:
-            Plan.from_json((out / PLAN_NAME).read_bytes())
-        except (OSError, ShardError):
-            return False
-    return True
+def _show(state: Progress, bar: ProgressBar) -> None:
+    """Count bytes of source files: they tell the remaining time better than their number."""
+    clips = f"{state.done_files}/{counted(state.total_files, 'clip')}"
+    failed = f", {state.num_failures} failed" if state.num_failures else ""
+    note = f"{clips}{failed}, {lasting(state.duration_seconds)} of sound"
+    bar.show(done=state.done_bytes, total=state.total_bytes, note=note)
 
 
 def _account(summary: Summary, out: str) -> str:

@@ -7,9 +7,6 @@ fallback to pickle. A file that does not fit the network is refused, not loaded 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,35 +14,21 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from snac_tok.errors import CheckpointError, HubError
+from snac_tok.codec import hub
+from snac_tok.codec.hub import CONFIG_FILE, LEGACY_FILE, SAFETENSORS_FILE, CheckpointFiles, first_line
+from snac_tok.codec.weight_norm import OLD_NAMES
+from snac_tok.errors import CheckpointError
+from snac_tok.files import write_bytes_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from snac_tok.codec.config import CodecConfig
-    from snac_tok.codec.pretrained import Pretrained
-
-CONFIG_FILE = "config.json"
-SAFETENSORS_FILE = "model.safetensors"
-LEGACY_FILE = "pytorch_model.bin"
 
 # Codecs that ship inside this package.
 EMBEDDED = {"tiny": Path(__file__).parent / "embedded" / "tiny_24khz"}
 
-# Weight norm's names before torch 2.1 became parametrizations.
-_OLD_NAMES = {
-    ".weight_g": ".parametrizations.weight.original0",
-    ".weight_v": ".parametrizations.weight.original1",
-}
 _NAMES_SHOWN = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointFiles:
-    """Where a codec's two files are."""
-
-    config: Path
-    weights: Path
 
 
 def find_files(
@@ -66,21 +49,9 @@ def find_files(
             f"embedded codecs: {', '.join(EMBEDDED)}."
         )
 
-    def download(filename: str) -> Path:
-        from huggingface_hub import hf_hub_download
-
-        return Path(
-            hf_hub_download(
-                str(repo_id),
-                filename,
-                revision=revision,
-                cache_dir=cache_dir,
-                token=token,
-                local_files_only=local_files_only,
-            )
-        )
-
-    return _files_on_hub(str(repo_id), download)
+    return hub.find_files(
+        str(repo_id), revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
+    )
 
 
 def read_weights(path: Path, *, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -101,30 +72,15 @@ def read_weights(path: Path, *, expected: Mapping[str, torch.Tensor]) -> dict[st
 def write_files(folder: str | Path, *, config: CodecConfig, weights: Mapping[str, torch.Tensor]) -> None:
     """Write config.json and model.safetensors, each to a temporary file that is renamed when complete."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"no codec can be saved into {folder}: {error.strerror}.") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    write_atomically(folder / SAFETENSORS_FILE, safetensors.torch.save(tensors, metadata={"format": "pt"}))
-    write_atomically(folder / CONFIG_FILE, (json.dumps(config.to_dict(), indent=2) + "\n").encode())
-
-
-def push(
-    model: Pretrained, repo_id: str, *, private: bool | None, token: str | bool | None, revision: str | None
-) -> str:
-    """Upload a model's two files in one commit; returns the commit's address."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    api = HfApi(token=token)
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        try:
-            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, revision=revision, commit_message="Upload SNAC codec"
-            )
-        except (HfHubHTTPError, OSError) as error:
-            raise HubError(f"the codec could not be uploaded to {repo_id!r}: {_first_line(error)}") from error
-    return str(commit.commit_url)
+    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    write_bytes_atomically(folder / SAFETENSORS_FILE, content, error=CheckpointError)
+    settings = (json.dumps(config.to_dict(), indent=2) + "\n").encode()
+    write_bytes_atomically(folder / CONFIG_FILE, settings, error=CheckpointError)
 
 
 def _files_in(folder: Path) -> CheckpointFiles:
@@ -137,35 +93,11 @@ def _files_in(folder: Path) -> CheckpointFiles:
     )
 
 
-def _files_on_hub(repo_id: str, download: Callable[[str], Path]) -> CheckpointFiles:
-    from huggingface_hub import errors
-
-    try:
-        config = download(CONFIG_FILE)
-        try:
-            weights = download(SAFETENSORS_FILE)
-        except errors.LocalEntryNotFoundError:
-            # Not among the downloaded files; offline, the legacy file may be.
-            weights = download(LEGACY_FILE)
-        except errors.EntryNotFoundError:
-            weights = download(LEGACY_FILE)
-    except errors.LocalEntryNotFoundError as error:
-        raise HubError(
-            f"{repo_id!r} has not been downloaded yet and the model hub cannot be reached; connect, download it "
-            "elsewhere and give the folder, or use the embedded codec 'tiny'."
-        ) from error
-    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
-        raise HubError(
-            f"{repo_id!r} could not be fetched from the model hub: {_first_line(error)}"
-        ) from error
-    return CheckpointFiles(config=config, weights=weights)
-
-
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is no complete safetensors file: {_first_line(error)}") from error
+        raise CheckpointError(f"{path} is no complete safetensors file: {first_line(error)}") from error
 
 
 def _read_legacy(path: Path) -> dict[str, torch.Tensor]:
@@ -173,19 +105,26 @@ def _read_legacy(path: Path) -> dict[str, torch.Tensor]:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, runtime and OS errors here
         raise CheckpointError(
-            f"{path} could not be read as pure tensors ({_first_line(error)}); a file with other objects in it could "
+            f"{path} could not be read as pure tensors ({first_line(error)}); a file with other objects in it could "
             "run code and is refused: convert it to safetensors where you trust it."
         ) from error
-    if not isinstance(weights, dict) or not all(
-        isinstance(value, torch.Tensor) for value in weights.values()
-    ):
-        raise CheckpointError(f"{path} holds a {type(weights).__name__}; a dict of tensors is needed.")
+    if not isinstance(weights, dict) or not all(map(_is_plain, weights.items())):
+        raise CheckpointError(
+            f"{path} holds a {type(weights).__name__}; a dict of names to dense tensors is needed."
+        )
     return weights
 
 
+def _is_plain(item: tuple[object, object]) -> bool:
+    """Whether an entry is a name and a tensor with values of its own: neither sparse nor on no device."""
+    name, value = item
+    dense = isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    return isinstance(name, str) and dense
+
+
 def _current_name(name: str) -> str:
-    for old, new in _OLD_NAMES.items():
-        if name.endswith(old):
+    for old, new in OLD_NAMES.items():
+        if name.endswith("." + old):
             return name.removesuffix(old) + new
     return name
 
@@ -206,38 +145,14 @@ def _checked_tensor(path: Path, name: str, found: torch.Tensor, needed: torch.Te
         )
     if not found.is_floating_point():
         raise CheckpointError(f"{path}: {name} is {found.dtype}; floating point values are needed.")
-    if not bool(torch.isfinite(found).all()):
-        raise CheckpointError(f"{path}: {name} has NaN or infinite values; the checkpoint is damaged.")
-    return found.to(torch.float32)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file through a temporary one in the same folder, renamed when complete.
-
-    Raises:
-        CheckpointError: the disk is full or refuses; what was there before stays.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; a checkpoint is as readable as any file its owner makes.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise CheckpointError(f"{path} could not be written: {error.strerror}.") from error
+    values = found.to(torch.float32)
+    if not bool(torch.isfinite(values).all()):
+        raise CheckpointError(
+            f"{path}: {name} has NaN or infinite values as float32; the checkpoint is damaged."
+        )
+    return values
 
 
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
     return f" ({shown})" if names else ""
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

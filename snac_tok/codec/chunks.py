@@ -72,7 +72,7 @@ class ChunkDecoder:
 
     def push(self, codes: Sequence[torch.Tensor], *, last: bool = False) -> torch.Tensor:
         """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all."""
-        latents = self.codec.quantizer.decode(codes)
+        latents = self.codec.quantizer.from_codes(codes)
         return run_chunk(self.codec.decoder, latents, self.state, last=last, noise=self.noise)
 
 

@@ -246,7 +246,7 @@ class CodecConfig:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"the codec config {path} cannot be read: {error.strerror}.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"the codec config {path} is not valid JSON: {error}.") from error
         if not isinstance(values, dict):
             raise ConfigError(
@@ -259,14 +259,15 @@ class CodecConfig:
 
 
 def _check_int(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if type(value) is not int or not low <= value <= high:
         raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
 
 
 def _int_tuple(name: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, (list, tuple)):
+    values = value.tolist() if hasattr(value, "tolist") else value  # numpy and torch
+    if not isinstance(values, (list, tuple)):
         raise ConfigError(f"{name} is {value!r}; it must be a list of whole numbers.")
-    return tuple(value)
+    return tuple(values)
 
 
 _MUSIC = {

@@ -1,124 +1,19 @@
-"""The convolutional network: encoder and decoder, with submodule names equal to upstream's.
-
-Weight norm is kept as `parametrizations.weight.original0/1`, as in upstream's checkpoints, in modules of our
-own: unlike torch's parametrizations these pickle, copy and compile, and outside training they use a weight
-folded once instead of one computed on every call.
-"""
+"""The convolutional network: encoder and decoder, with submodule names equal to upstream's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
 from snac_tok.codec.attention import LocalAttention
 from snac_tok.codec.geometry import Conv, rate_conv, residual_convs
+from snac_tok.codec.weight_norm import NormConv1d, NormConvTranspose1d
 
 if TYPE_CHECKING:
     from snac_tok.codec.config import CodecConfig
     from snac_tok.codec.noise import NoiseSource
-
-
-class WeightNorm(nn.Module):
-    """A weight as length (original0) times direction (original1), one length per first dimension."""
-
-    def __init__(self, weight: torch.Tensor) -> None:
-        super().__init__()
-        self.original0 = nn.Parameter(torch.norm_except_dim(weight.detach(), 2, 0))
-        self.original1 = nn.Parameter(weight.detach())
-
-    def forward(self) -> torch.Tensor:
-        """The weight itself."""
-        weight: torch.Tensor = torch._weight_norm(self.original1, self.original0, 0)  # noqa: SLF001 - upstream's op
-        return weight
-
-    def version(self) -> tuple[int, ...]:
-        """Changes whenever a parameter is replaced, moved or written to in place."""
-        # Inference tensors cannot be written to outside inference mode and keep no counter.
-        return tuple(
-            value
-            for parameter in (self.original0, self.original1)
-            for value in (parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version)  # noqa: SLF001
-        )
-
-
-class _NormConv(nn.Module):
-    """What both convolutions share: a weight-normed weight that can be folded."""
-
-    folded: torch.Tensor | None
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        super().__init__()
-        self.bias = None if bias is None else nn.Parameter(bias.detach())
-        self.parametrizations = nn.ModuleDict({"weight": WeightNorm(weight)})
-        # Not persistent: a state dict holds upstream's keys alone, folded or not.
-        self.register_buffer("folded", None, persistent=False)
-        self._folded_version: tuple[int, ...] = ()
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """The folded weight outside training where there is one, else the weight computed now."""
-        if self.folded is not None and not self.training:
-            return self.folded
-        weight: torch.Tensor = self._norm()
-        return weight
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        """Compute the weight once; nothing happens where the folded one is up to date."""
-        version = self._norm.version()
-        if self.folded is None or version != self._folded_version:
-            self.folded, self._folded_version = self._norm(), version
-
-    def unfold(self) -> None:
-        """Forget the folded weight."""
-        self.folded = None
-
-    @property
-    def _norm(self) -> WeightNorm:
-        norm = self.parametrizations["weight"]
-        assert isinstance(norm, WeightNorm)
-        return norm
-
-
-class NormConv1d(_NormConv):
-    """Weight-normed convolution over (B, C, T)."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        # A plain convolution supplies torch's initial values.
-        plain = nn.Conv1d(in_channels, out_channels, kernel_size, groups=groups, bias=bias)
-        super().__init__(plain.weight, plain.bias)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Convolve (B, C_in, T) to (B, C_out, T / stride)."""
-        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-
-class NormConvTranspose1d(_NormConv):
-    """Weight-normed transposed convolution over (B, C, T)."""
-
-    def __init__(self, in_channels: int, out_channels: int, conv: Conv) -> None:
-        plain = nn.ConvTranspose1d(in_channels, out_channels, conv.kernel_size)
-        super().__init__(plain.weight, plain.bias)
-        self.stride, self.padding, self.output_padding = conv.stride, conv.padding, conv.output_padding
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Upsample (B, C_in, T) to (B, C_out, T * stride)."""
-        return F.conv_transpose1d(x, self.weight, self.bias, self.stride, self.padding, self.output_padding)
 
 
 class Snake(nn.Module):
@@ -253,7 +148,7 @@ class Decoder(nn.Module):
         layers += [Snake(width), _conv(width, 1, Conv()), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
-    def forward(self, latents: torch.Tensor, noise: NoiseSource | None) -> torch.Tensor:
+    def forward(self, latents: torch.Tensor, noise: NoiseSource | None = None) -> torch.Tensor:
         """Decode (B, C, T); values lie in [-1, 1]."""
         x, layer = latents, 0
         for module in self.model:

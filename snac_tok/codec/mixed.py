@@ -79,7 +79,7 @@ def decode_padded(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: N
             torch.cat([F.pad(clips[at][k], (0, (longest - lengths[at]) * count)) for at in group])
             for k, count in zip(range(len(clips[0])), config.codes_per_frame, strict=False)
         ]
-        latents = codec.quantizer.decode(levels)
+        latents = codec.quantizer.from_codes(levels)
         source = chunks.whole_clip_noise(codec, noise, len(group), latents.shape[-1])
         valid = [lengths[at] * config.latents_per_frame for at in group]
         audio = run_chunk(codec.decoder, latents, StreamState(), last=True, noise=source, valid=valid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from snac_tok.codec import chunks, mixed
 from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.inputs import checked_audio, checked_codes
-from snac_tok.codec.layers import Decoder, Encoder, _NormConv
+from snac_tok.codec.layers import Decoder, Encoder
 from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.pretrained import Pretrained
 from snac_tok.codec.quantizer import ResidualQuantizer
@@ -60,23 +60,28 @@ class SNAC(Pretrained):
         self.config = CodecConfig(
             sampling_rate=sampling_rate,
             encoder_dim=encoder_dim,
-            encoder_rates=tuple(encoder_rates),
+            encoder_rates=encoder_rates,  # type: ignore[arg-type]
             latent_dim=latent_dim,
             decoder_dim=decoder_dim,
-            decoder_rates=tuple(decoder_rates),
+            decoder_rates=decoder_rates,  # type: ignore[arg-type]
             attn_window_size=attn_window_size,
             codebook_size=codebook_size,
             codebook_dim=codebook_dim,
-            vq_strides=tuple(vq_strides),
+            vq_strides=vq_strides,  # type: ignore[arg-type]
             noise=noise,
             depthwise=depthwise,
         )
         # Upstream's attributes, for code that reads them.
         self.sampling_rate = self.config.sampling_rate
+        self.encoder_dim = self.config.encoder_dim
+        self.encoder_rates = list(self.config.encoder_rates)
+        self.decoder_dim = self.config.decoder_dim
+        self.decoder_rates = list(self.config.decoder_rates)
         self.hop_length = self.config.hop_length
         self.latent_dim = self.config.encoder_dim << len(self.config.encoder_rates)
         self.n_codebooks = self.config.num_levels
         self.codebook_size = self.config.codebook_size
+        self.codebook_dim = self.config.codebook_dim
         self.vq_strides = list(self.config.vq_strides)
         self.attn_window_size = self.config.attn_window_size
         self.encoder = Encoder(self.config)
@@ -157,7 +162,7 @@ class SNAC(Pretrained):
         """
         levels = checked_codes(codes, config=self.config, device=self.device)
         if self.training:
-            return self._decode_whole(self.quantizer.decode(levels), noise)
+            return self._decode_whole(self.quantizer.from_codes(levels), noise)
         with torch.no_grad():
             return chunks.decode(self.fold_weight_norm(), levels, checked_noise(noise))
 
@@ -240,24 +245,6 @@ class SNAC(Pretrained):
         """Pad (…, T) with zeros at the end to a multiple of `config.padding_multiple` samples."""
         length = audio_data.shape[-1]
         return F.pad(audio_data, (0, self.config.padded_num_samples(length) - length))
-
-    def fold_weight_norm(self) -> Self:
-        """Compute every weight-normed weight once, where the weights are; eval mode does this by itself.
-
-        Weights written to since are folded again. State-dict keys stay as they are.
-        """
-        for module in self.modules():
-            if isinstance(module, _NormConv):
-                module.fold()
-        return self
-
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
-        """Switch to training mode, where weights are computed from their norm on every call, or to eval mode."""
-        if mode:
-            for module in self.modules():
-                if isinstance(module, _NormConv):
-                    module.unfold()
-        return super().train(mode)
 
     def _decode_whole(self, latents: torch.Tensor, noise: Noise) -> torch.Tensor:
         """Decode in one piece, so that gradients can be recorded."""

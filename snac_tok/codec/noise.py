@@ -6,6 +6,7 @@ decode the same position draw the same value, on every device, whatever else is 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import operator
@@ -73,14 +74,17 @@ class SeededNoise:
 
 
 def checked_noise(noise: Noise) -> Noise:
-    """Return decode's `noise` option if it is one.
+    """Return decode's `noise` option if it is one; integers of any kind as an int.
 
     Raises:
         CodesError: it is none of "random", "off" and an int.
     """
-    if noise not in ("random", "off") and (isinstance(noise, bool) or not isinstance(noise, int)):
-        raise CodesError(f'noise is {noise!r}; it must be "random", "off" or an int seed.')
-    return noise
+    if isinstance(noise, str) and noise in ("random", "off"):
+        return noise
+    if not isinstance(noise, bool):
+        with contextlib.suppress(TypeError):
+            return operator.index(noise)  # type: ignore[arg-type]
+    raise CodesError(f'noise is {noise!r}; it must be "random", "off" or an int seed.')
 
 
 def normal_at(positions: torch.Tensor, *, seed: int, layer: int) -> torch.Tensor:
@@ -88,6 +92,7 @@ def normal_at(positions: torch.Tensor, *, seed: int, layer: int) -> torch.Tensor
 
     float64 on purpose: vectorised and scalar loops round log and cos differently in the last place, which
     would make the value depend on where in a tensor a position stands; rounded to float32 they agree.
+    Of the seed the lowest 64 bits count.
     """
     key = _mix_int(_mix_int(seed) ^ _mix_int(seed >> 32) ^ _mix_int(layer + _GOLDEN))
     bits = _mix((positions & _MASK) ^ key)

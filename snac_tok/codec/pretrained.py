@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import nn
 
-from snac_tok.codec import checkpoint
+from snac_tok.codec import checkpoint, hub
 from snac_tok.codec.config import CodecConfig
+from snac_tok.codec.weight_norm import Foldable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Pretrained(nn.Module):
+class Pretrained(Foldable):
     """The part of `SNAC` that loads, saves and names it."""
 
     config: CodecConfig
     # What the weights were loaded by; None for weights of one's own.
     name_or_path: str | None = None
+    # Where their files are; a tokenizer looks there for its settings.
+    folder: Path | None = None
 
     @property
     def codec_id(self) -> str:
@@ -78,7 +80,7 @@ class Pretrained(nn.Module):
         model.load_state_dict(
             checkpoint.read_weights(files.weights, expected=model.state_dict()), assign=True
         )
-        model.name_or_path = str(repo_id)
+        model.name_or_path, model.folder = str(repo_id), files.config.parent
         return model.to(device=device, dtype=dtype).eval()
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -101,10 +103,12 @@ class Pretrained(nn.Module):
         Raises:
             HubError: the hub cannot be reached or refuses.
         """
-        return checkpoint.push(self, repo_id, private=private, token=token, revision=revision)
+        return hub.push(self, repo_id, private=private, token=token, revision=revision)
 
     def weights_sha256(self) -> str:
         """A digest of the weights' names, shapes and values, the same for every file format they come in."""
+        # Whatever was written to the weights unseen, the next codes are made with what this digest says.
+        self.unfold_weight_norm()
         digest = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
             values = tensor.detach().to("cpu").contiguous()

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from einops import rearrange
 from torch import nn
 
-from snac_tok.codec.layers import NormConv1d
+from snac_tok.codec.weight_norm import NormConv1d
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ class ResidualQuantizer(nn.Module):
             codes.append(level_codes)
         return total, codes
 
-    def decode(self, codes: Sequence[torch.Tensor]) -> torch.Tensor:
+    def from_codes(self, codes: Sequence[torch.Tensor]) -> torch.Tensor:
         """Sum the latents of codes [(B, T_k)] to (B, C, T); fewer levels than codebooks leave the finest out."""
         parts = zip(self.quantizers, codes, strict=False)
         return _sum_in_order([cast("VectorQuantize", quantizer).decode(level) for quantizer, level in parts])

@@ -17,6 +17,7 @@ This is how long clips, streams and many streams at once are run, and why memory
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +32,13 @@ from snac_tok.codec.layers import (
     Encoder,
     EncoderBlock,
     NoiseBlock,
-    NormConv1d,
-    NormConvTranspose1d,
     ResidualUnit,
     Snake,
 )
+from snac_tok.codec.weight_norm import NormConv1d, NormConvTranspose1d
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from snac_tok.codec.noise import NoiseSource
 
@@ -100,10 +100,22 @@ def run_chunk(
     Returns:
         all outputs that are final now and were not before (B, C', m), m possibly 0.
     """
-    layers = network.block if isinstance(network, Encoder) else network.model
-    return _Pass(state, last=last, noise=noise, ends=None if valid is None else RowEnds(x, valid)).run(
-        layers, x
-    )
+    ends = None if valid is None else RowEnds(x, valid)
+    chunk = _Pass(state, last=last, noise=noise, ends=ends)
+    if not isinstance(network, Encoder):
+        return chunk.run(network.model, x)
+    with full_precision():
+        return chunk.run(network.block, x)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Keep cuDNN from rounding float32 convolutions to TF32, as it does by default: codes would not be the CPU's."""
+    now = torch.backends.cudnn
+    with now.flags(
+        enabled=now.enabled, benchmark=now.benchmark, deterministic=now.deterministic, allow_tf32=False
+    ):
+        yield
 
 
 class RowEnds:

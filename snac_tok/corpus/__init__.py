@@ -1,17 +1,10 @@
 """Audio collections to shards: sources, plan, the only work loop, and the run that ties them together."""
 
+from snac_tok.corpus.folder import FAILED_NAME, PLAN_NAME, prepare_folder, remove_collection
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, Plan, ShardSpec, make_plan
-from snac_tok.corpus.run import (
-    FAILED_NAME,
-    PLAN_NAME,
-    Progress,
-    Summary,
-    finish,
-    prepare_folder,
-    shard_folder,
-)
+from snac_tok.corpus.run import Progress, Summary, finish, shard_folder
 from snac_tok.corpus.sources import AUDIO_EXTENSIONS, SourceItem, list_sources
-from snac_tok.corpus.texts import match_texts, read_texts
+from snac_tok.corpus.texts import find_texts, match_texts
 from snac_tok.corpus.worker import BatchDone, BatchLimits, Encoder, encode_shard
 
 __all__ = [
@@ -28,11 +21,12 @@ __all__ = [
     "SourceItem",
     "Summary",
     "encode_shard",
+    "find_texts",
     "finish",
     "list_sources",
     "make_plan",
     "match_texts",
     "prepare_folder",
-    "read_texts",
+    "remove_collection",
     "shard_folder",
 ]

@@ -7,41 +7,31 @@
     └── manifest.json     written last: the collection is finished
 
 A run that was interrupted leaves whole shards; the same call again adopts them. Anything else in the way is
-refused, never overwritten.
+refused, and only a collection is replaced, when asked for.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, Plan, make_plan
+from snac_tok.corpus.folder import FAILED_NAME, adopt, check_apart, prepare_folder, remove_collection
+from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, make_plan
 from snac_tok.corpus.sources import AUDIO_EXTENSIONS, list_sources
 from snac_tok.corpus.worker import BatchDone, encode_shard
-from snac_tok.errors import ShardError
-from snac_tok.shards import (
-    MANIFEST_NAME,
-    CollectionInfo,
-    Manifest,
-    ShardFile,
-    read_entry,
-    shard_name,
-    write_manifest,
-)
-from snac_tok.shards.publish import naming, publish_bytes, remove_leftovers
+from snac_tok.shards import CollectionInfo, Manifest, ShardFile, write_manifest
+from snac_tok.shards.publish import publish_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from snac_tok.corpus.plan import ShardSpec
+    from snac_tok.corpus.plan import Plan, ShardSpec
     from snac_tok.corpus.worker import BatchLimits, Encoder
     from snac_tok.shards import ShardEntry
-
-PLAN_NAME = "plan.json"
-FAILED_NAME = "failed.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,31 +87,36 @@ def shard_folder(
     extensions: Collection[str] = AUDIO_EXTENSIONS,
     limits: BatchLimits | None = None,
     progress: Callable[[Progress], None] | None = None,
+    replace: bool = False,
 ) -> Summary:
     """Encode all audio files below `source` into a new collection in `out`.
 
     Args:
-        source: a folder of audio files, with a metadata.csv or metadata.jsonl where texts are known.
-        out: a new folder, or that of the same run after an interruption.
+        source: a folder of audio files, with metadata.csv or metadata.jsonl where texts are known.
+        out: a new folder outside of `source`, or that of the same run after an interruption.
         encoder: what makes the codes; a `SnacTokenizer`.
         clips_per_shard: files a shard.
         extensions: file endings that count as audio.
         limits: of a batch; changes the speed, never the shards.
         progress: called after each batch.
+        replace: whether a collection in `out`, finished or begun, is removed first; other files stay.
 
     Raises:
-        ShardError: no audio in `source`, contradicting metadata, `out` holds something else, or the disk
-            refused. Single files that cannot be used raise nothing: see `Summary.num_failures`.
+        ShardError: no audio in `source`, contradicting metadata, `out` holds something else or lies in
+            `source`, or the disk refused. Single files that cannot be used raise nothing: see `Summary.num_failures`.
     """
     started = time.monotonic()
     source, out = Path(source), Path(out)
+    check_apart(source, out)
     collection = CollectionInfo(**encoder.describe())
     plan = make_plan(list_sources(source, extensions=extensions), collection, clips_per_shard=clips_per_shard)
+    if replace:
+        remove_collection(out)
     prepare_folder(out, plan)
     tracker = _Tracker(plan, progress)
     entries, num_adopted = [], 0
     for spec in map(plan.shard, range(plan.num_shards)):
-        entry = _adopt(spec, out)
+        entry = adopt(spec, out)
         if entry:
             num_adopted += 1
             tracker.shard_adopted(spec, entry)
@@ -142,27 +137,6 @@ def shard_folder(
     )
 
 
-def prepare_folder(out: Path, plan: Plan) -> None:
-    """Make `out` and write the plan into it, or see that it holds this very plan.
-
-    Raises:
-        ShardError: `out` holds a finished collection, another plan, or shards of another run.
-    """
-    with naming(out):
-        out.mkdir(parents=True, exist_ok=True)
-    if (out / MANIFEST_NAME).exists():
-        raise ShardError(f"{out} already holds a finished collection; choose another folder or remove it.")
-    expected = {shard_name(index, plan.num_shards) for index in range(plan.num_shards)}
-    strange = sorted(path.name for path in out.glob("*.parquet") if path.name not in expected)
-    if strange:
-        raise ShardError(f"{out} holds {strange[0]}, which is not of this run; choose another folder.")
-    plan_path = out / PLAN_NAME
-    if plan_path.exists():
-        _check_same_plan(plan_path, plan)
-    else:
-        publish_bytes(plan_path, plan.to_json())
-
-
 def finish(out: Path, plan: Plan, entries: list[ShardEntry]) -> Manifest:
     """Write failed.jsonl where there were failures, then the manifest; all shards must be published.
 
@@ -181,28 +155,6 @@ def finish(out: Path, plan: Plan, entries: list[ShardEntry]) -> Manifest:
     return manifest
 
 
-def _check_same_plan(path: Path, plan: Plan) -> None:
-    try:
-        found = Plan.from_json(path.read_bytes())
-    except (OSError, ShardError) as error:
-        raise ShardError(f"{path} cannot be read: {error}; remove the folder and run again.") from error
-    if found.fingerprint != plan.fingerprint:
-        raise ShardError(
-            f"{path.parent} was begun with other options: {', '.join(plan.differences(found))} differ; "
-            "run with the same ones, or choose another folder."
-        )
-
-
-def _adopt(spec: ShardSpec, out: Path) -> ShardEntry | None:
-    """The entry of a shard that an interrupted run of the same plan has published, None where it has not."""
-    path = out / spec.info.name
-    if not path.exists():
-        return None
-    entry = read_entry(path, expected=spec.info)
-    remove_leftovers(path)
-    return entry
-
-
 class _Tracker:
     """Adds up what batches and adopted shards bring and tells the caller."""
 
@@ -219,7 +171,7 @@ class _Tracker:
 
     def batch_done(self, done: BatchDone) -> None:
         state = self._state
-        self._state = replace(
+        self._state = dataclasses.replace(
             state,
             done_files=state.done_files + done.num_files,
             done_bytes=state.done_bytes + done.num_bytes,

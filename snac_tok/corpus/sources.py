@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snac_tok.corpus.texts import match_texts, read_texts
+from snac_tok.corpus.texts import find_texts
 from snac_tok.errors import ShardError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def list_sources(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS
             f"{folder} holds no audio file ({' '.join(sorted(extensions))}); give another folder."
         )
     paths = sorted(sizes)
-    texts = match_texts(paths, read_texts(folder))
+    texts = find_texts(folder, paths)
     return [SourceItem(path=path, num_bytes=sizes[path], text=texts.get(path)) for path in paths]
 
 

@@ -1,161 +1,176 @@
-"""What is said in the audio files of a folder: read from its metadata.csv or metadata.jsonl.
+"""What is said in the recordings of a folder: finds metadata.csv or metadata.jsonl, and the file each row means.
 
-A CSV has a header; its separator (`|`, tab or comma) is told from it. The file column is `file_name` or
-`audio_file`, the text column `text` or `transcription`; further columns are left alone. Faults in the file
-are raised with their line, before anything is encoded; rows about files that are not there are counted and
-logged.
+The metadata of a subfolder is that of its files, named relative to it, and goes before what a folder above says.
+How a metadata file is read is in `metadata.py`. Rows about files that are not there, or that could be several, are
+counted and logged.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 import posixpath
+import re
 import unicodedata
+from bisect import bisect_left
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
+from snac_tok.corpus.metadata import read_rows
 from snac_tok.errors import ShardError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
-FILE_COLUMNS = ("file_name", "audio_file")
-TEXT_COLUMNS = ("text", "transcription")
-_SEPARATORS = ("|", "\t", ",")
 _NUM_NAMES_LOGGED = 3
+_AFTER_SLASH = chr(ord("/") + 1)
+# ".wav" or ".mp3", but not the end of "v1.5".
+_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 _log = logging.getLogger(__name__)
 
 
-def read_texts(folder: Path) -> dict[str, str]:
-    r"""Text by file as the folder's metadata names it; empty where there is no metadata.
+def find_texts(folder: Path, paths: Iterable[str]) -> dict[str, str]:
+    r"""Text by path for the recordings of which the metadata of `folder` and its subfolders tells one.
+
+    Args:
+        folder: where the recordings are.
+        paths: theirs, relative to `folder`, with `/` between parts.
 
     Raises:
-        ShardError: both kinds of metadata, a file that cannot be read, a header without the columns needed,
-            a broken line, or two different texts for one file.
+        ShardError: two kinds of metadata in one folder, metadata that is no UTF-8 text or has a broken line, or
+            two different texts for one file.
 
     Example:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = (pathlib.Path(folder) / "metadata.csv").write_text("audio_file|text\na.wav|Good day.\n")
-        ...     read_texts(pathlib.Path(folder))
-        {'a.wav': 'Good day.'}
+        ...     _ = (pathlib.Path(folder) / "metadata.csv").write_text("LJ001|Good day.|good day\n")
+        ...     find_texts(pathlib.Path(folder), ["wavs/LJ001.wav", "wavs/LJ002.wav"])
+        {'wavs/LJ001.wav': 'Good day.'}
     """
-    found = [folder / name for name in METADATA_NAMES if (folder / name).is_file()]
-    if not found:
-        return {}
-    if len(found) > 1:
-        raise ShardError(f"{folder} holds both {' and '.join(METADATA_NAMES)}; keep one of them.")
-    path = found[0]
-    rows = _jsonl_rows(path) if path.suffix == ".jsonl" else _csv_rows(path)
+    ordered = sorted(paths)
     texts: dict[str, str] = {}
-    for line, name, text in rows:
-        key = _key(name)
-        if texts.setdefault(key, text) != text:
-            raise ShardError(f"{path}, line {line}: a second, different text for {name!r}; keep one.")
+    for prefix in _folders(ordered):
+        metadata = _metadata_of(folder / prefix)
+        if metadata:
+            below = ordered[bisect_left(ordered, prefix) :]
+            if prefix:
+                below = below[: bisect_left(below, prefix[:-1] + _AFTER_SLASH)]
+            found = _texts_of(metadata, [path.removeprefix(prefix) for path in below])
+            texts |= {f"{prefix}{path}": text for path, text in found.items()}
     return texts
 
 
-def match_texts(paths: Sequence[str], texts: dict[str, str]) -> dict[str, str]:
-    """Text by path: a metadata name is a relative path or, where only one file has it, a file name.
+def match_texts(
+    paths: Sequence[str], texts: Mapping[str, str], *, metadata: str = "metadata"
+) -> dict[str, str]:
+    """Text by path, where a name is a relative path or, if only one file has it, a file name or a stem.
+
+    Args:
+        paths: of the recordings.
+        texts: by the names that metadata has for them.
+        metadata: what the warnings call it.
 
     Raises:
-        ShardError: a file name that several files have, or two different texts for one file.
+        ShardError: two different texts for one file.
 
     Example:
-        >>> match_texts(["x/a.wav", "x/b.wav"], {"x/a.wav": "one", "b.wav": "two"})
+        >>> match_texts(["x/a.wav", "x/b.wav"], {"x/a.wav": "one", "b": "two"})
         {'x/a.wav': 'one', 'x/b.wav': 'two'}
     """
-    by_path, by_name = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
-    for path in paths:
-        by_path[_key(path)].append(path)
-        by_name[_key(posixpath.basename(path))].append(path)
-    matched: dict[str, str] = {}
-    absent = []
+    return _match(_Files(paths), {_key(name): text for name, text in texts.items()}, metadata)
+
+
+def _folders(paths: Sequence[str]) -> list[str]:
+    """Every folder on the way to a path, as a prefix; a folder comes before those in it."""
+    prefixes = {""}
+    for place in {posixpath.dirname(path) for path in paths}:
+        parts = place.split("/") if place else []
+        prefixes.update("/".join(parts[: depth + 1]) + "/" for depth in range(len(parts)))
+    return sorted(prefixes)
+
+
+def _metadata_of(folder: Path) -> Path | None:
+    found = [folder / name for name in METADATA_NAMES if (folder / name).is_file()]
+    if len(found) > 1:
+        raise ShardError(f"{folder} holds both {' and '.join(METADATA_NAMES)}; keep one of them.")
+    return found[0] if found else None
+
+
+def _texts_of(metadata: Path, paths: Sequence[str]) -> dict[str, str]:
+    """The texts that one metadata file has for the recordings below its folder."""
+    roots = {f"{_key(str(root))}/" for root in (metadata.parent.absolute(), metadata.parent.resolve())}
+
+    def key(name: str) -> str:
+        spelled = _key(name)
+        return next((spelled.removeprefix(root) for root in roots if spelled.startswith(root)), spelled)
+
+    files, texts = _Files(paths), dict[str, str]()
+    for row in read_rows(metadata, is_file=lambda name: bool(files.places(key(name))[1])):
+        if texts.setdefault(key(row.name), row.text) != row.text:
+            raise ShardError(
+                f"{metadata}, line {row.line}: a second, different text for {row.name!r}; keep one."
+            )
+    return _match(files, texts, str(metadata))
+
+
+class _Files:
+    """The recordings by what metadata may call them."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths, self._names, self._path_stems, self._stems = (
+            defaultdict[str, list[str]](list) for _ in range(4)
+        )
+        for path in paths:
+            key = _key(path)
+            self._paths[key].append(path)
+            self._names[posixpath.basename(key)].append(path)
+            stem = posixpath.splitext(key)[0]
+            self._path_stems[stem].append(path)
+            self._stems[posixpath.basename(stem)].append(path)
+
+    def places(self, name: str) -> tuple[bool, list[str]]:
+        """Whether a name is spelled as a file is, and the files it could be."""
+        for table in (self._paths, self._names):
+            if name in table:
+                return True, table[name]
+        # Recordings that were converted have another extension than their metadata says.
+        for stem in dict.fromkeys((name, _EXTENSION.sub("", name))):
+            for table in (self._path_stems, self._stems):
+                if stem in table:
+                    return False, table[stem]
+        return False, []
+
+
+def _match(files: _Files, texts: Mapping[str, str], metadata: str) -> dict[str, str]:
+    matched, stems, absent, vague = dict[str, str](), dict[str, str](), list[str](), list[str]()
     for name, text in texts.items():
-        places = by_path.get(name) or by_name.get(name, [])
-        if len(places) > 1:
-            raise ShardError(f"metadata names {name!r}, which could be {' or '.join(places)}; give the path.")
-        if not places:
-            absent.append(name)
-        elif matched.setdefault(places[0], text) != text:
-            raise ShardError(f"metadata gives two different texts for {places[0]!r}; keep one.")
+        spelled, places = files.places(name)
+        if len(places) != 1:
+            (vague if places else absent).append(name)
+        elif (matched if spelled else stems).setdefault(places[0], text) != text:
+            raise ShardError(f"{metadata} gives two different texts for {places[0]!r}; keep one.")
     if absent:
-        shown = ", ".join(absent[:_NUM_NAMES_LOGGED])
-        _log.warning("metadata names %d files that are not there: %s", len(absent), shown)
-    return matched
+        there = "file that is" if len(absent) == 1 else "files that are"
+        _log.warning("%s names %d %s not there: %s", metadata, len(absent), there, _some(absent))
+    if vague:
+        names = "name" if len(vague) == 1 else "names"
+        _log.warning(
+            "%s has %d %s that several files could be meant by: %s; they get no text until it gives their paths.",
+            metadata,
+            len(vague),
+            names,
+            _some(vague),
+        )
+    # Rows of a.wav and a.flac, and only the flac is there: its own row counts.
+    return matched | {path: text for path, text in stems.items() if path not in matched}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NUM_NAMES_LOGGED]) + (", …" if len(names) > _NUM_NAMES_LOGGED else "")
 
 
 def _key(name: str) -> str:
-    """One spelling for a path: some systems store accents composed, others apart."""
-    return unicodedata.normalize("NFC", posixpath.normpath(name))
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    text = _read_text(path)
-    separator, file_column, text_column = _sniff(path, text.partition("\n")[0].rstrip("\r"))
-    # Only comma-separated files quote; elsewhere a quotation mark is part of what is said.
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
-    try:
-        header = next(reader)
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise ShardError(
-                    f"{path}, line {reader.line_num}: {len(row)} columns, the header has {len(header)}; "
-                    "mend the line."
-                )
-            yield reader.line_num, row[file_column], row[text_column]
-    except csv.Error as error:
-        raise ShardError(f"{path}, line {reader.line_num}: {error}; mend the line.") from error
-
-
-def _sniff(path: Path, header: str) -> tuple[str, int, int]:
-    """The separator, and the places of the file and the text column."""
-    for separator in _SEPARATORS:
-        names = [name.strip().strip('"').lower() for name in header.split(separator)]
-        file_columns = [names.index(name) for name in FILE_COLUMNS if name in names]
-        text_columns = [names.index(name) for name in TEXT_COLUMNS if name in names]
-        if file_columns and text_columns:
-            return separator, file_columns[0], text_columns[0]
-    raise ShardError(
-        f"{path}: its first line must name the columns, one of {', '.join(FILE_COLUMNS)} and one of "
-        f"{', '.join(TEXT_COLUMNS)}, separated by '|', tab or ','; it reads {header[:80]!r}."
-    )
-
-
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    for line, text in enumerate(_read_text(path).split("\n"), start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ShardError(f"{path}, line {line}: no valid JSON ({error}); mend the line.") from error
-        name, said = _first(row, FILE_COLUMNS), _first(row, TEXT_COLUMNS)
-        if not isinstance(name, str) or not isinstance(said, str | None):
-            raise ShardError(
-                f"{path}, line {line}: needs a JSON object with a string {' or '.join(FILE_COLUMNS)} and a "
-                f"string {' or '.join(TEXT_COLUMNS)}; mend the line."
-            )
-        if said is not None:
-            yield line, name, said
-
-
-def _first(row: Any, names: Iterable[str]) -> Any:
-    """The first of the fields that the row has, None where it has none."""
-    return next((row[name] for name in names if name in row), None) if isinstance(row, dict) else None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ShardError(f"{path} cannot be read as UTF-8 text: {error}.") from error
+    """One spelling for a path: some systems part folders by backslashes, some store accents apart."""
+    return unicodedata.normalize("NFC", posixpath.normpath(name.replace("\\", "/")))

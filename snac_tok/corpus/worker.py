@@ -5,18 +5,18 @@ Engines call `encode_shard`; they decide where and when, never what. A file that
 since that says nothing about the file.
 
     files ─ read ─ pick channels ─ collect up to a batch ─ encode ─ flatten ─ ShardWriter
-                                                              └ fails: one by one, so that one bad clip
-                                                                takes none of its neighbours along
+              │                                              └ fails: one by one, so that one bad clip
+              │                                                takes none of its neighbours along
+              └ long: alone, block by block, so that it never stands in memory whole
 """
 
 from __future__ import annotations
 
-import errno
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from snac_tok.audio import read_audio, select_channels
-from snac_tok.errors import AudioError, CodesError, WaveformError
+from snac_tok.corpus.loading import Clip, LoadedFile, LongClip, failure_of, load
+from snac_tok.errors import AudioError, CodesError
 from snac_tok.shards import Failure, Record, ShardWriter, raw_codes, read_entry
 
 if TYPE_CHECKING:
@@ -28,20 +28,7 @@ if TYPE_CHECKING:
 
     from snac_tok.audio import Waveform
     from snac_tok.corpus.plan import ShardSpec
-    from snac_tok.corpus.sources import SourceItem
     from snac_tok.shards import CollectionInfo, ShardEntry
-
-# Reading failed because of the machine, not the file: going on would quarantine every file that follows.
-_MACHINE_ERRNOS = {
-    errno.EIO,
-    errno.ENOSPC,
-    errno.ENOMEM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ESTALE,
-    errno.ENOTCONN,
-    errno.EHOSTDOWN,
-}
 
 
 class Encoder(Protocol):
@@ -50,6 +37,9 @@ class Encoder(Protocol):
     def encode_codes(self, waveforms: list[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
         """Per clip, per level, codes (T_k,); resamples by itself; a clip's codes depend on it alone."""
 
+    def encode_blocks(self, blocks: Iterable[Waveform]) -> tuple[list[npt.NDArray[np.int64]], int]:
+        """Of one clip in blocks, codes (T_k,) per level and its samples at the codec's rate: those of the whole."""
+
     def num_samples(self, waveform: Waveform) -> int:
         """The clip's samples at the codec's rate, before padding."""
 
@@ -57,17 +47,23 @@ class Encoder(Protocol):
         """The fields of `CollectionInfo`."""
 
 
+# Codes (T_k,) per level, and samples at the codec's rate.
+_Encoded: TypeAlias = "tuple[list[npt.NDArray[np.int64]], int]"
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchLimits:
-    """How many files are encoded in one call; changes the speed, never the shards.
+    """How much is encoded in one call; changes speed and memory, never the records.
 
     Attributes:
         max_seconds: of sound, all channels together; a longer file goes alone.
         max_files: at most.
+        long_seconds: a file that claims to last longer, or does not say, is read and encoded block by block.
     """
 
     max_seconds: float = 120.0
     max_files: int = 64
+    long_seconds: float = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,26 +81,6 @@ class BatchDone:
     num_bytes: int
     num_failures: int
     duration_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Clip:
-    """One waveform to encode: a file's only one, or one of its channels."""
-
-    id: str
-    waveform: Waveform
-    num_samples: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _LoadedFile:
-    item: SourceItem
-    clips: list[_Clip] = field(default_factory=list)
-    failure: Failure | None = None
-
-    @property
-    def duration_seconds(self) -> float:
-        return sum(clip.waveform.duration_seconds for clip in self.clips)
 
 
 def encode_shard(
@@ -133,54 +109,36 @@ def encode_shard(
         ShardError: the disk refused, or another collection's shard has the name.
         CodesError: the encoder gave codes that do not fit its own layout or codebook.
     """
+    limits = limits or BatchLimits()
+    collection = spec.info.collection
     with ShardWriter(out, info=spec.info) as shard:
-        files = (_load(item, encoder, source, spec.info.collection) for item in spec.items)
-        for batch in _batches(files, limits or BatchLimits()):
-            results = _encode_files(batch, encoder, spec.info.collection, source)
+        files = (
+            load(item, source=source, channels=collection.channels, long_seconds=limits.long_seconds)
+            for item in spec.items
+        )
+        for batch in _batches(files, limits):
+            results = _encode_files(batch, encoder, collection, source)
             for result in results:
                 if isinstance(result, Failure):
                     shard.add_failure(result)
                 else:
                     shard.add(result)
             if on_batch:
-                on_batch(_batch_done(batch, results))
+                on_batch(_batch_done(batch, results, collection.sampling_rate))
     return read_entry(shard.path, expected=spec.info)
 
 
-def _load(item: SourceItem, encoder: Encoder, source: Path, collection: CollectionInfo) -> _LoadedFile:
-    try:
-        _check_name(item)
-        waveform = read_audio(source / item.path)
-        if waveform.num_samples == 0:
-            raise WaveformError("it holds no samples.")
-        channels = select_channels(waveform, cast("Any", collection.channels))
-        ids = [item.path] if len(channels) == 1 else [f"{item.path}#{k}" for k in range(len(channels))]
-        clips = [
-            _Clip(id=name, waveform=channel, num_samples=encoder.num_samples(channel))
-            for name, channel in zip(ids, channels, strict=True)
-        ]
-    except AudioError as error:
-        return _LoadedFile(item=item, failure=_failure(item, error, source))
-    return _LoadedFile(item=item, clips=clips)
-
-
-def _check_name(item: SourceItem) -> None:
-    try:
-        item.path.encode()
-    except UnicodeEncodeError as error:
-        raise AudioError("its name is not valid UTF-8; rename it.") from error
-
-
-def _batches(files: Iterable[_LoadedFile], limits: BatchLimits) -> Iterator[list[_LoadedFile]]:
-    batch: list[_LoadedFile] = []
+def _batches(files: Iterable[LoadedFile], limits: BatchLimits) -> Iterator[list[LoadedFile]]:
+    batch: list[LoadedFile] = []
     seconds = 0.0
     for loaded in files:
-        if batch and seconds + loaded.duration_seconds > limits.max_seconds:
+        is_long = bool(loaded.long_clips)
+        if batch and (is_long or seconds + loaded.seconds_in_memory > limits.max_seconds):
             yield batch
             batch, seconds = [], 0.0
         batch.append(loaded)
-        seconds += loaded.duration_seconds
-        if len(batch) >= limits.max_files or seconds >= limits.max_seconds:
+        seconds += loaded.seconds_in_memory
+        if is_long or len(batch) >= limits.max_files or seconds >= limits.max_seconds:
             yield batch
             batch, seconds = [], 0.0
     if batch:
@@ -188,72 +146,68 @@ def _batches(files: Iterable[_LoadedFile], limits: BatchLimits) -> Iterator[list
 
 
 def _encode_files(
-    files: list[_LoadedFile], encoder: Encoder, collection: CollectionInfo, source: Path
+    files: list[LoadedFile], encoder: Encoder, collection: CollectionInfo, source: Path
 ) -> list[Record | Failure]:
-    """Records and failures in the order of the files, whatever the batch did."""
-    clips = [(loaded.item, clip) for loaded in files for clip in loaded.clips]
-    layout = collection.frame_layout()
-    encoded = _encode_clips([clip.waveform for _, clip in clips], encoder)
+    """Records in the order of the files, whatever the batch did, and failures."""
     results: list[Record | Failure] = [loaded.failure for loaded in files if loaded.failure]
-    for (item, clip), codes in zip(clips, encoded, strict=True):
-        if isinstance(codes, AudioError):
-            results.append(_failure(item, codes, source))
-            continue
-        flat = raw_codes(layout.flatten(codes), codebook_size=collection.codebook_size)
-        results.append(
-            Record(
-                id=clip.id,
-                source=item.path,
-                num_samples=clip.num_samples,
-                source_sampling_rate=clip.waveform.sampling_rate,
-                text=item.text,
-                codes=flat,
-            )
-        )
+    clips: list[tuple[LoadedFile, Clip | LongClip]] = []
+    for loaded in files:
+        clips += ((loaded, clip) for clip in loaded.clips or loaded.long_clips)
+    whole = [clip for _, clip in clips if isinstance(clip, Clip)]
+    encoded = dict(zip(whole, _encode_clips(whole, encoder), strict=True))
+    for loaded, clip in clips:
+        outcome = encoded[clip] if isinstance(clip, Clip) else _encode_long(clip, encoder)
+        if isinstance(outcome, AudioError):
+            results.append(failure_of(loaded.item, outcome, source))
+        else:
+            results.append(_record(loaded, clip, outcome, collection))
     return results
 
 
-def _encode_clips(waveforms: list[Waveform], encoder: Encoder) -> list[list[Any] | AudioError]:
-    """Codes per clip, or what is wrong with it."""
-    if not waveforms:
+def _record(
+    loaded: LoadedFile, clip: Clip | LongClip, encoded: _Encoded, collection: CollectionInfo
+) -> Record:
+    codes, num_samples = encoded
+    rate = clip.waveform.sampling_rate if isinstance(clip, Clip) else clip.sampling_rate
+    return Record(
+        id=clip.id,
+        source=loaded.item.path,
+        num_samples=num_samples,
+        source_sampling_rate=rate,
+        text=loaded.item.text,
+        codes=raw_codes(collection.frame_layout().flatten(codes), codebook_size=collection.codebook_size),
+    )
+
+
+def _encode_clips(clips: list[Clip], encoder: Encoder) -> list[_Encoded | AudioError]:
+    """Codes and samples per clip, or what is wrong with it."""
+    if not clips:
         return []
     try:
-        codes = encoder.encode_codes(waveforms)
+        lengths = [encoder.num_samples(clip.waveform) for clip in clips]
+        codes = encoder.encode_codes([clip.waveform for clip in clips])
     except AudioError as error:
-        if len(waveforms) == 1:
+        if len(clips) == 1:
             return [error]
-        return [result for waveform in waveforms for result in _encode_clips([waveform], encoder)]
-    if len(codes) != len(waveforms):
-        raise CodesError(f"the encoder gave codes for {len(codes)} of {len(waveforms)} clips.")
-    return list(codes)
+        return [result for clip in clips for result in _encode_clips([clip], encoder)]
+    if len(codes) != len(clips):
+        raise CodesError(f"the encoder gave codes for {len(codes)} of {len(clips)} clips.")
+    return list(zip(codes, lengths, strict=True))
 
 
-def _failure(item: SourceItem, error: AudioError, source: Path) -> Failure:
-    """The failure to note, unless the machine is to blame: then the error goes on up."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in _MACHINE_ERRNOS:
-            raise error
-        cause = cause.__cause__
-    # Relative paths: a collection must not depend on where its sources were mounted.
-    reason = str(error).replace(f"{source}/", "")
-    return Failure(source=printable_path(item.path), reason=reason)
+def _encode_long(clip: LongClip, encoder: Encoder) -> _Encoded | AudioError:
+    """Codes and samples of a clip that is read while it is encoded, or what is wrong with it."""
+    try:
+        return encoder.encode_blocks(clip.blocks())
+    except AudioError as error:
+        return error
 
 
-def printable_path(path: str) -> str:
-    r"""A path that can be stored as text: bytes that are no UTF-8 become ``\xNN``.
-
-    Example:
-        >>> print(printable_path("caf\udce9.wav"))
-        caf\xe9.wav
-    """
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _batch_done(files: list[_LoadedFile], results: list[Record | Failure]) -> BatchDone:
+def _batch_done(files: list[LoadedFile], results: list[Record | Failure], sampling_rate: int) -> BatchDone:
+    num_samples = sum(result.num_samples for result in results if isinstance(result, Record))
     return BatchDone(
         num_files=len(files),
         num_bytes=sum(loaded.item.num_bytes for loaded in files),
         num_failures=sum(isinstance(result, Failure) for result in results),
-        duration_seconds=sum(loaded.duration_seconds for loaded in files),
+        duration_seconds=num_samples / sampling_rate,
     )

@@ -7,6 +7,7 @@ alike and never imports torch.
 
 from __future__ import annotations
 
+from snac_tok.frames.choice import vocabulary_for
 from snac_tok.frames.faults import Fault
 from snac_tok.frames.layout import FrameLayout
 from snac_tok.frames.presets import DEFAULT_PRESET, preset, preset_names
@@ -22,6 +23,7 @@ __all__ = [
     "Vocabulary",
     "preset",
     "preset_names",
+    "vocabulary_for",
     "vocabulary_from_json",
     "vocabulary_to_json",
 ]

@@ -34,8 +34,10 @@ def is_torch(value: Any) -> bool:
     return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(value).__mro__)
 
 
-def whole_number(value: Any, *, what: str, error: type[SnacTokError], size: int = MAX_SIZE) -> int:
-    """Return `value` as a Python int in 0 … size−1, so that no narrow numpy type can overflow later.
+def whole_number(
+    value: Any, *, what: str, error: type[SnacTokError], least: int = 0, size: int = MAX_SIZE
+) -> int:
+    """Return `value` as a Python int in least … size−1, so that no narrow numpy type can overflow later.
 
     Raises:
         SnacTokError: As `error`; `what` names the value.
@@ -45,21 +47,28 @@ def whole_number(value: Any, *, what: str, error: type[SnacTokError], size: int 
         >>> whole_number(np.uint16(7), what="base", error=LayoutError)
         7
     """
-    number = any_integer(value, what=what, error=error)
-    if not 0 <= number < size:
-        raise error(f"{what} must be a whole number from 0 to {size - 1}, got {value!r}")
+    number = _index(value)
+    if number is None or not least <= number < size:
+        raise error(f"{what} must be a whole number from {least} to {size - 1}, got {value!r}.")
     return number
 
 
 def any_integer(value: Any, *, what: str, error: type[SnacTokError]) -> int:
     """Return `value` as a Python int of any size and sign, or refuse what is no integer."""
-    try:
-        number = operator.index(value)
-    except TypeError as reason:
-        raise error(f"{what} must be a whole number, got {value!r}") from reason
-    if isinstance(value, bool):
-        raise error(f"{what} must be a whole number, got {value!r}")
+    number = _index(value)
+    if number is None:
+        raise error(f"{what} must be a whole number, got {value!r}.")
     return number
+
+
+def _index(value: Any) -> int | None:
+    """Return the Python int of anything that is an integer by Python's own rule, except a bool."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def integers(value: Any, *, what: str, error: type[SnacTokError]) -> Array:
@@ -80,9 +89,9 @@ def integers(value: Any, *, what: str, error: type[SnacTokError]) -> Array:
     """
     array: Array = value if is_torch(value) else _as_numpy(value, what=what, error=error)
     if not _is_integer(array):
-        raise error(f"{what} must be whole numbers of an integer type up to int64, got {array.dtype}")
+        raise error(f"{what} must be whole numbers of an integer type up to int64, got {array.dtype}.")
     if array.ndim == 0:
-        raise error(f"{what} must be an array with at least one dimension, got a single number")
+        raise error(f"{what} must be an array with at least one dimension, got a single number.")
     if is_torch(array):
         return array.long()
     return array.astype(np.int64, copy=False)
@@ -93,7 +102,7 @@ def _as_numpy(value: Any, *, what: str, error: type[SnacTokError]) -> np.ndarray
         array = np.asarray(value)
     except _NUMPY_UNREADABLE as reason:
         raise error(
-            f"{what} must be an array or nested lists of equal lengths of ints ({reason})"
+            f"{what} must be an array or nested lists of equal lengths of ints ({reason})."
         ) from reason
     # numpy calls an empty list float64; it holds no float.
     return array.astype(np.int64) if array.size == 0 and isinstance(value, (list, tuple)) else array

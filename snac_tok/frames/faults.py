@@ -84,7 +84,7 @@ def _faults(vocabulary: Vocabulary, ids: Any) -> Iterator[Fault]:
     try:
         array = to_numpy(integers(ids, what="ids", error=TokenError))
     except TokenError as error:
-        yield Fault(position=0, reason=str(error))
+        yield Fault(position=0, reason=str(error).removesuffix("."))
         return
     wrong_shape = _shape_fault(vocabulary, array)
     if wrong_shape is not None:

@@ -22,7 +22,7 @@ class FrozenMapping(Mapping[str, Value]):
 
     def __init__(self, items: Mapping[str, Value]) -> None:
         if not isinstance(items, Mapping):
-            raise LayoutError(f"expected a mapping of names, got {type(items).__name__}")
+            raise LayoutError(f"expected a mapping of names, got {type(items).__name__}.")
         self._items = dict(items)
 
     def __getitem__(self, name: str) -> Value:

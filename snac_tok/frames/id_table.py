@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Offsets: TypeAlias = Literal["slot", "level", "none"]
 
+# What a 64-bit index can hold.
+MAX_LENGTH = 2**63
+
 
 @dataclass(frozen=True, kw_only=True)
 class IdTable:
@@ -124,10 +127,14 @@ class IdTable:
     def length_of(self, num_frames: int) -> int:
         """Return how long `num_frames` frames are: ids in one line, or steps in parallel rows.
 
+        Raises:
+            CodesError: No number of frames.
+
         >>> from snac_tok.frames import FrameLayout
         >>> IdTable(layout=FrameLayout(strides=(4, 2, 1))).length_of(10)
         70
         """
+        num_frames = whole_number(num_frames, what="num_frames", error=CodesError, size=MAX_LENGTH)
         if self.delays is None:
             return num_frames * self.ids_per_frame
         return num_frames + max(self.delays) + 1
@@ -135,10 +142,14 @@ class IdTable:
     def frames_in(self, length: int) -> int | None:
         """Return how many frames make this length, None when no whole number of frames does.
 
+        Raises:
+            TokenError: No length.
+
         >>> from snac_tok.frames import FrameLayout
         >>> IdTable(layout=FrameLayout(strides=(4, 2, 1))).frames_in(70)
         10
         """
+        length = whole_number(length, what="length", error=TokenError, size=MAX_LENGTH)
         if self.delays is None:
             frames, rest = divmod(length, self.ids_per_frame)
             return None if rest else frames
@@ -186,7 +197,7 @@ class IdTable:
         if len(slots) > 1:
             raise TokenError(
                 f"id {token_id} may stand in any of slots {slots}: with offsets={self.offsets!r} only its "
-                f"position in the frame tells the slot"
+                f"position in the frame tells the slot."
             )
         if not slots:
             raise TokenError(self._no_code(token_id))
@@ -231,10 +242,10 @@ class IdTable:
         12288
         """
         if name not in self.specials:
-            raise LayoutError(f"{self.name!r} has no special {name!r}; it has {[*self.specials]}")
+            raise LayoutError(f"{self.name!r} has no special {name!r}; it has {[*self.specials]}.")
         if self.is_parallel != (slot is not None):
             need = "a special id in every row: give slot=" if self.is_parallel else "one row: leave slot out"
-            raise LayoutError(f"{self.name!r} has {need}")
+            raise LayoutError(f"{self.name!r} has {need}.")
         return self.specials[name] + (0 if slot is None else self.id_range(slot).start)
 
     def special_of(self, token_id: int) -> str | None:
@@ -256,7 +267,7 @@ class IdTable:
         what = f"the special {name!r}" if name else "no id of a code"
         first = self.base
         last = self.base + (self.num_blocks - 1) * self.block + self.codebook_size - 1
-        return f"id {token_id} is {what} in {self.name!r}; codes are ids {first}..{last}"
+        return f"id {token_id} is {what} in {self.name!r}; codes are ids {first}..{last}."
 
 
 def _number(value: object, *, what: str, size: int = MAX_SIZE) -> int:

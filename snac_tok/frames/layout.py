@@ -23,7 +23,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from snac_tok.errors import CodesError, LayoutError
-from snac_tok.frames.arrays import Array, integers, new_like, place_of, store_sum
+from snac_tok.frames.arrays import Array, integers, new_like, place_of, store_sum, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,15 +63,15 @@ class FrameLayout:
         for coarse, fine in pairwise(strides):
             if coarse % fine:
                 raise LayoutError(
-                    f"strides {strides}: {fine} does not divide {coarse}; each must divide the last"
+                    f"strides {strides}: {fine} does not divide {coarse}; each must divide the last."
                 )
         if self.order not in ORDERS:
-            raise LayoutError(f"order must be one of {ORDERS}, got {self.order!r}")
+            raise LayoutError(f"order must be one of {ORDERS}, got {self.order!r}.")
         object.__setattr__(self, "strides", strides)
         object.__setattr__(self, "levels", _kept_levels(self.levels, len(strides)))
         if self.slots_per_frame > MAX_SLOTS:
             raise LayoutError(
-                f"strides {strides} give {self.slots_per_frame} slots a frame; at most {MAX_SLOTS}"
+                f"strides {strides} give {self.slots_per_frame} slots a frame; at most {MAX_SLOTS}."
             )
 
     @property
@@ -155,7 +155,7 @@ class FrameLayout:
         flat = integers(flat, what="flat codes", error=CodesError)
         num_slots = self.slots_per_frame
         if flat.shape[-1] % num_slots:
-            raise CodesError(f"{flat.shape[-1]} codes are no whole number of frames of {num_slots} slots")
+            raise CodesError(f"{flat.shape[-1]} codes are no whole number of frames of {num_slots} slots.")
         return read_slots(self, [flat[..., slot::num_slots] for slot in range(num_slots)], (0,) * num_slots)
 
     def check_codes(self, codes: Iterable[Any]) -> list[Array]:
@@ -172,9 +172,9 @@ class FrameLayout:
         self._check_lengths(levels)
         if len({tuple(level.shape[:-1]) for level in levels}) > 1:
             shapes = [tuple(level.shape) for level in levels]
-            raise CodesError(f"levels must agree in all dimensions but the last, got shapes {shapes}")
+            raise CodesError(f"levels must agree in all dimensions but the last, got shapes {shapes}.")
         if len({place_of(level) for level in levels}) > 1:
-            raise CodesError(f"levels must live in one place, got {[place_of(level) for level in levels]}")
+            raise CodesError(f"levels must live in one place, got {[place_of(level) for level in levels]}.")
         return levels[: self.num_levels]
 
     def _as_levels(self, codes: Iterable[Any]) -> list[Array]:
@@ -182,11 +182,11 @@ class FrameLayout:
             given = list(codes)
         except TypeError as reason:
             raise CodesError(
-                f"codes must be a list with one array per level, got {type(codes).__name__}"
+                f"codes must be a list with one array per level, got {type(codes).__name__}."
             ) from reason
         if not self.num_levels <= len(given) <= len(self.strides):
             allowed = " to ".join(str(n) for n in sorted({self.num_levels, len(self.strides)}))
-            raise CodesError(f"got {len(given)} levels of codes; strides {self.strides} need {allowed}")
+            raise CodesError(f"got {len(given)} levels of codes; strides {self.strides} need {allowed}.")
         return [
             integers(level, what=f"codes of level {k}", error=CodesError) for k, level in enumerate(given)
         ]
@@ -198,7 +198,7 @@ class FrameLayout:
             if level.shape[-1] != needed:
                 raise CodesError(
                     f"level {k} has {level.shape[-1]} codes and needs {needed}: level 0 has {num_frames} "
-                    f"(one a frame) and the strides are {self.strides}"
+                    f"(one a frame) and the strides are {self.strides}."
                 )
 
 
@@ -224,9 +224,9 @@ def _whole_numbers(strides: Any) -> tuple[int, ...]:
     try:
         numbers = tuple(operator.index(stride) for stride in strides)
     except TypeError as reason:
-        raise LayoutError(f"strides must be whole numbers, coarsest first, got {strides!r}") from reason
+        raise LayoutError(f"strides must be whole numbers, coarsest first, got {strides!r}.") from reason
     if not numbers or min(numbers) < 1 or any(isinstance(stride, bool) for stride in strides):
-        raise LayoutError(f"strides must be one or more whole numbers from 1 up, got {strides!r}")
+        raise LayoutError(f"strides must be one or more whole numbers from 1 up, got {strides!r}.")
     return numbers
 
 
@@ -234,9 +234,8 @@ def _kept_levels(levels: Any, available: int) -> int | None:
     """Return how many levels are kept, None for all: one spelling, so that equal layouts compare equal."""
     if levels is None:
         return None
-    if isinstance(levels, bool) or not isinstance(levels, int) or not 1 <= levels <= available:
-        raise LayoutError(f"levels must be a whole number from 1 to {available}, got {levels!r}")
-    return None if levels == available else levels
+    number = whole_number(levels, what="levels", error=LayoutError, least=1, size=available + 1)
+    return None if number == available else number
 
 
 @lru_cache(maxsize=256)

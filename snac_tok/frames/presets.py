@@ -45,7 +45,7 @@ class _Published:
         self, name: str, layout: FrameLayout, *, codebook_size: int, base: int | None
     ) -> Vocabulary:
         if base is not None:
-            raise LayoutError(f"its base is published as {self.base}; leave base out or take 'plain'")
+            raise LayoutError(f"its base is published as {self.base}; leave base out or take 'plain'.")
         num_slots = layout.slots_per_frame
         first = self.base if self.first_text_id is None else self.first_text_id
         num_ids = self.base - first + num_slots * self.block_size
@@ -144,19 +144,22 @@ _PUBLISHED: Mapping[str, _Published] = MappingProxyType(
             literals={"<|begin_of_text|>": 128000, "<|eot_id|>": 128009, "<|audio|>": 156939},
         ),
         # VyvoTTS on Qwen3: tokenizer length 151669, laid out like orpheus from there. Its ids are published;
-        # the spelling is orpheus's, counted from the tokenizer's length, and not confirmed by a source.
+        # the spelling is orpheus's, counted from the tokenizer's length, and not confirmed by a source. The two
+        # of the text tokenizer are spelled as Qwen3's own tokenizer_config.json spells them.
         "vyvo-qwen3": _Published(
             base=151679,
             specials=_speech_specials(151670, start_of_text=151643, end_of_text=151645),
             template="<custom_token_{}>",
             first_text_id=151669,
+            literals={"<|endoftext|>": 151643, "<|im_end|>": 151645},
         ),
-        # VyvoTTS on LFM2: tokenizer length 64400.
+        # VyvoTTS on LFM2: tokenizer length 64400; the two of the text tokenizer are LFM2's own.
         "vyvo-lfm2": _Published(
             base=64410,
             specials=_speech_specials(64401, start_of_text=1, end_of_text=7),
             template="<custom_token_{}>",
             first_text_id=64400,
+            literals={"<|startoftext|>": 1, "<|im_end|>": 7},
         ),
         "mini-omni": _rows("depth-first", "input"),
         "lucy": _rows("breadth-first", "begin"),
@@ -223,11 +226,11 @@ def preset(
         array([128266, 132363, 136461, 140558, 144652, 148751, 152848])
     """
     if not isinstance(name, str) or name not in _TABLES:
-        raise LayoutError(f"no preset {name!r}; there are {', '.join(preset_names())}")
+        raise LayoutError(f"no preset {name!r}; there are {', '.join(preset_names())}.")
     try:
         layout = FrameLayout(strides=strides, levels=levels, order=_TABLES[name].order)
         return _TABLES[name].vocabulary(name, layout, codebook_size=codebook_size, base=base)
     except LayoutError as reason:
         hint = " Fewer levels may fit, and 'plain' takes any strides." if name in _PUBLISHED else ""
         asked = f"strides {strides!r}, levels={levels}, codebook_size={codebook_size}"
-        raise LayoutError(f"preset {name!r} with {asked}: {reason}.{hint}") from reason
+        raise LayoutError(f"preset {name!r} with {asked}: {reason}{hint}") from reason

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snac_tok.errors import LayoutError, TokenError
-from snac_tok.frames.arrays import integers, to_numpy, whole_number
+from snac_tok.frames.arrays import any_integer, integers, to_numpy, whole_number
 from snac_tok.frames.frozen import FrozenMapping
 
 if TYPE_CHECKING:
@@ -54,10 +54,13 @@ class TextForm:
             or self.template.count("{}") != 1
             or len(self.template) == len("{}")
         ):
-            raise LayoutError(f"a text template is text around exactly one '{{}}', got {self.template!r}")
-        object.__setattr__(self, "literals", FrozenMapping(self.literals))
-        for what, number in (("first_id", self.first_id), ("num_ids", self.num_ids), *self.literals.items()):
-            whole_number(number, what=f"text form: {what}", error=LayoutError)
+            raise LayoutError(f"a text template is text around exactly one '{{}}', got {self.template!r}.")
+        for what in ("first_id", "num_ids"):
+            object.__setattr__(self, what, _number(getattr(self, what), what=what))
+        literals = {
+            token: _number(number, what=token) for token, number in FrozenMapping(self.literals).items()
+        }
+        object.__setattr__(self, "literals", FrozenMapping(literals))
         self._check_literals()
 
     def _check_literals(self) -> None:
@@ -66,7 +69,7 @@ class TextForm:
         for token, number in self.literals.items():
             other = taken.setdefault(number, token)
             if not token or other != token or number in self.ids or pattern.fullmatch(token):
-                raise LayoutError(f"text form: {token!r} for id {number} clashes with another spelling")
+                raise LayoutError(f"text form: {token!r} for id {number} clashes with another spelling.")
 
     @property
     def ids(self) -> range:
@@ -83,12 +86,13 @@ class TextForm:
             >>> TextForm(template="<|audio_{}|>", first_id=100, num_ids=8).token_of(103)
             '<|audio_3|>'
         """
+        token_id = any_integer(token_id, what="an id", error=TokenError)
         if token_id in self.ids:
             return self.template.replace("{}", str(token_id - self.first_id))
         for token, number in self.literals.items():
             if number == token_id:
                 return token
-        raise TokenError(f"id {token_id} has no text form; {self._spelled()}")
+        raise TokenError(f"id {token_id} has no text form; {self._spelled()}.")
 
     def id_of(self, token: str) -> int:
         """Read one token; the mirror of `token_of`.
@@ -102,7 +106,7 @@ class TextForm:
         """
         ids = self.to_ids(token)
         if len(ids) != 1:
-            raise TokenError(f"{token[:SHOWN_CHARACTERS]!r} is {len(ids)} tokens, not one")
+            raise TokenError(f"{token[:SHOWN_CHARACTERS]!r} is {len(ids)} tokens, not one.")
         return int(ids[0])
 
     def to_text(self, ids: Any) -> str:
@@ -118,7 +122,7 @@ class TextForm:
         line = to_numpy(integers(ids, what="ids", error=TokenError))
         if line.ndim != 1:
             raise TokenError(
-                f"text is made from one line of ids, got shape {line.shape}; pass one row at a time"
+                f"text is made from one line of ids, got shape {line.shape}; pass one row at a time."
             )
         return "".join(self._spell_at(position, number) for position, number in enumerate(line.tolist()))
 
@@ -140,7 +144,7 @@ class TextForm:
             array([0, 7])
         """
         if not isinstance(text, str):
-            raise TokenError(f"expected text, got {type(text).__name__}")
+            raise TokenError(f"expected text, got {type(text).__name__}.")
         ids: list[int] = []
         position, scanner = 0, _token_pattern(self.template, tuple(self.literals))
         while position < len(text):
@@ -148,7 +152,7 @@ class TextForm:
             if match is None:
                 shown = text[position : position + SHOWN_CHARACTERS]
                 raise TokenError(
-                    f"character {position}: {shown!r} does not begin with a token; {self._spelled()}"
+                    f"character {position}: {shown!r} does not begin with a token; {self._spelled()}."
                 )
             ids.append(self._read_at(position, match))
             position = match.end()
@@ -159,7 +163,7 @@ class TextForm:
         if number is None:
             return self.literals[match.group()]
         if int(number) >= self.num_ids:
-            raise TokenError(f"character {position}: {match.group()!r} is out of range; {self._spelled()}")
+            raise TokenError(f"character {position}: {match.group()!r} is out of range; {self._spelled()}.")
         return self.first_id + int(number)
 
     def _spelled(self) -> str:
@@ -168,6 +172,10 @@ class TextForm:
         return (
             f"tokens are {first} … {last} (ids {self.first_id}..{self.ids.stop - 1}) and {[*self.literals]}"
         )
+
+
+def _number(value: object, *, what: str) -> int:
+    return whole_number(value, what=f"text form: {what}", error=LayoutError)
 
 
 def _number_pattern(template: str) -> str:

@@ -161,7 +161,7 @@ class Vocabulary(IdTable):
     def _text_form(self) -> TextForm:
         if self.text is None:
             raise LayoutError(
-                f"vocabulary {self.name!r} has no text form; construct it with text=TextForm(...)"
+                f"vocabulary {self.name!r} has no text form; construct it with text=TextForm(...)."
             )
         return self.text
 

@@ -73,9 +73,9 @@ def _load(source: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         data = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as reason:
-        raise LayoutError(f"the vocabulary is no valid JSON: {reason}") from reason
+        raise LayoutError(f"the vocabulary is no valid JSON: {reason}.") from reason
     if not isinstance(data, dict):
-        raise LayoutError(f"a vocabulary in JSON is an object with keys, got a {type(data).__name__}")
+        raise LayoutError(f"a vocabulary in JSON is an object with keys, got a {type(data).__name__}.")
     return data
 
 
@@ -85,13 +85,13 @@ def _read(source: str | os.PathLike[str]) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, TypeError, ValueError) as reason:
-        raise LayoutError(f"the vocabulary {source!r} cannot be read: {reason}") from reason
+        raise LayoutError(f"the vocabulary {source!r} cannot be read: {reason}.") from reason
     if len(content) > MAX_BYTES:
-        raise LayoutError(f"{path} has more than {MAX_BYTES} bytes; it is no vocabulary")
+        raise LayoutError(f"{path} has more than {MAX_BYTES} bytes; it is no vocabulary.")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as reason:
-        raise LayoutError(f"{path} is no UTF-8 text: {reason}") from reason
+        raise LayoutError(f"{path} is no UTF-8 text: {reason}.") from reason
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -99,13 +99,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
         names = [name for name, _ in pairs]
-        raise LayoutError(f"keys given twice: {sorted({name for name in names if names.count(name) > 1})}")
+        raise LayoutError(f"keys given twice: {sorted({name for name in names if names.count(name) > 1})}.")
     return data
 
 
 def _part(data: Any, kind: type[Any], *, required: Iterable[str], where: str) -> Any:
     if not isinstance(data, Mapping):
-        raise LayoutError(f"{where} must be an object with keys, got {type(data).__name__}")
+        raise LayoutError(f"{where} must be an object with keys, got {type(data).__name__}.")
     _check_keys(data, kind, required=required, where=where)
     return kind(**data)
 
@@ -115,4 +115,4 @@ def _check_keys(data: Mapping[str, Any], kind: type[Any], *, required: Iterable[
     unknown = [name for name in data if name not in known]
     missing = [name for name in required if name not in data]
     if unknown or missing:
-        raise LayoutError(f"{where} has unknown keys {unknown} and lacks {missing}; it may have {known}")
+        raise LayoutError(f"{where} has unknown keys {unknown} and lacks {missing}; it may have {known}.")

@@ -88,7 +88,9 @@ class CollectionInfo:
         try:
             layout = FrameLayout(**{**self.layout, "strides": tuple(self.layout["strides"])})
         except (KeyError, TypeError, LayoutError) as error:
-            raise ShardError(f"the stored layout {self.layout!r} is none: {error}.") from error
+            raise ShardError(
+                f"the stored layout {self.layout!r} is none: {str(error).removesuffix('.')}."
+            ) from error
         if layout != FrameLayout(strides=layout.strides):
             raise ShardError(f"shards hold all levels in depth-first order, got layout {self.layout!r}.")
         return layout

@@ -1,11 +1,10 @@
 """Puts whole files under their final names, or nothing: a reader never meets half a file.
 
-    temp file in the same folder → write → flush, fsync → size check → explicit close
-      → os.link to the final name (create if absent) → fsync of the folder → temp removed
+    hidden file (`snac_tok.files`) → write → flush, fsync → size check → explicit close
+      → os.link to the final name (create if absent) → fsync of the folder → hidden file removed
 
-A full disk often shows only on flush or close, hence the explicit steps before the name appears. With link,
-of several attempts racing for a name exactly one wins; with replace the last would overwrite what another
-has already counted. Nothing here knows what the files hold.
+What is special here is the name: with link, of several attempts racing for it exactly one wins; with replace
+the last would overwrite what another has already counted. Nothing here knows what the files hold.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from snac_tok.errors import ShardError
+from snac_tok.files import HiddenFile, naming_refusals, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 # What filesystems without hard links answer; some answer EPERM.
@@ -38,9 +37,9 @@ class PendingFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._temp = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         with naming(path):
-            self.handle: IO[bytes] = self._temp.open("xb")
+            self._hidden = HiddenFile(path)
+        self.handle = self._hidden.handle
 
     def commit(self, *, replace: bool = False) -> bool:
         """Publish what was written; True when this attempt gave the file its name.
@@ -52,38 +51,24 @@ class PendingFile:
         """
         try:
             with naming(self.path):
-                self._finish_writing()
+                self._hidden.complete(num_bytes=self.handle.tell())
                 won = self._take_name(replace=replace)
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         finally:
             self.discard()
         remove_leftovers(self.path)
         return won
 
     def discard(self) -> None:
-        """Close and remove the temporary file; nothing appears under the final name."""
-        # Closing flushes, and on a full disk that fails again: the first failure is the one to tell.
-        with contextlib.suppress(OSError):
-            self.handle.close()
-        with contextlib.suppress(OSError):
-            self._temp.unlink(missing_ok=True)
-
-    def _finish_writing(self) -> None:
-        self.handle.flush()
-        expected = self.handle.tell()
-        os.fsync(self.handle.fileno())
-        # Of the handle, not the name: an attempt that was faster may just have removed the name.
-        found = os.fstat(self.handle.fileno()).st_size
-        self.handle.close()
-        if found != expected:
-            raise OSError(errno.EIO, f"{found} of {expected} bytes reached the disk")
+        """Close and remove the hidden file; nothing appears under the final name."""
+        self._hidden.discard()
 
     def _take_name(self, *, replace: bool) -> bool:
         try:
             if replace:
-                self._temp.replace(self.path)
+                self._hidden.path.replace(self.path)
             else:
-                os.link(self._temp, self.path)
+                os.link(self._hidden.path, self.path)
         except FileExistsError:
             return False
         except FileNotFoundError:
@@ -100,7 +85,7 @@ class PendingFile:
     def _take_name_by_rename(self) -> bool:
         if self.path.exists():
             return False
-        self._temp.rename(self.path)
+        self._hidden.path.rename(self.path)
         return True
 
 
@@ -129,21 +114,6 @@ def remove_leftovers(path: Path) -> None:
             leftover.unlink()
 
 
-@contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> AbstractContextManager[None]:
     """Turn what the operating system refuses inside into a `ShardError` that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise ShardError(
-            f"cannot write {path}: {error.strerror or error}; make room there or choose another folder, "
-            "then run again."
-        ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return naming_refusals(path, error=ShardError)

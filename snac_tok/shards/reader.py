@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import LayoutError, ShardError
+from snac_tok.frames import vocabulary_for
 from snac_tok.metrics import CodebookUsage
 from snac_tok.shards.manifest import read_manifest
 from snac_tok.shards.shard_file import ShardFile, check_info, file_sha256
@@ -99,17 +100,19 @@ class ShardCollection:
         for record in self:
             yield record, layout.unflatten(record.codes)
 
-    def ids(self, vocabulary: Vocabulary) -> Iterator[tuple[Record, npt.NDArray[Any]]]:
+    def ids(self, vocabulary: Vocabulary | str) -> Iterator[tuple[Record, npt.NDArray[Any]]]:
         """Every record with its ids in `vocabulary`: the view a language model sees.
 
-        The vocabulary may hold fewer levels than the codec: the first of them are taken.
+        Args:
+            vocabulary: one that is for this codec, or of fewer levels: the first of them are taken; or a preset's
+                name, which is made for this codec, or the path of a vocabulary's .json file.
 
         Raises:
-            LayoutError: the vocabulary's frames do not fit the codec's levels.
+            LayoutError: at once for an unknown preset, or frames that do not fit the codec's levels.
         """
-        counts = _fitting_levels(self.layout, vocabulary.layout)
-        for record, levels in self.codes():
-            yield record, vocabulary.encode(levels[:counts])
+        table = vocabulary_for(vocabulary, strides=self.layout.strides, codebook_size=self.info.codebook_size)
+        counts = _fitting_levels(self.layout, table.layout)
+        return ((record, table.encode(levels[:counts])) for record, levels in self.codes())
 
     def failures(self) -> Iterator[Failure]:
         """Sources that gave no record, and why."""

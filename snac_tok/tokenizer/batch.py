@@ -11,7 +11,7 @@ import torch
 from snac_tok.errors import TokenError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -27,9 +27,9 @@ class AudioTokens(UserDict[str, Any]):
             key, so that `model(**batch)` works.
     """
 
-    def __init__(self, data: dict[str, Any], *, num_samples: list[int]) -> None:
+    def __init__(self, data: Mapping[str, Any], *, num_samples: list[int] | None = None) -> None:
         super().__init__(data)
-        self.num_samples = num_samples
+        self.num_samples = num_samples or []
 
     def __getattr__(self, name: str) -> Any:
         # Only reached where no attribute exists; `data` itself is missing while unpickling.
@@ -43,6 +43,71 @@ class AudioTokens(UserDict[str, Any]):
             if isinstance(value, torch.Tensor):
                 self.data[name] = value.to(device)
         return self
+
+
+def assembled(
+    rows: list[npt.NDArray[np.int64]],
+    padding: Padding,
+    max_length: int | None,
+    *,
+    pad_values: npt.NDArray[np.int64] | None,
+    side: Literal["right", "left"],
+    kind: ReturnTensors | None,
+) -> tuple[Any, Any]:
+    """Return rows of ids and their attention masks, filled up and in the form that the caller asked for.
+
+    Raises:
+        TokenError: as `target_length` and `as_returned`.
+    """
+    masks = [np.ones(row.shape[-1], dtype=np.int64) for row in rows]
+    if pad_values is not None:
+        length = target_length(rows, padding, max_length)
+        rows = pad_rows(rows, length, values=pad_values, side=side)
+        masks = pad_rows(masks, length, values=np.zeros((), np.int64), side=side)
+    return as_returned(rows, kind), as_returned(masks, kind)
+
+
+def unpadded_rows(batch: Mapping[str, Any]) -> list[Any]:
+    """Return a batch's rows of ids without what its attention mask leaves out; one flat recording is one row."""
+    ids, masks = batch["input_ids"], batch.get("attention_mask")
+    if isinstance(masks, list) and masks and isinstance(masks[0], int):
+        ids, masks = [ids], [masks]
+    if masks is None:
+        return list(ids)
+    rows = []
+    for row, mask in zip(ids, masks, strict=True):
+        kept = np.flatnonzero(np.asarray(mask))
+        span = slice(int(kept[0]), int(kept[-1]) + 1) if len(kept) else slice(0)
+        # A list has no last dimension to cut, and was never padded to another's length without an array's shape.
+        rows.append(np.asarray(row)[..., span] if isinstance(row, list) else row[..., span])
+    return rows
+
+
+def one_row(ids: Any, *, parallel: bool) -> Any:
+    """Return the ids of one recording without a batch dimension of one.
+
+    Raises:
+        TokenError: several recordings.
+    """
+    if isinstance(ids, (dict, AudioTokens)):
+        rows = unpadded_rows(ids)
+        if len(rows) != 1:
+            raise TokenError(f"decode takes one recording, these are {len(rows)}; use batch_decode.")
+        ids = rows[0]
+    try:
+        array = ids if hasattr(ids, "ndim") else np.asarray(ids)
+    except ValueError as error:
+        raise TokenError(
+            "lists of unequal length are several recordings; decode takes one, batch_decode many."
+        ) from error
+    most = 2 if parallel else 1
+    if array.ndim > most and array.shape[0] == 1:
+        return array[0]
+    if array.ndim > most:
+        raise TokenError(
+            f"decode takes one recording, got ids of shape {tuple(array.shape)}; use batch_decode."
+        )
+    return ids
 
 
 def target_length(rows: Sequence[npt.NDArray[np.int64]], padding: Padding, max_length: int | None) -> int:

@@ -189,7 +189,7 @@ class BatchStreamDecoder:
                 return None
             return torch.empty((len(streams), self.codec.latent_dim, 0), device=device, dtype=dtype)
         taken = [stream.take(num_frames, self.codec.config.codes_per_frame) for stream in streams]
-        return self.codec.quantizer.decode(
+        return self.codec.quantizer.from_codes(
             [torch.cat(level).to(device) for level in zip(*taken, strict=True)]
         )
 

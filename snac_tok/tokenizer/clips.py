@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snac_tok import __version__
 from snac_tok.audio import as_waveform, resampled_length
 from snac_tok.errors import WaveformError
+from snac_tok.frames import FrameLayout
 from snac_tok.tokenizer.preparation import long_file
 
 if TYPE_CHECKING:
@@ -32,6 +35,16 @@ class ClipEncoder:
     def __init__(self, codec: SNAC, preparation: Preparation) -> None:
         self.codec = codec.eval()
         self.preparation = preparation
+
+    @property
+    def sampling_rate(self) -> int:
+        """The codec's rate in Hz."""
+        return self.codec.sampling_rate
+
+    @property
+    def layout(self) -> FrameLayout:
+        """The codec's canonical layout, depth-first with all levels, in which shards hold raw codes."""
+        return FrameLayout(strides=self.codec.config.vq_strides)
 
     def encode_codes(self, waveforms: Sequence[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
         """Return raw codes: per clip, per level, an int64 array (T_k,).
@@ -89,3 +102,17 @@ class ClipEncoder:
             self.encode_blocks(long[at]) if at in long else (codes[at], self.num_samples(waveforms[at]))
             for at in range(len(audio))
         ]
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that decides which codes a recording gets, as JSON values; shards record it."""
+        return {
+            "codec_id": self.codec.codec_id,
+            "weights_sha256": self.codec.weights_sha256(),
+            "codec_config": self.codec.config.to_dict(),
+            "sampling_rate": self.sampling_rate,
+            "layout": dataclasses.asdict(self.layout),
+            "codebook_size": self.codec.codebook_size,
+            "resampler": self.preparation.resampler.describe(),
+            "channels": self.preparation.channels,
+            "package_version": __version__,
+        }

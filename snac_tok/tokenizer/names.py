@@ -1,21 +1,23 @@
 """The tokenizer's vocabulary under the names that Hugging Face tokenizers use for it.
 
-Integers and strings only: no sound, no network.
+Integers and strings only: no sound goes through here, and of the codec no more than its sizes.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from snac_tok.errors import LayoutError, TokenError
+from snac_tok.errors import LayoutError, TokenError, WaveformError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
+    from snac_tok.codec import SNAC
     from snac_tok.frames import TextForm, Vocabulary
 
 # The Hugging Face role of a special id, by the names that vocabularies give it.
@@ -30,6 +32,7 @@ class TokenNames:
     """
 
     vocabulary: Vocabulary
+    codec: SNAC
 
     @property
     def vocab_size(self) -> int:
@@ -48,7 +51,9 @@ class TokenNames:
         form = self._text_form()
         slots = range(self.vocabulary.layout.slots_per_frame)
         codes = (token_id for slot in slots for token_id in self.vocabulary.id_range(slot))
-        return {form.token_of(token_id): token_id for token_id in sorted({*codes, *self.special_ids()})}
+        spelled = ((self._spelling(token_id), token_id) for token_id in self.special_ids())
+        vocab = {form.token_of(token_id): token_id for token_id in sorted(codes)}
+        return vocab | {token: token_id for token, token_id in spelled if token is not None}
 
     @overload
     def convert_ids_to_tokens(self, ids: int) -> str: ...
@@ -62,9 +67,9 @@ class TokenNames:
             TokenError: an id without a text.
         """
         form = self._text_form()
-        if isinstance(ids, (int, np.integer)):
-            return form.token_of(int(ids))
-        return [form.token_of(int(token_id)) for token_id in ids]
+        if np.ndim(ids) == 0:
+            return form.token_of(int(ids))  # type: ignore[arg-type]
+        return [form.token_of(int(token_id)) for token_id in ids]  # type: ignore[union-attr]
 
     @overload
     def convert_tokens_to_ids(self, tokens: str) -> int: ...
@@ -123,8 +128,23 @@ class TokenNames:
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """The text of every id that is no code."""
-        return self.convert_ids_to_tokens(self.special_ids())
+        """The text of every id that is no code and has one here; some are spelled by the text tokenizer alone."""
+        texts = (self._spelling(token_id) for token_id in self.special_ids())
+        return [text for text in texts if text is not None]
+
+    def tokens_for(self, seconds: float) -> int:
+        """Return how many ids (steps, for parallel rows) a recording of this length becomes, specials not counted."""
+        if not 0 <= seconds < math.inf:
+            raise WaveformError(f"{seconds!r} seconds is no length of a recording.")
+        return self.vocabulary.length_of(
+            self.codec.config.num_frames(round(seconds * self.codec.sampling_rate))
+        )
+
+    def seconds_for(self, tokens: int) -> float:
+        """Return how many seconds this many ids (or steps) sound; a partial frame does not."""
+        overhead = self.vocabulary.length_of(0)
+        frames = max(0, tokens - overhead) // (self.vocabulary.length_of(1) - overhead)
+        return frames * self.codec.config.frame_length / self.codec.sampling_rate
 
     def special_ids(self) -> list[int]:
         """Return every special id; parallel rows have each special once a row."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from snac_tok.audio import Resampler, audio_info, iter_audio, resample, resample_blocks, to_mono
+from snac_tok.audio import MonoPolicy, Resampler, audio_info, iter_audio, resample, resample_blocks, to_mono
 from snac_tok.errors import SamplingRateError, WaveformError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from snac_tok.audio import MonoPolicy, Waveform
+    from snac_tok.audio import Waveform
 
 # A file that claims to be longer is read and encoded block by block; the ids are the same.
 _LONG_SECONDS = 600.0
@@ -33,6 +33,12 @@ class Preparation:
     resample: bool = False
     channels: MonoPolicy = "mean"
     resampler: Resampler = field(default_factory=Resampler)
+
+    def __post_init__(self) -> None:
+        if self.channels not in get_args(MonoPolicy):
+            raise WaveformError(f"channels is {self.channels!r}; one of {get_args(MonoPolicy)} is needed.")
+        if not isinstance(self.resample, bool):
+            raise SamplingRateError(f"resample is {self.resample!r}; it must be True or False.")
 
     def whole(self, waveform: Waveform) -> Waveform:
         """Prepare a recording that stands in memory.

@@ -7,18 +7,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.audio import Resampler
-from snac_tok.codec.checkpoint import write_atomically
+from snac_tok.codec.hub import SETTINGS_FILE
 from snac_tok.errors import CheckpointError, SnacTokError
+from snac_tok.files import write_bytes_atomically
 from snac_tok.frames import Vocabulary, vocabulary_from_json, vocabulary_to_json
-from snac_tok.frames import preset as preset_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snac_tok.codec import CodecConfig
     from snac_tok.tokenizer.preparation import Preparation
 
-SETTINGS_FILE = "snac_tokenizer.json"
 _KEYS = ("channels", "padding_side", "resample", "resampler", "vocabulary")
 
 
@@ -33,7 +31,8 @@ def write_settings(
         "padding_side": padding_side,
         "vocabulary": json.loads(vocabulary_to_json(vocabulary)),
     }
-    write_atomically(folder / SETTINGS_FILE, (json.dumps(settings, indent=2) + "\n").encode())
+    content = (json.dumps(settings, indent=2) + "\n").encode()
+    write_bytes_atomically(folder / SETTINGS_FILE, content, error=CheckpointError)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -53,19 +52,6 @@ def read_settings(folder: Path) -> dict[str, Any]:
             Resampler(**settings["resampler"]),
             vocabulary_from_json(settings["vocabulary"]),
         )
-    except (OSError, ValueError, TypeError, SnacTokError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, SnacTokError) as error:
         raise CheckpointError(f"the tokenizer's settings cannot be read: {path}: {error}") from error
     return settings | {"resampler": resampler, "vocabulary": vocabulary}
-
-
-def vocabulary_for(config: CodecConfig, *, preset: str | Vocabulary, levels: int | None = None) -> Vocabulary:
-    """Return a vocabulary for a codec from a preset's name, a .json file's path, or itself.
-
-    Raises:
-        LayoutError: no such preset or file, or ids that do not fit.
-    """
-    if isinstance(preset, Vocabulary):
-        return preset
-    if preset.endswith(".json"):
-        return vocabulary_from_json(preset)
-    return preset_table(preset, strides=config.vq_strides, levels=levels, codebook_size=config.codebook_size)

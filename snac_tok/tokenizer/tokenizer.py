@@ -8,23 +8,26 @@ checking. A clip's ids depend on that clip alone, whatever else is in the list.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
 
-from snac_tok import __version__
 from snac_tok.audio import Resampler, Waveform
 from snac_tok.codec import SNAC
 from snac_tok.errors import LayoutError, TokenError, WaveformError
-from snac_tok.frames import FrameLayout
-from snac_tok.tokenizer.batch import AudioTokens, as_returned, pad_rows, target_length
+from snac_tok.frames import vocabulary_for
+from snac_tok.tokenizer.batch import (
+    AudioTokens,
+    assembled,
+    one_row,
+    unpadded_rows,
+)
 from snac_tok.tokenizer.clips import ClipEncoder
 from snac_tok.tokenizer.names import TokenNames
 from snac_tok.tokenizer.preparation import Preparation
-from snac_tok.tokenizer.settings import read_settings, vocabulary_for, write_settings
+from snac_tok.tokenizer.settings import read_settings, write_settings
 
 if TYPE_CHECKING:
     import os
@@ -93,7 +96,7 @@ class SnacTokenizer(TokenNames, ClipEncoder):
         cls,
         name_or_path: str | os.PathLike[str],
         *,
-        preset: str | Vocabulary | None = None,
+        preset: str | os.PathLike[str] | Vocabulary | None = None,
         levels: int | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
@@ -132,11 +135,15 @@ class SnacTokenizer(TokenNames, ClipEncoder):
             token=token,
             local_files_only=local_files_only,
         )
-        saved = read_settings(Path(name_or_path))
-        own = saved.pop("vocabulary", None)
-        if preset is not None or levels is not None or own is None:
-            own = vocabulary_for(codec.config, preset=preset or "plain", levels=levels)
-        return cls(codec, own, **(saved | options))
+        # From where the codec's files were found: the name itself may also be a folder's in the current one.
+        saved = read_settings(codec.folder) if codec.folder else {}
+        chosen = preset if preset is not None else saved.get("vocabulary", "plain")
+        vocabulary = vocabulary_for(
+            chosen, strides=codec.config.vq_strides, codebook_size=codec.config.codebook_size, levels=levels
+        )
+        return cls(
+            codec, vocabulary, **({name: saved[name] for name in saved if name != "vocabulary"} | options)
+        )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the codec's files and the tokenizer's; `from_pretrained(folder)` gives an equal tokenizer."""
@@ -183,12 +190,10 @@ class SnacTokenizer(TokenNames, ClipEncoder):
         rows = [self.vocabulary.encode(codes) for codes, _ in encoded]
         if add_special_tokens:
             rows = [self.add_specials(row) for row in rows]
-        masks = [np.ones(row.shape[-1], dtype=np.int64) for row in rows]
-        if padding:
-            length = target_length(rows, padding, max_length)
-            rows = pad_rows(rows, length, values=self.pad_values(), side=self.padding_side)
-            masks = pad_rows(masks, length, values=np.zeros((), np.int64), side=self.padding_side)
-        ids, mask = as_returned(rows, return_tensors), as_returned(masks, return_tensors)
+        pad_values = self.pad_values() if padding else None
+        ids, mask = assembled(
+            rows, padding, max_length, pad_values=pad_values, side=self.padding_side, kind=return_tensors
+        )
         if not many and return_tensors is None:
             ids, mask = ids[0], mask[0]
         return AudioTokens(
@@ -212,8 +217,8 @@ class SnacTokenizer(TokenNames, ClipEncoder):
         """Turn the ids of one recording into sound.
 
         Args:
-            ids: integers (N,), or (slots, steps) for parallel rows; special ids before and after the codes
-                are passed over.
+            ids: integers (N,) or (1, N), (slots, steps) for parallel rows, or what a call gave for one recording;
+                special ids before and after the codes are passed over.
             num_samples: the original length at the codec's rate, to which the sound is trimmed.
             noise: as in `SNAC.decode`; the default seed makes decoding repeatable.
 
@@ -224,11 +229,13 @@ class SnacTokenizer(TokenNames, ClipEncoder):
             TokenError: no whole frame, or ids that are not valid frames; positions count from the first code.
             WaveformError: `num_samples` is more than the ids hold.
         """
+        if isinstance(ids, AudioTokens):
+            num_samples = ids.num_samples[0] if num_samples is None and ids.num_samples else num_samples
         levels = self._levels(ids)
         samples = self.codec.decode(levels, noise=noise)[0].float().cpu().numpy()  # (1, T)
-        if num_samples is not None and not 1 <= num_samples <= samples.shape[-1]:
+        if num_samples is not None and not _is_count(num_samples, most=samples.shape[-1]):
             raise WaveformError(
-                f"num_samples is {num_samples}; the ids hold 1 to {samples.shape[-1]} samples."
+                f"num_samples is {num_samples!r}; the ids hold 1 to {samples.shape[-1]} samples."
             )
         return Waveform(
             samples=np.ascontiguousarray(samples[:, :num_samples]), sampling_rate=self.sampling_rate
@@ -261,9 +268,10 @@ class SnacTokenizer(TokenNames, ClipEncoder):
             WaveformError: as in `decode`.
         """
         if isinstance(sequences, (dict, AudioTokens)):
-            num_samples = num_samples or getattr(sequences, "num_samples", None)
-            sequences = sequences["input_ids"]
-        lengths = num_samples or [None] * len(sequences)
+            if num_samples is None:
+                num_samples = getattr(sequences, "num_samples", None)
+            sequences = unpadded_rows(sequences)
+        lengths = [None] * len(sequences) if num_samples is None else list(num_samples)
         if len(lengths) != len(sequences):
             raise TokenError(f"{len(lengths)} values of num_samples were given for {len(sequences)} rows.")
         sounds = []
@@ -274,49 +282,18 @@ class SnacTokenizer(TokenNames, ClipEncoder):
                 raise TokenError(f"row {row}: {error}") from error
         return sounds
 
-    @property
-    def sampling_rate(self) -> int:
-        """The codec's rate in Hz."""
-        return self.codec.sampling_rate
-
-    @property
-    def layout(self) -> FrameLayout:
-        """The codec's canonical layout, depth-first with all levels, in which shards hold raw codes."""
-        return FrameLayout(strides=self.codec.config.vq_strides)
-
-    def tokens_for(self, seconds: float) -> int:
-        """Return how many ids (steps, for parallel rows) a recording of this length becomes, specials not counted."""
-        return self.vocabulary.length_of(self.codec.config.num_frames(round(seconds * self.sampling_rate)))
-
-    def seconds_for(self, tokens: int) -> float:
-        """Return how many seconds this many ids (or steps) sound; a partial frame does not."""
-        overhead = self.vocabulary.length_of(0)
-        frames = max(0, tokens - overhead) // (self.vocabulary.length_of(1) - overhead)
-        return frames * self.codec.config.frame_length / self.sampling_rate
-
-    def describe(self) -> dict[str, Any]:
-        """Return everything that decides which codes a recording gets, as JSON values; shards record it."""
-        return {
-            "codec_id": self.codec.codec_id,
-            "weights_sha256": self.codec.weights_sha256(),
-            "codec_config": self.codec.config.to_dict(),
-            "sampling_rate": self.sampling_rate,
-            "layout": dataclasses.asdict(self.layout),
-            "codebook_size": self.codec.codebook_size,
-            "resampler": self.preparation.resampler.describe(),
-            "channels": self.preparation.channels,
-            "package_version": __version__,
-        }
-
     def __repr__(self) -> str:
         return (
             f"SnacTokenizer({self.codec.codec_id}, {self.vocabulary.name}, "
-            f"{self.sampling_rate} Hz, {self.layout.slots_per_frame} codes a frame, {self.vocab_size} audio ids)"
+            f"{self.sampling_rate} Hz, {self.vocabulary.layout.slots_per_frame} codes a frame, "
+            f"{self.vocab_size} audio ids)"
         )
 
     def _levels(self, ids: Any) -> list[torch.Tensor]:
         """Check ids and return their codes [(1, T_k)] on the codec's device."""
-        codes = self.vocabulary.decode(self.strip_specials(ids))
+        codes = self.vocabulary.decode(
+            self.strip_specials(one_row(ids, parallel=self.vocabulary.is_parallel))
+        )
         if codes[0].shape[-1] == 0:
             raise TokenError("the ids hold no frame; at least one is needed for sound.")
         return [torch.as_tensor(level, device=self.codec.device)[None] for level in codes]
@@ -324,3 +301,7 @@ class SnacTokenizer(TokenNames, ClipEncoder):
 
 def _is_list_of_clips(audio: Any) -> bool:
     return isinstance(audio, (list, tuple)) and not (audio and isinstance(audio[0], (int, float, np.number)))
+
+
+def _is_count(value: Any, *, most: int) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 <= int(value) <= most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import sys
 from pathlib import Path
@@ -175,6 +176,18 @@ def test_missing_files_folders_devices_and_raw_are_refused(tmp_path):
             read_audio(path)
 
 
+def test_a_name_that_is_no_utf8_is_refused_in_a_printable_sentence(tmp_path):
+    """Its bytes are a sound file; the name would break libsndfile and every text column on the way."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.flac")
+    path.write_bytes(CLIP.read_bytes())
+    for source in (path, str(path)):
+        with pytest.raises(
+            AudioFileError, match=r"caf\\udce9\.flac: the file's name is no UTF-8; rename"
+        ) as caught:
+            read_audio(source)
+        str(caught.value).encode("utf-8")
+
+
 def test_bytes_and_files_are_refused_as_clearly():
     """No path to name: the size or the type is named."""
     with pytest.raises(AudioFileError, match="<0 bytes of audio>: empty"):
@@ -283,7 +296,9 @@ def test_nan_in_a_float_wav_is_refused_with_its_place(tmp_path):
     path = write(tmp_path / "nan.wav", samples, 1000, "WAV", "FLOAT")
     with pytest.raises(AudioFileError, match=r"nan\.wav: 2 of 1000 .* sample 700"):
         read_audio(path)
-    with pytest.raises(AudioFileError, match=r"nan\.wav: 2 of 500 .* sample 200: .*from sample 500"):
+    with pytest.raises(
+        AudioFileError, match=r"nan\.wav: 2 of 500 .* sample 200: .*\(counted from sample 500\)\.$"
+    ):
         list(iter_audio(path, block_seconds=0.5))
 
 

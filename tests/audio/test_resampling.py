@@ -145,6 +145,25 @@ def test_a_flushed_stream_is_finished():
             stream.flush()
 
 
+def test_numpy_numbers_are_numbers_and_bools_are_not():
+    """Narrow types do not overflow, and a stream's sizes are Python's own afterwards."""
+    narrow = resampled_length(np.uint16(60_000), np.uint16(8000), np.uint16(48_000))
+    assert (type(narrow), narrow) == (int, 360_000)
+    stream = StreamResampler(
+        from_rate=np.int32(8000), to_rate=np.int64(24_000), num_channels=np.int8(2), resampler=Resampler()
+    )
+    assert {type(number) for number in (stream.from_rate, stream.to_rate, stream.num_channels)} == {int}
+    assert stream.push(np.zeros((2, 100), np.float32)).shape[0] == 2
+    for bad in (True, 0, -1, 1.0, "2", 33):
+        with pytest.raises(AudioError, match="num_channels must be a whole number from 1 to 32"):
+            StreamResampler(from_rate=8000, to_rate=24_000, num_channels=bad)
+    for bad in (True, -1, 1.5):
+        with pytest.raises(AudioError, match="num_samples must be a whole number"):
+            resampled_length(bad, 8000, 24_000)
+    with pytest.raises(SamplingRateError):
+        resampled_length(5, 0, 24_000)
+
+
 def test_impossible_choices_are_refused():
     """Unknown backends, qualities and rates, and a stream through torchaudio."""
     with pytest.raises(AudioError, match="'soxr' or 'torchaudio', got 'scipy'"):

@@ -22,7 +22,8 @@ from snac_tok.audio import (
     select_channels,
     to_mono,
 )
-from snac_tok.errors import AudioFileError, SamplingRateError, WaveformError
+from snac_tok.audio.waveform import check_count
+from snac_tok.errors import AudioError, AudioFileError, SamplingRateError, WaveformError
 
 SPEECH = Path(__file__).parents[1] / "speech" / "LJ001-0002.flac"
 RATE = 24000
@@ -90,6 +91,13 @@ def test_a_numpy_rate_becomes_an_int():
         type(Waveform(samples=np.zeros((1, 1), np.float32), sampling_rate=np.int64(8000)).sampling_rate)
         is int
     )
+
+
+@pytest.mark.parametrize("count", [True, False, 1.0, "1", None, -1, 0, 33, np.True_])
+def test_counts_that_are_none_are_refused(count):
+    """What it is, what is allowed and what came are in one sentence."""
+    with pytest.raises(AudioError, match="num_channels must be a whole number from 1 to 32, got"):
+        check_count(count, what="num_channels", least=1, most=MAX_CHANNELS)
 
 
 def test_channel_policies():
@@ -206,7 +214,21 @@ def test_transposed_arrays_are_refused_with_the_cure():
         as_waveform(np.zeros((24000, 2)), sampling_rate=RATE)
 
 
-@pytest.mark.parametrize("shape", [(), (1, 1, 5)])
+@pytest.mark.parametrize(("shape", "channels"), [((1, 1, 5), 1), ((1, 2, 5), 2), ((1, 1, 0), 1)])
+@pytest.mark.parametrize("make", [np.zeros, torch.zeros])
+def test_a_batch_of_one_is_one_recording(make, shape, channels):
+    """What codecs decode, (1, 1, T), needs no squeezing."""
+    waveform = as_waveform(make(shape), sampling_rate=RATE)
+    assert waveform.samples.shape == (channels, shape[-1])
+
+
+def test_a_batch_of_one_is_shared_not_copied():
+    """The float32 array behind it is the same memory."""
+    array = np.zeros((1, 1, 10), np.float32)
+    assert np.shares_memory(as_waveform(array, sampling_rate=RATE).samples, array)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 1, 5), (0, 1, 5), (1, 1, 1, 5)])
 def test_other_dimensions_are_refused(shape):
     """A scalar is no recording, a batch is several."""
     with pytest.raises(WaveformError, match="one by one"):
@@ -262,7 +284,7 @@ def test_dicts_with_nothing_in_them():
     """A dict without sound says what it had; one without a rate asks for it."""
     with pytest.raises(WaveformError, match="this one has: text"):
         as_waveform({"text": "hello"})
-    with pytest.raises(SamplingRateError, match="No sampling rate"):
+    with pytest.raises(SamplingRateError, match="no sampling rate"):
         as_waveform({"array": [0.0]})
     assert as_waveform({"array": [0.0]}, sampling_rate=RATE).sampling_rate == RATE
 

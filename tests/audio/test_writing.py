@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from snac_tok.audio import Waveform, as_waveform, iter_audio, read_audio, write_audio
-from snac_tok.errors import AudioError, AudioFileError, CodesError
+from snac_tok.errors import AudioError, AudioFileError, CodesError, SamplingRateError, WaveformError
 
 CLIP = Path(__file__).parents[1] / "speech" / "LJ001-0002.flac"
 RATE = 24000
@@ -100,6 +101,53 @@ def test_a_stereo_file_longer_than_a_block(tmp_path):
     assert np.array_equal(sf.read(tmp_path / "x.flac", dtype="int16")[0].T, pcm)
 
 
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.array([0, 16384], np.int16),
+        np.array([[[0.0, 0.5]]], np.float32),
+        torch.tensor([[[0.0, 0.5]]], requires_grad=True),
+        [0.0, 0.5],
+        {"array": [0.0, 0.5], "sampling_rate": RATE},
+        make([0.0, 0.5]),
+    ],
+)
+def test_bare_samples_are_written_with_their_rate(tmp_path, samples):
+    """Arrays, tensors as a codec decodes them, lists and audio dicts, as soon as the rate is said."""
+    assert write_audio(tmp_path / "x.wav", samples, sampling_rate=np.int64(RATE)) == 0
+    written = read_audio(tmp_path / "x.wav")
+    assert (written.sampling_rate, written.samples.tolist()) == (RATE, [[0.0, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("samples", "found"),
+    [
+        (np.zeros(3, np.float32), "ndarray of float32"),
+        (np.zeros((1, 1, 3)), "ndarray of ndarray"),
+        (torch.zeros(1, 1, 3), "Tensor of Tensor"),
+        (torch.tensor(0.0), "Tensor"),
+        ([0.0, 0.5], "list of float"),
+        ("other.wav", "str of str"),
+        (3, "int"),
+        (None, "NoneType"),
+    ],
+)
+def test_bare_samples_without_a_rate_are_one_sentence(tmp_path, samples, found):
+    """It names what came and both cures, and no file is begun."""
+    with pytest.raises(WaveformError, match=rf"x\.wav: .*got {found}; pass .*sampling_rate=.*as_waveform\("):
+        write_audio(tmp_path / "x.wav", samples)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rate_that_contradicts_the_waveform_is_refused(tmp_path):
+    """No silent relabelling, and samples that are none are refused before a file is begun."""
+    with pytest.raises(SamplingRateError, match="24000 Hz, sampling_rate=48000"):
+        write_audio(tmp_path / "x.wav", make([0.0]), sampling_rate=48000)
+    with pytest.raises(WaveformError, match="one by one"):
+        write_audio(tmp_path / "x.wav", np.zeros((2, 1, 3)), sampling_rate=RATE)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_written_is_refused(tmp_path):
     """Other extensions, subtypes the format lacks, nothing to write, too many channels for FLAC."""
     one = make([0.0])
@@ -112,8 +160,11 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     for nothing in ([], make(np.zeros((1, 0)))):
         with pytest.raises(AudioFileError, match=r"x\.wav: there is nothing to write"):
             write_audio(tmp_path / "x.wav", nothing)
-    with pytest.raises(AudioFileError, match=r"x\.flac: soundfile cannot write it"):
+    with pytest.raises(
+        AudioFileError, match=r"x\.flac: soundfile cannot write it \(Format not recogn"
+    ) as caught:
         write_audio(tmp_path / "x.flac", make(np.zeros((9, 5))))
+    assert "object at" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from snac_tok import open_shards, read_audio, write_audio
+from snac_tok import SnacTokenizer, open_shards, read_audio, write_audio
 from snac_tok.cli.record_files import SoundNames
 from snac_tok.errors import ShardError
 from snac_tok.shards import Record
@@ -26,6 +26,37 @@ def test_npz_round_trip(run, work, tokenizer):
     batch = tokenizer("a.wav")
     expected = tokenizer.decode(batch["input_ids"], num_samples=batch.num_samples[0])
     assert same_sound("back.wav", expected, work)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_levels_of_raw_codes(run, work, tokenizer, shards, levels):
+    """--levels decodes an .npz and shards with their first levels, as it does ids."""
+    run("encode", "a.wav", "-o", "a.npz")
+    assert run("decode", "a.npz", "-o", "a1.wav", "--levels", levels).exit_code == 0
+    assert run("decode", "shards", "-o", "a2.wav", "--id", "a.wav", "--levels", levels).exit_code == 0
+    coarse = SnacTokenizer.from_pretrained("tiny", preset="orpheus", levels=levels)
+    ids = coarse.vocabulary.encode(tokenizer.encode_codes([read_audio("a.wav")])[0][:levels])
+    number = next(iter(open_shards(shards))).num_samples
+    expected = coarse.decode(ids, num_samples=number)
+    assert same_sound("a1.wav", expected, work)
+    assert same_sound("a2.wav", expected, work)
+
+
+@pytest.mark.usefixtures("shards")
+def test_more_levels_than_there_are(refused, run):
+    """The codec has three."""
+    run("encode", "a.wav", "-o", "a.npz")
+    assert "levels" in refused("decode", "a.npz", "-o", "x.wav", "--levels", "4")
+    assert "levels" in refused("decode", "shards", "-o", "wavs", "--levels", "4")
+
+
+@pytest.mark.usefixtures("shards")
+def test_several_records_have_a_bar(run):
+    """With --progress, or on a terminal: records and the time left on stderr."""
+    result = run("decode", "shards", "-o", "wavs", "--progress")
+    assert "decoding: 100%" in result.stderr
+    assert "2/2" in result.stderr
+    assert "100%" not in run("decode", "shards", "-o", "again").stderr
 
 
 @pytest.mark.parametrize("noise", ["off", "7"])
@@ -143,9 +174,29 @@ def test_an_id_out_of_range_is_named(refused, work, tokenizer):
     """The sentence names position, id and the range needed."""
     (work / "b.json").write_text(json.dumps(faulty(tokenizer.encode("b.flac"), "range")), encoding="utf-8")
     sentence = refused("decode", "b.json", "-o", "b.wav", "--preset", "orpheus")
-    assert "position 7" in sentence
+    assert "b.json: position 7" in sentence
     assert "160000" in sentence
     assert "128266..132361" in sentence
+
+
+def test_the_source_of_bad_ids_is_named(refused, work, tokenizer):
+    """A length that the ids do not have, too, and stdin by its name."""
+    text = json.dumps(tokenizer.encode("b.flac"))
+    (work / "b.json").write_text(text, encoding="utf-8")
+    long = ["-o", "b.wav", "--preset", "orpheus", "--num-samples", "999999"]
+    assert refused("decode", "b.json", *long).startswith("snac-tok: b.json: num_samples")
+    assert refused("decode", "-", *long, stdin=text).startswith("snac-tok: stdin: num_samples")
+
+
+def test_options_of_another_kind_of_input(refused, run):
+    """The sentence says what an option is for, and what the input is."""
+    run("encode", "a.wav", "-o", "a.npz")
+    said = refused("decode", "a.npz", "-o", "x.wav", "--num-samples", "5")
+    assert "--num-samples is for a file of ids; a.npz holds raw codes" in said
+    said = refused("decode", "clips", "-o", "x.wav", "--num-samples", "5")
+    assert "--num-samples is for a file of ids; clips is a folder" in said
+    said = refused("decode", "a.npz", "-o", "x.wav", "--limit", "1")
+    assert "--limit is for a shard folder; a.npz is none" in said
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,17 @@ def test_ids_go_to_stdout(run, tokenizer):
     assert json.loads(result.stdout) == tokenizer.encode("a.wav")
 
 
+@pytest.mark.parametrize("preset", ["orpheus", "per-level-separated", "mini-omni"])
+def test_the_ids_written_are_counted(run, preset):
+    """Of fewer levels there are fewer; separators and delayed rows are ids, too."""
+    for options in ([], ["--levels", "2"]):
+        result = run("encode", "a.wav", "-o", "a.json", "--preset", preset, "--force", *options)
+        assert result.exit_code == 0, result.stderr
+        number = np.asarray(json.loads(Path("a.json").read_text())).size
+        assert f", {number} ids, " in result.stderr
+        assert "code" not in result.stderr
+
+
 def test_levels_keep_the_coarse_codes(run, tokenizer):
     """--levels 1 leaves the coarsest level's codes alone."""
     result = run("encode", "a.wav", "--ids", "--preset", "plain", "--levels", "1")
@@ -76,6 +87,21 @@ def test_channels_choose_what_is_encoded(run):
         read_code_file(Path(f"{name}.npz")).levels[2].tolist() for name in ("left", "right", "mean")
     )
     assert left != right != mean != left
+
+
+def test_several_sounds_have_a_bar(run, work):
+    """With --progress, or on a terminal: bytes and the time left on stderr, lines whole; a bad sound counts as done."""
+    (work / "bad.wav").write_bytes(b"no sound" * 1000)
+    result = run("encode", "a.wav", "bad.wav", "b.flac", "-o", "codes", "--progress")
+    assert result.exit_code == 1
+    assert "encoding: 100%" in result.stderr
+    assert "<00:00" in result.stderr
+    assert not result.stdout
+    lines = result.stderr.replace("\r", "\n").splitlines()
+    said = [line.strip() for line in lines if "snac-tok: " in line]
+    assert len(said) == 3
+    assert all(line.startswith("snac-tok: ") for line in said)
+    assert "100%" not in run("encode", "a.wav", "b.flac", "-o", "quiet").stderr
 
 
 def test_a_bad_sound_among_good_ones(run, work):

@@ -91,6 +91,13 @@ def test_a_code_file(run):
     assert "source 22050 Hz" in run("inspect", "a.npz").stdout
 
 
+def test_names_of_codecs_are_listed(run, refused):
+    """Their names stand in the help and in the refusal of a name that is none."""
+    for name in PRESETS:
+        assert name in run("inspect", "--help").stdout
+        assert name in refused("inspect", "snac_24khzz")
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

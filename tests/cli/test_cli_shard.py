@@ -5,6 +5,7 @@ import json
 import pytest
 
 from snac_tok import open_shards
+from snac_tok.corpus import BatchLimits, worker
 
 
 def test_a_folder_becomes_shards(run, work, tokenizer):
@@ -59,12 +60,50 @@ def test_a_finished_folder_is_kept(refused, run, work, shards):
     (shards / "notes.txt").write_text("mine")
     before = (shards / "manifest.json").read_bytes()
     assert "shards" in refused("shard", "clips", "shards")
-    assert "holds no audio" in refused("shard", "shards", "shards", "--force")
+    (work / "empty").mkdir()
+    assert "holds no audio" in refused("shard", "empty", "shards", "--force")
     assert (shards / "manifest.json").read_bytes() == before
     (work / "clips" / "b.flac").unlink()
     assert run("shard", "clips", "shards", "--force").exit_code == 0
     assert [record.id for record in open_shards(shards)] == ["a.wav"]
     assert (shards / "notes.txt").read_text() == "mine"
+
+
+def test_force_says_warnings_once(run, work):
+    """The folder is listed once, with an earlier collection or without."""
+    (work / "clips" / "metadata.csv").write_text("file_name,text\ngone.wav,x\n", encoding="utf-8")
+    for _ in range(2):
+        lines = run("shard", "clips", "shards", "--force").stderr.splitlines()
+        assert len(lines) == 1
+        assert "1 file that is not there: gone.wav" in lines[0]
+
+
+def test_metadata_of_another_kind(run, work):
+    """It stops nothing; one message says that there are no texts."""
+    (work / "clips" / "metadata.csv").write_text("file_name,speaker\na.wav,x\n", encoding="utf-8")
+    result = run("shard", "clips", "shards")
+    assert result.exit_code == 0
+    (line,) = result.stderr.splitlines()
+    assert "gives no texts" in line
+    assert [record.text for record in open_shards(work / "shards")] == [None, None]
+
+
+def test_half_a_character_in_metadata(refused, work):
+    """One sentence with the line."""
+    (work / "clips" / "metadata.csv").unlink()
+    text = '{"id": "a", "text": "x"}\n{"id": "b", "text": "\\ud800"}\n'
+    (work / "clips" / "metadata.jsonl").write_text(text, encoding="utf-8")
+    assert "metadata.jsonl, line 2" in refused("shard", "clips", "shards")
+
+
+def test_long_recordings_with_their_channels(run, work, monkeypatch):
+    """Block by block, whatever becomes of the channels: the same shards."""
+    (work / "stereo.wav").rename(work / "clips" / "stereo.wav")
+    assert run("shard", "clips", "whole", "--channels", "each").exit_code == 0
+    monkeypatch.setattr(worker, "BatchLimits", lambda: BatchLimits(long_seconds=0))
+    assert run("shard", "clips", "blocks", "--channels", "each").exit_code == 0
+    for path in (work / "whole").iterdir():
+        assert (work / "blocks" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_force_leaves_other_peoples_files(refused, work):
@@ -103,6 +142,8 @@ def test_an_interrupted_run_goes_on(run, work):
         (["missing", "out"], "missing"),
         (["a.wav", "out"], "a.wav"),
         (["clips", "a.wav"], "a.wav"),
+        (["clips", "clips"], "choose one outside"),
+        (["clips", "clips/shards", "--force"], "choose one outside"),
         (["clips"], "OUT"),
         (["clips", "out", "--clips-per-shard", "0"], "--clips-per-shard"),
         (["clips", "out", "--channels", "both"], "both"),

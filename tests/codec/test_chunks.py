@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snac_tok.codec import SNAC, chunks, latent_dependence, latent_influence, mixed
-from snac_tok.codec.stream import StreamState, _extended, run_chunk
+from snac_tok.codec.stream import StreamState, _extended, _Pass, run_chunk
 from snac_tok.errors import CodesError, WaveformError
 
 # Of the loudest value; sums of float32 in another order differ by a few times 1e-7.
@@ -207,6 +207,41 @@ def test_random_noise_is_upstreams_in_chunks_too(small_codec, monkeypatch):
     monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
     torch.manual_seed(3)
     assert_close(small_codec.decode(codes), wanted)
+
+
+def test_encoding_never_rounds_to_tf32(small_codec, monkeypatch):
+    """CuDNN's TF32 is off while the encoder runs, and as it was before afterwards; the decoder leaves it alone."""
+    seen = []
+    run = _Pass.run
+
+    def watched(self, module, x):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return run(self, module, x)
+
+    monkeypatch.setattr(_Pass, "run", watched)
+    before = torch.backends.cudnn.allow_tf32
+    codes = small_codec.encode(audio_of(100))
+    assert not any(seen)
+    assert torch.backends.cudnn.allow_tf32 == before
+    seen.clear()
+    small_codec.decode(codes, noise="off")
+    assert set(seen) == {before}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_cpus_codes():
+    """Nearly every code is the CPU's; the rest are near ties. Mixed batches go through padded rows there."""
+    codec = SNAC.from_pretrained("tiny")
+    clips = [audio_of(length)[0] for length in (30_000, 31_000, 90_000)]
+    wanted = codec.encode_batch(clips)
+    found = codec.to("cuda").encode_batch(clips)
+    pairs = [pair for one, other in zip(wanted, found, strict=True) for pair in zip(one, other, strict=True)]
+    agreeing = sum(int((one == other.cpu()).sum()) for one, other in pairs)
+    assert agreeing >= 0.99 * sum(one.numel() for one, _ in pairs)
+    sound = codec.decode_batch(found, noise=3)
+    alone = codec.cpu().decode([level.cpu()[None] for level in found[0]], noise=3)
+    torch.testing.assert_close(sound[0].cpu(), alone[0], rtol=0, atol=1e-3)
 
 
 def test_unusable_clips_of_a_batch_are_named(small_codec):

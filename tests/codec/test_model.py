@@ -3,11 +3,12 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
 from snac_tok.codec import SNAC
-from snac_tok.errors import CodesError, WaveformError
+from snac_tok.errors import CodesError, ConfigError, WaveformError
 
 
 def audio_for(codec, *, batch=2, frames=3.4, seed=0):
@@ -185,3 +186,62 @@ def test_the_second_device_sounds_like_the_first():
     codes = codec.encode(audio_for(codec))
     first, second = (codec.to(f"cuda:{at}").decode(codes, noise=1).cpu() for at in (0, 1))
     torch.testing.assert_close(first, second)
+
+
+def test_direct_calls_of_submodules_see_new_weights(small_codec):
+    """Encoder and decoder called by hand never use a weight folded before a write or a load."""
+    audio = audio_for(small_codec, frames=4)
+    small_codec.encode(audio)
+    changed = {name: value * 1.3 for name, value in small_codec.state_dict().items()}
+    fresh = SNAC.from_config(small_codec.config).eval()
+    fresh.load_state_dict(changed)
+    small_codec.load_state_dict(changed)
+    with torch.no_grad():
+        padded = small_codec.preprocess(audio)
+        assert torch.equal(small_codec.encoder(padded), fresh.encoder(padded))
+
+
+def test_gradients_reach_the_weights_in_eval_mode_after_folding(small_codec):
+    """A frozen-looking eval network still gives every weight its gradient when the audio requires one."""
+    small_codec.encode(audio_for(small_codec))
+    small_codec(audio_for(small_codec).requires_grad_())[0].square().mean().backward()
+    without = {name for name, parameter in small_codec.named_parameters() if parameter.grad is None}
+    assert without == {
+        f"quantizer.quantizers.{level}.codebook.weight" for level in range(small_codec.n_codebooks)
+    }
+
+
+def test_the_digest_is_that_of_the_weights_that_make_the_next_codes(small_codec):
+    """Writes through .data cannot be seen; asking for the digest, or eval(), makes them count."""
+    audio = audio_for(small_codec, frames=9)
+    small_codec.encode(audio)
+    for parameter in small_codec.parameters():
+        parameter.data.mul_(1.2)
+    fresh = SNAC.from_config(small_codec.config).eval()
+    fresh.load_state_dict(small_codec.state_dict())
+    assert small_codec.weights_sha256() == fresh.weights_sha256()
+    codes = small_codec.encode(audio)
+    sound = small_codec.decode(codes, noise="off")
+    assert torch.equal(sound, fresh.decode(codes, noise="off"))
+
+
+def test_old_names_of_weight_norm_load_anywhere(small_codec):
+    """load_state_dict takes weight_g and weight_v, too."""
+    old = {
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): value
+        for name, value in small_codec.state_dict().items()
+    }
+    other = SNAC.from_config(small_codec.config)
+    other.load_state_dict(old)
+    assert other.weights_sha256() == small_codec.weights_sha256()
+
+
+def test_numpy_numbers_are_numbers(small_codec):
+    """Seeds and rates as they come out of arrays."""
+    codes = small_codec.encode(audio_for(small_codec))
+    assert torch.equal(small_codec.decode(codes, noise=np.int64(7)), small_codec.decode(codes, noise=7))
+    assert SNAC(8_000, 4, np.array([2, 2]), None, 16, [2, 2], None, 16, 2, np.array([2, 1])).hop_length == 4
+    with pytest.raises(ConfigError, match="encoder_rates is 3"):
+        SNAC(encoder_rates=3)

@@ -9,6 +9,20 @@ import torch
 from snac_tok.audio import read_audio
 from snac_tok.codec import PRESETS, SNAC
 
+NAMES = (
+    "sampling_rate",
+    "encoder_dim",
+    "encoder_rates",
+    "decoder_dim",
+    "decoder_rates",
+    "latent_dim",
+    "hop_length",
+    "n_codebooks",
+    "codebook_size",
+    "codebook_dim",
+    "vq_strides",
+    "attn_window_size",
+)
 SPEECH = Path(__file__).parents[1] / "speech"
 
 

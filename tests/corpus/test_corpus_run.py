@@ -13,7 +13,7 @@ import pytest
 from toy_encoder import ToyEncoder, files_of, write_speechlike_folder, write_tone
 
 from snac_tok.audio import read_audio
-from snac_tok.corpus import BatchLimits, shard_folder, worker
+from snac_tok.corpus import BatchLimits, loading, shard_folder
 from snac_tok.errors import AudioFileError, CodesError, ShardError
 from snac_tok.shards import open_shards, read_shards
 
@@ -188,7 +188,7 @@ def test_a_failing_disk_is_no_data_error(source, out, monkeypatch, code):
     def read(path):
         raise AudioFileError(f"{path} cannot be read.") from OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(worker, "read_audio", read)
+    monkeypatch.setattr(loading, "read_audio", read)
     with pytest.raises(AudioFileError):
         shard_folder(source, out, ToyEncoder())
     assert set(files_of(out)) == {"plan.json"}

@@ -87,6 +87,14 @@ def test_a_file_given_as_folder_is_refused(tmp_path):
         list_sources(tmp_path / "a.wav")
 
 
+def test_foreign_metadata_stops_nothing(tmp_path, caplog):
+    """The files are listed without texts, and one warning says so."""
+    touch(tmp_path, "a.wav")
+    (tmp_path / "metadata.csv").write_text("file_name,speaker\na.wav,x\n")
+    assert [(item.path, item.text) for item in list_sources(tmp_path)] == [("a.wav", None)]
+    assert len(caplog.records) == 1
+
+
 def test_texts_reach_their_files(tmp_path):
     """Files without a text have none."""
     touch(tmp_path, "a.wav", "sub/b.wav", "c.wav")

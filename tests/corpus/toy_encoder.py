@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import soundfile
 
+from snac_tok.audio import Waveform
 from snac_tok.errors import WaveformError
 from snac_tok.frames import FrameLayout
 
@@ -19,6 +20,7 @@ class ToyEncoder:
     def __init__(self, **changes):
         self.changes = changes
         self.batches = []
+        self.blocks = []
 
     def describe(self):
         """The collection's fields."""
@@ -43,6 +45,14 @@ class ToyEncoder:
         """Codes per clip, per level; the sizes of batches are kept in `batches`."""
         self.batches.append(len(waveforms))
         return [self._codes(waveform) for waveform in waveforms]
+
+    def encode_blocks(self, blocks):
+        """Codes and length of the joined blocks; how many there were is kept in `blocks`."""
+        parts = list(blocks)
+        self.blocks.append(len(parts))
+        samples = np.concatenate([part.samples for part in parts], axis=1)
+        whole = Waveform(samples=samples, sampling_rate=parts[0].sampling_rate)
+        return self._codes(whole), self.num_samples(whole)
 
     def _codes(self, waveform):
         if waveform.num_channels != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -379,6 +380,59 @@ def test_text_forms_that_read_two_ways_are_refused(arguments, words) -> None:
     """Every id has one spelling and every spelling one id."""
     with pytest.raises(LayoutError, match=words):
         TextForm(**{"template": "<{}>", "first_id": 0, "num_ids": 10, **arguments})
+
+
+def test_numpy_numbers_are_numbers() -> None:
+    """Narrow types neither overflow nor leak: a text form, counts, ids and slots given as numpy."""
+    form = TextForm(
+        template="<{}>", first_id=np.uint8(250), num_ids=np.uint8(10), literals={"<a>": np.int16(9)}
+    )
+    assert [type(n) for n in (form.first_id, form.num_ids, form.literals["<a>"])] == [int] * 3
+    assert form.token_of(np.uint16(259)) == "<9>"
+    assert form.token_of(np.int8(9)) == "<a>"
+    rows = preset("mini-omni")
+    for number in (
+        ORPHEUS.length_of(np.uint8(200)),
+        ORPHEUS.frames_in(np.int16(1400)),
+        rows.length_of(np.uint8(255)),
+    ):
+        assert type(number) is int
+    assert ORPHEUS.length_of(np.uint8(200)) == 1400
+    assert rows.length_of(np.uint8(255)) == 263
+    assert FrameLayout(strides=(8, 4, 2, 1), levels=np.int8(3)) == FrameLayout(strides=(8, 4, 2, 1), levels=3)
+    assert rows.special_id("pad", slot=np.int64(1)) == rows.special_id("pad", slot=1)
+
+
+@pytest.mark.parametrize("bad", [True, 1.0, "1", None, -1])
+def test_bools_and_other_things_are_no_numbers(bad) -> None:
+    """True is not id 1, one frame or a length."""
+    with pytest.raises(CodesError, match="num_frames must be a whole number"):
+        ORPHEUS.length_of(bad)
+    with pytest.raises(TokenError, match="length must be a whole number"):
+        ORPHEUS.frames_in(bad)
+    with pytest.raises(TokenError, match=r"an id must be a whole number|id -1 has no text form"):
+        TextForm(template="<{}>", first_id=0, num_ids=10).token_of(bad)
+
+
+@pytest.mark.parametrize("bad", [True, 1.0, "1", -1, 0, 4, np.int64(4)])
+def test_levels_that_are_no_number_of_levels_are_refused(bad) -> None:
+    """The range is named whatever came."""
+    with pytest.raises(LayoutError, match="levels must be a whole number from 1 to 3, got"):
+        FrameLayout(strides=(4, 2, 1), levels=bad)
+
+
+def test_a_refusal_inside_a_refusal_has_one_full_stop() -> None:
+    """A preset quotes the layout's sentence, a fault the array's."""
+    for call in (
+        lambda: preset("plain", strides=(4, 3, 1)),
+        lambda: preset("orpheus", strides=(8, 4, 2, 1)),
+        lambda: ORPHEUS.decode([1.0]),
+        lambda: ORPHEUS.ids_to_text([5]),
+    ):
+        with pytest.raises((LayoutError, TokenError)) as refusal:
+            call()
+        assert str(refusal.value).endswith(".")
+        assert not re.search(r"\.\.(\s|$)|\. ?[(;]", str(refusal.value))
 
 
 @pytest.mark.parametrize("flat", [[1] * 8, [[1] * 6], 5, None, [1.5] * 7])

@@ -62,6 +62,10 @@ def test_orpheus_table_ends_where_it_is_published_to_end() -> None:
         ("vita-audio", "<|audio_4097|>", 4097),  # slot 1, code 1
         ("vyvo-qwen3", "<custom_token_10>", 151679),
         ("vyvo-lfm2", "<custom_token_10>", 64410),
+        ("vyvo-qwen3", "<|endoftext|>", 151643),  # start of text
+        ("vyvo-qwen3", "<|im_end|>", 151645),  # end of text
+        ("vyvo-lfm2", "<|startoftext|>", 1),
+        ("vyvo-lfm2", "<|im_end|>", 7),
     ],
 )
 def test_text_forms_are_the_published_ones(name, text, token_id) -> None:
@@ -69,6 +73,14 @@ def test_text_forms_are_the_published_ones(name, text, token_id) -> None:
     vocabulary = preset(name)
     assert vocabulary.text_to_ids(text).tolist() == [token_id]
     assert vocabulary.ids_to_text([token_id]) == text
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if not preset(name).is_parallel])
+def test_every_special_of_a_preset_has_a_spelling(name) -> None:
+    """Otherwise a tokenizer's get_vocab and all_special_tokens could not list them."""
+    vocabulary = preset(name)
+    for token_id in vocabulary.specials.values():
+        assert vocabulary.text.id_of(vocabulary.text.token_of(token_id)) == token_id
 
 
 def test_orpheus_text_tells_slot_and_code_without_a_counter() -> None:
@@ -185,6 +197,19 @@ def test_a_preset_that_cannot_be_is_refused(arguments, words) -> None:
 def test_a_smaller_codebook_keeps_the_published_blocks() -> None:
     """A toy codec of 64 codes still starts slot 1 of orpheus at 132362."""
     assert preset("orpheus", codebook_size=64).id_range(1) == range(132362, 132426)
+
+
+def test_numpy_numbers_make_an_equal_preset_that_json_can_hold() -> None:
+    """Sizes that come out of arrays are as good as Python's own, and do not leak their narrow type."""
+    numbers = preset(
+        "plain",
+        strides=tuple(np.array([8, 4, 2, 1])),
+        levels=np.int64(3),
+        codebook_size=np.int16(64),
+        base=np.uint8(9),
+    )
+    assert numbers == preset("plain", strides=(8, 4, 2, 1), levels=3, codebook_size=64, base=9)
+    assert vocabulary_from_json(vocabulary_to_json(numbers)) == numbers
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 from shard_samples import COLLECTION, fields, make_record, shard_info, write_collection
 
 from snac_tok.errors import LayoutError
-from snac_tok.frames import FrameLayout, Vocabulary, preset
-from snac_tok.shards import Failure, Record, ShardFile, open_shards, read_shards, write_shard, writer
+from snac_tok.frames import FrameLayout, Vocabulary, preset, vocabulary_to_json
+from snac_tok.shards import (
+    Failure,
+    Record,
+    ShardFile,
+    open_shards,
+    read_shards,
+    write_shard,
+    writer,
+)
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 codes = st.lists(st.integers(0, 4095), max_size=21).map(
@@ -143,7 +151,26 @@ def test_a_vocabulary_for_another_codec_is_refused(tmp_path):
     collection = open_shards(write_collection(tmp_path, [[make_record("a")]]))
     other = Vocabulary(layout=FrameLayout(strides=(8, 4, 2, 1)), codebook_size=4096)
     with pytest.raises(LayoutError, match=r"\(1, 2, 4\)"):
-        next(collection.ids(other))
+        collection.ids(other)
+
+
+def test_ids_by_a_presets_name_or_file(tmp_path):
+    """A name, a .json file and a table give the same ids."""
+    collection = open_shards(write_collection(tmp_path, [[make_record("a"), make_record("b")]]))
+    expected = [ids.tolist() for _, ids in collection.ids(preset("orpheus"))]
+    assert [ids.tolist() for _, ids in collection.ids("orpheus")] == expected
+    (tmp_path / "mine.json").write_text(vocabulary_to_json(preset("orpheus")))
+    assert [ids.tolist() for _, ids in collection.ids(str(tmp_path / "mine.json"))] == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"), [("orfeus", "orpheus"), ("absent.json", "absent.json"), (3, "a preset's name")]
+)
+def test_what_is_no_vocabulary_is_refused_at_once(tmp_path, wanted, words):
+    """In one sentence, before anything is read."""
+    collection = open_shards(write_collection(tmp_path, [[make_record("a")]]))
+    with pytest.raises(LayoutError, match=words):
+        collection.ids(wanted)
 
 
 def test_codebook_usage_counts_every_level_over_all_shards(tmp_path):

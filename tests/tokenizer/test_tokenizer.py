@@ -15,6 +15,7 @@ from snac_tok.errors import (
     TokenError,
     WaveformError,
 )
+from snac_tok.frames import vocabulary_to_json
 
 SPEECH = "tests/speech/LJ001-0008.flac"
 RATE = 24_000
@@ -384,3 +385,102 @@ def test_a_batch_unpacks_into_a_models_arguments(tok):
     assert set(dict(**batch)) == {"input_ids", "attention_mask"}
     with pytest.raises(AttributeError):
         _ = batch.labels
+
+
+@pytest.mark.parametrize("name", ["plain", "mini-omni", "lucy"])
+def test_a_padded_batch_decodes_to_its_clips(tok, name):
+    """Parallel rows, too: what the mask leaves out is cut before decoding."""
+    other = SnacTokenizer(tok.codec, preset(name))
+    clips = [sine(0.2), sine(0.5)]
+    for kind in ("np", "pt"):
+        sounds = other.batch_decode(other(clips, sampling_rate=RATE, padding=True, return_tensors=kind))
+        assert [sound.num_samples for sound in sounds] == [4_800, 12_000]
+
+
+def test_decode_takes_what_a_call_gave_for_one_recording(tok):
+    """A batch of one, flat lists, an array with a batch dimension of one: all the same recording."""
+    clip = sine(0.3)
+    wanted = tok.decode(tok.encode(clip, sampling_rate=RATE), num_samples=7_200).samples
+    for kind in (None, "np", "pt"):
+        given = tok(clip, sampling_rate=RATE, return_tensors=kind, add_special_tokens=True)
+        np.testing.assert_array_equal(tok.decode(given).samples, wanted)
+        np.testing.assert_array_equal(tok.batch_decode(given)[0].samples, wanted)
+        if kind:
+            np.testing.assert_array_equal(tok.decode(given["input_ids"], num_samples=7_200).samples, wanted)
+    with pytest.raises(TokenError, match="use batch_decode"):
+        tok.decode(tok([clip, clip], sampling_rate=RATE))
+    with pytest.raises(TokenError, match="batch_decode many"):
+        tok.decode([[1], [1, 2]])
+
+
+def test_a_folder_called_like_an_embedded_codec_is_left_alone(tmp_path, monkeypatch):
+    """./tiny/snac_tokenizer.json has nothing to do with the codec named "tiny"."""
+    SnacTokenizer.from_pretrained("tiny", preset="orpheus", padding_side="left").save_pretrained(
+        tmp_path / "tiny"
+    )
+    monkeypatch.chdir(tmp_path)
+    tok = SnacTokenizer.from_pretrained("tiny")
+    assert (tok.vocabulary.name, tok.padding_side) == ("plain", "right")
+    assert SnacTokenizer.from_pretrained("./tiny").vocabulary.name == "orpheus"
+
+
+def test_levels_are_never_ignored(tmp_path, tok):
+    """A table with levels of its own refuses another number; a saved table is kept."""
+    path = tmp_path / "table.json"
+    path.write_text(vocabulary_to_json(preset("orpheus")))
+    assert SnacTokenizer.from_pretrained("tiny", preset=path).vocabulary == preset("orpheus")
+    tok.save_pretrained(tmp_path / "saved")
+    for place, table in (
+        ("tiny", path),
+        ("tiny", str(path)),
+        ("tiny", preset("orpheus")),
+        (tmp_path / "saved", None),
+    ):
+        with pytest.raises(LayoutError, match="has 3 levels of its own, not 2"):
+            SnacTokenizer.from_pretrained(place, preset=table, levels=2)
+    assert SnacTokenizer.from_pretrained("tiny", preset="orpheus", levels=2).vocabulary.layout.num_levels == 2
+
+
+@pytest.mark.parametrize("name", ["orpheus", "vyvo-qwen3", "vyvo-lfm2", "plain", "vita-audio", "lucy"])
+def test_every_presets_vocabulary_can_be_listed(tok, name):
+    """get_vocab and the special tokens list what has a text here."""
+    other = SnacTokenizer(tok.codec, preset(name))
+    assert len(other.get_vocab()) >= other.vocab_size
+    assert all(isinstance(token, str) for token in other.all_special_tokens)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda _: SnacTokenizer.from_pretrained("tiny", preset=3), LayoutError, "got a int"),
+        (
+            lambda _: SnacTokenizer.from_pretrained("tiny", channels="each"),
+            WaveformError,
+            "channels is 'each'",
+        ),
+        (
+            lambda _: SnacTokenizer.from_pretrained("tiny", resample="no"),
+            SamplingRateError,
+            "resample is 'no'",
+        ),
+        (
+            lambda tok: tok.decode(tok.encode(sine(0.1), sampling_rate=RATE), num_samples=9.0),
+            WaveformError,
+            "num_samples is 9.0",
+        ),
+        (lambda tok: tok.tokens_for(-1), WaveformError, "-1 seconds"),
+        (lambda tok: tok.tokens_for(float("nan")), WaveformError, "nan seconds"),
+    ],
+)
+def test_odd_options_are_refused(tok, call, error, says):
+    """At once, in one sentence."""
+    with pytest.raises(error, match=says):
+        call(tok)
+
+
+def test_numbers_may_come_from_arrays(tok):
+    """num_samples as an array, ids as numpy scalars."""
+    batch = tok([sine(0.2), sine(0.2)], sampling_rate=RATE, return_tensors="np")
+    sounds = tok.batch_decode(batch["input_ids"], num_samples=np.array([100, 200]))
+    assert [sound.num_samples for sound in sounds] == [100, 200]
+    assert tok.convert_ids_to_tokens(np.int64(128_266)) == tok.convert_ids_to_tokens(torch.tensor(128_266))

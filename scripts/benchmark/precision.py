@@ -1,0 +1,58 @@
+"""What a lower precision changes: the codes that flip, and how close a choice those were in fp32.
+
+A flipped code changes what the finer levels have left to code, so a finer level's flips count as close choices only
+where its coarser codes agree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+
+from benchmark.networks import speech_like
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmark.session import Cells
+    from snac_tok.codec import SNAC
+
+
+def precision_cells(exact: SNAC, rounded: SNAC, seconds: float) -> Iterator[Cells]:
+    """Compare the codes of an fp32 codec and of the same one in a lower precision, one row a level."""
+    audio = speech_like(exact, seconds)
+    wanted, found = exact.encode(audio), rounded.encode(audio.to(rounded.dtype))
+    agree = [one == other for one, other in zip(wanted, found, strict=True)]
+    finest = agree[-1].shape[-1]
+    coarser_agree = torch.ones_like(agree[-1])
+    for level, (same, margin) in enumerate(zip(agree, margins(exact, audio), strict=True)):
+        here = coarser_agree[:, :: finest // same.shape[-1]]
+        flips = margin[here & ~same]
+        share = f"{100 * float(same.float().mean()):.2f} %"
+        yield f"level {level}: codes equal to fp32", "", share, "", margin_note(flips, margin)
+        coarser_agree = coarser_agree & same.repeat_interleave(finest // same.shape[-1], dim=-1)
+
+
+def margin_note(flips: torch.Tensor, margin: torch.Tensor) -> str:
+    """Say how close the choices were, in fp32: those that flipped, and all."""
+    everywhere = f"all margins: median {float(margin.median()):.1e}"
+    if not flips.numel():
+        return f"no flips of its own; {everywhere}"
+    return f"{flips.numel()} flips: median {float(flips.median()):.1e}, max {float(flips.max()):.1e}; {everywhere}"
+
+
+@torch.no_grad()
+def margins(codec: SNAC, audio: torch.Tensor) -> list[torch.Tensor]:
+    """Return, per level (B, T_k), by how much the second nearest entry was further away than the nearest one."""
+    residual = codec.encoder(codec.preprocess(audio))
+    found = []
+    for quantizer in codec.quantizer.quantizers:
+        projected = quantizer.in_proj(F.avg_pool1d(residual, quantizer.stride))  # (B, D, T_k)
+        entries = F.normalize(quantizer.codebook.weight)
+        # Both are unit vectors, whose squared distance is 2 - 2 cos.
+        nearest = (2 * F.normalize(projected).transpose(1, 2) @ entries.t()).topk(2, dim=-1).values
+        found.append(nearest[..., 0] - nearest[..., 1])
+        residual = residual - quantizer(residual)[0]
+    return found

@@ -1,0 +1,155 @@
+"""From a file of the plan to what the encoder takes: its channels as clips, or as blocks where it is long.
+
+A file that cannot be used becomes a `Failure`; a disk or memory that fails is raised, since that says nothing
+about the file. Nothing is encoded here.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from snac_tok.audio import audio_info, iter_audio, read_audio, select_channels
+from snac_tok.errors import AudioError, WaveformError
+from snac_tok.shards import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from snac_tok.audio import AudioInfo, Waveform
+    from snac_tok.corpus.sources import SourceItem
+
+# Reading failed because of the machine, not the file: going on would quarantine every file that follows.
+_MACHINE_ERRNOS = {
+    errno.EIO,
+    errno.ENOSPC,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.EHOSTDOWN,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """One waveform to encode: a file's only one, or one of its channels."""
+
+    id: str
+    waveform: Waveform
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LongClip:
+    """A clip that does not stand in memory.
+
+    Attributes:
+        id: of its record.
+        path: of its file.
+        channels: the policy that makes clips of the file.
+        index: of this clip among those.
+        sampling_rate: of the file, in Hz.
+    """
+
+    id: str
+    path: Path
+    channels: str
+    index: int
+    sampling_rate: int
+
+    def blocks(self) -> Iterator[Waveform]:
+        """The clip in blocks, read as they are taken.
+
+        Raises:
+            AudioError: the file cannot be used, while iterating.
+        """
+        for block in iter_audio(self.path):
+            yield select_channels(block, cast("Any", self.channels))[self.index]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedFile:
+    """A file with its clips, all of them short or all long, or with the reason why there are none."""
+
+    item: SourceItem
+    clips: tuple[Clip, ...] = ()
+    long_clips: tuple[LongClip, ...] = ()
+    failure: Failure | None = None
+
+    @property
+    def seconds_in_memory(self) -> float:
+        """Length of the clips that stand in memory."""
+        return sum(clip.waveform.duration_seconds for clip in self.clips)
+
+
+def load(item: SourceItem, *, source: Path, channels: str, long_seconds: float) -> LoadedFile:
+    """Read a file, or only its header where that claims more than `long_seconds` or does not say.
+
+    Raises:
+        AudioError: the machine failed, not the file.
+    """
+    path = source / item.path
+    try:
+        _check_name(item)
+        info = _long_info(path, long_seconds)
+        if info is not None:
+            num_clips = info.num_channels if channels == "each" else 1
+            long_clips = tuple(
+                LongClip(id=name, path=path, channels=channels, index=k, sampling_rate=info.sampling_rate)
+                for k, name in enumerate(_ids(item, num_clips))
+            )
+            return LoadedFile(item=item, long_clips=long_clips)
+        waveform = read_audio(path)
+        if waveform.num_samples == 0:
+            raise WaveformError("it holds no samples.")
+        waveforms = select_channels(waveform, cast("Any", channels))
+    except AudioError as error:
+        return LoadedFile(item=item, failure=failure_of(item, error, source))
+    named = zip(_ids(item, len(waveforms)), waveforms, strict=True)
+    return LoadedFile(item=item, clips=tuple(Clip(id=name, waveform=channel) for name, channel in named))
+
+
+def failure_of(item: SourceItem, error: AudioError, source: Path) -> Failure:
+    """The failure to note, unless the machine is to blame: then the error goes on up."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in _MACHINE_ERRNOS:
+            raise error
+        cause = cause.__cause__
+    # Relative paths: a collection must not depend on where its sources were mounted.
+    reason = str(error).replace(f"{source}/", "")
+    return Failure(source=_printable(item.path), reason=reason)
+
+
+def _long_info(path: Path, long_seconds: float) -> AudioInfo | None:
+    """The header of a file that is to be read in blocks, None for any other."""
+    try:
+        info = audio_info(path)
+    except AudioError:
+        return None  # reading it whole says best what is wrong
+    seconds = info.duration_seconds
+    return info if seconds is None or seconds > long_seconds else None
+
+
+def _ids(item: SourceItem, num_clips: int) -> list[str]:
+    return [item.path] if num_clips == 1 else [f"{item.path}#{k}" for k in range(num_clips)]
+
+
+def _check_name(item: SourceItem) -> None:
+    try:
+        item.path.encode()
+    except UnicodeEncodeError as error:
+        raise AudioError("its name is not valid UTF-8; rename it.") from error
+
+
+def _printable(path: str) -> str:
+    r"""A path that can be stored as text: bytes that are no UTF-8 become ``\xNN``.
+
+    Example:
+        >>> print(_printable("caf\udce9.wav"))
+        caf\xe9.wav
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

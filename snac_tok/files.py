@@ -1,0 +1,175 @@
+"""Whole files under their final names, or nothing: the one way in which this package writes a file.
+
+    hidden file in the same folder → write → flush → fsync → close
+      → rename over the final name → fsync of the folder
+
+Until the rename the old file stays as it was; after a failure the hidden file is gone, and what the operating
+system refused is one sentence of the caller's own error class. A process that is killed leaves at most a hidden
+file. Nothing here knows what the files hold, and racing for a name that must be taken once is not done here
+(`shards.publish` does that, with the same hidden files).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from snac_tok.errors import SnacTokError
+
+# A file's name may have 255 bytes on common filesystems; the hidden one adds less than the 55 left over.
+_MAX_NAME_BYTES = 200
+# Some network filesystems cannot sync a folder, and a folder may be writable without being readable.
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF}
+
+
+class HiddenFile:
+    """A file being written next to `path` under a name of its own; whoever made it gives it the final name.
+
+    Args:
+        path: the final name; its folder must exist.
+
+    Raises:
+        OSError: the folder refuses, or no file can have such a name; so do the methods.
+
+    >>> hidden = HiddenFile(Path("codes.bin"))
+    >>> hidden.handle.write(b"abc")
+    3
+    >>> hidden.complete()
+    >>> hidden.path.rename("codes.bin").read_bytes()
+    b'abc'
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            label = path.name if len(os.fsencode(path.name)) <= _MAX_NAME_BYTES else "long-name"
+            self.path = path.with_name(f".{label}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+            # Opened like any file, so the umask decides who may read it; mkstemp would make it private.
+            self.handle: IO[bytes] = self.path.open("xb")
+        except ValueError as error:  # an empty name, a NUL in it, half a surrogate pair
+            raise OSError(errno.EINVAL, f"no file can have this name: {error}") from error
+
+    def complete(self, *, num_bytes: int | None = None) -> None:
+        """Bring everything to the disk and close; with `num_bytes`, check that so many are there."""
+        self.handle.flush()
+        os.fsync(self.handle.fileno())
+        # Of the handle, not the name: an attempt that was faster may just have removed the name.
+        found = os.fstat(self.handle.fileno()).st_size
+        # Explicitly, because a full disk may show only now.
+        self.handle.close()
+        if num_bytes not in (None, found):
+            raise OSError(errno.EIO, f"{found} of {num_bytes} bytes reached the disk")
+
+    def discard(self) -> None:
+        """Close and remove the hidden file; harmless once it has its final name."""
+        # Closing flushes, and on a full disk that fails again: the first failure is the one to tell.
+        with contextlib.suppress(OSError):
+            self.handle.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], *, error: type[SnacTokError]) -> Iterator[IO[bytes]]:
+    """Lend a binary file that becomes `path` if nothing goes wrong inside, and vanishes if something does.
+
+    A symbolic link is replaced, not followed: what it points to may belong to somebody's cache. The file can
+    seek and is not readable.
+
+    Args:
+        path: the final name; its folder must exist. A file that stands there is replaced.
+        error: the class that names the file when the operating system refuses, inside the block too; every
+            other exception passes unchanged.
+
+    Raises:
+        SnacTokError: as `error`.
+
+    >>> from snac_tok.errors import ShardError
+    >>> with replacing("note.txt", error=ShardError) as file:
+    ...     file.write(b"hello")
+    5
+    >>> Path("note.txt").read_bytes()
+    b'hello'
+    """
+    target = Path(path)
+    with naming_refusals(target, error=error):
+        _refuse_what_is_no_file(target)
+        hidden = HiddenFile(target)
+        try:
+            yield hidden.handle
+            hidden.complete()
+            hidden.path.replace(target)
+            sync_folder(target.parent)
+        finally:
+            hidden.discard()
+
+
+def write_bytes_atomically(
+    path: str | os.PathLike[str], content: bytes, *, error: type[SnacTokError]
+) -> None:
+    """Write a file that stands in memory whole, complete or not at all; as `replacing`.
+
+    Raises:
+        SnacTokError: as `error`: the folder or the disk refuses; what was there before stays.
+
+    >>> from snac_tok.errors import TokenError
+    >>> write_bytes_atomically("ids.txt", b"1 2 3", error=TokenError)
+    """
+    with replacing(path, error=error) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def naming_refusals(path: Path, *, error: type[SnacTokError]) -> Iterator[None]:
+    """Turn what the operating system refuses inside into one sentence of `error` that names `path`.
+
+    >>> from snac_tok.errors import ShardError
+    >>> with naming_refusals(Path("a.bin"), error=ShardError):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    snac_tok.errors.ShardError: a.bin: cannot be written (No space left on device); make room or choose ...
+    """
+    try:
+        yield
+    except OSError as refusal:
+        # A name that is no UTF-8 must not make the message unprintable.
+        name = os.fspath(path).encode("utf-8", "backslashreplace").decode()
+        raise error(
+            f"{name}: cannot be written ({refusal.strerror or refusal}); make room or choose another place."
+        ) from refusal
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk, where the filesystem lets us.
+
+    Raises:
+        OSError: the disk failed.
+
+    >>> sync_folder(Path("."))
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as refusal:
+        if refusal.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Keep a device or pipe from being replaced by a file: a superuser's /dev/null would be gone."""
+    try:
+        mode = path.lstat().st_mode
+    except (OSError, ValueError):
+        return  # nothing there, or nothing that can be: opening says why
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise OSError(errno.EEXIST, "a directory, device or pipe has this name")

@@ -1,0 +1,106 @@
+"""Where a collection goes: apart from its recordings, and in place of an earlier one only when asked."""
+
+from __future__ import annotations
+
+import pytest
+from toy_encoder import ToyEncoder, files_of, write_tone
+
+from snac_tok.corpus import remove_collection, shard_folder
+from snac_tok.errors import ShardError
+from snac_tok.shards import open_shards
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Three recordings."""
+    for name in ("a.wav", "b.wav", "c.wav"):
+        write_tone(tmp_path / "source" / name)
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def out(source, tmp_path):
+    """A finished collection of three shards, with a failure."""
+    (source / "bad.wav").write_bytes(b"RIFF")
+    shard_folder(source, tmp_path / "out", ToyEncoder(), clips_per_shard=2)
+    (source / "bad.wav").unlink()
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("place", [".", "shards", "b/deep", "../alias"])
+def test_shards_do_not_go_among_their_recordings(source, place):
+    """Equal, inside, or inside by a link: one sentence, and nothing is written."""
+    (source.parent / "alias").symlink_to(source, target_is_directory=True)
+    before = sorted(source.rglob("*"))
+    with pytest.raises(ShardError, match="choose one outside") as caught:
+        shard_folder(source, source / place, ToyEncoder())
+    assert str(source) in str(caught.value)
+    assert sorted(source.rglob("*")) == before
+
+
+def test_a_folder_beside_whose_name_begins_alike_is_outside(source, tmp_path):
+    """source-shards is not in source."""
+    assert shard_folder(source, tmp_path / "source-shards", ToyEncoder()).num_clips == 3
+
+
+@pytest.mark.parametrize("missing", [None, "manifest.json", "plan.json"])
+def test_replacing_leaves_what_a_new_run_makes_and_other_files(source, out, tmp_path, missing):
+    """A finished collection, a begun one and one without its plan are taken away whole."""
+    (out / "notes.txt").write_text("mine")
+    if missing:
+        (out / missing).unlink()
+    shard_folder(source, out, ToyEncoder(), replace=True)
+    shard_folder(source, tmp_path / "fresh", ToyEncoder())
+    assert files_of(out) == files_of(tmp_path / "fresh") | {"notes.txt": b"mine"}
+
+
+def test_replacing_needs_something_to_put_in_its_place(out, tmp_path):
+    """No audio, no such folder, broken metadata: the old collection stays."""
+    before = files_of(out)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    write_tone(tmp_path / "broken" / "a.wav")
+    (tmp_path / "broken" / "metadata.jsonl").write_text("{")
+    for name in ("empty", "missing", "broken"):
+        with pytest.raises(ShardError):
+            shard_folder(tmp_path / name, out, ToyEncoder(), replace=True)
+    assert files_of(out) == before
+
+
+def test_other_peoples_files_are_not_replaced(source, tmp_path):
+    """A manifest.json of another kind, and shards that no plan of ours knows, stay and are named."""
+    other = tmp_path / "site"
+    other.mkdir()
+    (other / "manifest.json").write_text("{}")
+    (other / "shard-00000-of-00001.parquet").write_bytes(b"theirs")
+    before = files_of(other)
+    with pytest.raises(ShardError, match="site"):
+        shard_folder(source, other, ToyEncoder(), replace=True)
+    assert files_of(other) == before
+
+
+def test_a_foreign_shard_among_ours_stops_the_replacing(source, out):
+    """Before anything is removed."""
+    (out / "old.parquet").write_bytes(b"theirs")
+    before = files_of(out)
+    with pytest.raises(ShardError, match=r"old\.parquet"):
+        shard_folder(source, out, ToyEncoder(), replace=True)
+    assert files_of(out) == before
+
+
+def test_removing_takes_what_attempts_left_along(out):
+    """Hidden files of an interrupted run as well; without a collection nothing is done."""
+    (out / ".shard-00000-of-00002.parquet.1-dead.tmp").write_bytes(b"half")
+    assert len(open_shards(out)) == 3
+    remove_collection(out)
+    assert files_of(out) == {}
+    remove_collection(out)
+    remove_collection(out / "absent")
+    assert not (out / "absent").exists()
+
+
+def test_replacing_lists_the_sources_once(source, out, caplog):
+    """So that a warning about them is told once."""
+    (source / "metadata.csv").write_text("file_name,text\ngone.wav,x\n")
+    shard_folder(source, out, ToyEncoder(), replace=True)
+    assert len(caplog.records) == 1

@@ -1,0 +1,146 @@
+"""The benchmark scripts run and print the rows they promise; what they print of time is never judged here."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from snac_tok import SNAC
+
+ROOT = Path(__file__).parents[1]
+
+# Every row on sound as short as it can be, with the trained codec, the smallest.
+TINY = (
+    *("--config", "tiny", "--threads", "1", "--runs", "1", "--seconds", "0.5", "--short", "0.25"),
+    *("--batch", "2", "--clips", "2", "--longest", "1.5", "--stream-seconds", "0.5"),
+    *("--memory-minutes", "0.01"),
+)
+
+
+def run_script(name, *arguments):
+    """Run a script as a user does, from somewhere else, with nothing but the package on the path."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / name), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+    )
+
+
+def table_of(done):
+    """Return the machine line, the headers and the rows of a Markdown table, by their first cell."""
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    cells = [[cell.strip() for cell in line.split(" | ")] for line in lines if line.startswith("| ")]
+    headers, *rows = [[cell.strip("| ") for cell in row] for row in cells]
+    assert all(len(row) == len(headers) for row in rows)
+    return lines[0], headers, {row[0]: row[1:] for row in rows}
+
+
+@pytest.mark.slow
+def test_the_codec_benchmark_prints_every_row_of_one_process():
+    """Both networks, in turns: codes equal, audio equal with equal noise, every promised row."""
+    names = "encode,decode,short,batch,clips-encode,clips-decode,stream,streams,faults"
+    machine, headers, rows = table_of(run_script("bench_codec.py", *TINY, "--rows", names, "--markdown"))
+    assert "torch threads: 1" in machine
+    assert headers == ["", "snac", "ours", "ratio", "note"]
+    encoded = ["encode 0.5 s", "encode 0.25 s", "encode 2 x 0.5 s at once", "encode 2 clips of 1 to 1.5 s"]
+    for what in encoded:
+        assert rows[what][3].startswith("0 of "), rows[what]
+    for what in ("decode 0.5 s", "decode 2 x 0.5 s at once"):
+        assert float(rows[f"{what}, snac's noise"][3].removeprefix("largest difference ")) <= 1e-6
+        assert {f"{what}, noise=0", f'{what}, noise="off"'} <= rows.keys()
+    streams = ["decode 0.5 s at once, 1 thread", "4 streams of 0.5 s, 1 thread"]
+    streams += [f"stream 0.5 s, {push} a push, 1 thread" for push in ("1 frame", "4 frames")]
+    assert rows.keys() >= {
+        *streams,
+        "decode 2 clips of 1 to 1.5 s, noise=0",
+        'decode 2 clips of 1 to 1.5 s, noise="off"',
+        "page faults per second of sound, encode",
+        "page faults per second of sound, decode",
+    }
+    assert len(rows) == 18
+    assert all(row[1].endswith(" x") for what, row in rows.items() if "page faults" not in what)
+
+
+@pytest.mark.slow
+def test_the_codec_benchmark_prints_what_fresh_processes_cost():
+    """First calls of both, and the peak memory of whole clips and of blocks."""
+    _, _, rows = table_of(run_script("bench_codec.py", *TINY, "--rows", "cold,memory", "--markdown"))
+    cold = {"encode 2 s, first call", "decode 2 s, first call"}
+    memory = {f"peak memory, {what}" for what in ("encode 0.5 s", "decode 0.5 s", "encode 0.01 min")}
+    memory |= {f"peak memory, {what} 0.01 min" for what in ("encode_blocks", "decode_blocks")}
+    assert rows.keys() == cold | memory
+    assert all(figure.endswith(" ms") for what in cold for figure in rows[what][:2])
+    assert all(rows[what][1].endswith(" MB") for what in memory)
+
+
+@pytest.mark.slow
+def test_the_codec_benchmark_compares_precisions():
+    """One row a level; in bf16 some codes flip, and those were closer choices than most."""
+    names = ("--rows", "precision", "--dtype", "bf16", "--seconds", "2", "--markdown")
+    _, _, rows = table_of(run_script("bench_codec.py", *TINY, *names))
+    assert list(rows) == [f"level {level}: codes equal to fp32" for level in range(3)]
+    assert all(0 < float(row[1].removesuffix(" %")) <= 100 for row in rows.values())
+    flips = [row[3] for row in rows.values() if "flips: median" in row[3]]
+    assert flips
+    for note in flips:
+        medians = [float(part.split("median ")[1].split(",")[0]) for part in note.split(";")]
+        assert medians[0] < medians[1]
+
+
+@pytest.mark.slow
+def test_the_stream_benchmark_prints_every_method():
+    """Latency, losses and errors are facts of the methods, whatever machine they run on."""
+    _, headers, rows = table_of(
+        run_script("bench_stream.py", "--seconds", "0.6", "--runs", "1", "--markdown")
+    )
+    assert headers[1:] == [
+        *("first tokens", "lag ms", "work", "CPU time", "SNR dB", "largest"),
+        "samples missing: start + end",
+    ]
+    exact = ["exact, 1 frame a push", "exact, 4 frames a push"]
+    guessed = [f"lookahead={n}, 1 frame a push" for n in (8, 6, 4, 2, 0)]
+    assert list(rows) == [*exact, *guessed, "sliding window of 4 frames"]
+    assert [rows[name][0] for name in rows] == ["21", "28", "21", "14", "14", "7", "7", "28"]
+    assert [rows[name][1] for name in rows] == [
+        *("198.2", "198.2", "170.7", "128.0", "85.3", "42.7", "0.0", "170.7")
+    ]
+    assert all(rows[name][6] == "0 + 0" for name in [*exact, *guessed])
+    assert rows["sliding window of 4 frames"][6] == "2048 + 4096"
+    assert all(float(rows[name][4]) > 100 for name in exact)
+    ratios = [float(rows[name][4]) for name in guessed]
+    assert ratios == sorted(ratios, reverse=True)
+    assert ratios[0] < 100
+    assert all(float(rows[name][2]) == pytest.approx(1.0, abs=0.15) for name in exact)
+    assert float(rows["sliding window of 4 frames"][2]) > 2
+
+
+@pytest.mark.slow
+def test_wrong_rows_are_refused_in_a_sentence():
+    """A row that does not exist is named, with those that do."""
+    done = run_script("bench_codec.py", "--rows", "encode,sing")
+    assert done.returncode == 2
+    assert "unknown rows sing; there are encode, decode" in done.stderr
+
+
+# At worst a whole attention window of 32 latents of 6 samples waits: the convolution before it looks 3 latents ahead,
+# so the frame that fills the window does not complete it. The convolutions behind it look 164 samples ahead.
+@pytest.mark.parametrize(("lookahead", "lag"), [(None, 32 * 6 + 164), (4, 4 * 6)])
+def test_the_lag_counts_pushes_that_give_nothing(monkeypatch, lookahead, lag):
+    """With attention most pushes give no exact sound; the largest lag is the one just before a window is done."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    bench = importlib.import_module("bench_stream")
+    torch.manual_seed(0)
+    codec = SNAC(8_000, 16, (3, 2), None, 64, (2, 3), 32, 16, 2, (8, 4, 2, 1)).eval()
+    codes = codec.encode(torch.randn(1, 1, 8 * codec.config.padding_multiple) * 0.1)
+    pieces = bench.stateful(codec, codes, lookahead=lookahead)
+    score = bench.Score()
+    score.add(pieces, bench.whole(codec, codes)[0].samples, codec.config.frame_length)
+    assert score.lag == lag
+    assert score.missing_start == score.missing_end == 0
