@@ -11,6 +11,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 import torch
+
 from benchmark.clips import batch_row, clips_decode_row, clips_encode_row, decode_row, encode_row, short_row
 from benchmark.networks import CONFIGS, DTYPES, load_ours, load_pair, use_device
 from benchmark.precision import precision_cells

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from benchmark.timing import machine, median_seconds
 
+from benchmark.timing import machine, median_seconds
 from snac_tok.frames import FrameLayout, preset
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from benchmark.networks import CONFIGS, load_ours
-from benchmark.timing import Table, interleaved, machine
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.networks import CONFIGS, load_ours
+from benchmark.timing import Table, interleaved, machine
 from snac_tok import FrameLayout, StreamDecoder, read_audio
 from snac_tok.audio import resample
 

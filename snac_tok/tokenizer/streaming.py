@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from snac_tok.codec.chunks import ChunkDecoder
-from snac_tok.codec.geometry import latent_influence
+from snac_tok.codec.geometry import Conv, latent_influence
 from snac_tok.codec.noise import SeededNoise, checked_noise
 from snac_tok.codec.stream import run_chunk
 from snac_tok.errors import TokenError
@@ -162,7 +162,10 @@ class StreamDecoder:
 def exact_lag_samples(config: CodecConfig) -> int:
     """Return how many samples exact sound is at most behind the codes: the reach back, and an unfinished window."""
     window = config.attn_window_size or 1
-    unfinished = max(0, window - math.gcd(window, config.latents_per_frame))
+    step = math.gcd(window, config.latents_per_frame)
+    # The convolution before the attention waits for latents of its own, so the frame that fills a window does not
+    # complete it.
+    unfinished = window - step + -Conv().padding % step
     return unfinished * config.hop_length - latent_influence(config).first
 
 

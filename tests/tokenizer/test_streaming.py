@@ -84,6 +84,18 @@ def test_first_sound_comes_after_21_tokens_and_the_lag_is_the_receptive_field(to
     assert stream.flush().size == 4757
 
 
+def test_the_lag_is_never_more_than_stated_and_is_reached(any_tok):
+    """Frame by frame, sound is at most lag_samples behind, with attention, too, and at some frame exactly so."""
+    stream = StreamDecoder(any_tok.codec, any_tok.vocabulary)
+    slots, frame = any_tok.layout.slots_per_frame, any_tok.codec.config.frame_length
+    ids = random_ids(any_tok, 30)
+    heard, lags = 0, []
+    for count in range(1, 31):
+        heard += stream.push(ids[(count - 1) * slots : count * slots]).size
+        lags.append(count * frame - heard)
+    assert max(lags[8:]) == stream.lag_samples
+
+
 @pytest.mark.parametrize(("lookahead", "first_tokens"), [(0, 7), (4, 14), (9, 21), (50, 21)])
 def test_lookahead_brings_sound_sooner(tok, lookahead, first_tokens):
     """Fewer latents of future: earlier, and only the newest stretch of each push is a guess."""
