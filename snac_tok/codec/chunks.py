@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Values in the widest activation of a chunk. On a CPU a chunk's activations should stay in its caches, and small
 # enough for the allocator to reuse their memory (docs/performance.md); on a GPU they should fill it.
-_CPU_VALUES = 1_600_000
+_CPU_VALUES = 1_200_000
 _GPU_VALUES = 256_000_000
 
 
