@@ -141,23 +141,23 @@ def whole_clip_noise(codec: SNAC, noise: Noise, batch: int, num_latents: int) ->
 
 
 def chunk_latents(config: CodecConfig, device: torch.device) -> int:
-    """Return how many latents to run at once: whole frames, as many as suit the device."""
+    """Return how many latents to run at once: whole frames and attention windows, as many as suit the device."""
     values_per_latent = (
         max(config.encoder_dim, config.decoder_dim >> len(config.decoder_rates)) * config.hop_length
     )
     values = _CPU_VALUES if device.type == "cpu" else _GPU_VALUES
-    frames = max(1, values // (values_per_latent * config.latents_per_frame))
-    return frames * config.latents_per_frame
+    return max(1, values // (values_per_latent * config.latents_multiple)) * config.latents_multiple
 
 
 def encode_chunk_samples(config: CodecConfig, device: torch.device) -> int:
     """Return how many samples to encode at once.
 
-    One latent less than whole frames, an odd number: at lengths that are multiples of large powers of two oneDNN
-    takes other kernels, whose sums round differently from those of most whole clips.
+    At lengths that are multiples of large powers of two oneDNN takes other kernels, whose sums round differently.
+    With attention every whole clip has such a length, and so have chunks of whole windows. Most clips without have
+    not: their chunks are one latent less than whole frames, an odd number.
     """
     latents = chunk_latents(config, device)
-    return max(1, latents - 1) * config.hop_length
+    return max(1, latents - (config.attn_window_size is None)) * config.hop_length
 
 
 def _recut(blocks: Iterable[torch.Tensor], size: int) -> Iterator[torch.Tensor]:

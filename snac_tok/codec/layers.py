@@ -12,6 +12,7 @@ from snac_tok.codec.geometry import Conv, rate_conv, residual_convs
 from snac_tok.codec.weight_norm import NormConv1d, NormConvTranspose1d
 
 if TYPE_CHECKING:
+    from snac_tok.codec.compiled import CompiledChunks
     from snac_tok.codec.config import CodecConfig
     from snac_tok.codec.noise import NoiseSource
 
@@ -92,6 +93,7 @@ class Encoder(nn.Module):
             layers.append(LocalAttention(dim, config.attn_window_size))
         layers.append(_conv(dim, dim, Conv(), groups=dim if config.depthwise else 1))
         self.block = nn.Sequential(*layers)
+        self.compiled: CompiledChunks | None = None
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         """Encode (B, 1, T), T a multiple of the hop."""
@@ -147,6 +149,7 @@ class Decoder(nn.Module):
             width //= 2
         layers += [Snake(width), _conv(width, 1, Conv()), nn.Tanh()]
         self.model = nn.Sequential(*layers)
+        self.compiled: CompiledChunks | None = None
 
     def forward(self, latents: torch.Tensor, noise: NoiseSource | None = None) -> torch.Tensor:
         """Decode (B, C, T); values lie in [-1, 1]."""

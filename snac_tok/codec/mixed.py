@@ -50,7 +50,7 @@ def encode_padded(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch
         if len(group) == 1:
             results[group[0]] = chunks.encode(codec, clips[group[0]])
             continue
-        valid = [lengths[at] for at in group]
+        valid = row_ends([lengths[at] for at in group])
         latents = run_chunk(codec.encoder, rows, StreamState(), last=True, valid=valid)
         codes = codec.quantizer(latents)[1]
         for row, at in enumerate(group):
@@ -81,11 +81,16 @@ def decode_padded(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: N
         ]
         latents = codec.quantizer.from_codes(levels)
         source = chunks.whole_clip_noise(codec, noise, len(group), latents.shape[-1])
-        valid = [lengths[at] * config.latents_per_frame for at in group]
+        valid = row_ends([lengths[at] * config.latents_per_frame for at in group])
         audio = run_chunk(codec.decoder, latents, StreamState(), last=True, noise=source, valid=valid)
         for row, at in enumerate(group):
             results[at] = audio[row : row + 1, :, : lengths[at] * config.frame_length]
     return results
+
+
+def row_ends(lengths: list[int]) -> list[int] | None:
+    """Return where rows end; None where all end together, which needs no care and can be compiled."""
+    return None if min(lengths) == max(lengths) else lengths
 
 
 def similar(

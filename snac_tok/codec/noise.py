@@ -11,7 +11,7 @@ import itertools
 import math
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import torch
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What decode(noise=…) takes.
 Noise = Literal["random", "off"] | int
+
+Bits = TypeVar("Bits", int, torch.Tensor)
 
 _MASK = 0xFFFFFFFF
 _GOLDEN = 0x9E3779B9
@@ -94,23 +96,19 @@ def normal_at(positions: torch.Tensor, *, seed: int, layer: int) -> torch.Tensor
     would make the value depend on where in a tensor a position stands; rounded to float32 they agree.
     Of the seed the lowest 64 bits count.
     """
-    key = _mix_int(_mix_int(seed) ^ _mix_int(seed >> 32) ^ _mix_int(layer + _GOLDEN))
+    key = _mix(_mix(seed) ^ _mix(seed >> 32) ^ _mix(layer + _GOLDEN))
     bits = _mix((positions & _MASK) ^ key)
     bits = _mix(bits ^ (positions >> 32) ^ _GOLDEN)
     radius = torch.sqrt(-2.0 * torch.log(_uniform(_mix(bits ^ 0x2545F491))))
     return radius * torch.cos(2.0 * math.pi * _uniform(_mix(bits ^ 0x6C078965)))
 
 
-def _mix(x: torch.Tensor) -> torch.Tensor:
-    """A bijective 32-bit hash with low bias (two multiply-xorshift rounds), on int64 holding 32 bits."""
+def _mix(x: Bits) -> Bits:
+    """A bijective 32-bit hash with low bias (two multiply-xorshift rounds), on integers holding 32 bits."""
     x = x & _MASK
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
     x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
     return x ^ (x >> 16)
-
-
-def _mix_int(x: int) -> int:
-    return int(_mix(torch.tensor(x & _MASK)))
 
 
 def _uniform(bits: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ This is how long clips, streams and many streams at once are run, and why memory
 from __future__ import annotations
 
 import copy
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,11 @@ class StreamState:
         """Return an independent continuation; cheap, because kept tensors are replaced and never written to."""
         return StreamState(kept=copy.copy(self.kept), positions=copy.copy(self.positions))
 
+    def advance(self, lengths: Sequence[int]) -> None:
+        """Count what each noise block has put out."""
+        before = self.positions or [0] * len(lengths)
+        self.positions = [position + length for position, length in zip(before, lengths, strict=True)]
+
     def signature(self) -> tuple[int, ...]:
         """Return the lengths of what is kept: clips of one signature can be advanced in one call."""
         return tuple(-1 if kept is None else kept.shape[-1] for kept in self.kept)
@@ -73,8 +78,7 @@ class StreamState:
     def take_row(self, batch: StreamState, at: int) -> None:
         """Go on as row `at` of a batch that `joined` made and a chunk was run through."""
         self.kept = [None if kept is None else kept[at : at + 1] for kept in batch.kept]
-        before = self.positions or [0] * len(batch.positions)
-        self.positions = [position + moved for position, moved in zip(before, batch.positions, strict=True)]
+        self.advance(batch.positions)
 
 
 def run_chunk(
@@ -100,12 +104,25 @@ def run_chunk(
     Returns:
         all outputs that are final now and were not before (B, C', m), m possibly 0.
     """
+    with full_precision() if isinstance(network, Encoder) else nullcontext():
+        if network.compiled is not None and valid is None:
+            return network.compiled.run(x, state, last=last, noise=noise)
+        return run_layers(network, x, state, last=last, noise=noise, valid=valid)
+
+
+def run_layers(
+    network: Encoder | Decoder,
+    x: torch.Tensor,
+    state: StreamState,
+    *,
+    last: bool,
+    noise: NoiseSource | None = None,
+    valid: Sequence[int] | None = None,
+) -> torch.Tensor:
+    """Run a chunk as `run_chunk` does, layer by layer, in whatever precision is set."""
     ends = None if valid is None else RowEnds(x, valid)
-    chunk = _Pass(state, last=last, noise=noise, ends=ends)
-    if not isinstance(network, Encoder):
-        return chunk.run(network.model, x)
-    with full_precision():
-        return chunk.run(network.block, x)
+    layers = network.block if isinstance(network, Encoder) else network.model
+    return _Pass(state, last=last, noise=noise, ends=ends).run(layers, x)
 
 
 @contextmanager
@@ -198,14 +215,14 @@ class _Pass:
             x = self.ends.silence(x)
         before = self._kept()
         x = x if before is None else torch.cat((before, x), dim=-1) if x.shape[-1] else before
-        weight, count = conv.weight, x.shape[-1]
+        count = x.shape[-1]
         if not count:
             self._swap(before)
-            return _empty(x, weight.shape[1])
+            return _empty(x, conv.out_channels)
         self._swap(x[..., -1:].clone())
         start = conv.padding if before is None else conv.stride
         stop = count * conv.stride + (conv.padding if self.last else 0)
-        return F.conv_transpose1d(x, weight, conv.bias, conv.stride)[..., start:stop]
+        return conv.unpadded(x)[..., start:stop]
 
     def _residual(self, unit: ResidualUnit, x: torch.Tensor) -> torch.Tensor:
         before = self._kept()

@@ -190,9 +190,7 @@ def test_chunks_smaller_than_a_clip_change_nothing(small_codec, monkeypatch):
     codes = small_codec.encode(audio)
     sound = small_codec.decode(codes, noise=2)
     monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
-    assert (
-        chunks.chunk_latents(small_codec.config, small_codec.device) == small_codec.config.latents_per_frame
-    )
+    assert chunks.chunk_latents(small_codec.config, small_codec.device) == small_codec.config.latents_multiple
     assert_codes_equal(small_codec.encode(audio), codes)
     assert_close(small_codec.decode(codes, noise=2), sound)
     blocks = torch.cat(list(small_codec.decode_blocks(codes, noise=2)), dim=-1)

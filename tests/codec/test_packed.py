@@ -1,0 +1,63 @@
+"""Weights arranged once give what torch's own transposed convolution gives."""
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+
+from snac_tok.codec import packed
+
+
+def case(length, *, batch=1, channels=(64, 32), stride=8, seed=0):
+    """Random (x, weight, bias, stride) of one call."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(batch, channels[0], length, generator=generator)
+    weight = torch.randn(*channels, 2 * stride, generator=generator) * 0.05
+    return x, weight, torch.randn(channels[1], generator=generator), stride
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("stride", [2, 3, 7, 8])
+def test_long_inputs_give_the_same_bits(batch, stride):
+    """Where torch takes oneDNN's kernel by itself, ours is the same one."""
+    call = case(1_000, batch=batch, stride=stride)
+    found = packed.conv_transpose1d(*call)
+    assert torch.equal(found, F.conv_transpose1d(*call))
+    assert found.is_contiguous()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [1, 2, 5, 33])
+def test_short_inputs_differ_by_rounding_alone(length):
+    """Torch sums those in another order."""
+    call = case(length)
+    torch.testing.assert_close(packed.conv_transpose1d(*call), F.conv_transpose1d(*call), rtol=0, atol=5e-6)
+
+
+@torch.no_grad()
+def test_every_weight_is_arranged_once_and_forgotten_with_its_tensor():
+    """The cache holds nothing alive: a codec that is deleted takes its arranged weights along."""
+    held = len(packed._packed)
+    call = case(40)
+    first, second = packed.conv_transpose1d(*call), packed.conv_transpose1d(*call)
+    assert torch.equal(first, second)
+    assert len(packed._packed) == held + 1
+    del call
+    assert len(packed._packed) == held
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_dtypes_take_torchs_way(dtype):
+    """Only float32 is arranged."""
+    x, weight, bias, stride = case(20)
+    call = x.to(dtype), weight.to(dtype), bias.to(dtype), stride
+    assert torch.equal(packed.conv_transpose1d(*call), F.conv_transpose1d(*call))
+
+
+@torch.no_grad()
+def test_autocast_still_casts():
+    """Under autocast the output is in the lower precision, as torch's would be."""
+    call = case(20)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert packed.conv_transpose1d(*call).dtype == F.conv_transpose1d(*call).dtype
