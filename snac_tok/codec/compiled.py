@@ -196,7 +196,7 @@ def _noise_values(
     starts = state.positions or [0] * len(lengths)
     rows = x.shape[0]
     return [
-        noise.draw(layer, x.new_empty((rows, 1, length)), start).expand(rows, 1, length).contiguous()
+        _dense(noise.draw(layer, x.new_empty((rows, 1, length)), start).expand(rows, 1, length))
         for layer, (length, start) in enumerate(zip(lengths, starts, strict=True))
     ]
 
