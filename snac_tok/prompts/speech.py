@@ -1,0 +1,61 @@
+"""What a language model wrote, back to the ids of its speech."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from snac_tok.errors import TokenError
+from snac_tok.prompts.prompt_format import prompt_format
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from snac_tok.frames import Vocabulary
+
+# What to do about an id among the speech that is not its slot's.
+OnFault = Literal["stop", "raise"]
+
+
+def speech_ids(
+    generated: Any, vocabulary: Vocabulary, *, on_fault: OnFault = "stop"
+) -> npt.NDArray[np.int64]:
+    """Cut the speech out of generated ids: after the last start of speech, up to its end, whole frames only.
+
+    Where no start of speech stands among them, the ids are those after a prompt, and all of them count.
+
+    Args:
+        generated: integers (n,), with or without the prompt.
+        vocabulary: whose ids they are.
+        on_fault: an id that is not its slot's: "stop" keeps the whole frames in front of it, "raise" refuses.
+
+    Returns:
+        int64 (m,), what `Vocabulary.decode` takes; m may be 0.
+
+    Raises:
+        TokenError: a fault, where `on_fault` says so; ids that are no line of integers.
+        LayoutError: the vocabulary has no such line (`prompt_format`).
+
+    Example:
+        >>> from snac_tok.frames import preset
+        >>> frame = [128266, 132363, 136461, 140558, 144652, 148751, 152848]
+        >>> speech_ids([128257, *frame, 128258, 128262], preset("orpheus")).tolist() == frame
+        True
+    """
+    line = prompt_format(vocabulary)
+    ids = np.asarray(generated)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise TokenError(f"the ids have shape {ids.shape} and type {ids.dtype}; integers (n,) are needed.")
+    ids = ids.astype(np.int64)
+    starts = np.flatnonzero(ids == line.start_of_speech)
+    ids = ids[starts[-1] + 1 :] if starts.size else ids
+    ends = np.flatnonzero(ids == line.end_of_speech)
+    ids = ids[: ends[0]] if ends.size else ids
+    faults = vocabulary.validate(ids)
+    # A frame that was being written when generation stopped is no fault.
+    first = next((fault for fault in faults if fault.position < ids.size), None)
+    if first is not None and on_fault == "raise":
+        raise TokenError(f"among the speech, {first}.")
+    good = ids.size if first is None else first.position
+    return ids[: good - good % vocabulary.ids_per_frame]

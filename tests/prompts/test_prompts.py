@@ -1,0 +1,145 @@
+"""Prompts: the published order of special ids, and speech that comes back out of any of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snac_tok.errors import LayoutError, TokenError
+from snac_tok.frames import FrameLayout, Vocabulary, preset
+from snac_tok.prompts import prompt_format, speech_ids, with_voice
+
+LINES = ("orpheus", "vyvo-qwen3", "vyvo-lfm2", "plain", "per-level", "per-level-separated")
+
+
+def vocabulary_of(name):
+    """A preset whose ids lie above those of texts."""
+    return preset(name, base=None if name in {"orpheus", "vyvo-qwen3", "vyvo-lfm2"} else 1_000)
+
+
+def speech_of(vocabulary, frames, seed=0):
+    """Ids of random codes."""
+    random = np.random.default_rng(seed)
+    counts = vocabulary.layout.codes_per_frame
+    return vocabulary.encode([random.integers(0, vocabulary.codebook_size, frames * n) for n in counts])
+
+
+texts = st.lists(st.integers(10, 900), max_size=8)
+
+
+def test_orpheus_is_published_as_this():
+    """SOH, BOS text EOT, EOH, SOA, SOS, codes, EOS, EOA."""
+    vocabulary = preset("orpheus")
+    speech = speech_of(vocabulary, 1)
+    found = prompt_format(vocabulary).training([5, 6], speech).input_ids
+    wanted = [128259, 128000, 5, 6, 128009, 128260, 128261, 128257, *speech, 128258, 128262]
+    assert found.tolist() == wanted
+
+
+def test_vyvo_has_the_same_order_in_its_own_ids():
+    """Qwen3's tokenizer puts nothing in front of a text, LFM2's puts id 1."""
+    qwen = prompt_format(preset("vyvo-qwen3")).inference([5])
+    assert qwen.tolist() == [151672, 5, 151645, 151673, 151674, 151670]
+    lfm2 = prompt_format(preset("vyvo-lfm2")).inference([5])
+    assert lfm2.tolist() == [64403, 1, 5, 7, 64404, 64405, 64401]
+
+
+def test_a_plain_line_is_text_then_speech_between_its_own_marks():
+    """Neutral tables have bos and eos alone."""
+    vocabulary = preset("plain", base=100)
+    speech = speech_of(vocabulary, 1)
+    marks = vocabulary.specials
+    found = prompt_format(vocabulary).training([5, 6], speech).input_ids
+    assert found.tolist() == [5, 6, marks["bos"], *speech, marks["eos"]]
+
+
+def test_the_text_tokenizers_first_id_stands_there_once():
+    """A tokenizer that adds it and one that does not give the same prompt: no second BOS."""
+    orpheus = prompt_format(preset("orpheus"))
+    assert orpheus.inference([128000, 7]).tolist() == orpheus.inference([7]).tolist()
+    assert orpheus.inference([]).tolist().count(128000) == 1
+
+
+@pytest.mark.parametrize("name", LINES)
+@given(text=texts, frames=st.integers(0, 4), seed=st.integers(0, 99), mask=st.booleans())
+def test_speech_comes_back_out_of_its_training_sequence(name, text, frames, seed, mask):
+    """And the labels are the ids, with -100 exactly in front of the speech where that is asked for."""
+    vocabulary = vocabulary_of(name)
+    speech = speech_of(vocabulary, frames, seed)
+    line = prompt_format(vocabulary)
+    sequence = line.training(text, speech, mask_prompt=mask)
+    assert speech_ids(sequence.input_ids, vocabulary).tolist() == speech.tolist()
+    prompt = line.inference(text)
+    masked = prompt.size if mask else 0
+    assert (sequence.labels[:masked] == -100).all()
+    assert sequence.labels[masked:].tolist() == sequence.input_ids[masked:].tolist()
+    assert sequence.input_ids[: prompt.size].tolist() == prompt.tolist()
+    assert sequence.input_ids.dtype == sequence.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("name", LINES)
+@given(cut=st.integers(0, 40))
+def test_generation_that_stops_anywhere_gives_its_whole_frames(name, cut):
+    """A frame cut in the middle is left out; what was said before the last start of speech is the reference's."""
+    vocabulary = vocabulary_of(name)
+    line, speech = prompt_format(vocabulary), speech_of(vocabulary, 5)
+    prompt = line.inference([3], references=[([4], speech_of(vocabulary, 2, seed=1))])
+    found = speech_ids(np.concatenate((prompt, speech[:cut])), vocabulary, on_fault="raise")
+    whole = min(cut, speech.size) // vocabulary.ids_per_frame * vocabulary.ids_per_frame
+    assert found.tolist() == speech[:whole].tolist()
+
+
+def test_new_ids_alone_need_no_start_of_speech():
+    """Servers return what was generated without the prompt."""
+    vocabulary = preset("orpheus")
+    speech = speech_of(vocabulary, 2)
+    assert speech_ids([*speech, 128258, 9], vocabulary).tolist() == speech.tolist()
+
+
+def test_a_reference_is_a_whole_turn_in_front():
+    """Zero-shot voices: text and speech of the reference, then the text to speak."""
+    vocabulary = preset("orpheus")
+    line, speech = prompt_format(vocabulary), speech_of(vocabulary, 1)
+    found = line.inference([9], references=[([8], speech)])
+    assert found.tolist() == [*line.training([8], speech).input_ids, *line.inference([9])]
+
+
+def test_the_model_may_start_its_speech_itself():
+    """Without SOA and SOS the prompt ends with the end of the human's turn."""
+    assert prompt_format(preset("orpheus")).inference([9], start_speech=False)[-1] == 128260
+
+
+def test_a_wrong_id_ends_the_speech_or_is_refused():
+    """Stop keeps what is good; raise names the place."""
+    vocabulary = preset("orpheus")
+    speech = speech_of(vocabulary, 3)
+    speech[9] = 17
+    assert speech_ids(speech, vocabulary).tolist() == speech[:7].tolist()
+    with pytest.raises(TokenError, match="position 9: id 17"):
+        speech_ids(speech, vocabulary, on_fault="raise")
+
+
+@pytest.mark.parametrize("bad", [[[1, 2]], [1.5], ["a"]])
+def test_what_is_no_line_of_ids_is_refused(bad):
+    """One sentence: what was found, what is needed."""
+    with pytest.raises(TokenError, match=r"integers \(n,\) are needed"):
+        prompt_format(preset("orpheus")).inference(bad)
+    with pytest.raises(TokenError, match=r"integers \(n,\) are needed"):
+        speech_ids(bad, preset("orpheus"))
+
+
+def test_tables_without_a_line_say_so():
+    """Parallel rows and tables without specials."""
+    with pytest.raises(LayoutError, match="parallel rows"):
+        prompt_format(preset("mini-omni"))
+    with pytest.raises(LayoutError, match="needs 'bos' and 'eos'"):
+        prompt_format(preset("vita-audio"))
+    bare = Vocabulary(layout=FrameLayout(strides=(2, 1)), codebook_size=8)
+    with pytest.raises(LayoutError, match="has the specials none"):
+        prompt_format(bare)
+
+
+def test_a_voice_stands_in_front_of_the_text():
+    """As the Orpheus family was trained."""
+    assert with_voice("Hello.", "tara") == "tara: Hello."
+    assert with_voice("Hello.", None) == "Hello."
