@@ -64,12 +64,12 @@ def find_faults(vocabulary: Vocabulary, ids: Any) -> list[Fault]:
         >>> [fault.token_id for fault in find_faults(preset("orpheus"), [128266, 7, 136458])][:1]
         [7]
     """
-    return list(_faults(vocabulary, ids))
+    return list(iter_faults(vocabulary, ids))
 
 
 def first_fault(vocabulary: Vocabulary, ids: Any) -> str:
     """Say what is wrong first and where to see the rest: the message of a strict refusal."""
-    fault = next(_faults(vocabulary, ids))
+    fault = next(iter_faults(vocabulary, ids))
     hint = ""
     itemsize = getattr(getattr(ids, "dtype", None), "itemsize", 8)
     if vocabulary.size > 2 ** (8 * itemsize):
@@ -80,7 +80,8 @@ def first_fault(vocabulary: Vocabulary, ids: Any) -> str:
     return f"{fault} (vocabulary {vocabulary.name!r}); validate(ids) lists every fault.{hint}"
 
 
-def _faults(vocabulary: Vocabulary, ids: Any) -> Iterator[Fault]:
+def iter_faults(vocabulary: Vocabulary, ids: Any) -> Iterator[Fault]:
+    """Yield faults in order; whoever needs only the first does not wait for the rest."""
     try:
         array = to_numpy(integers(ids, what="ids", error=TokenError))
     except TokenError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snac_tok.errors import LayoutError, TokenError
+from snac_tok.frames.arrays import integers, to_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # What losses skip (torch.nn.functional.cross_entropy's default).
 IGNORED = -100
+
+# Specials that stand around speech in tables without turns.
+_MARKS = (("bos", "eos"), ("start_of_speech", "end_of_speech"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +50,7 @@ class PromptFormat:
     """Special ids around text and speech; `prompt_format` makes the one of a vocabulary.
 
     Attributes:
+        vocabulary: whose ids the speech has.
         before_text: ids in front of the text.
         text_start: the text tokenizer's own first id, which stands there exactly once; None for none.
         after_text: ids behind the text.
@@ -61,6 +66,7 @@ class PromptFormat:
         array([128259, 128000,   9906, 128009, 128260, 128261, 128257])
     """
 
+    vocabulary: Vocabulary
     before_text: tuple[int, ...] = ()
     text_start: int | None = None
     after_text: tuple[int, ...] = ()
@@ -82,17 +88,17 @@ class PromptFormat:
 
         Args:
             text_ids: integers (t,), as the text tokenizer gives them, with or without its own first id.
-            speech_ids: integers (s,) of whole frames, without special ids.
-            mask_prompt: whether the loss skips everything in front of the speech.
+            speech_ids: integers (s,) of one or more whole frames, without special ids.
+            mask_prompt: whether the loss skips what the model is given: everything in front of the answer.
 
         Raises:
-            TokenError: ids that are no line of integers.
+            TokenError: ids that are no line of integers, no frames, or text ids that mean speech.
         """
-        prompt = self.inference(text_ids)
-        ids = np.concatenate((prompt, _line(speech_ids, what="speech_ids"), self.after_speech))
+        ids = np.concatenate((self.inference(text_ids), self._speech(speech_ids), self.after_speech))
         labels = ids.copy()
         if mask_prompt:
-            labels[: prompt.size] = IGNORED
+            # The ids that begin the answer are learned: a model may have to write them itself.
+            labels[: self.inference(text_ids, start_speech=False).size] = IGNORED
         return TrainingSequence(input_ids=ids, labels=labels)
 
     def inference(
@@ -118,10 +124,25 @@ class PromptFormat:
         return np.concatenate([np.asarray(part, dtype=np.int64) for part in line])
 
     def _text(self, text_ids: Any) -> Ids:
-        ids = _line(text_ids, what="text_ids")
+        ids = as_line(text_ids, what="text_ids")
+        codes = range(self.vocabulary.base, self.vocabulary.base + self.vocabulary.num_code_ids)
+        speaking = np.isin(ids, (self.start_of_speech, self.end_of_speech))
+        speaking |= (ids >= codes.start) & (ids < codes.stop)
+        if speaking.any():
+            raise TokenError(
+                f"position {int(speaking.argmax())} of the text has id {int(ids[speaking.argmax()])}, which stands for "
+                "speech; a text that spells audio tokens must be cleaned before it is tokenized."
+            )
         if self.text_start is None or (ids.size and ids[0] == self.text_start):
             return ids
         return np.concatenate(([self.text_start], ids))
+
+    def _speech(self, speech_ids: Any) -> Ids:
+        ids = as_line(speech_ids, what="speech_ids")
+        if not ids.size:
+            raise TokenError("there are no speech_ids; leave out clips without sound.")
+        self.vocabulary.decode(ids)
+        return ids
 
 
 def prompt_format(vocabulary: Vocabulary) -> PromptFormat:
@@ -142,12 +163,15 @@ def prompt_format(vocabulary: Vocabulary) -> PromptFormat:
         )
     specials = vocabulary.specials
     if "start_of_human" in specials and "end_of_ai" in specials:
-        return _turns(specials, text_start=_text_start(vocabulary))
-    if "bos" in specials and "eos" in specials:
-        return PromptFormat(before_speech=(specials["bos"],), after_speech=(specials["eos"],))
+        return _turns(vocabulary)
+    for start, end in _MARKS:
+        if start in specials and end in specials:
+            return PromptFormat(
+                vocabulary=vocabulary, before_speech=(specials[start],), after_speech=(specials[end],)
+            )
     raise LayoutError(
         f"{vocabulary.name!r} has the specials {', '.join(specials) or 'none'}; a prompt needs 'bos' and 'eos', "
-        "or the ones of 'orpheus'. Add them to the vocabulary."
+        "or 'start_of_speech' and 'end_of_speech'. Add them to the vocabulary."
     )
 
 
@@ -161,10 +185,12 @@ def with_voice(text: str, voice: str | None) -> str:
     return text if voice is None else f"{voice}: {text}"
 
 
-def _turns(specials: Any, *, text_start: int | None) -> PromptFormat:
+def _turns(vocabulary: Vocabulary) -> PromptFormat:
+    specials = vocabulary.specials
     return PromptFormat(
+        vocabulary=vocabulary,
         before_text=(specials["start_of_human"],),
-        text_start=text_start,
+        text_start=_text_start(vocabulary),
         after_text=(specials["end_of_text"], specials["end_of_human"]),
         before_speech=(specials["start_of_ai"], specials["start_of_speech"]),
         after_speech=(specials["end_of_speech"], specials["end_of_ai"]),
@@ -176,10 +202,11 @@ def _text_start(vocabulary: Vocabulary) -> int | None:
     return None if vocabulary.name == "vyvo-qwen3" else vocabulary.specials.get("start_of_text")
 
 
-def _line(ids: Any, *, what: str) -> Ids:
-    array = np.asarray(ids if not isinstance(ids, range) else list(ids))
-    if array.ndim == 1 and not array.size:
-        return np.zeros(0, np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise TokenError(f"{what} have shape {array.shape} and type {array.dtype}; integers (n,) are needed.")
+def as_line(ids: Any, *, what: str) -> Ids:
+    """Return ids of any kind, a GPU's included, as an int64 array (n,)."""
+    array = np.asarray(
+        to_numpy(integers(list(ids) if isinstance(ids, range) else ids, what=what, error=TokenError))
+    )
+    if array.ndim != 1:
+        raise TokenError(f"{what} have shape {array.shape}; one line of integers (n,) is needed.")
     return array.astype(np.int64)

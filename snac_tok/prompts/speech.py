@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from snac_tok.errors import TokenError
-from snac_tok.prompts.prompt_format import prompt_format
+from snac_tok.frames.faults import iter_faults
+from snac_tok.prompts.prompt_format import as_line, prompt_format
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,18 +45,20 @@ def speech_ids(
         True
     """
     line = prompt_format(vocabulary)
-    ids = np.asarray(generated)
-    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        raise TokenError(f"the ids have shape {ids.shape} and type {ids.dtype}; integers (n,) are needed.")
-    ids = ids.astype(np.int64)
+    ids = as_line(generated, what="the ids")
     starts = np.flatnonzero(ids == line.start_of_speech)
     ids = ids[starts[-1] + 1 :] if starts.size else ids
     ends = np.flatnonzero(ids == line.end_of_speech)
-    ids = ids[: ends[0]] if ends.size else ids
-    faults = vocabulary.validate(ids)
+    ids = _without_padding(ids[: ends[0]] if ends.size else ids, vocabulary)
     # A frame that was being written when generation stopped is no fault.
-    first = next((fault for fault in faults if fault.position < ids.size), None)
+    first = next((fault for fault in iter_faults(vocabulary, ids) if fault.position < ids.size), None)
     if first is not None and on_fault == "raise":
         raise TokenError(f"among the speech, {first}.")
     good = ids.size if first is None else first.position
     return ids[: good - good % vocabulary.ids_per_frame]
+
+
+def _without_padding(ids: npt.NDArray[np.int64], vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
+    """Drop the pads behind a row of a batch that never wrote an end of its own."""
+    others = np.flatnonzero(ids != vocabulary.specials.get("pad", -1))
+    return ids[: others[-1] + 1] if others.size else ids[:0]
