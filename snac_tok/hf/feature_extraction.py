@@ -1,0 +1,108 @@
+"""Recordings to the padded batch that `SnacModel` takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from transformers import BatchFeature, SequenceFeatureExtractor
+
+from snac_tok.errors import SamplingRateError, WaveformError
+
+
+class SnacFeatureExtractor(SequenceFeatureExtractor):
+    """Checks recordings and pads them; changes no sample.
+
+    Args:
+        sampling_rate: the codec's, in Hz.
+        feature_size: channels; SNAC has one.
+        padding_value: what stands behind a clip's end.
+        **kwargs: as every feature extractor takes them.
+
+    Example:
+        >>> batch = SnacFeatureExtractor()([np.zeros(480), np.zeros(240)], sampling_rate=24_000, return_tensors="np")
+        >>> batch["input_values"].shape, batch["padding_mask"].sum(axis=1).tolist()
+        ((2, 1, 480), [480, 240])
+    """
+
+    model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - as every feature extractor has it
+
+    def __init__(
+        self, sampling_rate: int = 24_000, feature_size: int = 1, padding_value: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            feature_size=feature_size, sampling_rate=sampling_rate, padding_value=padding_value, **kwargs
+        )
+
+    def __call__(
+        self,
+        raw_audio: Any,
+        *,
+        sampling_rate: int | None = None,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        truncation: bool = False,
+        return_tensors: Any = None,
+    ) -> BatchFeature:
+        """Return `input_values` (B, 1, T) float32 and `padding_mask` (B, T) int32.
+
+        Args:
+            raw_audio: one mono clip (T,) or a list of them: arrays, tensors or lists of floats.
+            sampling_rate: of the clips, in Hz; required, and must be the extractor's.
+            padding: True or "longest" pads to the longest clip, "max_length" to `max_length`, False not at all.
+            max_length: in samples.
+            truncation: whether longer clips are cut to `max_length`.
+            return_tensors: "np", "pt" or None for arrays in lists.
+
+        Raises:
+            SamplingRateError: a missing or another sampling rate.
+            WaveformError: a clip that is empty, not mono, or has NaN or infinite samples.
+        """
+        if sampling_rate != self.sampling_rate:
+            raise SamplingRateError(
+                f"the audio's sampling_rate is {sampling_rate}, this extractor's {self.sampling_rate}; resample it "
+                "(snac_tok.SnacTokenizer does) and say sampling_rate=."
+            )
+        if padding == "max_length" and max_length is None:
+            raise WaveformError('padding="max_length" needs max_length=, a number of samples.')
+        clips = [_checked(at, clip) for at, clip in enumerate(_clips(raw_audio))]
+        if truncation and max_length is not None:
+            clips = [clip[:max_length] for clip in clips]
+        length = max([len(clip) for clip in clips] + ([max_length or 0] if padding == "max_length" else []))
+        targets = [length if padding else len(clip) for clip in clips]
+        return BatchFeature(
+            {
+                "input_values": [
+                    np.pad(clip, (0, target - len(clip)), constant_values=self.padding_value)[None]
+                    for clip, target in zip(clips, targets, strict=True)
+                ],
+                "padding_mask": [
+                    (np.arange(target) < len(clip)).astype(np.int32)
+                    for clip, target in zip(clips, targets, strict=True)
+                ],
+            },
+            tensor_type=return_tensors,
+        )
+
+
+def _clips(raw_audio: Any) -> list[Any]:
+    """Return one clip as a list of one; a list of numbers is one clip."""
+    if isinstance(raw_audio, (list, tuple)) and (not raw_audio or not np.isscalar(raw_audio[0])):
+        clips = list(raw_audio)
+    else:
+        array = np.asarray(raw_audio)
+        clips = [array] if array.ndim == 1 else list(array)
+    if not clips:
+        raise WaveformError("there are no clips; a batch needs at least one.")
+    return clips
+
+
+def _checked(at: int, clip: Any) -> np.ndarray[Any, Any]:
+    array = np.asarray(clip, dtype=np.float32)
+    if array.ndim == 2 and 1 in array.shape:  # noqa: PLR2004 - (1, T) and (T, 1) are mono, too
+        array = array.reshape(-1)
+    if array.ndim != 1 or not array.size:
+        raise WaveformError(f"clip {at} has shape {array.shape}; mono samples (T,) are needed, not empty.")
+    if not np.isfinite(array).all():
+        raise WaveformError(f"clip {at} has NaN or infinite samples; replace or drop them.")
+    return array

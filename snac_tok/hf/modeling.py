@@ -1,0 +1,197 @@
+"""`snac_tok.SNAC` as a transformers model: the same network, weights and speed, with transformers' calls."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from transformers.modeling_utils import PreTrainedAudioTokenizerBase
+from transformers.utils.generic import can_return_tuple
+
+from snac_tok.codec import SNAC
+from snac_tok.errors import CodesError, WaveformError
+from snac_tok.hf.configuration import SnacConfig
+from snac_tok.hf.outputs import SnacDecoderOutput, SnacEncoderOutput, SnacOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snac_tok.codec import Noise
+
+# What SNAC.from_pretrained understands of transformers' options.
+_LOADING = ("revision", "cache_dir", "token", "local_files_only")
+
+
+class SnacModel(PreTrainedAudioTokenizerBase):
+    """The SNAC codec.
+
+    Args:
+        config: its shape.
+        codec: the network to show; a new one with random weights where there is none.
+
+    Example:
+        >>> model = SnacModel.from_pretrained("tiny")
+        >>> output = model.encode(torch.zeros(1, 1, 24_000))
+        >>> [tuple(codes.shape) for codes in output.audio_codes]
+        [(1, 12), (1, 24), (1, 48)]
+        >>> model.decode(output.audio_codes, noise=0).audio_values.shape
+        torch.Size([1, 1, 24576])
+    """
+
+    config_class = SnacConfig
+    base_model_prefix = "snac"
+    main_input_name = "input_values"
+    input_modalities = "audio"
+    codec: SNAC
+
+    def __init__(self, config: SnacConfig, *, codec: SNAC | None = None) -> None:
+        super().__init__(config)
+        codec = SNAC.from_config(config.codec_config) if codec is None else codec
+        # The parts are registered here, under upstream's names; the codec itself only runs them.
+        self.encoder, self.quantizer, self.decoder = codec.encoder, codec.quantizer, codec.decoder
+        self.__dict__["codec"] = codec
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override] # transformers' options are taken, not spelled out
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Load weights, in eval mode, from whatever `SNAC.from_pretrained` loads: upstream's files included.
+
+        Every weight must be there and fit: nothing is left random.
+
+        Args:
+            pretrained_model_name_or_path: "tiny", a folder or a hub repository.
+            *args: none are used; transformers hands them over.
+            **kwargs: `revision`, `cache_dir`, `token`, `local_files_only`, `dtype`, `device_map` (one device) and
+                `output_loading_info`; the rest of transformers' options makes no difference here.
+
+        Raises:
+            CheckpointError, ConfigError, HubError: as in `SNAC.from_pretrained`.
+        """
+        del args
+        dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
+        codec = SNAC.from_pretrained(
+            os.fspath(pretrained_model_name_or_path),
+            **{name: kwargs[name] for name in _LOADING if kwargs.get(name) is not None},
+            dtype=_dtype(dtype),
+            device=_device(kwargs.get("device_map")),
+        )
+        model = cls(SnacConfig.of(codec.config), codec=codec).eval()
+        model.name_or_path = os.fspath(pretrained_model_name_or_path)
+        if kwargs.get("output_loading_info"):
+            names = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+            return model, {name: [] for name in names}
+        return model
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+        """Switch to training or eval mode, the codec along with its parts."""
+        super().train(mode)
+        self.codec.train(mode)
+        return self
+
+    @can_return_tuple
+    def encode(
+        self, input_values: torch.Tensor, padding_mask: torch.Tensor | None = None
+    ) -> SnacEncoderOutput:
+        """Encode sound (B, 1, T) at the config's rate.
+
+        Args:
+            input_values: floats in [-1, 1].
+            padding_mask: (B, T), 1 for samples and 0 behind a clip's end. Each row's codes are those of the clip
+                alone, whatever its neighbours.
+
+        Raises:
+            WaveformError: as in `SNAC.encode`; or a mask of another shape, or with samples behind the end.
+        """
+        if padding_mask is None or bool((padding_mask != 0).all()):
+            codes = self.codec.encode(input_values)
+            return SnacEncoderOutput(
+                audio_codes=tuple(codes), audio_codes_mask=tuple(torch.ones_like(level) for level in codes)
+            )
+        lengths = _lengths(input_values, padding_mask)
+        clips = [row[0, :length] for row, length in zip(input_values, lengths, strict=True)]
+        levels = list(zip(*self.codec.encode_batch(clips), strict=True))
+        return SnacEncoderOutput(
+            audio_codes=tuple(_padded(rows) for rows in levels),
+            audio_codes_mask=tuple(_padded([torch.ones_like(row) for row in rows]) for rows in levels),
+        )
+
+    @can_return_tuple
+    def decode(
+        self,
+        audio_codes: Sequence[torch.Tensor],
+        audio_codes_mask: Sequence[torch.Tensor] | None = None,
+        *,
+        noise: Noise = "random",
+    ) -> SnacDecoderOutput:
+        """Decode codes to sound (B, 1, samples).
+
+        Args:
+            audio_codes: per level (B, T_k).
+            audio_codes_mask: as `encode` returns it; behind a clip's end its sound is 0.
+            noise: "random" as upstream, "off", or a seed.
+
+        Raises:
+            CodesError: as in `SNAC.decode`.
+        """
+        codes = list(audio_codes)
+        if audio_codes_mask is None or all(bool((mask != 0).all()) for mask in audio_codes_mask):
+            return SnacDecoderOutput(audio_values=self.codec.decode(codes, noise=noise))
+        if len(audio_codes_mask) != len(codes):
+            raise CodesError(
+                f"{len(audio_codes_mask)} masks were given for {len(codes)} levels; each needs one."
+            )
+        counts = [mask.sum(dim=-1).tolist() for mask in audio_codes_mask]
+        clips = [
+            [level[row, : count[row]] for level, count in zip(codes, counts, strict=True)]
+            for row in range(codes[0].shape[0])
+        ]
+        return SnacDecoderOutput(audio_values=_padded(self.codec.decode_batch(clips, noise=noise))[:, None])
+
+    @can_return_tuple
+    def forward(
+        self, input_values: torch.Tensor, padding_mask: torch.Tensor | None = None, *, noise: Noise = "random"
+    ) -> SnacOutput:
+        """Encode and decode (B, 1, T); in training mode gradients flow, as in `SNAC.forward`, and rows are whole."""
+        if padding_mask is None:
+            audio, codes = self.codec(input_values, noise=noise)
+            return SnacOutput(audio_codes=tuple(codes), audio_values=audio)
+        encoded = self.encode(input_values, padding_mask)
+        decoded = self.decode(encoded.audio_codes, encoded.audio_codes_mask, noise=noise)
+        audio = decoded.audio_values[..., : input_values.shape[-1]]
+        return SnacOutput(audio_codes=encoded.audio_codes, audio_values=audio * padding_mask[:, None])
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Leave weights as the codec made them."""
+
+
+def _lengths(audio: torch.Tensor, mask: torch.Tensor) -> list[int]:
+    if mask.ndim != 2 or audio.ndim != 3 or mask.shape != audio.shape[::2]:  # noqa: PLR2004 - (B, T), (B, 1, T)
+        raise WaveformError(
+            f"the padding_mask has shape {tuple(mask.shape)} for audio {tuple(audio.shape)}; (B, T) is needed for "
+            "(B, 1, T)."
+        )
+    kept = mask != 0
+    if bool((kept[:, 1:] & ~kept[:, :-1]).any()):
+        raise WaveformError("the padding_mask has samples behind padding; pad at the end only.")
+    lengths: list[int] = kept.sum(dim=-1).tolist()
+    return lengths
+
+
+def _padded(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence([row.reshape(-1) for row in rows], batch_first=True)
+
+
+def _dtype(dtype: Any) -> torch.dtype | None:
+    if dtype is None or dtype == "auto" or isinstance(dtype, torch.dtype):
+        return None if dtype == "auto" else dtype
+    found: torch.dtype = getattr(torch, str(dtype))
+    return found
+
+
+def _device(device_map: Any) -> Any:
+    if isinstance(device_map, dict):
+        return next(iter(device_map.values()), None)
+    return None if device_map == "auto" else device_map

@@ -1,0 +1,257 @@
+"""Text and sound in, a batch for a language model out; what the model writes, back to sound."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import BatchFeature, ProcessorMixin
+from transformers.utils import logging
+
+from snac_tok.errors import TokenError
+from snac_tok.frames import Vocabulary, vocabulary_for, vocabulary_from_json, vocabulary_to_json
+from snac_tok.hf.chat import spoken_as_text
+from snac_tok.hf.collation import AudioTextCollator
+from snac_tok.prompts import prompt_format, speech_ids, with_voice
+from snac_tok.tokenizer import SnacTokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_logger = logging.get_logger(__name__)
+
+
+class SnacProcessor(ProcessorMixin):
+    """Joins a language model's text tokenizer with the SNAC codec.
+
+    Args:
+        feature_extractor: a `SnacFeatureExtractor`; says at which rate sound comes out.
+        tokenizer: of the language model, with audio tokens in it (`add_audio_tokens`).
+        codec: "tiny", a folder or a hub repository; loaded when sound is first needed, and saved by name only.
+        vocabulary: the audio ids, as `add_audio_tokens` returned them; or a preset's name.
+        chat_template: as for every processor.
+
+    Raises:
+        LayoutError: a vocabulary that makes no line with text.
+
+    Example:
+        >>> processor = SnacProcessor(feature_extractor, tokenizer, "tiny", vocabulary)     # doctest: +SKIP
+        >>> batch = processor(text="Good morning.", audio="a.wav", return_tensors="pt")     # doctest: +SKIP
+        >>> loss = model(**batch).loss                                                      # doctest: +SKIP
+        >>> prompt = processor(text="Good morning.", return_tensors="pt")                   # doctest: +SKIP
+        >>> sound = processor.decode(model.generate(**prompt))[0]                           # doctest: +SKIP
+    """
+
+    # All can be given by position: transformers asks for exactly those names when it reloads a processor.
+    def __init__(
+        self,
+        feature_extractor: Any,
+        tokenizer: Any,
+        codec: str | os.PathLike[str] = "tiny",
+        vocabulary: str | dict[str, Any] | Vocabulary = "plain",
+        chat_template: str | None = None,
+    ) -> None:
+        super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
+        self.codec = os.fspath(codec)
+        self.audio_vocabulary = _table(vocabulary)
+        # What is saved must be JSON.
+        self.vocabulary: dict[str, Any] = json.loads(vocabulary_to_json(self.audio_vocabulary))
+        self.prompts = prompt_format(self.audio_vocabulary)
+        self._audio: SnacTokenizer | None = None
+
+    @property
+    def audio_tokenizer(self) -> SnacTokenizer:
+        """The codec with the audio vocabulary, loaded on first use; resamples and mixes down."""
+        if self._audio is None:
+            self._audio = SnacTokenizer.from_pretrained(
+                self.codec, preset=self.audio_vocabulary, resample=True
+            )
+        return self._audio
+
+    @property
+    def sampling_rate(self) -> int:
+        """The rate of the sound that comes out, in Hz."""
+        rate: int = self.feature_extractor.sampling_rate
+        return rate
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """What a language model is given."""
+        return ["input_ids", "attention_mask"]
+
+    def __call__(
+        self,
+        text: str | Sequence[str] | None = None,
+        audio: Any = None,
+        *,
+        sampling_rate: int | None = None,
+        voice: str | None = None,
+        reference: Sequence[tuple[str, Any]] = (),
+        mask_prompt: bool = False,
+        start_speech: bool = True,
+        pad_to_multiple_of: int | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Make training sequences of texts with their sound, or prompts of texts alone.
+
+        Args:
+            text: one text, or several.
+            audio: the sound of each, in any form that `SnacTokenizer` takes; None makes prompts.
+            sampling_rate: of arrays and tensors, in Hz.
+            voice: a speaker's name to put in front of each text ("tara: …").
+            reference: (text, sound) pairs of a voice that a prompt goes on with.
+            mask_prompt: whether labels skip everything in front of the speech.
+            start_speech: whether prompts end with the start of speech, or leave it to the model.
+            pad_to_multiple_of: round the padded length up.
+            return_tensors: "pt" for padded tensors, "np" for padded arrays, None for lists of each row's own length.
+
+        Returns:
+            `input_ids`, `attention_mask` and, with audio, `labels`. Padded on the right in training, and on the left
+            for prompts, where generation goes on.
+
+        Raises:
+            TokenError: no text, or another number of sounds than of texts.
+            AudioError: a sound that cannot be used.
+        """
+        if return_tensors not in {None, "pt", "np"}:
+            raise TokenError(f'return_tensors is {return_tensors!r}; it must be "pt", "np" or None.')
+        texts = [text] if isinstance(text, str) else list(text or ())
+        if not texts or not all(isinstance(each, str) for each in texts):
+            raise TokenError(
+                "the processor needs text: one string or several; SnacTokenizer takes audio alone."
+            )
+        lines = [self._text_ids(with_voice(each, voice)) for each in texts]
+        if audio is None:
+            voices = [
+                (self._text_ids(words), self._speech(sound, sampling_rate)) for words, sound in reference
+            ]
+            rows = [
+                {"input_ids": self.prompts.inference(line, references=voices, start_speech=start_speech)}
+                for line in lines
+            ]
+            return self._batch(rows, return_tensors, pad_to_multiple_of, training=False)
+        sounds = [audio] if isinstance(text, str) else list(audio)
+        if len(sounds) != len(texts):
+            raise TokenError(f"{len(sounds)} sounds were given for {len(texts)} texts; each text needs one.")
+        sequences = [
+            self.prompts.training(line, self._speech(sound, sampling_rate), mask_prompt=mask_prompt)
+            for line, sound in zip(lines, sounds, strict=True)
+        ]
+        rows = [{"input_ids": each.input_ids, "labels": each.labels} for each in sequences]
+        return self._batch(rows, return_tensors, pad_to_multiple_of, training=True)
+
+    def decode(self, sequences: Any, *, noise: Any = 0) -> Any:
+        """Turn what a language model wrote into sound.
+
+        Speech is what follows the last start of speech, up to its end or the first id that is out of place.
+
+        Args:
+            sequences: ids (n,), or (B, n) as `generate` returns them, prompts included or not.
+            noise: as in `SNAC.decode`.
+
+        Returns:
+            a float32 tensor (samples,), or a list of them; empty, with a warning, where there is no whole frame.
+        """
+        rows = list(sequences) if _is_batch(sequences) else [sequences]
+        sounds = [self._sound(at, row, noise) for at, row in enumerate(rows)]
+        return sounds if _is_batch(sequences) else sounds[0]
+
+    def batch_decode(self, sequences: Any, *, noise: Any = 0) -> list[torch.Tensor]:
+        """Return the sound of each row, as `decode` does."""
+        return [self.decode(row, noise=noise) for row in sequences]
+
+    # The rest of the signature is the text tokenizer's.
+    def apply_chat_template(  # type: ignore[override]
+        self, conversation: Any, chat_template: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Write a conversation with the text tokenizer's template; parts of type "audio" become their audio tokens.
+
+        Args:
+            conversation: messages whose content is a string or a list of parts, {"type": "text", "text": …} and
+                {"type": "audio", "audio": … (any form, or "path" or "url" of a file), "sampling_rate": …}.
+            chat_template: instead of the saved one.
+            **kwargs: as the text tokenizer's `apply_chat_template` takes them.
+        """
+        written = spoken_as_text(conversation, self._spelled)
+        template = chat_template or self.chat_template or self.tokenizer.chat_template
+        # Pipelines hand these over and expect tensors.
+        kwargs.pop("processor_kwargs", None)
+        if kwargs.get("return_dict") and kwargs.get("return_tensors") in {None, "auto"}:
+            kwargs["return_tensors"] = "pt"
+        return self.tokenizer.apply_chat_template(written, chat_template=template, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is saved: names and numbers, never the codec's weights."""
+        held, self._audio = self._audio, None
+        try:
+            saved: dict[str, Any] = super().to_dict()
+        finally:
+            self._audio = held
+        return saved
+
+    def _text_ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        # Some tokenizers end every text; the format has an end of its own.
+        ends = self.tokenizer.eos_token_id
+        return ids[:-1] if ids and ids[-1] == ends and ends is not None else ids
+
+    def _speech(self, sound: Any, sampling_rate: int | None) -> np.ndarray[Any, Any]:
+        found = self.audio_tokenizer(sound, sampling_rate=sampling_rate, add_special_tokens=False)
+        return np.asarray(found["input_ids"], dtype=np.int64).reshape(-1)
+
+    def _spelled(self, sound: Any, sampling_rate: int | None) -> str:
+        marks = self.prompts.start_of_speech, self.prompts.end_of_speech
+        ids = np.concatenate((marks[:1], self._speech(sound, sampling_rate), marks[1:]))
+        return "".join(self.tokenizer.convert_ids_to_tokens(ids.tolist()))
+
+    def _sound(self, at: int, ids: Any, noise: Any) -> torch.Tensor:
+        speech = speech_ids(ids, self.audio_vocabulary)
+        if not speech.size:
+            _logger.warning(
+                "sequence %d has no whole frame of speech in its %d ids: its sound is empty.", at, len(ids)
+            )
+            return torch.zeros(0)
+        return torch.from_numpy(self.audio_tokenizer.decode(speech, noise=noise).samples[0])
+
+    def _batch(
+        self, rows: list[dict[str, Any]], return_tensors: str | None, multiple: int | None, *, training: bool
+    ) -> BatchFeature:
+        if return_tensors is None:
+            lists = {name: [row[name].tolist() for row in rows] for name in rows[0]}
+            return BatchFeature({**lists, "attention_mask": [[1] * len(ids) for ids in lists["input_ids"]]})
+        collator = AudioTextCollator(
+            pad_token_id=self._pad_id,
+            pad_to_multiple_of=multiple,
+            padding_side="right" if training else "left",
+        )
+        batch = collator(rows)
+        if not training:
+            del batch["labels"]
+        return BatchFeature(
+            batch if return_tensors == "pt" else {name: t.numpy() for name, t in batch.items()}
+        )
+
+    @property
+    def _pad_id(self) -> int:
+        own = self.audio_vocabulary.specials.get("pad")
+        pad: int | None = self.tokenizer.pad_token_id if own is None else own
+        if pad is None:
+            raise TokenError(
+                "neither the vocabulary nor the tokenizer has a pad id; set tokenizer.pad_token."
+            )
+        return pad
+
+
+def _table(vocabulary: str | dict[str, Any] | Vocabulary) -> Vocabulary:
+    if isinstance(vocabulary, dict):
+        return vocabulary_from_json(vocabulary)
+    return vocabulary_for(vocabulary, strides=(4, 2, 1), codebook_size=4096)
+
+
+def _is_batch(sequences: Any) -> bool:
+    if isinstance(sequences, (torch.Tensor, np.ndarray)):
+        return sequences.ndim > 1
+    return bool(len(sequences)) and not isinstance(sequences[0], (int, np.integer))

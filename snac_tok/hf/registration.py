@@ -1,0 +1,29 @@
+"""Makes transformers' Auto classes know "snac"."""
+
+from __future__ import annotations
+
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from snac_tok.hf.configuration import SnacConfig
+from snac_tok.hf.feature_extraction import SnacFeatureExtractor
+from snac_tok.hf.modeling import SnacModel
+from snac_tok.hf.processor import SnacProcessor
+
+
+class _SpeakingLanguageModel:
+    """Stands for the configs of language models with audio tokens, which are Llama's, Qwen's and others'.
+
+    AutoProcessor finds a saved processor's class by its name among those registered. Under `SnacConfig` a folder
+    with a codec alone would be taken for a processor.
+    """
+
+
+def register() -> None:
+    """Register config, model, feature extractor and processor, unless transformers has a "snac" of its own."""
+    if "snac" in CONFIG_MAPPING:
+        return
+    AutoConfig.register("snac", SnacConfig)
+    AutoModel.register(SnacConfig, SnacModel)
+    AutoFeatureExtractor.register(SnacConfig, SnacFeatureExtractor)
+    AutoProcessor.register(_SpeakingLanguageModel, SnacProcessor)

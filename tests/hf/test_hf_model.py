@@ -1,0 +1,186 @@
+"""The transformers model: the codec's own results, loaded from anywhere, never with random weights."""
+
+import copy
+import json
+import pickle
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from snac_tok import SNAC
+from snac_tok.codec import CodecConfig
+from snac_tok.errors import CheckpointError, CodesError, ConfigError, WaveformError
+from snac_tok.hf import SnacConfig, SnacModel
+
+SMALL = CodecConfig(
+    sampling_rate=8_000,
+    encoder_dim=4,
+    encoder_rates=(2, 3),
+    decoder_dim=16,
+    decoder_rates=(3, 2),
+    attn_window_size=None,
+    codebook_size=32,
+    codebook_dim=4,
+    vq_strides=(4, 2, 1),
+)
+
+
+@pytest.fixture
+def codec():
+    """A seeded small network."""
+    torch.manual_seed(0)
+    return SNAC.from_config(SMALL).eval()
+
+
+@pytest.fixture
+def model(codec):
+    """Its transformers face, with weights of its own."""
+    return SnacModel(SnacConfig.of(SMALL), codec=copy.deepcopy(codec)).eval()
+
+
+def audio_of(length, batch=1):
+    """Random audio (B, 1, T)."""
+    return torch.randn(batch, 1, length, generator=torch.Generator().manual_seed(1)) * 0.3
+
+
+def assert_equal(found, wanted):
+    """Level by level."""
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
+def test_the_model_is_the_codec(model, codec):
+    """Same state dict, codes, and sound; codes are a tuple."""
+    assert list(model.state_dict()) == list(codec.state_dict())
+    audio = audio_of(700)
+    output = model.encode(audio)
+    assert isinstance(output.audio_codes, tuple)
+    assert_equal(output.audio_codes, codec.encode(audio))
+    assert all(bool(mask.all()) for mask in output.audio_codes_mask)
+    wanted = codec.decode(codec.encode(audio), noise=3)
+    assert torch.equal(model.decode(output.audio_codes, noise=3).audio_values, wanted)
+    found = model(audio, noise=3)
+    assert torch.equal(found.audio_values, wanted[..., :700])
+    assert_equal(found.audio_codes, output.audio_codes)
+
+
+def test_a_tuple_where_a_tuple_is_asked_for(model):
+    """As with every transformers model."""
+    codes, masks = model.encode(audio_of(100), return_dict=False)
+    assert len(codes) == len(masks) == 3
+
+
+def test_rows_of_a_padded_batch_are_the_clips_alone(model, codec):
+    """Whatever stands behind a clip's end, its codes and sound are its own; behind them stand zeros."""
+    lengths = [700, 130, 1]
+    audio = audio_of(700, batch=3)
+    mask = (torch.arange(700) < torch.tensor(lengths)[:, None]).int()
+    encoded = model.encode(audio, mask)
+    decoded = model.decode(encoded.audio_codes, encoded.audio_codes_mask, noise=0).audio_values
+    for row, length in enumerate(lengths):
+        alone = codec.encode(audio[row : row + 1, :, :length])
+        for found, kept, wanted in zip(encoded.audio_codes, encoded.audio_codes_mask, alone, strict=True):
+            assert torch.equal(found[row][kept[row].bool()], wanted[0])
+            assert not found[row][~kept[row].bool()].any()
+        sound = codec.decode(alone, noise=0)[0, 0]
+        assert torch.equal(decoded[row, 0, : sound.numel()], sound)
+        assert not decoded[row, 0, sound.numel() :].any()
+    whole = model(audio, mask, noise=0).audio_values
+    assert whole.shape == audio.shape
+    assert not whole[1, 0, 130:].any()
+
+
+@pytest.mark.parametrize("mask", [torch.ones(2, 700), torch.ones(1, 699)])
+def test_masks_of_another_shape_are_refused(model, mask):
+    """One sentence with both shapes."""
+    mask[0, -1] = 0
+    with pytest.raises(WaveformError, match=r"padding_mask has shape"):
+        model.encode(audio_of(700), mask)
+
+
+def test_holes_and_missing_masks_are_refused(model):
+    """Padding stands at the end; every level has its mask."""
+    hole = torch.tensor([[1, 0, 1, 1]])
+    with pytest.raises(WaveformError, match="behind padding"):
+        model.encode(audio_of(4), hole)
+    codes = model.encode(audio_of(100)).audio_codes
+    with pytest.raises(CodesError, match="1 masks were given for 3 levels"):
+        model.decode(codes, [torch.zeros(1, 1)])
+
+
+def test_saved_and_loaded_it_is_the_same(model, tmp_path):
+    """By its own class, and by AutoModel; in safetensors."""
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").exists()
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "snac"
+    assert AutoConfig.from_pretrained(tmp_path).codec_config == SMALL
+    audio = audio_of(500)
+    for loaded in (SnacModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)):
+        assert isinstance(loaded, SnacModel)
+        assert not loaded.training
+        assert_equal(loaded.encode(audio).audio_codes, model.encode(audio).audio_codes)
+    # And as a codec.
+    assert_equal(SNAC.from_pretrained(tmp_path).encode(audio), model.encode(audio).audio_codes)
+
+
+def test_legacy_folders_load(codec, tmp_path):
+    """Upstream's: a config without model_type, a .bin with weight_g and weight_v."""
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    state = codec.state_dict()
+    for new, old in names.items():
+        state = {name.replace(new, old): value for name, value in state.items()}
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(json.dumps(SMALL.to_dict()))
+    audio = audio_of(500)
+    assert_equal(SnacModel.from_pretrained(tmp_path).encode(audio).audio_codes, codec.encode(audio))
+
+
+def test_the_embedded_codec_and_our_own_folders_load(codec, tmp_path):
+    """By name, and as SNAC.save_pretrained wrote them."""
+    assert SnacModel.from_pretrained("tiny").config.sampling_rate == 24_000
+    codec.save_pretrained(tmp_path)
+    loaded, info = SnacModel.from_pretrained(tmp_path, output_loading_info=True, dtype="float64")
+    assert not any(info.values())
+    assert loaded.dtype == torch.float64
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(model, tmp_path):
+    """Fused weights or missing ones would leave random ones behind a warning."""
+    state = model.state_dict()
+    key = next(name for name in state if name.endswith("original0"))
+    del state[key]
+    model.save_pretrained(tmp_path, state_dict=state)
+    with pytest.raises(CheckpointError, match="original0"):
+        SnacModel.from_pretrained(tmp_path)
+
+
+def test_impossible_configs_are_refused():
+    """By the codec's own rules, as a ValueError too."""
+    with pytest.raises(ConfigError, match="codebook_size") as caught:
+        SnacConfig(codebook_size=0)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_copies_moves_and_modes_keep_codec_and_model_in_step(model):
+    """One set of weights, whatever is done to the model."""
+    audio = audio_of(300)
+    before = model.encode(audio).audio_codes
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert other.codec.encoder is other.encoder
+        assert_equal(other.encode(audio).audio_codes, before)
+    with torch.no_grad():
+        model.encoder.block[0].parametrizations["weight"].original1.mul_(-1)
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(model.encode(audio).audio_codes, before, strict=True)
+    )
+    assert model.double().codec.dtype == torch.float64
+    assert model.train().codec.training
+    assert not model.eval().codec.training
+
+
+def test_training_mode_records_gradients(model):
+    """As SNAC.forward does."""
+    model.train()
+    model(audio_of(48)).audio_values.square().mean().backward()
+    assert model.encoder.block[0].parametrizations["weight"].original1.grad.abs().max() > 0

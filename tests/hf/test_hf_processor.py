@@ -1,0 +1,161 @@
+"""Text and sound to a language model's batch and back, saved and found again, inside a pipeline."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, pipeline
+
+from snac_tok import SnacTokenizer
+from snac_tok.errors import LayoutError, TokenError
+from snac_tok.hf import SnacFeatureExtractor, SnacProcessor, add_audio_tokens
+
+SPEECH = sorted((Path(__file__).parents[1] / "speech").glob("*.flac"))
+
+
+@pytest.fixture(scope="module")
+def processor():
+    """A word tokenizer with audio tokens, and the embedded codec."""
+    words = {word: at for at, word in enumerate(["[UNK]", "hello", "world", "tara:", "good"])}
+    inner = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]")
+    vocabulary = add_audio_tokens(tokenizer)
+    return SnacProcessor(SnacFeatureExtractor(), tokenizer, "tiny", vocabulary)
+
+
+@pytest.fixture(scope="module")
+def plain(processor):
+    """The tokenizer that the processor should agree with."""
+    return SnacTokenizer.from_pretrained("tiny", preset=processor.audio_vocabulary, resample=True)
+
+
+def tone(length=6_000):
+    """A quiet tone at 24 kHz."""
+    return np.sin(np.arange(length) / 9).astype(np.float32) * 0.2
+
+
+def test_text_and_sound_make_a_training_sequence(processor, plain):
+    """Text, start, codes, end; labels are the ids, or masked in front of the answer."""
+    batch = processor("hello world", tone(), sampling_rate=24_000)
+    speech = list(plain.encode(tone(), sampling_rate=24_000))
+    specials = processor.audio_vocabulary.specials
+    wanted = [1, 2, specials["bos"], *speech, specials["eos"]]
+    assert batch["input_ids"] == batch["labels"] == [wanted]
+    assert batch["attention_mask"] == [[1] * len(wanted)]
+    masked = processor("hello world", tone(), sampling_rate=24_000, mask_prompt=True)
+    assert masked["labels"] == [[-100, -100, *wanted[2:]]]
+
+
+def test_batches_are_padded_for_what_they_are_for(processor):
+    """Training on the right with -100; prompts on the left, where generation goes on."""
+    sounds = [tone(3_000), tone(9_000)]
+    batch = processor(["hello", "world"], sounds, sampling_rate=24_000, return_tensors="pt")
+    pad = processor.audio_vocabulary.specials["pad"]
+    short = batch["attention_mask"][0].bool()
+    assert short[0]
+    assert not short[-1]
+    assert set(batch["input_ids"][0][~short].tolist()) == {pad}
+    assert set(batch["labels"][0][~short].tolist()) == {-100}
+    prompts = processor(["hello world good", "world"], return_tensors="pt")
+    assert prompts["attention_mask"].tolist() == [[1, 1, 1, 1], [0, 0, 1, 1]]
+    assert "labels" not in prompts
+
+
+def test_voices_and_references_stand_in_front(processor):
+    """A speaker's name in the text; a whole turn of text and sound before the prompt."""
+    bos = processor.audio_vocabulary.specials["bos"]
+    assert processor("hello", voice="tara")["input_ids"] == [[3, 1, bos]]
+    assert processor("hello", start_speech=False)["input_ids"] == [[1]]
+    turn = processor("world", str(SPEECH[0]))["input_ids"][0]
+    found = processor("hello", reference=[("world", str(SPEECH[0]))])["input_ids"][0]
+    assert found == [*turn, 1, bos]
+
+
+def test_sound_comes_back_out_of_what_a_model_wrote(processor, plain):
+    """With prompt or without, padded or cut; as tensors, which pipelines need."""
+    batch = processor(["hello", "world"], [tone(), tone(12_000)], sampling_rate=24_000, return_tensors="pt")
+    sounds = processor.decode(batch["input_ids"])
+    for sound, clip in zip(sounds, (tone(), tone(12_000)), strict=True):
+        wanted = plain.decode(plain.encode(clip, sampling_rate=24_000)).samples[0]
+        assert isinstance(sound, torch.Tensor)
+        assert np.array_equal(sound.numpy(), wanted)
+    assert torch.equal(processor.decode(batch["input_ids"][1]), sounds[1])
+    assert all(map(torch.equal, processor.batch_decode(batch["input_ids"]), sounds))
+
+
+@pytest.mark.parametrize("ids", [[1, 2], [], [9, 8, 7]])
+def test_writing_without_speech_is_silence_and_a_warning(processor, ids, caplog):
+    """A batch keeps its good rows."""
+    assert processor.decode(ids).numel() == 0
+    assert "no whole frame" in caplog.text
+
+
+def test_it_is_saved_by_name_and_found_again(processor, tmp_path):
+    """AutoProcessor gives an equal one; the codec's weights are not in the folder."""
+    assert processor.audio_tokenizer is processor.audio_tokenizer
+    processor.save_pretrained(tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
+    found = AutoProcessor.from_pretrained(tmp_path)
+    assert isinstance(found, SnacProcessor)
+    assert (found.codec, found.audio_vocabulary) == ("tiny", processor.audio_vocabulary)
+    assert found("hello world")["input_ids"] == processor("hello world")["input_ids"]
+
+
+def test_conversations_may_hold_sound(processor):
+    """Parts of type audio become their tokens between the marks of speech, by the text tokenizer's own template."""
+    template = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}"
+    parts = [{"type": "text", "text": "good "}, {"type": "audio", "audio": tone(), "sampling_rate": 24_000}]
+    chat = [{"role": "user", "content": "hello"}, {"role": "tara:", "content": parts}]
+    ids = processor.apply_chat_template(chat, template, tokenize=True, return_dict=True)["input_ids"]
+    speech = processor("hello", tone(), sampling_rate=24_000)["input_ids"][0][1:]
+    assert ids[0].tolist() == [0, 1, 3, 4, *speech]
+    with pytest.raises(TokenError, match="part of type 'image'"):
+        processor.apply_chat_template([{"role": "user", "content": [{"type": "image"}]}], template)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"audio": tone(), "sampling_rate": 24_000}, "needs text"),
+        (
+            {"text": ["hello", "world"], "audio": [tone()], "sampling_rate": 24_000},
+            "1 sounds were given for 2",
+        ),
+        ({"text": 5}, "needs text|not iterable"),
+        ({"text": "hello", "return_tensors": "tf"}, "return_tensors is 'tf'"),
+        ({"text": "hello <|audio_5|> world"}, "stands for speech"),
+    ],
+)
+def test_impossible_calls_are_refused(processor, call, message):
+    """One sentence each."""
+    with pytest.raises((TokenError, TypeError), match=message):
+        processor(**call)
+
+
+def test_a_table_without_a_line_makes_no_processor(processor):
+    """Parallel rows cannot stand among text."""
+    with pytest.raises(LayoutError, match="parallel rows"):
+        SnacProcessor(SnacFeatureExtractor(), processor.tokenizer, "tiny", "mini-omni")
+
+
+def test_a_text_to_audio_pipeline_speaks(processor):
+    """A small causal language model that always writes one frame: sound at the codec's rate."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(processor.tokenizer), **shape))
+    speak = pipeline("text-to-audio", model=model, tokenizer=processor.tokenizer, processor=processor)
+    frame = [processor.audio_vocabulary.id_of(slot, 100 + slot) for slot in range(7)]
+
+    def next_id(_, line):
+        return [frame[(line.numel() - 3) % 7]]
+
+    found = speak(
+        "hello world",
+        generate_kwargs={"max_new_tokens": 21, "do_sample": False, "prefix_allowed_tokens_fn": next_id},
+    )
+    assert found["sampling_rate"] == 24_000
+    assert found["audio"].shape == (3 * 2048,)
+    assert np.abs(found["audio"]).max() > 0
