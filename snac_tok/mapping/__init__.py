@@ -1,0 +1,12 @@
+"""Hugging Face datasets with sound to datasets with codes, ids or training sequences, exactly and cached.
+
+`tokenize_dataset` does it in one call; `SnacMapper` is the callable for a `map` of one's own. The `datasets` library
+is imported when it is needed. Nothing here reads folders of files: that is `corpus`.
+"""
+
+from __future__ import annotations
+
+from snac_tok.mapping.mapper import SnacMapper
+from snac_tok.mapping.tokenize import tokenize_dataset
+
+__all__ = ["SnacMapper", "tokenize_dataset"]

@@ -1,0 +1,80 @@
+"""Rows' sound to codes: what is short in batches, what is long alone, and no more in memory than was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.errors import AudioError
+from snac_tok.mapping.rows import Clip, load_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from snac_tok.tokenizer import SnacTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """What the codec made of one row: codes [(T_k,)] per level, coarsest first, and its samples at the codec's rate."""
+
+    codes: Sequence[npt.NDArray[np.int64]]
+    num_samples: int
+
+
+def encode_rows(
+    audio: Sequence[Any], rates: Sequence[Any], encoder: SnacTokenizer, *, seconds_per_call: float
+) -> list[Encoded | AudioError]:
+    """Return the codes of each row, or why there are none.
+
+    Args:
+        audio: one value a row, as `rows.load_row` takes it.
+        rates: of bare samples, in Hz; None elsewhere.
+        encoder: the codec and what is done to sound before it.
+        seconds_per_call: how much sound is read before the network runs.
+    """
+    results: dict[int, Encoded | AudioError] = {}
+    for portion in _portions(audio, rates, encoder, seconds_per_call):
+        short = {
+            at: clip.waveform for at, clip in portion.items() if isinstance(clip, Clip) and clip.waveform
+        }
+        codes = encoder.encode_codes(list(short.values())) if short else []
+        for (at, waveform), levels in zip(short.items(), codes, strict=True):
+            results[at] = Encoded(codes=levels, num_samples=waveform.num_samples)
+        for at, clip in portion.items():
+            if at not in short:
+                results[at] = _encode_blocks(clip, encoder) if isinstance(clip, Clip) else clip
+    return [results[at] for at in range(len(audio))]
+
+
+def _portions(
+    audio: Sequence[Any], rates: Sequence[Any], encoder: SnacTokenizer, most_seconds: float
+) -> Iterator[Mapping[int, Clip | AudioError]]:
+    """Read rows until enough sound stands in memory."""
+    portion: dict[int, Clip | AudioError] = {}
+    seconds = 0.0
+    for at, (value, rate) in enumerate(zip(audio, rates, strict=True)):
+        clip = portion[at] = _loaded(value, rate, encoder)
+        seconds += clip.seconds if isinstance(clip, Clip) else 0.0
+        if seconds >= most_seconds:
+            yield portion
+            portion, seconds = {}, 0.0
+    yield portion
+
+
+def _loaded(value: Any, rate: Any, encoder: SnacTokenizer) -> Clip | AudioError:
+    try:
+        return load_row(value, rate, encoder.preparation)
+    except AudioError as error:
+        return error
+
+
+def _encode_blocks(clip: Clip, encoder: SnacTokenizer) -> Encoded | AudioError:
+    try:
+        codes, num_samples = encoder.encode_blocks(clip.blocks or ())
+    except AudioError as error:
+        return error
+    return Encoded(codes=codes, num_samples=num_samples)

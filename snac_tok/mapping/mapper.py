@@ -1,0 +1,263 @@
+"""`SnacMapper`: the callable for `Dataset.map` that turns a column of sound into codes, ids or training sequences.
+
+    batch ── rows ── waveforms ── codec ── codes ── vocabulary ── ids ── prompt ── sequences ──> new columns
+
+It says what decides its results and nothing else to the library's hash, so that a second `map` finds the first one's
+cache: the codec's weights and the options, never the device, and never the network, which each worker loads by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.errors import AudioError, CheckpointError, ConfigError, TokenError
+from snac_tok.frames import vocabulary_from_json
+from snac_tok.mapping.encoding import Encoded, encode_rows
+from snac_tok.mapping.options import MapperOptions
+from snac_tok.mapping.output import Output
+from snac_tok.mapping.placement import Placement, forking_picklers, take_place
+from snac_tok.mapping.rows import column_of, is_machine_fault
+from snac_tok.mapping.splits import datasets_library
+from snac_tok.mapping.texts import TextIds
+from snac_tok.prompts import prompt_format
+
+if TYPE_CHECKING:
+    from snac_tok.audio import MonoPolicy, Resampler
+    from snac_tok.frames import Vocabulary
+    from snac_tok.mapping.options import OnError
+    from snac_tok.mapping.output import Array, OutputDtype
+    from snac_tok.tokenizer import SnacTokenizer
+
+# Raise it when equal options begin to give other columns: caches of the old ones must not be found any more.
+FORMAT_VERSION = 1
+
+
+class SnacMapper:
+    """Turns batches of a dataset into columns of codes or ids; give it to `map(..., batched=True)`.
+
+    Each row gets what it gets alone, whatever is in its batch. Columns are named in `columns`.
+
+    Args:
+        codec: "tiny", a folder or a hub repository, as `SNAC.from_pretrained` takes them.
+        preset: whose ids are made: a name, a .json file or a `Vocabulary`; None leaves raw codes, a column a level.
+        levels: keep only the first levels.
+        audio_column: holds paths, encoded bytes, dicts of these or of "array" and "sampling_rate", bare arrays, or
+            torchcodec decoders. Audio columns are read undecoded, whatever their `decode` says.
+        sampling_rate: of all bare arrays, in Hz.
+        sampling_rate_column: holds each row's own rate.
+        resample: whether other rates than the codec's are resampled; without it they are errors.
+        channels: which of several is taken: "mean", "left" or "right"; None is what the codec's folder says, or
+            "mean".
+        resampler: how rates are changed; None is what the folder says, or soxr HQ.
+        text_column: makes sequences of text and audio, as the preset's models are trained.
+        text_tokenizer: for the texts: a Hugging Face tokenizer, or the folder or repository of one.
+        voice_column: holds the speaker's name that stands before each text; None in a row leaves it out.
+        mask_prompt: whether the labels leave out what stands before the audio.
+        on_error: "raise", or "column": a row that cannot be read keeps its place with empty values, and the reason
+            stands in the column "error", which is "" elsewhere.
+        dtype: of the result: "uint16" (default for codes), "int32" (default for ids) or "int64".
+        revision: branch, tag or commit of the codec's hub repository.
+        device: as in `Placement`; changes nothing in the hash, and so are threads and seconds_per_call.
+        threads: see there.
+        seconds_per_call: see there.
+
+    Raises:
+        ConfigError: options that are unknown or contradict each other.
+        CheckpointError: the codec cannot be loaded.
+        LayoutError: the preset does not fit the codec, or no prompt is known for it.
+
+    Example:
+        >>> import numpy as np
+        >>> mapper = SnacMapper("tiny", preset="orpheus", sampling_rate=16_000)
+        >>> columns = mapper({"audio": [np.zeros(16_000, np.float32), np.zeros(8_000, np.float32)]})
+        >>> [len(ids) for ids in columns["input_ids"]], columns["num_samples"]
+        ([84, 42], [24000, 12000])
+    """
+
+    def __init__(
+        self,
+        codec: str | os.PathLike[str],
+        *,
+        preset: str | os.PathLike[str] | Vocabulary | None = None,
+        levels: int | None = None,
+        audio_column: str = "audio",
+        sampling_rate: int | None = None,
+        sampling_rate_column: str | None = None,
+        resample: bool = True,
+        channels: MonoPolicy | None = None,
+        resampler: Resampler | None = None,
+        text_column: str | None = None,
+        text_tokenizer: Any = None,
+        voice_column: str | None = None,
+        mask_prompt: bool = False,
+        on_error: OnError = "raise",
+        dtype: OutputDtype | None = None,
+        revision: str | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        seconds_per_call: float = 600.0,
+    ) -> None:
+        self._options = MapperOptions(
+            codec=os.fspath(codec),
+            revision=revision,
+            audio_column=audio_column,
+            sampling_rate=sampling_rate,
+            sampling_rate_column=sampling_rate_column,
+            resample=resample,
+            channels=channels,
+            resampler=None if resampler is None else [resampler.backend, resampler.quality],
+            text_column=text_column,
+            voice_column=voice_column,
+            mask_prompt=mask_prompt,
+            on_error=on_error,
+            dtype=dtype,
+        )
+        self._placement = Placement(device=device, threads=threads, seconds_per_call=seconds_per_call)
+        self._text = TextIds.of(text_tokenizer, text_column=text_column, voice_column=voice_column)
+        encoder = self._options.load_encoder(preset=preset, levels=levels, device="cpu")
+        self._codec = self._options.describe(encoder, ids=preset is not None, levels=levels)
+        self._output = self._make_output()
+        # Kept where it already is in its place; a GPU is not touched before the work begins, so that forks may use it.
+        self._encoder = (os.getpid(), encoder) if device == "cpu" else None
+        for pickler in forking_picklers():
+            pickler.register(SnacMapper, _to_worker)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that it makes."""
+        counted = ("num_samples",) if self._output.counts_samples else ()
+        failed = ("error",) if self._options.on_error == "column" else ()
+        return (*self._output.arrays, *counted, *failed)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The table of the ids; None for raw codes."""
+        return self._output.vocabulary
+
+    @property
+    def sampling_rate(self) -> int:
+        """The codec's rate in Hz, at which `num_samples` counts."""
+        return int(self._codec["sampling_rate"])
+
+    def features(self) -> dict[str, Any]:
+        """Return the types of its columns, by name, as `datasets.Features` takes them.
+
+        Raises:
+            MissingDependencyError: `datasets` is not installed.
+        """
+        datasets = datasets_library()
+        return self._output.features(datasets) | (
+            {"error": datasets.Value("string")} if self._options.on_error == "column" else {}
+        )
+
+    def __call__(self, batch: Any) -> dict[str, Any]:
+        """Return the new columns of a batch of rows.
+
+        Raises:
+            AudioError: a row cannot be read (unless on_error="column"), naming its place in the batch.
+            TokenError: a row's text cannot stand in a sequence; treated alike.
+            ConfigError: a column is missing, or the batch is a single row.
+        """
+        audio = column_of(batch, self._options.audio_column)
+        rates = self._rates(batch, len(audio))
+        texts = self._text.of_batch(batch) if self._text else [None] * len(audio)
+        errors = [""] * len(audio)
+        encoded = encode_rows(audio, rates, self._loaded(), seconds_per_call=self._placement.seconds_per_call)
+        rows: list[list[Array] | None] = []
+        for at, (result, text) in enumerate(zip(encoded, texts, strict=True)):
+            row = self._row(result, text)
+            if isinstance(row, Exception):
+                errors[at] = self._noted(row, at)
+            rows.append(None if isinstance(row, Exception) else row)
+        columns = self._output.columns(rows)
+        if self._output.counts_samples:
+            counts = [result.num_samples if isinstance(result, Encoded) else 0 for result in encoded]
+            columns["num_samples"] = counts
+        return columns | ({"error": errors} if self._options.on_error == "column" else {})
+
+    def __repr__(self) -> str:
+        name = self._output.vocabulary.name if self._output.vocabulary else "raw codes"
+        return f"SnacMapper({self._codec['codec_id']}, {name}, {', '.join(self.columns)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Text: the hash of nested objects would depend on which of them happen to be the same object.
+        decides = {"options": dataclasses.asdict(self._options), "codec": self._codec}
+        return {
+            "format": FORMAT_VERSION,
+            "decides": json.dumps(decides, sort_keys=True),
+            "text": self._text,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["format"] != FORMAT_VERSION:
+            raise ConfigError(
+                f"this mapper was pickled by another version of the package (format {state['format']}, here "
+                f"{FORMAT_VERSION}); make it anew."
+            )
+        decides = json.loads(state["decides"])
+        self._options, self._codec = MapperOptions(**decides["options"]), decides["codec"]
+        self._text, self._placement, self._encoder = state["text"], Placement(), None
+        self._output = self._make_output()
+
+    def _make_output(self) -> Output:
+        table = self._codec["vocabulary"]
+        vocabulary = None if table is None else vocabulary_from_json(table)
+        if self._text and vocabulary is None:
+            raise ConfigError("sequences with text need ids: name a preset, or leave text_column out.")
+        return Output(
+            vocabulary=vocabulary,
+            num_levels=self._codec["num_levels"],
+            codebook_size=self._codec["codebook_size"],
+            dtype=self._options.dtype,
+            prompt=prompt_format(vocabulary) if self._text and vocabulary is not None else None,
+            mask_prompt=self._options.mask_prompt,
+        )
+
+    def _rates(self, batch: Any, num_rows: int) -> list[Any]:
+        name = self._options.sampling_rate_column
+        return (
+            [self._options.sampling_rate] * num_rows if name is None else column_of(batch, name, numbers=True)
+        )
+
+    def _row(self, result: Encoded | AudioError, text: Any) -> list[Array] | AudioError | TokenError:
+        if isinstance(result, AudioError):
+            return result
+        try:
+            return self._output.row(result, self._text.ids(text) if self._text else None)
+        except TokenError as error:
+            return error
+
+    def _noted(self, error: AudioError | TokenError, at: int) -> str:
+        if self._options.on_error == "column" and not is_machine_fault(error):
+            return str(error)
+        raise type(error)(f"row {at} of the batch: {error}") from error
+
+    def _loaded(self) -> SnacTokenizer:
+        """The encoder of this process; a fork must not use its parent's."""
+        if self._encoder is None or self._encoder[0] != os.getpid():
+            device = take_place(self._placement)
+            table = self._codec["vocabulary"]
+            encoder = self._options.load_encoder(
+                preset=None if table is None else vocabulary_from_json(table), levels=None, device=device
+            )
+            if encoder.codec.weights_sha256() != self._codec["weights_sha256"]:
+                raise CheckpointError(
+                    f"the weights of {self._options.codec!r} have changed since the mapper was made; make it anew."
+                )
+            self._encoder = (os.getpid(), encoder)
+        return self._encoder[1]
+
+
+def _to_worker(mapper: SnacMapper) -> tuple[Any, tuple[Any, ...]]:
+    """Pickle a mapper for a worker process: with its place, which the library's hash must not see."""
+    return _in_worker, (mapper.__getstate__(), mapper._placement)  # noqa: SLF001 - this module's own class
+
+
+def _in_worker(state: dict[str, Any], placement: Placement) -> SnacMapper:
+    mapper = SnacMapper.__new__(SnacMapper)
+    mapper.__setstate__(state)
+    mapper._placement = placement  # noqa: SLF001 - this module's own class
+    return mapper

@@ -1,0 +1,75 @@
+"""The texts of a batch as ids, by the language model's own tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from snac_tok.errors import ConfigError, TokenError
+from snac_tok.mapping.rows import column_of
+from snac_tok.prompts import with_voice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextIds:
+    """Where a row's text is and what makes ids of it.
+
+    Attributes:
+        tokenizer: a Hugging Face tokenizer; special ids are left to the prompt.
+        text_column: holds the texts.
+        voice_column: holds the speakers' names, if there are any.
+    """
+
+    tokenizer: Any
+    text_column: str
+    voice_column: str | None
+
+    @classmethod
+    def of(cls, tokenizer: Any, *, text_column: str | None, voice_column: str | None) -> Self | None:
+        """Return the texts' maker, None where sequences are to hold the audio alone.
+
+        Raises:
+            ConfigError: one of text_column and text_tokenizer is missing, or is none.
+        """
+        if text_column is None:
+            if tokenizer is not None or voice_column is not None:
+                raise ConfigError("text_tokenizer and voice_column are for texts; name the text_column.")
+            return None
+        if tokenizer is None:
+            raise ConfigError("text_column needs a text_tokenizer: a tokenizer, or the folder of one.")
+        if isinstance(tokenizer, str):
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        if not callable(tokenizer):
+            raise ConfigError(
+                f"text_tokenizer is a {type(tokenizer).__name__}; a Hugging Face tokenizer, or the folder of one, is "
+                "needed."
+            )
+        return cls(tokenizer=tokenizer, text_column=text_column, voice_column=voice_column)
+
+    def of_batch(self, batch: Any) -> list[tuple[Any, str | None]]:
+        """Return each row's text and voice.
+
+        Raises:
+            ConfigError: there is no such column.
+        """
+        texts = column_of(batch, self.text_column)
+        if self.voice_column is None:
+            return [(text, None) for text in texts]
+        return list(zip(texts, column_of(batch, self.voice_column), strict=True))
+
+    def ids(self, row: tuple[Any, str | None]) -> Sequence[int]:
+        """Return the ids of one row's text.
+
+        Raises:
+            TokenError: there is none.
+        """
+        text, voice = row
+        if not isinstance(text, str) or not text.strip():
+            raise TokenError("the row holds no text.")
+        ids: Sequence[int] = self.tokenizer(with_voice(text, voice), add_special_tokens=False)["input_ids"]
+        return ids

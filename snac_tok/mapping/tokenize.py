@@ -1,0 +1,131 @@
+"""`tokenize_dataset`: a Hugging Face dataset with sound in, the same dataset with ids or codes out, in one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from snac_tok.mapping.mapper import SnacMapper
+from snac_tok.mapping.placement import threads_each
+from snac_tok.mapping.splits import SplitWork, audio_column_of, splits_of
+
+if TYPE_CHECKING:
+    import os
+
+    from snac_tok.audio import MonoPolicy, Resampler
+    from snac_tok.frames import Vocabulary
+    from snac_tok.mapping.options import OnError
+    from snac_tok.mapping.output import OutputDtype
+
+DatasetT = TypeVar("DatasetT")
+
+
+def tokenize_dataset(
+    dataset: DatasetT,
+    codec: str | os.PathLike[str] = "tiny",
+    *,
+    preset: str | os.PathLike[str] | Vocabulary | None = "orpheus",
+    levels: int | None = None,
+    audio_column: str | None = None,
+    sampling_rate: int | None = None,
+    sampling_rate_column: str | None = None,
+    resample: bool = True,
+    channels: MonoPolicy | None = None,
+    resampler: Resampler | None = None,
+    text_column: str | None = None,
+    text_tokenizer: Any = None,
+    voice_column: str | None = None,
+    mask_prompt: bool = False,
+    on_error: OnError = "raise",
+    dtype: OutputDtype | None = None,
+    revision: str | None = None,
+    device: str = "cpu",
+    keep_audio: bool = False,
+    batch_size: int = 128,
+    num_proc: int = 1,
+    rows_per_file: int | None = None,
+    description: str = "Tokenizing audio",
+) -> DatasetT:
+    """Turn a dataset's sound into ids, sequences to train on, or raw codes; other columns are carried through.
+
+    What was made before with the same weights and options is taken from the library's cache.
+
+    Args:
+        dataset: a `Dataset`, a `DatasetDict`, or one that is streamed.
+        codec: as in `SnacMapper`, and so is every option down to `device`.
+        preset: see there; None leaves raw codes.
+        levels: see there.
+        audio_column: which column is sound; None is the only Audio column, or one with a usual name.
+        sampling_rate: see there.
+        sampling_rate_column: see there.
+        resample: see there.
+        channels: see there.
+        resampler: see there.
+        text_column: see there.
+        text_tokenizer: see there.
+        voice_column: see there.
+        mask_prompt: see there.
+        on_error: see there.
+        dtype: see there.
+        revision: see there.
+        device: see there.
+        keep_audio: keep the audio column, undecoded, which copies every sound into the new files.
+        batch_size: how many rows are handed over at a time; it does not change them.
+        num_proc: how many processes work; with a GPU, start them with `multiprocess.set_start_method("spawn")`.
+        rows_per_file: for datasets on disk: store what is done after so many rows, so that a killed run goes on from
+            there; without it, a run in one process begins anew.
+        description: beside the progress bar.
+
+    Returns:
+        the kind of dataset that was given.
+
+    Raises:
+        ConfigError: no dataset, no column of sound, or a new column has the name of another one.
+        AudioError: as `SnacMapper`.
+        MissingDependencyError: `datasets` is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from datasets import Dataset, disable_progress_bars
+        >>> disable_progress_bars()
+        >>> clips = Dataset.from_dict({"audio": [np.zeros(24_000, np.float32)], "text": ["(silence)"]})
+        >>> tokenize_dataset(clips, "tiny", preset="orpheus", sampling_rate=24_000)
+        Dataset({
+            features: ['text', 'input_ids', 'num_samples'],
+            num_rows: 1
+        })
+    """
+    splits = splits_of(dataset)
+    column = audio_column or audio_column_of(splits[0])
+    mapper = SnacMapper(
+        codec,
+        preset=preset,
+        levels=levels,
+        audio_column=column,
+        sampling_rate=sampling_rate,
+        sampling_rate_column=sampling_rate_column,
+        resample=resample,
+        channels=channels,
+        resampler=resampler,
+        text_column=text_column,
+        text_tokenizer=text_tokenizer,
+        voice_column=voice_column,
+        mask_prompt=mask_prompt,
+        on_error=on_error,
+        dtype=dtype,
+        revision=revision,
+        device=device,
+        threads=threads_each(num_proc),
+    )
+    work = SplitWork(
+        mapper=mapper,
+        column=column,
+        keep_audio=keep_audio,
+        batch_size=batch_size,
+        num_proc=num_proc,
+        rows_per_file=rows_per_file,
+        description=description,
+    )
+    if isinstance(dataset, dict):
+        return type(dataset)({name: work.mapped(split) for name, split in dataset.items()})
+    result: DatasetT = work.mapped(dataset)
+    return result
