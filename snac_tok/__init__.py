@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from snac_tok.codec import SNAC, CodecConfig
     from snac_tok.errors import SnacTokError
     from snac_tok.frames import FrameLayout, Vocabulary, preset, preset_names
+    from snac_tok.mapping import SnacMapper, tokenize_dataset
     from snac_tok.shards import open_shards, read_shards
     from snac_tok.tokenizer import BatchStreamDecoder, SnacTokenizer, StreamDecoder, StreamEncoder
 
@@ -24,6 +25,7 @@ _HOMES = {
     "SNAC": "codec",
     "CodecConfig": "codec",
     "FrameLayout": "frames",
+    "SnacMapper": "mapping",
     "SnacTokError": "errors",
     "SnacTokenizer": "tokenizer",
     "StreamDecoder": "tokenizer",
@@ -35,6 +37,7 @@ _HOMES = {
     "preset_names": "frames",
     "read_audio": "audio",
     "read_shards": "shards",
+    "tokenize_dataset": "mapping",
     "write_audio": "audio",
 }
 
@@ -43,6 +46,7 @@ __all__ = [
     "BatchStreamDecoder",
     "CodecConfig",
     "FrameLayout",
+    "SnacMapper",
     "SnacTokError",
     "SnacTokenizer",
     "StreamDecoder",
@@ -54,6 +58,7 @@ __all__ = [
     "preset_names",
     "read_audio",
     "read_shards",
+    "tokenize_dataset",
     "write_audio",
 ]
 

@@ -56,6 +56,16 @@ def test_every_exported_name_is_there():
         "codec.geometry",
         "codec.model",
         "tokenizer.tokenizer",
+        "hf.chat",
+        "hf.collation",
+        "hf.configuration",
+        "hf.feature_extraction",
+        "hf.modeling",
+        "hf.tokens",
+        "mapping.mapper",
+        "mapping.tokenize",
+        "prompts.prompt_format",
+        "prompts.speech",
     ],
 )
 def test_documentation_examples_run(module):

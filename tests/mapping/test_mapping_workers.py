@@ -1,0 +1,255 @@
+"""Workers: the same rows from forks, spawned processes and one process; caches found again; killed runs completed."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import multiprocess
+import pytest
+import torch
+from datasets import Dataset, load_from_disk
+from sound_rows import CODEC_RATE, noise
+
+from snac_tok.errors import ConfigError
+from snac_tok.mapping import SnacMapper, placement
+from snac_tok.mapping.placement import Placement, device_for, take_place, threads_each, worker_number
+
+ROOT = Path(__file__).parents[2]
+NUM_ROWS = 12
+
+SCRIPT = """
+import sys, multiprocess
+from datasets import disable_progress_bars, load_from_disk
+from snac_tok.mapping import tokenize_dataset
+folder, method, num_proc, per_file = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+if __name__ == "__main__":
+    disable_progress_bars()
+    multiprocess.set_start_method(method)
+    mapped = tokenize_dataset(
+        load_from_disk(folder), "tiny", preset="orpheus", sampling_rate=24_000, batch_size=2, num_proc=num_proc,
+        rows_per_file=per_file or None,
+    )
+    print(mapped._fingerprint, hash(str(mapped["input_ids"][:])))
+"""
+
+# Forbids the network to run: whatever comes out was stored before.
+IDLE = """
+from snac_tok.mapping import SnacMapper
+def forbidden(self, batch):
+    raise AssertionError("a row was encoded again")
+SnacMapper.__call__ = forbidden
+"""
+
+
+# Dies without any clean-up at the first batch that begins with a row of this many samples.
+DEADLY = """
+import os, signal
+from snac_tok.mapping import SnacMapper
+real = SnacMapper.__call__
+def deadly(self, batch):
+    if len(batch["audio"][0]) == {num_samples}:
+        os.kill({who}, signal.SIGKILL)
+    return real(self, batch)
+SnacMapper.__call__ = deadly
+"""
+
+
+def environment():
+    """Of a process that hashes strings as every other."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Run the script with something before it; the process and what it wrote."""
+
+    def run(folder, *, method="fork", num_proc=1, per_file=0, before=""):
+        path = tmp_path / "run.py"
+        path.write_text(before + SCRIPT)
+        command = [sys.executable, str(path), str(folder), method, str(num_proc), str(per_file)]
+        return subprocess.run(
+            command, env=environment(), capture_output=True, text=True, check=False, timeout=120
+        )
+
+    return run
+
+
+def num_samples(row):
+    """Every row has a length of its own, by which it can be told."""
+    return 4000 + 100 * row
+
+
+def write_dataset(folder):
+    """Bare arrays on disk."""
+    clips = [noise(1, seed=row)[: num_samples(row)] for row in range(NUM_ROWS)]
+    Dataset.from_dict({"audio": clips}).save_to_disk(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A dataset with files, beside which the library stores its results."""
+    return write_dataset(tmp_path / "dataset")
+
+
+def caches(folder):
+    """Files of results."""
+    return sorted(path.name for path in folder.glob("cache-*"))
+
+
+@pytest.mark.slow
+def test_forks_and_spawned_workers_and_one_process_give_the_same(script, tmp_path):
+    """Law 7: the same rows in the same order, under one fingerprint."""
+    results = []
+    for name, method, num_proc in (("a", "fork", 1), ("b", "fork", 2), ("c", "spawn", 2)):
+        done = script(write_dataset(tmp_path / name), method=method, num_proc=num_proc)
+        assert done.returncode == 0, done.stderr
+        results.append(done.stdout.split()[1])
+        assert len(caches(tmp_path / name)) == num_proc
+    assert len(set(results)) == 1
+
+
+@pytest.mark.slow
+def test_a_second_run_finds_what_the_first_one_stored(script, folder):
+    """In another process, with another number of workers and another batch size: nothing is encoded again."""
+    first = script(folder)
+    again = script(folder, num_proc=2, before=IDLE)
+    assert first.returncode == again.returncode == 0, again.stderr
+    assert first.stdout == again.stdout
+
+
+def test_the_forbidden_network_is_noticed(script, folder):
+    """The check above can fail."""
+    done = script(folder, before=IDLE)
+    assert done.returncode != 0
+    assert "encoded again" in done.stderr
+
+
+def test_a_forked_worker_does_not_hang_after_its_parent_computed(folder):
+    """OpenMP's threads do not survive a fork; workers compute with one of their own."""
+    mapper = SnacMapper("tiny", sampling_rate=CODEC_RATE)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.sin(torch.zeros(1 << 20))
+        mapper({"audio": [noise(1.0)]})
+        with multiprocess.get_context("fork").Pool(1) as pool:
+            codes = pool.apply_async(mapper, ({"audio": [noise(1.0)]},)).get(timeout=60)
+    finally:
+        torch.set_num_threads(before)
+    assert codes["codes_0"][0].tolist() == mapper({"audio": [noise(1.0)]})["codes_0"][0].tolist()
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_and_run_again_one_process(script, folder):
+    """With rows_per_file what was done is kept, file by file; the rest is made, and all equals an unbroken run."""
+    dead = script(folder, per_file=4, before=DEADLY.format(num_samples=num_samples(10), who="os.getpid()"))
+    assert dead.returncode == -signal.SIGKILL
+    assert len(caches(folder)) == 2
+    # The first 8 rows are not encoded again: a batch that begins with one of them would be fatal.
+    deadly = DEADLY.format(num_samples=num_samples(4), who="os.getpid()")
+    done = script(folder, per_file=4, before=deadly)
+    assert done.returncode == 0, done.stderr
+    whole = script(write_dataset(folder.parent / "whole"), per_file=4)
+    assert done.stdout.split()[1] == whole.stdout.split()[1]
+
+
+@pytest.mark.slow
+def test_killed_without_rows_per_file_begins_anew(script, folder):
+    """What the library itself keeps of one process: nothing but a temporary file that nobody reads."""
+    dead = script(folder, before=DEADLY.format(num_samples=num_samples(10), who="os.getpid()"))
+    assert dead.returncode == -signal.SIGKILL
+    assert not caches(folder)
+    assert len(list(folder.glob("tmp*"))) == 1
+    done = script(folder)
+    assert done.returncode == 0, done.stderr
+    assert len(caches(folder)) == 1
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_told_and_its_neighbours_rows_are_kept(script, folder):
+    """Of two workers one is killed late: the run fails, and the rerun makes only the missing half."""
+    waits = "import time; time.sleep(3)\n    "
+    deadly = DEADLY.format(num_samples=num_samples(10), who="os.getpid()").replace(
+        "    if", f"    {waits}if", 1
+    )
+    slow_second_half = deadly.replace(
+        "    import time",
+        f"    if len(batch['audio'][0]) < {num_samples(6)}: return real(self, batch)\n    import time",
+        1,
+    )
+    dead = script(folder, num_proc=2, before=slow_second_half)
+    assert "abruptly died" in dead.stderr
+    assert len(caches(folder)) == 1
+    done = script(folder, num_proc=2, before=DEADLY.format(num_samples=num_samples(2), who="os.getpid()"))
+    assert done.returncode == 0, done.stderr
+    assert len(caches(folder)) == 2
+
+
+def test_gpus_are_dealt_out_by_the_worker():
+    """Consecutive workers take consecutive GPUs, wherever a pool's numbers begin; an index is obeyed."""
+    assert [device_for("cuda", number=n, num_gpus=4) for n in (6, 7, 8, 9)] == [
+        "cuda:1",
+        "cuda:2",
+        "cuda:3",
+        "cuda:0",
+    ]
+    assert device_for("cuda", number=None, num_gpus=2) == "cuda:0"
+    assert device_for("cuda:1", number=5, num_gpus=2) == "cuda:1"
+    assert device_for("cpu", number=5, num_gpus=0) == "cpu"
+    for wanted, num_gpus in (("cuda", 0), ("cuda:2", 2)):
+        with pytest.raises(ConfigError, match=f"{num_gpus} GPUs are visible"):
+            device_for(wanted, number=1, num_gpus=num_gpus)
+
+
+def _where(place):
+    return worker_number(), take_place(place), torch.get_num_threads(), placement.is_forked_worker()
+
+
+@pytest.mark.parametrize("library", [multiprocess, multiprocessing])
+@pytest.mark.parametrize(("method", "threads"), [("fork", 1), ("spawn", 3)])
+def test_a_worker_knows_its_number_and_keeps_to_its_threads(library, method, threads):
+    """Both libraries; a fork has one thread whatever was asked for."""
+    with library.get_context(method).Pool(1) as pool:
+        number, device, found, forked = pool.apply(_where, (Placement(threads=3),))
+    assert number >= 1
+    assert (device, found, forked) == ("cpu", threads, method == "fork")
+
+
+def test_a_process_of_its_own_keeps_its_threads():
+    """Nobody asked for less there."""
+    before = torch.get_num_threads()
+    assert take_place(Placement(threads=before + 1)) == "cpu"
+    assert torch.get_num_threads() == before
+    assert worker_number() is None
+
+
+def test_workers_share_the_threads():
+    """No fewer than one each; a single process is left alone."""
+    assert threads_each(1) is None
+    assert threads_each(2) == max(1, torch.get_num_threads() // 2)
+    assert threads_each(10_000) == 1
+
+
+def _device(mapper):
+    return mapper._placement
+
+
+@pytest.mark.parametrize("library", [multiprocess, multiprocessing])
+def test_the_place_travels_to_the_worker(library):
+    """It is no part of an ordinary pickle, yet a worker gets it."""
+    place = {"device": "cuda:1", "threads": 2, "seconds_per_call": 3.0}
+    mapper = SnacMapper("tiny", sampling_rate=CODEC_RATE, **place)
+    with library.get_context("fork").Pool(1) as pool:
+        assert pool.apply(_device, (mapper,)) == Placement(**place)
+
+
+def test_a_gpu_that_is_not_there_is_refused_in_a_sentence():
+    """When the work begins; making the mapper touches no GPU, so that forks may use it."""
+    mapper = SnacMapper("tiny", sampling_rate=CODEC_RATE, device=f"cuda:{torch.cuda.device_count()}")
+    with pytest.raises(ConfigError, match="GPUs are visible"):
+        mapper({"audio": [noise(0.1)]})
