@@ -20,10 +20,10 @@ class _SpeakingLanguageModel:
 
 
 def register() -> None:
-    """Register config, model, feature extractor and processor, unless transformers has a "snac" of its own."""
+    """Register config, model and feature extractor, unless transformers has a "snac" of its own, and the processor."""
+    AutoProcessor.register(_SpeakingLanguageModel, SnacProcessor)
     if "snac" in CONFIG_MAPPING:
         return
     AutoConfig.register("snac", SnacConfig)
     AutoModel.register(SnacConfig, SnacModel)
     AutoFeatureExtractor.register(SnacConfig, SnacFeatureExtractor)
-    AutoProcessor.register(_SpeakingLanguageModel, SnacProcessor)
