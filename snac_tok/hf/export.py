@@ -97,12 +97,17 @@ def _relative(module: str) -> tuple[str, list[str]]:
     source = _source_path(module).read_text(encoding="utf-8")
     lines = source.splitlines(keepends=True)
     needed: list[str] = []
-    ours = [node for node in ast.walk(ast.parse(source)) if _imports_ours(node)]
+    ours = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == _PACKAGE
+    ]
     # From the end, so that line numbers stay right.
     for node in sorted(ours, key=lambda node: -node.lineno):
         statements, modules = _statements(node)
         needed += modules
         assert node.end_lineno is not None
+        assert node.end_col_offset is not None
         first, last = node.lineno - 1, node.end_lineno
         rest = lines[last - 1].encode()[node.end_col_offset :].decode()
         lines[first:last] = [("\n" + " " * node.col_offset).join(statements) + rest]
@@ -110,31 +115,22 @@ def _relative(module: str) -> tuple[str, list[str]]:
     return _HEADER.format(module=module, version=__version__) + "".join(lines), needed
 
 
-def _imports_ours(node: ast.AST) -> bool:
-    if isinstance(node, ast.Import):
-        assert all(alias.name.split(".")[0] != _PACKAGE for alias in node.names), "import … cannot be relative"
-    return isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == _PACKAGE
-
-
 def _statements(node: ast.ImportFrom) -> tuple[list[str], list[str]]:
     """Return the relative imports that bind the names a `from snac_tok… import …` binds, and their modules."""
     assert node.module is not None
-    statements, modules = [], []
+    names: dict[str, list[str]] = {}
+    aliases = []
     for alias in node.names:
-        bound = f" as {alias.asname}" if alias.asname else ""
-        if _source_path(f"{node.module}.{alias.name}").is_file():
-            module = f"{node.module}.{alias.name}"
-            flat = _flat_name(module)
-            # transformers does not follow `from . import x`, only the form of the line before it.
-            statements += [
-                f"from .{flat} import __name__ as _",
-                f"from . import {flat} as {alias.asname or alias.name}",
-            ]
+        module = f"{node.module}.{alias.name}"
+        if _source_path(module).is_file():
+            # transformers follows `from .x import y`, not `from . import x`: give it something to follow.
+            names.setdefault(module, []).append("__name__ as _")
+            aliases.append(f"from . import {_flat_name(module)} as {alias.asname or alias.name}")
         else:
-            module = _home(node.module, alias.name)
-            statements.append(f"from .{_flat_name(module)} import {alias.name}{bound}")
-        modules.append(module)
-    return statements, modules
+            bound = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+            names.setdefault(_home(node.module, alias.name), []).append(bound)
+    followed = [f"from .{_flat_name(module)} import {', '.join(bound)}" for module, bound in names.items()]
+    return followed + aliases, list(names)
 
 
 def _home(module: str, name: str) -> str:

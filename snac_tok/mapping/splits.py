@@ -63,6 +63,9 @@ class SplitWork:
         return done[0] if len(done) == 1 else datasets.concatenate_datasets(done)
 
     def _mapped_rows(self, rows: Any, removed: list[str]) -> Any:
+        if not len(rows):
+            # The library does not ask a function about no rows, so that the columns would be missing.
+            return self._without_rows(rows.remove_columns(removed))
         hashed = [rows._fingerprint, self.mapper, removed]  # noqa: SLF001 - there is no public name for it
         return rows.map(
             self.mapper,
@@ -74,6 +77,13 @@ class SplitWork:
             desc=self.description,
             # The library's own would change with the batch size, which changes no row.
             new_fingerprint=datasets_library().fingerprint.Hasher.hash(hashed),
+        )
+
+    def _without_rows(self, rows: Any) -> Any:
+        datasets = datasets_library()
+        features = datasets.Features(rows.features | self.mapper.features())
+        return datasets.Dataset.from_dict(
+            {name: [] for name in features}, features=features, split=rows.split
         )
 
     def _parts(self, split: Any) -> list[Any]:
@@ -89,6 +99,8 @@ class SplitWork:
         return [split.select(range(at, min(at + self.rows_per_file, len(split)))) for at in starts]
 
     def _check_names(self, names: list[str]) -> None:
+        if names and self.column not in names:
+            raise ConfigError(f"there is no column {self.column!r}; the columns are {', '.join(names)}.")
         kept = set(names) - (set() if self.keep_audio else {self.column})
         if taken := sorted(kept & set(self.mapper.columns)):
             raise ConfigError(

@@ -1,0 +1,165 @@
+"""A repository with its own code: complete, and the same codec where snac_tok is not installed."""
+
+import ast
+import json
+import subprocess
+import sys
+
+import pytest
+import safetensors.torch
+import torch
+from transformers import AutoModel
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from snac_tok import SNAC
+from snac_tok.errors import CheckpointError
+from snac_tok.hf import SnacFeatureExtractor, SnacModel
+from snac_tok.hf.export import export_remote_code, remote_sources
+
+AUDIO = torch.sin(torch.arange(9_000.0) / 9)[None, None] * 0.3
+
+# Run with only torch, einops and transformers to import from: whoever asks for snac_tok gets an ImportError.
+STRANGER = """
+import sys
+
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "snac_tok":
+            raise ImportError("snac_tok is not installed here")
+
+sys.meta_path.insert(0, NotInstalled())
+import safetensors.torch
+import torch
+from transformers import AutoFeatureExtractor, AutoModel
+
+folder, out = sys.argv[1:]
+model = AutoModel.from_pretrained(folder, trust_remote_code=True)
+extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
+assert not [name for name in sys.modules if name.split(".")[0] == "snac_tok"]
+audio = (torch.sin(torch.arange(9_000.0) / 9) * 0.3).numpy()
+batch = extractor([audio, audio[:3_000]], sampling_rate=24_000, return_tensors="pt")
+found = model.encode(**batch)
+sound = model.decode(found.audio_codes, found.audio_codes_mask, noise=0).audio_values
+levels = {f"level {k}": codes for k, codes in enumerate(found.audio_codes)}
+safetensors.torch.save_file({**levels, "sound": sound}, out)
+"""
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The embedded codec."""
+    return SnacModel.from_pretrained("tiny")
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    """It, saved with its code."""
+    folder = tmp_path_factory.mktemp("with-code") / "my.codec-24khz"
+    export_remote_code(model, folder)
+    return folder
+
+
+def stranger(source, folder, **environment):
+    """What a process that cannot import snac_tok makes of a folder or repository: codes per level, and sound."""
+    out = folder / "out.safetensors"
+    environment = {"HF_HOME": str(folder / "home"), "PATH": "/usr/bin:/bin", **environment}
+    command = [sys.executable, "-I", "-W", "error", "-c", STRANGER, str(source), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return safetensors.torch.load_file(out)
+
+
+def assert_is_the_codecs(found, codec):
+    """Two clips of a padded batch, to the last bit."""
+    whole, short = (codec.encode(AUDIO[..., :length]) for length in (9_000, 3_000))
+    for level, (long_codes, short_codes) in enumerate(zip(whole, short, strict=True)):
+        assert torch.equal(found[f"level {level}"][0], long_codes[0])
+        assert torch.equal(found[f"level {level}"][1, : short_codes.shape[1]], short_codes[0])
+    assert torch.equal(found["sound"][0], codec.decode(whole, noise=0)[0])
+
+
+@pytest.mark.slow
+def test_where_snac_tok_is_not_installed_the_codec_is_the_same(folder, model, tmp_path):
+    """A process of its own that cannot import snac_tok makes equal codes and equal sound."""
+    assert_is_the_codecs(stranger(folder, tmp_path, HF_HUB_OFFLINE="1"), model.codec)
+
+
+@pytest.mark.slow
+def test_from_a_hub_the_code_is_fetched_file_by_file(hub, folder, model, tmp_path):
+    """Each module that another one imports is asked for, and is there."""
+    hub.files.update({path.name: path.read_bytes() for path in folder.iterdir()})
+    address = f"http://127.0.0.1:{hub.server_address[1]}"
+    found = stranger("owner/codec", tmp_path, HF_ENDPOINT=address, HF_HUB_DISABLE_XET="1")
+    assert_is_the_codecs(found, model.codec)
+    asked = {path.rsplit("/", 1)[1] for path in hub.asked}
+    assert set(remote_sources()) <= asked
+
+
+def test_with_snac_tok_the_folder_loads_as_any_other(folder, model):
+    """The installed package is preferred to the copy; no trust is needed."""
+    codes = model.codec.encode(AUDIO)
+    loaded = AutoModel.from_pretrained(folder)
+    assert type(loaded) is SnacModel
+    for found in (loaded.codec, SNAC.from_pretrained(folder)):
+        assert all(torch.equal(one, other) for one, other in zip(found.encode(AUDIO), codes, strict=True))
+    assert SnacFeatureExtractor.from_pretrained(folder).sampling_rate == 24_000
+
+
+def test_the_settings_name_classes_that_are_there(folder):
+    """Every auto_map entry is a file in the folder and a class in that file."""
+    config = json.loads((folder / "config.json").read_text())
+    extractor = json.loads((folder / "preprocessor_config.json").read_text())
+    assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoFeatureExtractor"}
+    assert set(extractor["auto_map"]) == {"AutoFeatureExtractor"}
+    for entry in (*config["auto_map"].values(), *extractor["auto_map"].values()):
+        file, name = entry.split(".")
+        tree = ast.parse((folder / f"{file}.py").read_text())
+        assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def test_the_sources_need_nothing_but_each_other_and_known_libraries():
+    """All absolute imports are of torch, einops, transformers and what comes with them; all relative ones resolve."""
+    sources = remote_sources()
+    modules = {name.removesuffix(".py") for name in sources}
+    known = {"torch", "einops", "transformers", "numpy", "safetensors", "huggingface_hub"}
+    for name, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert ({node.module} if node.module else {alias.name for alias in node.names}) <= modules, (
+                    name
+                )
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module.split(".")[0] in known | sys.stdlib_module_names, name
+            elif isinstance(node, ast.Import):
+                found = {alias.name.split(".")[0] for alias in node.names}
+                assert found <= known | sys.stdlib_module_names, name
+
+
+def test_no_module_is_left_behind(folder):
+    """Following imports as transformers does, from the three entries on, reaches every file that was written."""
+    entries = {"configuration_snac", "modeling_snac", "feature_extraction_snac"}
+    reached = {str(folder / f"{entry}.py") for entry in entries}
+    for entry in entries:
+        reached |= set(get_relative_import_files(str(folder / f"{entry}.py")))
+    assert reached == {str(path) for path in folder.glob("*.py")}
+
+
+def test_a_second_export_replaces_the_first(model, folder, tmp_path):
+    """The same files with the same bytes, and nothing more."""
+    for _ in range(2):
+        export_remote_code(model, tmp_path / "again")
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()} == first
+
+
+def test_the_model_itself_is_left_alone(model, folder):
+    """Only the saved config points to code."""
+    assert folder.is_dir()
+    assert getattr(model.config, "auto_map", None) is None
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(model, tmp_path):
+    """A file stands where the folder should be."""
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(CheckpointError, match=r"no model can be saved into .*taken"):
+        export_remote_code(model, tmp_path / "taken")

@@ -1,0 +1,76 @@
+"""The model on a hub, played by the small HTTP server of hub_stand_in: pushed, and loaded back."""
+
+import json
+
+import pytest
+import torch
+import transformers.utils.hub
+
+from snac_tok import SNAC
+from snac_tok.codec import CodecConfig
+from snac_tok.errors import HubError
+from snac_tok.hf import SnacConfig, SnacFeatureExtractor, SnacModel
+
+
+@pytest.fixture
+def model():
+    """A seeded small network."""
+    torch.manual_seed(0)
+    config = CodecConfig(
+        sampling_rate=8_000,
+        encoder_dim=4,
+        encoder_rates=(2, 3),
+        decoder_dim=16,
+        decoder_rates=(3, 2),
+        attn_window_size=None,
+        codebook_size=32,
+        codebook_dim=4,
+        vq_strides=(4, 2, 1),
+    )
+    return SnacModel(SnacConfig.of(config)).eval()
+
+
+@pytest.fixture(autouse=True)
+def no_address_kept(monkeypatch):
+    """A client that transformers keeps would still ask the hub's address of another test."""
+    monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)
+
+
+def test_push_and_load_is_the_identity(hub, model, tmp_path):
+    """What is uploaded is what is downloaded, as a model and as a codec."""
+    model.push_to_hub("owner/codec", token="hf_x")
+    assert {"config.json", "model.safetensors"} <= set(hub.files)
+    assert json.loads(hub.files["config.json"])["model_type"] == "snac"
+    loaded = SnacModel.from_pretrained("owner/codec", cache_dir=tmp_path / "files")
+    assert loaded.codec.weights_sha256() == model.codec.weights_sha256()
+    assert loaded.name_or_path == "owner/codec"
+    codec = SNAC.from_pretrained("owner/codec", cache_dir=tmp_path / "files")
+    assert codec.weights_sha256() == model.codec.weights_sha256()
+
+
+def test_a_codecs_repository_loads_as_a_model(hub, model, tmp_path):
+    """What SNAC pushes, without a model_type, is as good."""
+    model.codec.push_to_hub("owner/codec", token="hf_x")
+    assert "model_type" not in json.loads(hub.files["config.json"])
+    loaded = SnacModel.from_pretrained("owner/codec", cache_dir=tmp_path / "files")
+    assert loaded.codec.weights_sha256() == model.codec.weights_sha256()
+
+
+def test_the_feature_extractor_is_pushed_beside_it(hub):
+    """Into the same repository, under transformers' name for it."""
+    SnacFeatureExtractor(sampling_rate=8_000).push_to_hub("owner/codec", token="hf_x")
+    assert json.loads(hub.files["preprocessor_config.json"])["sampling_rate"] == 8_000
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_repository_that_is_not_there():
+    """One sentence of ours, not a traceback of a network library."""
+    with pytest.raises(HubError, match="has no 'owner/absent' for you"):
+        SnacModel.from_pretrained("owner/absent")
+
+
+@pytest.mark.usefixtures("dead")
+def test_an_unreachable_hub(tmp_path):
+    """Said soon, with what to do."""
+    with pytest.raises(HubError, match="has not been downloaded yet and the model hub cannot be asked"):
+        SnacModel.from_pretrained("owner/codec", cache_dir=tmp_path)

@@ -1,0 +1,114 @@
+"""The blocks of docs/finetuning.md run as they stand, from a folder of recordings to a wav."""
+
+import ast
+import importlib
+import inspect
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snac_tok import preset, read_audio
+from snac_tok.prompts import prompt_format
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
+
+
+def blocks(kind, text=PAGE):
+    """The code in fences that say `kind`, in order."""
+    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+
+
+def execute(text):
+    """Run a text's blocks in one namespace and return it."""
+    names = {"__name__": "finetuning"}
+    for number, block in enumerate(blocks("python", text), start=1):
+        exec(compile(block, f"docs/finetuning.md, block {number} of its part", "exec"), names)
+    return names
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty folder with the real speech where the page expects it."""
+    shutil.copytree(ROOT / "tests" / "speech", tmp_path / "tests" / "speech")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_page_runs_from_recordings_to_a_wav(workplace, capsys):
+    """The loss falls, the page's figures are true, and what was saved speaks without anything of the first part."""
+    training, heading, speaking = PAGE.partition("## 8. Speaking\n")
+    assert heading
+    trained = execute(training)
+    first, *_, last = trained["losses"]
+    assert last < first - 2
+    check_figures(trained)
+    spoken = execute(speaking)
+    if not spoken["speech"].size:
+        assert "no whole frame" in capsys.readouterr().out
+        return
+    sound = read_audio(workplace / "spoken.wav")
+    assert sound.num_samples == spoken["speech"].size // 7 * 2048 > 0
+    assert sound.sampling_rate == spoken["processor"].sampling_rate == 24_000
+    # The wav has 16 bits.
+    again = spoken["processor"].decode(spoken["written"])[0]
+    np.testing.assert_allclose(again.numpy(), sound.samples[0], atol=1 / 32_768)
+
+
+def check_figures(names):
+    """What the page shows behind "#" is what there is."""
+    table, num_tokens = names["vocabulary"], len(names["tokenizer"])
+    assert shown("vocabulary.base") == str(table.base)
+    assert ast.literal_eval(shown("vocabulary.specials", end="")) == dict(table.specials)
+    assert shown("len(tokenizer)", end=",") == str(num_tokens)
+    assert ast.literal_eval(shown("train.column_names", end="")) == names["train"].column_names
+    assert f"a loss of ln {num_tokens:,} = {np.log(num_tokens):.1f}" in PAGE
+    assert [len(line["document_lengths"]) for line in names["lines"]] == [2, 1]
+    assert names["model"].get_input_embeddings().weight.shape[0] == num_tokens
+
+
+def shown(expression, *, end=":"):
+    """The comment behind an expression, up to `end`."""
+    found = re.search(rf"^{re.escape(expression)}  # (.*?){end}{'' if end else '$'}", PAGE, re.MULTILINE)
+    return found.group(1)
+
+
+def test_every_fence_is_a_block_to_run_one_not_to_run_or_a_picture():
+    """A slip in a fence would leave a block out unseen."""
+    kinds = re.findall(r"^```(.*)$", PAGE, re.MULTILINE)
+    assert set(kinds[::2]) == {"python", "python not-run", ""}
+    assert set(kinds[1::2]) == {""}
+    assert len(blocks("python")) > 8
+
+
+@pytest.mark.parametrize("text", blocks("python not-run"))
+def test_calls_that_are_not_run_name_what_there_is(text):
+    """Where nothing can be executed, at least our own names and options exist."""
+    tree = ast.parse(text)
+    ours = {
+        alias.name: getattr(importlib.import_module(node.module), alias.name)
+        # The second block goes on from the first.
+        for node in ast.walk(ast.parse("".join(blocks("python not-run"))))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("snac_tok")
+        for alias in node.names
+    }
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ours
+    ]
+    assert calls
+    for call in calls:
+        inspect.signature(ours[call.func.id]).bind(*call.args, **{key.arg: key for key in call.keywords})
+
+
+def test_the_picture_of_an_orpheus_line_has_its_ids():
+    """Special ids of the preset, in the order of the format."""
+    line = prompt_format(preset("orpheus"))
+    frame = np.concatenate([[line.vocabulary.id_range(slot).start] for slot in range(7)])
+    before, after = line.inference([]).tolist(), list(line.after_speech)
+    assert line.training([], frame).input_ids.tolist() == [*before, *frame, *after]
+    picture = next(text for text in PAGE.splitlines() if text.startswith(str(before[0])))
+    assert [int(number) for number in re.findall(r"\d+", picture)] == [*before, frame[0], *after]
