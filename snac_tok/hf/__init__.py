@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from snac_tok.hf.collation import AudioTextCollator, pack_sequences
 from snac_tok.hf.configuration import SnacConfig
+from snac_tok.hf.export import export_remote_code
 from snac_tok.hf.feature_extraction import SnacFeatureExtractor
 from snac_tok.hf.modeling import SnacModel
 from snac_tok.hf.processor import SnacProcessor
@@ -20,6 +21,7 @@ __all__ = [
     "SnacModel",
     "SnacProcessor",
     "add_audio_tokens",
+    "export_remote_code",
     "pack_sequences",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 
 from snac_tok.errors import SamplingRateError, WaveformError
@@ -63,13 +64,26 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
                 f"the audio's sampling_rate is {sampling_rate}, this extractor's {self.sampling_rate}; resample it "
                 "(snac_tok.SnacTokenizer does) and say sampling_rate=."
             )
+        if self.padding_side != "right":
+            raise WaveformError(
+                f"padding_side is {self.padding_side!r}; clips are padded at their end: leave it out."
+            )
+        if padding not in (True, False, "longest", "max_length", "do_not_pad"):
+            raise WaveformError(
+                f'padding is {padding!r}; True, False, "longest", "max_length" and "do_not_pad" are possible.'
+            )
+        if truncation and max_length is None:
+            raise WaveformError("truncation=True needs max_length=, a number of samples.")
         if padding == "max_length" and max_length is None:
             raise WaveformError('padding="max_length" needs max_length=, a number of samples.')
         clips = [_checked(at, clip) for at, clip in enumerate(_clips(raw_audio))]
         if truncation and max_length is not None:
             clips = [clip[:max_length] for clip in clips]
         length = max([len(clip) for clip in clips] + ([max_length or 0] if padding == "max_length" else []))
-        targets = [length if padding else len(clip) for clip in clips]
+        pad = padding not in (False, "do_not_pad")
+        targets = [length if pad else len(clip) for clip in clips]
+        if return_tensors is not None and len(set(targets)) > 1:
+            raise WaveformError("clips of several lengths make no one tensor; ask for padding=True.")
         return BatchFeature(
             {
                 "input_values": [
@@ -86,19 +100,31 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
 
 
 def _clips(raw_audio: Any) -> list[Any]:
-    """Return one clip as a list of one; a list of numbers is one clip."""
+    """Return recordings: a list of numbers, (T,) and (C, T) are one, as everywhere in this package."""
     if isinstance(raw_audio, (list, tuple)) and (not raw_audio or not np.isscalar(raw_audio[0])):
         clips = list(raw_audio)
     else:
-        array = np.asarray(raw_audio)
-        clips = [array] if array.ndim == 1 else list(array)
+        array = _as_array(raw_audio)
+        clips = list(array) if array.ndim == 3 else [array]  # noqa: PLR2004 - (B, 1, T)
     if not clips:
         raise WaveformError("there are no clips; a batch needs at least one.")
     return clips
 
 
+def _as_array(clip: Any) -> np.ndarray[Any, Any]:
+    # numpy has no bfloat16 and reads no other device.
+    return np.asarray(
+        clip.detach().cpu().float() if isinstance(clip, torch.Tensor) and clip.is_floating_point() else clip
+    )
+
+
 def _checked(at: int, clip: Any) -> np.ndarray[Any, Any]:
-    array = np.asarray(clip, dtype=np.float32)
+    array = _as_array(clip)
+    if array.size and array.dtype.kind != "f":
+        raise WaveformError(
+            f"clip {at} is {array.dtype}; floats in [-1, 1] are needed: int16 is divided by 32768."
+        )
+    array = array.astype(np.float32)
     if array.ndim == 2 and 1 in array.shape:  # noqa: PLR2004 - (1, T) and (T, 1) are mono, too
         array = array.reshape(-1)
     if array.ndim != 1 or not array.size:

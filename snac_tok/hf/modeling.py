@@ -10,7 +10,7 @@ from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 from transformers.utils.generic import can_return_tuple
 
 from snac_tok.codec import SNAC
-from snac_tok.errors import CodesError, WaveformError
+from snac_tok.errors import CodesError, ConfigError, WaveformError
 from snac_tok.hf.configuration import SnacConfig
 from snac_tok.hf.outputs import SnacDecoderOutput, SnacEncoderOutput, SnacOutput
 
@@ -78,11 +78,11 @@ class SnacModel(PreTrainedAudioTokenizerBase):
             dtype=_dtype(dtype),
             device=_device(kwargs.get("device_map")),
         )
-        model = cls(SnacConfig.of(codec.config), codec=codec).eval()
+        model = cls(_config_of(codec, kwargs.get("config")), codec=codec).eval()
         model.name_or_path = os.fspath(pretrained_model_name_or_path)
         if kwargs.get("output_loading_info"):
             names = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
-            return model, {name: [] for name in names}
+            return model, {name: set() for name in names}
         return model
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
@@ -155,16 +155,41 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         self, input_values: torch.Tensor, padding_mask: torch.Tensor | None = None, *, noise: Noise = "random"
     ) -> SnacOutput:
         """Encode and decode (B, 1, T); in training mode gradients flow, as in `SNAC.forward`, and rows are whole."""
-        if padding_mask is None:
+        if padding_mask is None or bool((padding_mask != 0).all()):
             audio, codes = self.codec(input_values, noise=noise)
             return SnacOutput(audio_codes=tuple(codes), audio_values=audio)
+        if self.training:
+            return self._train_on_clips(input_values, _lengths(input_values, padding_mask), noise)
         encoded = self.encode(input_values, padding_mask)
         decoded = self.decode(encoded.audio_codes, encoded.audio_codes_mask, noise=noise)
         audio = decoded.audio_values[..., : input_values.shape[-1]]
         return SnacOutput(audio_codes=encoded.audio_codes, audio_values=audio * padding_mask[:, None])
 
+    def _train_on_clips(self, audio: torch.Tensor, lengths: Sequence[int], noise: Noise) -> SnacOutput:
+        """Run clips of several lengths with gradients, one by one: in a padded batch they would hear the padding."""
+        clips = [
+            self.codec(row[None, :, :length], noise=noise) for row, length in zip(audio, lengths, strict=True)
+        ]
+        levels = zip(*(codes for _, codes in clips), strict=True)
+        sound = _padded([each for each, _ in clips])
+        sound = torch.nn.functional.pad(sound, (0, audio.shape[-1] - sound.shape[-1]))
+        return SnacOutput(audio_codes=tuple(_padded(rows) for rows in levels), audio_values=sound[:, None])
+
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Leave weights as the codec made them."""
+
+
+def _config_of(codec: SNAC, given: Any) -> SnacConfig:
+    """Return the config that came with a codec's weights, with whatever else it says, or the one that was given."""
+    assert codec.folder is not None
+    config = (
+        given if isinstance(given, SnacConfig) else SnacConfig.from_json_file(codec.folder / "config.json")
+    )
+    if config.codec_config != codec.config:
+        raise ConfigError(
+            "the given config describes another network than the checkpoint's own config.json; leave it out."
+        )
+    return config
 
 
 def _lengths(audio: torch.Tensor, mask: torch.Tensor) -> list[int]:

@@ -193,10 +193,9 @@ class SnacProcessor(ProcessorMixin):
         return saved
 
     def _text_ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text)["input_ids"]
-        # Some tokenizers end every text; the format has an end of its own.
-        ends = self.tokenizer.eos_token_id
-        return ids[:-1] if ids and ids[-1] == ends and ends is not None else ids
+        # Whatever stands around a text is the format's to say, as in dataset mapping; a model must meet one line.
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
     def _speech(self, sound: Any, sampling_rate: int | None) -> np.ndarray[Any, Any]:
         found = self.audio_tokenizer(sound, sampling_rate=sampling_rate, add_special_tokens=False)

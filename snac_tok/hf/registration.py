@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import transformers
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -27,3 +28,6 @@ def register() -> None:
     AutoConfig.register("snac", SnacConfig)
     AutoModel.register(SnacConfig, SnacModel)
     AutoFeatureExtractor.register(SnacConfig, SnacFeatureExtractor)
+    # Younger than transformers 5.0.
+    if (tokenization := getattr(transformers, "AutoModelForAudioTokenization", None)) is not None:
+        tokenization.register(SnacConfig, SnacModel)

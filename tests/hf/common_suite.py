@@ -91,9 +91,7 @@ NOT_OURS = {
 # What is missing still.
 NOT_YET = {
     "test_from_pretrained_no_checkpoint": "from_pretrained(None, state_dict=...) is not supported",
-    "test_can_use_safetensors": "output_loading_info holds lists, not sets",
     "test_init_weights_can_init_buffers": "weights that a loader left on the meta device are not initialised",
-    "test_load_save_without_tied_weights": "config entries beyond the codec's are refused on loading",
 }
 
 

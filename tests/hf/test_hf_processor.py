@@ -1,14 +1,15 @@
 """Text and sound to a language model's batch and back, saved and found again, inside a pipeline."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, pipeline
 
-from snac_tok import SnacTokenizer
+from snac_tok import SnacMapper, SnacTokenizer
 from snac_tok.errors import LayoutError, TokenError
 from snac_tok.hf import SnacFeatureExtractor, SnacProcessor, add_audio_tokens
 
@@ -47,6 +48,26 @@ def test_text_and_sound_make_a_training_sequence(processor, plain):
     assert batch["attention_mask"] == [[1] * len(wanted)]
     masked = processor("hello world", tone(), sampling_rate=24_000, mask_prompt=True)
     assert masked["labels"] == [[-100, -100, *wanted[2:]]]
+
+
+def test_mapping_and_processor_make_the_same_line(processor):
+    """Also where the text tokenizer puts marks of its own around a text: a model must meet what it was trained on."""
+    tokenizer = copy.deepcopy(processor.tokenizer)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="good $A good", special_tokens=[("good", 4)]
+    )
+    assert tokenizer("hello")["input_ids"] == [4, 1, 4]
+    marking = SnacProcessor(SnacFeatureExtractor(), tokenizer, "tiny", processor.audio_vocabulary)
+    mapper = SnacMapper(
+        "tiny",
+        preset=processor.audio_vocabulary,
+        sampling_rate=24_000,
+        text_column="text",
+        text_tokenizer=tokenizer,
+    )
+    mapped = mapper({"audio": [tone()], "text": ["hello world"]})
+    found = marking("hello world", tone(), sampling_rate=24_000)
+    assert list(mapped["input_ids"][0]) == found["input_ids"][0]
 
 
 def test_batches_are_padded_for_what_they_are_for(processor):
