@@ -80,7 +80,7 @@ def script(tmp_path):
         path = tmp_path / "run.py"
         path.write_text(before + SCRIPT)
         command = [sys.executable, str(path), str(folder), method, str(num_proc), str(per_file)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=120
         )
