@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from snac_tok.codec.stream import StreamState, run_layers
+from snac_tok.codec.weight_norm import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -150,10 +151,7 @@ class CompiledChunks:
 
     def _forget_changed_weights(self) -> None:
         """Drop all graphs if a weight was written to, replaced or moved: graphs have them built in."""
-        weights = tuple(
-            (each.data_ptr(), 0 if each.is_inference() else each._version)  # noqa: SLF001 - torch's counter of writes
-            for each in self.network.parameters()
-        )
+        weights = versions(self.network.parameters())
         if weights != self._weights:
             self._weights = weights
             self._steps.clear()

@@ -6,11 +6,11 @@ about the file. Nothing is encoded here.
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from snac_tok.audio import audio_info, iter_audio, read_audio, select_channels
+from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, WaveformError
 from snac_tok.shards import Failure
 
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
 
     from snac_tok.audio import AudioInfo, Waveform
     from snac_tok.corpus.sources import SourceItem
-
-# Reading failed because of the machine, not the file: going on would quarantine every file that follows.
-_MACHINE_ERRNOS = {
-    errno.EIO,
-    errno.ENOSPC,
-    errno.ENOMEM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ESTALE,
-    errno.ENOTCONN,
-    errno.EHOSTDOWN,
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,11 +102,8 @@ def load(item: SourceItem, *, source: Path, channels: str, long_seconds: float) 
 
 def failure_of(item: SourceItem, error: AudioError, source: Path) -> Failure:
     """The failure to note, unless the machine is to blame: then the error goes on up."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in _MACHINE_ERRNOS:
-            raise error
-        cause = cause.__cause__
+    if is_machine_fault(error):
+        raise error
     # Relative paths: a collection must not depend on where its sources were mounted.
     reason = str(error).replace(f"{source}/", "")
     return Failure(source=_printable(item.path), reason=reason)

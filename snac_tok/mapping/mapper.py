@@ -13,13 +13,14 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, CheckpointError, ConfigError, TokenError
 from snac_tok.frames import vocabulary_from_json
 from snac_tok.mapping.encoding import Encoded, encode_rows
 from snac_tok.mapping.options import MapperOptions
 from snac_tok.mapping.output import Output
 from snac_tok.mapping.placement import Placement, forking_picklers, take_place
-from snac_tok.mapping.rows import column_of, is_machine_fault
+from snac_tok.mapping.rows import column_of
 from snac_tok.mapping.splits import datasets_library
 from snac_tok.mapping.texts import TextIds
 from snac_tok.prompts import prompt_format

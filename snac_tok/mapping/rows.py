@@ -6,7 +6,6 @@ rate, bare arrays, decoders. Nothing is encoded here.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,18 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from snac_tok.tokenizer.preparation import Preparation
-
-# Reading failed because of the machine, not the row: going on would spoil every row that follows.
-_MACHINE_ERRNOS = {
-    errno.EIO,
-    errno.ENOSPC,
-    errno.ENOMEM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ESTALE,
-    errno.ENOTCONN,
-    errno.EHOSTDOWN,
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +76,7 @@ def load_row(value: Any, sampling_rate: Any, preparation: Preparation) -> Clip:
     """Return a row's sound as the codec takes it.
 
     Raises:
-        AudioError: the row's sound is missing or unusable, or the machine failed; `is_machine_fault` tells them apart.
+        AudioError: the row's sound is missing or unusable, or the machine failed; `audio.faults` tells them apart.
     """
     if value is None:
         raise WaveformError("the row holds no sound.")
@@ -98,16 +85,6 @@ def load_row(value: Any, sampling_rate: Any, preparation: Preparation) -> Clip:
     if (blocks := long_file(source, rate)) is not None:
         return Clip(blocks=blocks)
     return Clip(waveform=_writable(preparation.whole(as_waveform(source, sampling_rate=rate))))
-
-
-def is_machine_fault(error: BaseException) -> bool:
-    """Tell whether reading failed for a reason that says nothing about the row."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in _MACHINE_ERRNOS:
-            return True
-        cause = cause.__cause__
-    return False
 
 
 def _writable(waveform: Waveform) -> Waveform:

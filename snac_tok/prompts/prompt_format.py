@@ -94,11 +94,12 @@ class PromptFormat:
         Raises:
             TokenError: ids that are no line of integers, no frames, or text ids that mean speech.
         """
-        ids = np.concatenate((self.inference(text_ids), self._speech(speech_ids), self.after_speech))
+        prompt = self.inference(text_ids)
+        ids = np.concatenate((prompt, self._speech(speech_ids), self.after_speech))
         labels = ids.copy()
         if mask_prompt:
             # The ids that begin the answer are learned: a model may have to write them itself.
-            labels[: self.inference(text_ids, start_speech=False).size] = IGNORED
+            labels[: prompt.size - len(self.before_speech)] = IGNORED
         return TrainingSequence(input_ids=ids, labels=labels)
 
     def inference(

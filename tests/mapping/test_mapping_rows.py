@@ -12,9 +12,10 @@ from sound_rows import CODEC_RATE, Decoder, encoded, noise
 
 from snac_tok import SnacTokenizer
 from snac_tok.audio import as_waveform
+from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, AudioFileError, ConfigError, SamplingRateError, WaveformError
 from snac_tok.mapping import SnacMapper
-from snac_tok.mapping.rows import column_of, is_machine_fault, load_row
+from snac_tok.mapping.rows import column_of, load_row
 from snac_tok.tokenizer.preparation import Preparation
 
 PREPARATION = Preparation(sampling_rate=CODEC_RATE, resample=True)
