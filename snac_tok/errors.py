@@ -14,6 +14,7 @@ Each message says what was found, what is needed and how to fix it, in one sente
     ├── TokenError (ValueError)             ids that are no whole, valid frames
     ├── LayoutError (ValueError)            a frame layout, vocabulary or preset that makes no sense
     ├── ShardError                          a shard folder that is missing, damaged or of another kind
+    ├── TrainingError                       training data, a run's folder or its checkpoint cannot be used
     └── MissingDependencyError (ImportError) an optional package is needed and not installed
 """
 
@@ -66,6 +67,10 @@ class LayoutError(SnacTokError, ValueError):
 
 class ShardError(SnacTokError):
     """A shard folder that is missing, damaged or of another kind."""
+
+
+class TrainingError(SnacTokError):
+    """Training data, a run's folder or its checkpoint cannot be used."""
 
 
 class MissingDependencyError(SnacTokError, ImportError):
