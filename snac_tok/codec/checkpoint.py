@@ -10,9 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from snac_tok.codec import hub
 from snac_tok.codec.hub import CONFIG_FILE, LEGACY_FILE, SAFETENSORS_FILE, CheckpointFiles, first_line
@@ -77,6 +75,8 @@ def write_files(folder: str | Path, *, config: CodecConfig, weights: Mapping[str
     except OSError as error:
         raise CheckpointError(f"no codec can be saved into {folder}: {error.strerror}.") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    import safetensors.torch  # here, so that networks can be trained where torch is all there is
+
     content = safetensors.torch.save(tensors, metadata={"format": "pt"})
     write_bytes_atomically(folder / SAFETENSORS_FILE, content, error=CheckpointError)
     settings = (json.dumps(config.to_dict(), indent=2) + "\n").encode()
@@ -94,9 +94,11 @@ def _files_in(folder: Path) -> CheckpointFiles:
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    import safetensors.torch
+
     try:
         return safetensors.torch.load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is no complete safetensors file: {first_line(error)}") from error
 
 

@@ -50,9 +50,17 @@ class DrawnNoise:
     @classmethod
     def from_global_generator(cls, latents: torch.Tensor, decoder_rates: Sequence[int]) -> DrawnNoise:
         """Draw for a whole clip what upstream draws, in its order, so that torch.manual_seed gives equal sound."""
+        return cls.from_generator(latents, decoder_rates, None)
+
+    @classmethod
+    def from_generator(
+        cls, latents: torch.Tensor, decoder_rates: Sequence[int], generator: torch.Generator | None
+    ) -> DrawnNoise:
+        """Draw from a generator of latents' device; None is torch's global one."""
         lengths = itertools.accumulate(decoder_rates, operator.mul, initial=latents.shape[-1])
         shapes = [(latents.shape[0], 1, length) for length in lengths][1:]
-        return cls(layers=tuple(torch.randn(s, device=latents.device, dtype=latents.dtype) for s in shapes))
+        options = {"device": latents.device, "dtype": latents.dtype, "generator": generator}
+        return cls(layers=tuple(torch.randn(shape, **options) for shape in shapes))
 
     def draw(self, layer: int, x: torch.Tensor, start: int) -> torch.Tensor:
         """Cut out the values of x's positions."""

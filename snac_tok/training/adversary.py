@@ -1,0 +1,68 @@
+"""The discriminators' side of the GAN: their own step, and what they say to the codec."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from snac_tok.training.losses import adversarial_loss, discriminator_loss, feature_matching_loss
+from snac_tok.training.optimization import Optimization
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from snac_tok.training.config import TrainingConfig
+    from snac_tok.training.discriminators import Discriminators
+    from snac_tok.training.placement import Placement
+
+
+class Adversary:
+    """Discriminators and their optimizer.
+
+    Args:
+        discriminators: on the run's device.
+        config: the run's.
+        placement: of this process.
+    """
+
+    def __init__(self, discriminators: Discriminators, config: TrainingConfig, placement: Placement) -> None:
+        self.discriminators = discriminators
+        self.placement = placement
+        self.bf16 = config.precision == "bf16"
+        # Gradients are added over processes only where the discriminators learn; for the codec they are a loss.
+        self._learning: Callable[[torch.Tensor], Any] = placement.wrapped(discriminators)
+        self.optimization = Optimization(
+            discriminators.parameters(),
+            config.discriminator_optimizer,
+            first_step=config.adversarial_from_step,
+            steps=config.steps,
+        )
+
+    def learn(self, real: torch.Tensor, fake: torch.Tensor, *, share: float) -> float:
+        """Collect the discriminators' gradients for (B, 1, T) of each; `share` scales them. Returns the loss."""
+        self.discriminators.requires_grad_(requires_grad=True)
+        maps = self._run(self._learning, torch.cat((real, fake.detach())))
+        scores = [stack[-1].chunk(2) for stack in maps]
+        loss = discriminator_loss([real for real, _ in scores], [fake for _, fake in scores])
+        self.placement.backward(loss * share)
+        return float(loss.detach())
+
+    def judge(self, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the codec's losses for (B, 1, T) of each, with gradients to `fake` alone."""
+        self.discriminators.requires_grad_(requires_grad=False)
+        with torch.no_grad():
+            real_maps = self._run(self.discriminators, real)
+        fake_maps = self._run(self.discriminators, fake)
+        return {
+            "adversarial": adversarial_loss([maps[-1] for maps in fake_maps]),
+            "feature_matching": feature_matching_loss(real_maps, fake_maps),
+        }
+
+    def _run(
+        self, discriminators: Callable[[torch.Tensor], Any], audio: torch.Tensor
+    ) -> list[list[torch.Tensor]]:
+        with torch.autocast(audio.device.type, torch.bfloat16, enabled=self.bf16):
+            maps: list[list[torch.Tensor]] = discriminators(audio)
+        return [[each.float() for each in stack] for stack in maps]

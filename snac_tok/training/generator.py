@@ -1,0 +1,80 @@
+"""The codec while it learns: sound through encoder, quantizer and decoder, with gradients, and what losses need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+
+from snac_tok.codec.noise import DrawnNoise
+from snac_tok.training.quantization import quantize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from snac_tok.codec.model import SNAC
+
+
+class Reconstruction(NamedTuple):
+    """What one pass gives: a tuple, which every wrapper for several devices can carry.
+
+    Attributes:
+        audio: (B, 1, T).
+        codebook, commitment: losses.
+        codes: per level (B, T_k).
+        projected: per level (B, D, T_k), what was looked up in the codebook.
+    """
+
+    audio: torch.Tensor
+    codebook: torch.Tensor
+    commitment: torch.Tensor
+    codes: tuple[torch.Tensor, ...]
+    projected: tuple[torch.Tensor, ...]
+
+
+class Generator(nn.Module):
+    """A codec as the generator of a GAN.
+
+    Args:
+        codec: its weights are trained in place.
+        decoder_only: leave encoder and quantizer as they are.
+        bf16: run the convolutions under autocast; the quantizer stays in float32.
+        compiled: run encoder and decoder through torch.compile.
+    """
+
+    def __init__(self, codec: SNAC, *, decoder_only: bool, bf16: bool, compiled: bool) -> None:
+        super().__init__()
+        self.codec = codec
+        self.decoder_only = decoder_only
+        self.bf16 = bf16
+        if decoder_only:
+            codec.encoder.requires_grad_(requires_grad=False)
+            codec.quantizer.requires_grad_(requires_grad=False)
+        # In a dict, so that torch does not take the compiled functions for more submodules.
+        self._run: dict[str, Callable[..., Any]] = {"encoder": codec.encoder, "decoder": codec.decoder}
+        if compiled:
+            self._run = {name: torch.compile(network) for name, network in self._run.items()}
+
+    def forward(self, audio: torch.Tensor, noise: Sequence[torch.Tensor], levels: torch.Tensor) -> Reconstruction:
+        """Encode and decode (B, 1, T).
+
+        Args:
+            audio: T a multiple of the codec's padding.
+            noise: of each noise block, (B, 1, n); empty for none.
+            levels: (B,) how many levels of each row are decoded.
+        """
+        kind = audio.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
+            latents = self._run["encoder"](audio)
+        quantized = quantize(self.codec.quantizer, latents.float(), levels=levels)
+        with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
+            source = DrawnNoise(layers=tuple(noise)) if noise else None
+            decoded = self._run["decoder"](quantized.latents, source)
+        return Reconstruction(
+            audio=decoded.float(),
+            codebook=quantized.codebook,
+            commitment=quantized.commitment,
+            codes=tuple(quantized.codes),
+            projected=tuple(quantized.projected),
+        )

@@ -1,0 +1,138 @@
+"""A run on disk: its config, its checkpoints, the figures it wrote.
+
+    RUN/config.json            what is trained, and how
+    RUN/checkpoints/step-….pt  everything that the next step depends on; the newest few
+    RUN/losses.jsonl           one line every few steps
+    RUN/validation.jsonl       one line a validation
+    RUN/tensorboard/           the same as curves, with sound
+    RUN/codec/                 the codec as it is now: config.json and model.safetensors
+
+Checkpoints are written whole or not at all; one that is damaged all the same is passed over for the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snac_tok.errors import TrainingError
+from snac_tok.files import naming_refusals, replacing, write_bytes_atomically
+from snac_tok.training.config import CHANGEABLE, TrainingConfig
+from snac_tok.training.settings import differences
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+LOSSES_FILE = "losses.jsonl"
+VALIDATION_FILE = "validation.jsonl"
+CODEC_FOLDER = "codec"
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: made where it is missing.
+
+    Raises:
+        TrainingError: the folder cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with naming_refusals(path, error=TrainingError):
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+
+    def begin(self, config: TrainingConfig, *, resume: bool) -> dict[str, Any] | None:
+        """Write the config of a new run, or return the newest checkpoint of one to be resumed.
+
+        Raises:
+            TrainingError: there is a run and `resume` is off, or its config differs in what decides results.
+        """
+        before = self._config()
+        if before is not None and not resume and self.steps():
+            raise TrainingError(
+                f"{self.path} holds a run of {self.steps()[-1]} steps; go on with --resume, or choose another folder."
+            )
+        if before is not None and resume:
+            changed = differences(before, json.loads(json.dumps(config.to_dict())))
+            decisive = [name for name in changed if name not in CHANGEABLE]
+            if decisive:
+                raise TrainingError(
+                    f"{self.path} was begun with other values of {', '.join(decisive)}; resume with the config "
+                    f"it was begun with ({self.path / CONFIG_FILE}), or choose another folder."
+                )
+        content = json.dumps(config.to_dict(), indent=2) + "\n"
+        write_bytes_atomically(self.path / CONFIG_FILE, content.encode(), error=TrainingError)
+        state = self.newest() if resume else None
+        for name in (LOSSES_FILE, VALIDATION_FILE):
+            self._cut(name, step=0 if state is None else state["step"])
+        return state
+
+    def steps(self) -> list[int]:
+        """Return the steps of the checkpoints there are, oldest first."""
+        names = (re.fullmatch(r"step-(\d+)\.pt", path.name) for path in (self.path / "checkpoints").iterdir())
+        return sorted(int(name[1]) for name in names if name)
+
+    def save(self, state: dict[str, Any], *, keep: int) -> None:
+        """Write a checkpoint, then remove all but the newest `keep`.
+
+        Raises:
+            TrainingError: the disk refuses; older checkpoints stay.
+        """
+        with replacing(self._checkpoint(state["step"]), error=TrainingError) as file:
+            torch.save({"format_version": FORMAT_VERSION, **state}, file)
+        for step in self.steps()[:-keep]:
+            self._checkpoint(step).unlink(missing_ok=True)
+
+    def append(self, name: str, line: dict[str, Any]) -> None:
+        """Add one JSON line to a file of figures."""
+        with naming_refusals(self.path / name, error=TrainingError), (self.path / name).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _config(self) -> dict[str, Any] | None:
+        path = self.path / CONFIG_FILE
+        if not path.is_file():
+            return None
+        return TrainingConfig.from_file(path).to_dict() if path.stat().st_size else None
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step-{step:08}.pt"
+
+    def newest(self) -> dict[str, Any] | None:
+        """Read the newest checkpoint that is whole; None where there is none."""
+        for step in reversed(self.steps()):
+            path = self._checkpoint(step)
+            try:
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # noqa: BLE001 - torch raises pickle, zip, runtime and OS errors here
+                _log.warning("%s is damaged (%s); going on from the checkpoint before.", path, error)
+                continue
+            if state.get("format_version") == FORMAT_VERSION:
+                return state
+            raise TrainingError(
+                f"{path} has format {state.get('format_version')}; this version reads {FORMAT_VERSION}."
+            )
+        return None
+
+    def _cut(self, name: str, *, step: int) -> None:
+        """Drop the lines of steps after the checkpoint: they will be written again."""
+        path = self.path / name
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                break  # the end of a file whose writer was killed
+        write_bytes_atomically(path, "".join(kept).encode(), error=TrainingError)
