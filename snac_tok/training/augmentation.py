@@ -23,6 +23,8 @@ from snac_tok.errors import ConfigError
 # around; 512 samples (21 ms at 24 kHz) leave less than -40 dB of it in the crop.
 _MARGIN = 512
 _PEAK_LIMIT = 1.0
+# A recording of nearly nothing stays quiet: more gain than this would train on its noise.
+_MAX_GAIN_DB = 30.0
 # Where the tilt turns: below this the gain goes one way, above it the other.
 _TILT_PIVOT_HZ = 1000.0
 # Octaves from the pivot at which the tilt has its full gain: 1 kHz ± 3 octaves is 125 Hz … 8 kHz.
@@ -116,7 +118,7 @@ class Augmentation:
         gains = 1.0 - 2.0 * (draws[0] < self.flip_polarity)
         if self.level_db:
             wanted = _within(self.level_db, draws[1])
-            gains = gains * 10 ** ((wanted - levels_db.double()) / 20)
+            gains = gains * 10 ** ((wanted - levels_db.double()).clamp(max=_MAX_GAIN_DB) / 20)
         return _limited(crops * gains.float()[:, None])
 
     @property

@@ -6,15 +6,12 @@
 
     a piece    |.. piece_seconds ..|.. piece_seconds ..|. rest .|      memory does not grow with a recording
 
-Both files are written under hidden names and get their own once both are on the disk, clips.json last: a folder that
-lacks it is no whole one, and after a failure the folder that was there before is still there.
+How the folder becomes whole or nothing is told in `clip_writing.py`, what can be an input in `recordings.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,26 +21,19 @@ import numpy as np
 from snac_tok.audio import check_sampling_rate, resample_blocks, to_mono
 from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, ConfigError, TrainingError
-from snac_tok.files import HiddenFile, naming_refusals, sync_folder, write_bytes_atomically
-from snac_tok.training.clip_store import (
-    CLIPS_FILE,
-    FORMAT_VERSION,
-    FULL_SCALE,
-    SAMPLES_FILE,
-    ClipEntry,
-)
+from snac_tok.training.clip_store import FULL_SCALE
+from snac_tok.training.clip_writing import making_folder
 from snac_tok.training.level import active_level_db
 from snac_tok.training.recordings import Recording, find_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import IO
 
     import numpy.typing as npt
 
     from snac_tok.audio import MonoPolicy
+    from snac_tok.training.clip_writing import FolderInTheMaking
 
-FAILED_FILE = "failed.jsonl"
 _LEAST_PIECE_SECONDS = 1.0
 
 
@@ -97,6 +87,7 @@ class PreparationState:
         num_samples: of these clips.
         num_short: clips left out for being shorter than `min_seconds`.
         num_failures: recordings that could not be used to their end; failed.jsonl lists them.
+        total_bytes: of all files there are, read or not; None where some recordings are no files.
     """
 
     num_recordings: int = 0
@@ -105,6 +96,7 @@ class PreparationState:
     num_samples: int = 0
     num_short: int = 0
     num_failures: int = 0
+    total_bytes: int | None = None
 
 
 def prepare_sound(
@@ -113,7 +105,7 @@ def prepare_sound(
     options: PreparationOptions,
     *,
     replace: bool = False,
-    progress: Callable[[PreparationState, int | None], None] | None = None,
+    progress: Callable[[PreparationState], None] | None = None,
 ) -> PreparationState:
     """Make a prepared folder of recordings; see `ClipStore` for reading it.
 
@@ -122,7 +114,7 @@ def prepare_sound(
         out: the folder; made where it is missing.
         options: what becomes of them.
         replace: whether a prepared folder that stands there is replaced, once the new one is whole.
-        progress: called after each recording with what was done and the bytes there are in all, if known.
+        progress: called after each recording.
 
     Raises:
         TrainingError: an input is not there, nothing could be used, `out` is taken, or the disk refuses; what was in
@@ -135,45 +127,39 @@ def prepare_sound(
         >>> prepare_sound(["tone.wav"], "ready", PreparationOptions(sampling_rate=24000)).num_samples
         24000
     """
-    out = Path(out)
     recordings = find_recordings(inputs)
-    total = None if recordings.num_bytes is None else recordings.num_bytes
-    _check_free(out, replace=replace)
-    with _folder_in_the_making(out) as making:
-        writer = _Writer(making.samples, options)
+    with making_folder(Path(out), replace=replace) as folder:
+        preparation = _Preparation(folder, options, total_bytes=recordings.num_bytes)
         for recording in recordings.each():
-            writer.add(recording)
+            preparation.add(recording)
             if progress:
-                progress(writer.state, total)
-        if not writer.entries:
-            raise TrainingError(_nothing(writer))
-        making.clips.write(_listed(writer.entries, options))
-        failures = writer.failures
-    _tell_failures(out, failures)
-    return writer.state
+                progress(preparation.state)
+        if not folder.clips:
+            raise TrainingError(_nothing(folder, preparation.state))
+        folder.describe(sampling_rate=options.sampling_rate, made_with=dataclasses.asdict(options))
+    return preparation.state
 
 
-class _Writer:
-    """Adds recordings to a file of samples and remembers where they lie."""
+class _Preparation:
+    """Adds recordings to a folder and counts."""
 
-    def __init__(self, file: IO[bytes], options: PreparationOptions) -> None:
-        self._file, self._options = file, options
-        self.entries: list[ClipEntry] = []
-        self.failures: list[dict[str, str]] = []
-        self.state = PreparationState()
+    def __init__(
+        self, folder: FolderInTheMaking, options: PreparationOptions, *, total_bytes: int | None
+    ) -> None:
+        self._folder, self._options = folder, options
+        self.state = PreparationState(total_bytes=total_bytes)
 
     def add(self, recording: Recording) -> None:
         """Write what a recording holds; where it cannot be used to its end, what came before stays."""
-        pieces = _named_pieces(recording, self._options)
         try:
-            for name, samples in pieces:
+            for name, samples in _named_pieces(recording, self._options):
                 self._write(name, samples)
         except AudioError as error:
             if is_machine_fault(error):
                 raise TrainingError(f"{recording.id} could not be read: {error}") from error
-            self.failures.append({"source": _printable(recording.id), "reason": str(error)})
+            self._folder.add_failure(recording.id, reason=str(error))
+            self._count(num_failures=1)
         self._count(num_recordings=1, num_bytes=recording.num_bytes or 0)
-        self.state = dataclasses.replace(self.state, num_failures=len(self.failures))
 
     def _write(self, name: str, samples: npt.NDArray[np.float32]) -> None:
         options = self._options
@@ -182,14 +168,8 @@ class _Writer:
             return
         level = active_level_db(samples, sampling_rate=options.sampling_rate)
         gain = _gain(samples, level, wanted=options.level_db)
-        self._file.write(_as_int16(samples * np.float32(gain)).tobytes())
-        entry = ClipEntry(
-            id=_printable(name),
-            start=self.state.num_samples,
-            num_samples=len(samples),
-            level_db=round(level + 20 * float(np.log10(gain)), 2),
-        )
-        self.entries.append(entry)
+        level_after = round(level + 20 * float(np.log10(gain)), 2)
+        self._folder.add_clip(name, _as_int16(samples * np.float32(gain)), level_db=level_after)
         self._count(num_clips=1, num_samples=len(samples))
 
     def _count(self, **more: int) -> None:
@@ -245,72 +225,9 @@ def _as_int16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
 
 
-def _listed(entries: list[ClipEntry], options: PreparationOptions) -> bytes:
-    described = {
-        "format_version": FORMAT_VERSION,
-        "sampling_rate": options.sampling_rate,
-        "options": dataclasses.asdict(options),
-        "clips": [dataclasses.asdict(entry) for entry in entries],
-    }
-    return json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _check_free(out: Path, *, replace: bool) -> None:
-    """Refuse what is no folder of ours, before hours of decoding."""
-    if (out / CLIPS_FILE).exists() and not replace:
-        raise TrainingError(
-            f"{out} already holds prepared sound; choose another folder, or replace it (--force)."
-        )
-    # Without a list nobody knows whose samples these are: a run that was killed in its last moment, or another program.
-    if (out / SAMPLES_FILE).exists() and not (out / CLIPS_FILE).exists() and not replace:
-        raise TrainingError(f"{out} holds {SAMPLES_FILE} of an unfinished preparation; replace it (--force).")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Making:
-    samples: IO[bytes]
-    clips: IO[bytes]
-
-
-@contextmanager
-def _folder_in_the_making(out: Path) -> Iterator[_Making]:
-    """Lend the two files of a folder, which get their names if nothing goes wrong inside, and vanish otherwise."""
-    with naming_refusals(out, error=TrainingError):
-        out.mkdir(parents=True, exist_ok=True)
-        hidden: list[HiddenFile] = []
-        try:
-            hidden += [HiddenFile(out / SAMPLES_FILE)]
-            hidden += [HiddenFile(out / CLIPS_FILE)]
-            yield _Making(samples=hidden[0].handle, clips=hidden[1].handle)
-            for file in hidden:
-                file.complete()
-            # From here on nothing is written any more: no full disk can come between.
-            (out / CLIPS_FILE).unlink(missing_ok=True)
-            hidden[0].path.replace(out / SAMPLES_FILE)
-            hidden[1].path.replace(out / CLIPS_FILE)
-            sync_folder(out)
-        finally:
-            for file in hidden:
-                file.discard()
-
-
-def _tell_failures(out: Path, failures: list[dict[str, str]]) -> None:
-    if not failures:
-        with naming_refusals(out, error=TrainingError):
-            (out / FAILED_FILE).unlink(missing_ok=True)
-        return
-    lines = "".join(json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures)
-    write_bytes_atomically(out / FAILED_FILE, lines.encode(), error=TrainingError)
-
-
-def _nothing(writer: _Writer) -> str:
-    state = writer.state
-    first = f"; the first: {writer.failures[0]['reason']}" if writer.failures else ""
+def _nothing(folder: FolderInTheMaking, state: PreparationState) -> str:
+    first = f"; the first: {folder.failures[0]['reason']}" if folder.failures else ""
     return (
         f"none of {state.num_recordings} recordings could be used: {state.num_failures} failed, {state.num_short} "
         f"clips were too short{first.rstrip('.')}."
     )
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

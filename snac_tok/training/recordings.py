@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from snac_tok.audio import Waveform
 
+HUB_MARK = "hf:"
 MANIFEST_ENDINGS = (".txt", ".csv", ".tsv", ".jsonl")
 _SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
 _AUDIO_COLUMNS = ("audio", "sound", "speech", "wav")
@@ -93,6 +94,8 @@ def find_recordings(inputs: Sequence[Any]) -> Recordings:
 def _recordings_of(source: Any) -> list[Recording] | Iterable[Recording]:
     if not isinstance(source, str | Path):
         return _of_dataset(source)
+    if str(source).startswith(HUB_MARK):
+        return _of_dataset(_load_hub(str(source)))
     path = Path(source)
     if path.is_dir():
         if any((path / name).is_file() for name in _SAVED_DATASET_FILES):
@@ -173,15 +176,33 @@ _NAMES_OF = {".txt": _lines, ".csv": _column, ".tsv": _column, ".jsonl": _object
 
 def _load_saved(folder: Path) -> Any:
     try:
+        return _datasets(str(folder)).load_from_disk(str(folder))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder} cannot be read as a dataset: {error}") from error
+
+
+def _load_hub(source: str) -> Any:
+    """Open hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT for streaming."""
+    name, *rest = source.removeprefix(HUB_MARK).split(":")
+    config, split = rest[:-1], (rest[-1] if rest else None)
+    if not name or len(config) > 1:
+        raise TrainingError(f"{source}: a dataset is hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT.")
+    datasets = _datasets(source)
+    try:
+        return datasets.load_dataset(name, *config, split=split, streaming=True)
+    # The hub's and its transport's errors are OSErrors; unknown names and splits are ValueErrors.
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TrainingError(f"{source} cannot be loaded: {' '.join(str(error).split())}") from error
+
+
+def _datasets(source: str) -> Any:
+    try:
         import datasets
     except ImportError as error:
         raise MissingDependencyError(
-            f"{folder} is a saved dataset; reading it needs the datasets package: pip install snac-tok[hf]."
+            f"{source} is a dataset; reading it needs the datasets package: pip install snac-tok[hf]."
         ) from error
-    try:
-        return datasets.load_from_disk(str(folder))
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{folder} cannot be read as a dataset: {error}") from error
+    return datasets
 
 
 def _of_dataset(dataset: Any) -> Iterable[Recording]:
@@ -210,10 +231,9 @@ def _of_rows(dataset: Any, *, prefix: str) -> Iterator[Recording]:
 
 def _undecoded(dataset: Any, column: str) -> Any:
     """Have the dataset hand over what is in its files: decoding is done here, and one bad row stops nothing."""
-    from datasets import Audio
-
-    is_audio = isinstance((dataset.features or {}).get(column), Audio)
-    return dataset.cast_column(column, Audio(decode=False)) if is_audio else dataset
+    audio = _datasets("this input").Audio
+    is_audio = isinstance((dataset.features or {}).get(column), audio)
+    return dataset.cast_column(column, audio(decode=False)) if is_audio else dataset
 
 
 def _rows(dataset: Any, column: str, prefix: str) -> Iterator[Recording]:

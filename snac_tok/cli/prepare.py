@@ -1,0 +1,120 @@
+"""`snac-tok prepare`: recordings to a folder that training reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from snac_tok.cli.messages import counted, examples, facts, lasting
+from snac_tok.cli.options import force_option
+from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+
+if TYPE_CHECKING:
+    from snac_tok.audio import MonoPolicy
+    from snac_tok.training.preparation import PreparationState
+
+
+@click.command(
+    epilog=examples(
+        "snac-tok prepare clips -o ready --sampling-rate 24000",
+        "snac-tok prepare train.jsonl more-clips song.flac -o ready --sampling-rate 24000 --min-seconds 0.5",
+        "snac-tok prepare hf:openslr/librispeech_asr:clean:train.100 -o libri --sampling-rate 24000",
+    )
+)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
+@click.option("-o", "--out", required=True, metavar="FOLDER", help="Where the prepared sound goes.")
+@click.option(
+    "--sampling-rate",
+    type=click.IntRange(min=1),
+    required=True,
+    metavar="HZ",
+    help="Of the codec that will be trained, 24000 for example.",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["mean", "left", "right"]),
+    default="mean",
+    show_default=True,
+    help="What becomes of a second channel.",
+)
+@click.option(
+    "--min-seconds",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="Leave shorter clips out.",
+)
+@click.option(
+    "--piece-seconds",
+    type=click.FloatRange(min=1),
+    default=300.0,
+    show_default=True,
+    metavar="S",
+    help="Cut longer recordings into clips of this length.",
+)
+@click.option(
+    "--level-db",
+    type=click.FloatRange(max=0),
+    default=None,
+    metavar="DB",
+    help="Bring every clip to this level (RMS of what is not silent); by default levels stay.",
+)
+@progress_option
+@force_option
+def prepare(
+    *,
+    inputs: tuple[str, ...],
+    out: str,
+    sampling_rate: int,
+    channels: MonoPolicy,
+    min_seconds: float,
+    piece_seconds: float,
+    level_db: float | None,
+    progress: bool | None,
+    force: bool,
+) -> int:
+    """Decode recordings once, into one FOLDER of mono samples at one rate that `snac-tok train` reads.
+
+    An INPUT is a folder of audio files, an audio file, a manifest (.txt with a path a line; .csv, .tsv or .jsonl with a
+    column of paths, relative to the manifest), a dataset saved by the datasets package, or hf:NAME:SPLIT or
+    hf:NAME:CONFIG:SPLIT for one of the hub.
+
+    Exit code 1 says that some recordings could not be used; FOLDER/failed.jsonl lists them with the reasons.
+    """
+    from snac_tok.training.clip_writing import FAILED_FILE
+    from snac_tok.training.preparation import PreparationOptions, prepare_sound
+
+    options = PreparationOptions(
+        sampling_rate=sampling_rate,
+        channels=channels,
+        min_seconds=min_seconds,
+        piece_seconds=piece_seconds,
+        level_db=level_db,
+    )
+    # How many recordings there are is known once the inputs have been listed.
+    with ProgressBar("preparing", unit="B", shown=is_wanted(progress, things=2)) as bar:
+        state = prepare_sound(inputs, out, options, replace=force, progress=lambda state: _show(state, bar))
+    click.echo(_account(state, out, sampling_rate=sampling_rate))
+    if state.num_failures:
+        click.echo(f"why recordings failed: {Path(out) / FAILED_FILE}")
+    return 1 if state.num_failures else 0
+
+
+def _show(state: PreparationState, bar: ProgressBar) -> None:
+    """Count bytes of source files; of a dataset, whose size nobody knows, the recordings alone."""
+    failed = f", {state.num_failures} failed" if state.num_failures else ""
+    note = f"{counted(state.num_recordings, 'recording')}{failed}"
+    bar.show(done=state.num_bytes, total=state.total_bytes or state.num_bytes, note=note)
+
+
+def _account(state: PreparationState, out: str, *, sampling_rate: int) -> str:
+    short = f", {state.num_short:,} left out as too short" if state.num_short else ""
+    rows = [
+        ("recordings", f"{state.num_recordings:,}, {state.num_failures:,} failed"),
+        ("clips", f"{state.num_clips:,} in {out}{short}"),
+        ("sound", f"{lasting(state.num_samples / sampling_rate)} at {sampling_rate} Hz, mono"),
+    ]
+    return facts(rows)

@@ -1,0 +1,413 @@
+"""Any mix of recordings becomes one folder of mono samples at one rate, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from snac_tok.audio import read_audio, resample, to_mono
+from snac_tok.errors import AudioFileError, ConfigError, SamplingRateError, TrainingError
+from snac_tok.training import clip_writing, recordings
+from snac_tok.training.clip_store import ClipStore
+from snac_tok.training.preparation import PreparationOptions, prepare_sound
+
+HERE = Path(__file__).parent
+SPEECH = HERE.parent / "speech"
+OPTIONS = PreparationOptions(sampling_rate=24_000)
+
+
+def write_tone(path, *, seconds=0.5, rate=24_000, channels=1, level=0.4, hertz=440.0):
+    """Write a file in which channel k is k + 1 times as high."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = np.arange(round(seconds * rate)) / rate
+    sf.write(
+        path,
+        np.stack([level * np.sin(2 * np.pi * hertz * (k + 1) * times) for k in range(channels)], 1),
+        rate,
+    )
+    return path
+
+
+def prepared(inputs, out, **options):
+    """Prepare and open."""
+    prepare_sound(inputs, out, PreparationOptions(sampling_rate=24_000, **options))
+    return ClipStore.open(out)
+
+
+def contents(folder):
+    """Return every file's bytes, hidden ones too."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Three recordings of three rates, one in stereo, one in a folder of its own."""
+    write_tone(tmp_path / "source" / "a.wav", rate=22_050)
+    write_tone(tmp_path / "source" / "b.flac", rate=48_000, channels=2)
+    write_tone(tmp_path / "source" / "more" / "c.ogg", rate=16_000)
+    return tmp_path / "source"
+
+
+def test_mixed_rates_become_one(source, tmp_path):
+    """Each clip is what the audio room makes of its file, to the last of 16 bits."""
+    state = prepare_sound([source], tmp_path / "ready", OPTIONS)
+    store = ClipStore.open(tmp_path / "ready")
+    assert store.sampling_rate == 24_000
+    assert store.clip_ids == ["a.wav", "b.flac", "more/c.ogg"]
+    assert (state.num_recordings, state.num_clips, state.num_failures) == (3, 3, 0)
+    assert state.num_samples == len(store.samples) == 36_000
+    assert state.num_bytes == state.total_bytes == sum(p.stat().st_size for p in source.rglob("*.*"))
+    for index, name in enumerate(store.clip_ids):
+        expected = resample(to_mono(read_audio(source / name)), 24_000).samples[0]
+        assert store.clip(index).numpy() == pytest.approx(expected, abs=0.51 / 32_768)
+
+
+def test_16_bits_of_the_right_rate_come_through_untouched(tmp_path):
+    """Full scale both ways included."""
+    samples = np.array([0, 1, -1, 32_767, -32_768] * 100, np.int16)
+    sf.write(tmp_path / "a.wav", samples, 24_000, subtype="PCM_16")
+    assert prepared([tmp_path / "a.wav"], tmp_path / "ready").samples.numpy().tolist() == samples.tolist()
+
+
+def test_what_goes_beyond_full_scale_is_turned_down(tmp_path):
+    """A float recording of twice full scale keeps its shape."""
+    write = 2 * np.sin(np.arange(24_000) / 10)
+    sf.write(tmp_path / "a.wav", write, 24_000, subtype="FLOAT")
+    clip = prepared([tmp_path / "a.wav"], tmp_path / "ready").clip(0).numpy()
+    assert clip == pytest.approx(write / np.abs(write).max(), abs=1e-4)
+
+
+def test_levels_stay_unless_asked_for(tmp_path):
+    """Loudness changes tokens, so it is off by default; with it pauses do not count."""
+    write_tone(tmp_path / "in" / "quiet.wav", level=0.01)
+    write_tone(tmp_path / "in" / "loud.wav", level=0.9)
+    plain = prepared([tmp_path / "in"], tmp_path / "plain")
+    assert [clip.level_db for clip in plain.clips] == pytest.approx([-3.9, -43.0], abs=0.1)
+    level = prepared([tmp_path / "in"], tmp_path / "level", level_db=-20.0)
+    assert [clip.level_db for clip in level.clips] == [-20.0, -20.0]
+    rms = [float(level.clip(k).square().mean().log10() * 10) for k in range(2)]
+    assert rms == pytest.approx([-20.0, -20.0], abs=0.1)
+    loudest = prepared([tmp_path / "in"], tmp_path / "loudest", level_db=0.0)
+    assert float(loudest.clip(1).abs().max()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_channels(tmp_path):
+    """The policy picks."""
+    path = write_tone(tmp_path / "a.wav", channels=2)
+    left, right = (prepared([path], tmp_path / side, channels=side).clip(0) for side in ("left", "right"))
+    assert int((left[:-1] * left[1:] < 0).sum()) * 2 == pytest.approx(
+        int((right[:-1] * right[1:] < 0).sum()), abs=3
+    )
+
+
+def test_long_recordings_become_pieces_that_join(tmp_path):
+    """Nothing is lost between them, and resampling does not start anew."""
+    path = write_tone(tmp_path / "a.wav", seconds=3.3, rate=22_050)
+    whole = prepared([path], tmp_path / "whole")
+    pieces = prepared([path], tmp_path / "pieces", piece_seconds=1.0)
+    assert pieces.clip_ids == ["a.wav#0", "a.wav#1", "a.wav#2", "a.wav#3"]
+    assert [clip.num_samples for clip in pieces.clips] == [24_000, 24_000, 24_000, 7_200]
+    assert pieces.samples.tolist() == whole.samples.tolist()
+    assert prepared([path], tmp_path / "exact", piece_seconds=3.3).clip_ids == ["a.wav"]
+
+
+def test_short_clips_are_left_out_and_counted(tmp_path):
+    """min_seconds is of the clip, whatever the recording's rate."""
+    for name, seconds in [("a.wav", 0.3), ("b.wav", 0.29), ("c.wav", 1.0)]:
+        write_tone(tmp_path / "in" / name, seconds=seconds, rate=16_000)
+    options = PreparationOptions(sampling_rate=24_000, min_seconds=0.3)
+    state = prepare_sound([tmp_path / "in"], tmp_path / "ready", options)
+    assert ClipStore.open(tmp_path / "ready").clip_ids == ["a.wav", "c.wav"]
+    assert (state.num_short, state.num_failures) == (1, 0)
+
+
+def test_bad_files_are_reported_and_the_rest_goes_on(source, tmp_path):
+    """No sound, cut off, empty, gone: listed with reasons; none of their samples stay."""
+    (source / "bad.wav").write_bytes(b"RIFF")
+    (source / "empty.flac").write_bytes(b"")
+    (source / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    cut = write_tone(source / "cut.flac", seconds=2.0)
+    cut.write_bytes(cut.read_bytes()[:-4000])
+    state = prepare_sound([source], tmp_path / "ready", OPTIONS)
+    failed = [json.loads(line) for line in (tmp_path / "ready" / "failed.jsonl").read_text().splitlines()]
+    assert [failure["source"] for failure in failed] == ["bad.wav", "cut.flac", "empty.flac", "gone.wav"]
+    assert all(failure["reason"].endswith(".") for failure in failed)
+    assert (state.num_recordings, state.num_failures) == (7, 4)
+    assert ClipStore.open(tmp_path / "ready").clip_ids == ["a.wav", "b.flac", "more/c.ogg"]
+
+
+def test_nothing_usable_is_an_error_that_says_why(tmp_path):
+    """A folder without a clip could not be opened."""
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    with pytest.raises(TrainingError, match=r"none of 1 recordings .* 1 failed.*bad\.wav"):
+        prepare_sound([tmp_path / "bad.wav"], tmp_path / "ready", OPTIONS)
+    assert contents(tmp_path / "ready") == {}
+
+
+def test_nothing_is_decoded_twice(source, tmp_path, monkeypatch):
+    """Each file is opened once."""
+    seen = []
+    real = recordings.iter_audio
+    monkeypatch.setattr(recordings, "iter_audio", lambda path: seen.append(path.name) or real(path))
+    prepare_sound([source], tmp_path / "ready", OPTIONS)
+    assert seen == ["a.wav", "b.flac", "c.ogg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.txt", "more/c.ogg\n\na.wav\n"),
+        ("m.csv", "text,file_name\nsaid,more/c.ogg\n,a.wav\n"),
+        ("m.csv", "audio_file|text\nmore/c.ogg|one, two\na.wav|three\n"),
+        ("m.tsv", "path\ttext\nmore/c.ogg\tone\na.wav\ttwo\n"),
+        ("m.jsonl", '{"audio_filepath": "more/c.ogg"}\n{"audio_filepath": "a.wav", "text": "x"}\n'),
+    ],
+)
+def test_manifests(source, tmp_path, name, content):
+    """In their order, relative to themselves, beside other inputs."""
+    (source / name).write_text(content)
+    store = prepared([source / "b.flac", source / name], tmp_path / "ready")
+    assert store.clip_ids == ["b.flac", "more/c.ogg", "a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("m.txt", b"", "names no recording"),
+        ("m.txt", b"\xff\xfe", "UTF-8"),
+        ("m.csv", b"text\nsaid\n", "no column of recordings"),
+        ("m.csv", b"", "no column of recordings"),
+        ("m.jsonl", b"{\n", "line 1"),
+        ("m.jsonl", b'{"file": "a.wav"}\n[]\n', "no column"),
+        ("m.jsonl", b'{"file": 3}\n', "is no path"),
+    ],
+)
+def test_broken_manifests_are_refused(tmp_path, name, content, named):
+    """Before anything is decoded."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TrainingError, match=named):
+        prepare_sound([tmp_path / name], tmp_path / "ready", OPTIONS)
+    assert not (tmp_path / "ready").exists()
+
+
+def test_datasets(source, tmp_path):
+    """In memory, saved, streamed: decoded here, with one bad row reported like a bad file."""
+    datasets = pytest.importorskip("datasets")
+    rows = [str(source / "a.wav"), {"bytes": b"RIFF", "path": "bad.wav"}, str(source / "b.flac"), None]
+    column = datasets.Dataset.from_dict({"audio": rows[:1] + rows[2:3]}).cast_column(
+        "audio", datasets.Audio()
+    )
+    bad = datasets.Dataset.from_dict({"audio": [rows[1], rows[3]]})
+    split = datasets.DatasetDict({"train": column, "test": column})
+    column.save_to_disk(tmp_path / "saved")
+    split.save_to_disk(tmp_path / "splits")
+    (tmp_path / "hub").mkdir()
+    column.to_parquet(tmp_path / "hub" / "train-0.parquet")
+    expected = ["0/a.wav", "1/b.flac"]
+    assert prepared([column], tmp_path / "1").clip_ids == expected
+    assert prepared([column.to_iterable_dataset()], tmp_path / "2").clip_ids == expected
+    assert prepared([tmp_path / "saved"], tmp_path / "3").clip_ids == expected
+    both = [f"{name}/{clip}" for name in ("train", "test") for clip in expected]
+    assert prepared([tmp_path / "splits"], tmp_path / "4").clip_ids == both
+    assert prepared([f"hf:{tmp_path / 'hub'}:train"], tmp_path / "5").clip_ids == expected
+    state = prepare_sound([bad, column], tmp_path / "6", OPTIONS)
+    assert (state.num_failures, state.num_clips, state.total_bytes) == (2, 2, None)
+
+
+def test_datasets_that_cannot_be_used_are_refused(tmp_path):
+    """Without a column of sound, without columns, without a name."""
+    datasets = pytest.importorskip("datasets")
+    with pytest.raises(TrainingError, match="no column of sound"):
+        prepare_sound([datasets.Dataset.from_dict({"text": ["a"]})], tmp_path / "ready", OPTIONS)
+    for source, named in [
+        (3, "is no input"),
+        ("hf:", "hf:NAME"),
+        (f"hf:{tmp_path / 'nowhere'}", "cannot be loaded"),
+    ]:
+        with pytest.raises(TrainingError, match=named):
+            prepare_sound([source], tmp_path / "ready", OPTIONS)
+
+
+def test_a_missing_input_is_refused_before_any_work(source, tmp_path):
+    """Not after hours."""
+    with pytest.raises(TrainingError, match=r"nowhere.*no such"):
+        prepare_sound([source, tmp_path / "nowhere"], tmp_path / "ready", OPTIONS)
+    with pytest.raises(TrainingError, match="nothing to prepare"):
+        prepare_sound([], tmp_path / "ready", OPTIONS)
+    assert not (tmp_path / "ready").exists()
+
+
+def test_a_folder_that_is_taken_is_refused_and_replaced_when_asked(source, tmp_path):
+    """Other files in it stay; an old list of failures does not."""
+    out = tmp_path / "ready"
+    prepared([source], out)
+    (out / "notes.txt").write_text("mine")
+    (out / "failed.jsonl").write_text("old")
+    before = contents(out)
+    with pytest.raises(TrainingError, match="already holds prepared sound"):
+        prepare_sound([source], out, OPTIONS)
+    assert contents(out) == before
+    prepare_sound([source / "a.wav"], out, OPTIONS, replace=True)
+    assert ClipStore.open(out).clip_ids == ["a.wav"]
+    assert set(contents(out)) == {"samples.s16", "clips.json", "notes.txt"}
+
+
+@pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.mkdir"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_refuses_keeps_the_old_folder(source, tmp_path, monkeypatch, call, code):
+    """One sentence with the folder and the reason."""
+    out = tmp_path / "ready"
+    prepared([source], out)
+    before = contents(out)
+
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(call, refuse)
+    with pytest.raises(TrainingError, match=rf"ready: cannot be written \({os.strerror(code)}\)"):
+        prepare_sound([source / "a.wav"], out, OPTIONS, replace=True)
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 60_000])
+def test_a_full_disk_leaves_nothing(source, tmp_path, limit):
+    """A real refusal of the kernel in the first, a middle and a late write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(TrainingError, match="cannot be written"):
+            prepare_sound([source], tmp_path / "ready", OPTIONS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert contents(tmp_path / "ready") == {}
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.ENOMEM])
+def test_a_failing_machine_is_no_bad_file(source, tmp_path, monkeypatch, code):
+    """It stops the preparation instead of counting out every recording that follows."""
+
+    def read(path):
+        raise AudioFileError(f"{path} cannot be read.") from OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(recordings, "iter_audio", read)
+    with pytest.raises(TrainingError, match=r"a\.wav could not be read"):
+        prepare_sound([source], tmp_path / "ready", OPTIONS)
+    assert contents(tmp_path / "ready") == {}
+
+
+# Forks before each call of the operating system that matters and dies there: one process, one import.
+KILLED = """
+import os, signal, sys
+from snac_tok.training.preparation import PreparationOptions, prepare_sound
+source, *outs = sys.argv[1:]
+for out, (name, count) in zip(outs, {points}, strict=True):
+    if os.fork() == 0:
+        real, left = getattr(os, name), [count]
+        def deadly(*args, **options):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return real(*args, **options)
+        setattr(os, name, deadly)
+        prepare_sound([source], out, PreparationOptions(sampling_rate=24_000), replace=True)
+        os._exit(0)
+    assert os.wait()[1] == signal.SIGKILL, (name, count)
+"""
+# Three files are synced, the list of before is removed, two files are named, the folder is synced.
+POINTS = [("fsync", 0), ("fsync", 2), ("unlink", 0), ("replace", 0), ("replace", 1), ("fsync", 3)]
+
+
+def test_killed_anywhere_no_half_folder_looks_whole(source, tmp_path):
+    """Old or new or none; run again, the folder is that of an uninterrupted run, and nothing hidden is left."""
+    prepare_sound([source], tmp_path / "whole", OPTIONS)
+    outs = [tmp_path / f"{name}-{count}" for name, count in POINTS]
+    for out in outs:
+        prepare_sound([source / "a.wav"], out, OPTIONS)
+    command = [sys.executable, "-c", KILLED.format(points=POINTS), str(source), *map(str, outs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    old, new = ["a.wav"], ["a.wav", "b.flac", "more/c.ogg"]
+    assert [clips_or_none(out) for out in outs] == [old, old, old, None, None, new]
+    for out in outs:
+        prepare_sound([source], out, OPTIONS, replace=True)
+        assert contents(out) == contents(tmp_path / "whole")
+
+
+def clips_or_none(out):
+    """Return the clips of a whole folder."""
+    try:
+        return ClipStore.open(out).clip_ids
+    except TrainingError:
+        return None
+
+
+def test_samples_without_a_list_are_replaced_only_when_asked(source, tmp_path):
+    """They may be another program's."""
+    prepared([source], tmp_path / "ready")
+    (tmp_path / "ready" / "clips.json").unlink()
+    with pytest.raises(TrainingError, match="--force"):
+        prepare_sound([source], tmp_path / "ready", OPTIONS)
+
+
+def test_names_that_are_no_text_are_reported(source, tmp_path):
+    """Neither libsndfile nor JSON can hold such a name."""
+    shutil.copy(source / "a.wav", os.fsencode(source) + b"/caf\xe9.wav")
+    state = prepare_sound([source], tmp_path / "ready", OPTIONS)
+    assert state.num_failures == 1
+    assert "caf\\xe9.wav" in (tmp_path / "ready" / "failed.jsonl").read_text().replace("\\\\", "\\")
+
+
+def test_real_speech(tmp_path):
+    """Three clips of 22,050 Hz, at a level that speech has."""
+    store = prepared([SPEECH], tmp_path / "ready")
+    assert store.num_clips == 3
+    assert all(-25 < clip.level_db < -15 for clip in store.clips)
+
+
+def test_progress_comes_after_each_recording(source, tmp_path):
+    """With the bytes that tell how much is left."""
+    seen = []
+    prepare_sound([source], tmp_path / "ready", OPTIONS, progress=seen.append)
+    assert [state.num_recordings for state in seen] == [1, 2, 3]
+    assert seen[-1].num_bytes == seen[-1].total_bytes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_seconds": -1.0},
+        {"min_seconds": 400.0},
+        {"piece_seconds": 0.0},
+        {"piece_seconds": float("inf")},
+        {"level_db": 3.0},
+        {"level_db": float("nan")},
+    ],
+)
+def test_impossible_options_are_refused(options):
+    """By name."""
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        PreparationOptions(sampling_rate=24_000, **options)
+
+
+def test_an_impossible_rate_is_refused():
+    """As everywhere."""
+    with pytest.raises(SamplingRateError):
+        PreparationOptions(sampling_rate=12)
+
+
+def test_the_files_are_named_in_an_order_that_is_safe():
+    """The list last."""
+    assert clip_writing._FILES[-1] == "clips.json"
