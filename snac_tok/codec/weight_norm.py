@@ -125,7 +125,20 @@ class NormConv1d(_NormConv):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve (B, C_in, T) to (B, C_out, T / stride)."""
+        if self.training and self.groups > 1 and torch.is_grad_enabled() and x.device.type == "cpu":
+            return self._tap_by_tap(x)
         return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def _tap_by_tap(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve depthwise as a sum of shifted copies: on CPUs its gradient costs half of the convolution's."""
+        weight = self.weight.to(x.dtype)  # (C, 1, K)
+        padded = F.pad(x, (self.padding, self.padding))
+        length = padded.shape[-1] - self.dilation * (weight.shape[-1] - 1)
+        out = torch.zeros((), dtype=x.dtype) if self.bias is None else self.bias.to(x.dtype)[:, None]
+        for tap in range(weight.shape[-1]):
+            start = tap * self.dilation
+            out = out + weight[:, 0, tap : tap + 1] * padded[..., start : start + length]
+        return out
 
 
 class NormConvTranspose1d(_NormConv):

@@ -318,6 +318,7 @@ def _sampler(config: TrainingConfig, sampling_rate: int) -> CropSampler:
         crop_samples=data.crop_samples,
         batch_size=config.batch_size,
         seed=config.seed,
+        silence_db=data.silence_db,
         augmentation=data.augmentation,
     )
 
