@@ -202,7 +202,7 @@ def _duration(path: Path) -> float:
     """Return a recording's seconds; one that is none is removed."""
     try:
         with wave.open(str(path)) as file:
-            seconds = file.getnframes() / file.getframerate()
+            seconds: float = file.getnframes() / file.getframerate()
     except (OSError, EOFError, wave.Error):
         seconds = 0.0
     if not seconds:

@@ -1,12 +1,14 @@
-"""Prepared folders for tests, made without any audio file."""
+"""Prepared folders for tests, and recordings to prepare."""
 
 import json
 
 import numpy as np
+import soundfile as sf
 
 from snac_tok.training.clip_store import ClipStore
 from snac_tok.training.clip_writing import making_folder
 from snac_tok.training.level import active_level_db
+from snac_tok.training.preparation import PreparationOptions, prepare_sound
 
 RATE = 24_000
 
@@ -35,3 +37,26 @@ def change_list(folder, **changes):
     """Write other values into clips.json."""
     path = folder / "clips.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def write_tone(path, *, seconds=0.5, rate=RATE, channels=1, level=0.4, hertz=440.0):
+    """Write a file in which channel k is k + 1 times as high."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = np.arange(round(seconds * rate)) / rate
+    sf.write(
+        path,
+        np.stack([level * np.sin(2 * np.pi * hertz * (k + 1) * times) for k in range(channels)], 1),
+        rate,
+    )
+    return path
+
+
+def prepared(inputs, out, **options):
+    """Prepare and open."""
+    prepare_sound(inputs, out, PreparationOptions(sampling_rate=RATE, **options))
+    return ClipStore.open(out)
+
+
+def contents(folder):
+    """Return every file's bytes, hidden ones too."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
