@@ -35,7 +35,7 @@ def short_time_spectra(
     overhang = window_length // 2 if overhang is None else overhang
     with torch.autocast(audio.device.type, enabled=False):
         frames = mirrored(audio.float(), overhang, overhang).unfold(-1, window_length, hop)
-        # An overlapping view times the window, then a transform: about a fifth of torch.stft's time backward.
+        # Not torch.stft: this is a little faster backward and gives (N, F), the order that filters multiply.
         spectra: torch.Tensor = torch.fft.rfft(frames * _hann(window_length, audio.device))
     return spectra
 
