@@ -15,6 +15,7 @@ Each message says what was found, what is needed and how to fix it, in one sente
     ├── LayoutError (ValueError)            a frame layout, vocabulary or preset that makes no sense
     ├── ShardError                          a shard folder that is missing, damaged or of another kind
     ├── TrainingError                       training data, a run's folder or its checkpoint cannot be used
+    ├── EvaluationError                     a codec, measure or report of an evaluation cannot be used
     └── MissingDependencyError (ImportError) an optional package is needed and not installed
 """
 
@@ -71,6 +72,10 @@ class ShardError(SnacTokError):
 
 class TrainingError(SnacTokError):
     """Training data, a run's folder or its checkpoint cannot be used."""
+
+
+class EvaluationError(SnacTokError):
+    """A codec, a measure or a report of an evaluation cannot be used."""
 
 
 class MissingDependencyError(SnacTokError, ImportError):

@@ -1,1 +1,44 @@
-"""Round-trips of sound through codecs, and what they are worth in figures."""
+"""Round-trips of sound through codecs, and what they are worth in figures.
+
+Measures come from packages that keep them well (extra `eval`); without one its column is left out, and the report
+says so.
+"""
+
+from snac_tok.evaluation.alignment import find_delay, fitted
+from snac_tok.evaluation.local_codecs import LocalCodec
+from snac_tok.evaluation.measures import DEFAULT_MEASURES, MEASURES, Measure
+from snac_tok.evaluation.picture import draw_quality, draw_spectrograms
+from snac_tok.evaluation.programs import CODEC2_MODES, Codec2RoundTrip, OpusRoundTrip
+from snac_tok.evaluation.report import evaluation_from_json, evaluation_to_json
+from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, Failure, Summary
+from snac_tok.evaluation.round_trips import Identity, RoundTrip, SnacRoundTrip, Trip
+from snac_tok.evaluation.run import Clip, evaluate
+from snac_tok.evaluation.specs import round_trip_from_spec
+
+__all__ = [
+    "CODEC2_MODES",
+    "DEFAULT_MEASURES",
+    "MEASURES",
+    "Clip",
+    "ClipResult",
+    "Codec2RoundTrip",
+    "CodecResult",
+    "Evaluation",
+    "Failure",
+    "Identity",
+    "LocalCodec",
+    "Measure",
+    "OpusRoundTrip",
+    "RoundTrip",
+    "SnacRoundTrip",
+    "Summary",
+    "Trip",
+    "draw_quality",
+    "draw_spectrograms",
+    "evaluate",
+    "evaluation_from_json",
+    "evaluation_to_json",
+    "find_delay",
+    "fitted",
+    "round_trip_from_spec",
+]

@@ -1,0 +1,266 @@
+"""`snac-tok eval`: what codecs do to recordings, in figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from snac_tok.cli.messages import examples, say
+from snac_tok.cli.options import device_option, force_option, load_tokenizer, refuse_existing
+from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from snac_tok.evaluation import Clip, Evaluation, RoundTrip
+
+_DEFAULT_RATE = 24_000
+_FILES = {
+    "json": "report.json",
+    "text": "report.txt",
+    "png": "quality.png",
+    "spectrograms": "spectrograms.png",
+}
+
+
+def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    """Return the numbers of levels that are named; an empty list for all of them."""
+    if value is None or value == "all":
+        return None if value is None else []
+    try:
+        return [int(part) for part in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is neither all nor numbers such as 1,2.", ctx=ctx, param=param
+        ) from None
+
+
+@click.command(
+    epilog=examples(
+        "snac-tok eval clips --model tiny",
+        "snac-tok eval clips --model tiny --against opus:6 --against codec2:700C -o report",
+        "snac-tok eval a.wav b.flac --model tiny --seeds 3 --levels all --metrics mel,pesq",
+        "snac-tok eval clips --limit 100 --json - > report.json",
+    )
+)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="A codec of ours as in the other commands; can be given several times.",
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="CODEC",
+    help="opus:KBPS, codec2:MODE, encodec:FOLDER[@KBPS], dac:FOLDER[@CODEBOOKS] or identity; several times.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Draw the noise N times.",
+)
+@click.option(
+    "--levels",
+    callback=_levels,
+    metavar="all|N,...",
+    help="Also with the first N levels only; all: with each number.",
+)
+@click.option(
+    "--metrics",
+    default="default",
+    show_default=True,
+    metavar="NAMES",
+    help="mel, stft, si_sdr, pesq, stoi, estoi, visqol, visqol_audio, default (all but ViSQOL) or all.",
+)
+@click.option("-o", "--out", metavar="FOLDER", help="Write report.json, report.txt and the pictures there.")
+@click.option(
+    "--json", "json_path", metavar="FILE", help="Write the report as JSON; - prints it instead of the table."
+)
+@click.option("--png", "png_path", metavar="FILE", help="Draw quality over bitrate.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take N clips at most, evenly chosen.")
+@click.option(
+    "--sampling-rate", type=click.IntRange(8_000, 192_000), metavar="HZ", help="Compare at this rate."
+)
+@progress_option
+@device_option
+@force_option
+def eval(  # noqa: A001 - the command's name
+    *,
+    inputs: tuple[str, ...],
+    models: tuple[str, ...],
+    against: tuple[str, ...],
+    seeds: int,
+    levels: list[int] | None,
+    metrics: str,
+    out: str | None,
+    json_path: str | None,
+    png_path: str | None,
+    limit: int | None,
+    sampling_rate: int | None,
+    progress: bool | None,
+    device: str,
+    force: bool,
+) -> int:
+    """Send recordings through codecs and back, and tell what is left of them.
+
+    INPUT are files, or folders that are searched for recordings. Every codec gets the same clips; what the figures
+    mean is in docs/evaluation.md. The rate of comparison is the highest of the models', unless it is named.
+
+    Exit code 1 says that some clips could not be used; the report lists them.
+    """
+    from snac_tok.evaluation import evaluate
+
+    targets = _targets(out, json_path, png_path, force=force)
+    clips = _clips(inputs, limit)
+    round_trips, own_rate = _round_trips(models, against, seeds=seeds, levels=levels, device=device)
+    steps = len(clips) * len(round_trips)
+    with ProgressBar("evaluating", unit="clip", shown=is_wanted(progress, things=steps), total=steps) as bar:
+        step = _Steps(bar, steps)
+        found = evaluate(
+            clips,
+            round_trips,
+            measures=[name.strip() for name in metrics.split(",")],
+            sampling_rate=sampling_rate or own_rate,
+            num_seeds=seeds,
+            on_step=step,
+        )
+        step.finish()
+    if not any(codec.clips for codec in found.codecs):
+        reasons = [*found.failures, *(failure for codec in found.codecs for failure in codec.failures)]
+        raise click.ClickException(f"no clip could be evaluated; {reasons[0].clip}: {reasons[0].reason}")
+    _write(found, targets, clips, round_trips)
+    _print(found, as_json=json_path == "-")
+    return 1 if found.failures or any(codec.failures for codec in found.codecs) else 0
+
+
+class _Steps:
+    """Moves the bar on: a step counts as done when the next one begins."""
+
+    def __init__(self, bar: ProgressBar, total: int) -> None:
+        self._bar, self._total, self._begun = bar, total, 0
+
+    def __call__(self, clip: str, codec: str) -> None:
+        self._bar.show(done=self._begun, total=self._total, note=f"{codec}, {clip}")
+        self._begun += 1
+
+    def finish(self) -> None:
+        self._bar.show(done=self._begun, total=max(self._begun, 1), note="")
+
+
+def _targets(out: str | None, json_path: str | None, png_path: str | None, *, force: bool) -> dict[str, Path]:
+    """Return which file each part of the report goes to; stop where one would be overwritten unasked."""
+    named = {"json": json_path if json_path != "-" else None, "png": png_path}
+    targets = {kind: Path(path) for kind, path in named.items() if path is not None}
+    for path in targets.values():
+        refuse_existing(path, force=force)
+    if out is None:
+        return targets
+    folder = Path(out)
+    if folder.exists():
+        if not folder.is_dir():
+            raise click.ClickException(f"{out} is a file; name a folder for the report.")
+        for name in _FILES.values():
+            refuse_existing(folder / name, force=force)
+    return {kind: folder / name for kind, name in _FILES.items()} | targets
+
+
+def _clips(inputs: Sequence[str], limit: int | None) -> list[Clip]:
+    from snac_tok.evaluation import Clip
+
+    found = [(Path(name), source) for name in inputs for source in _sources(Path(name))]
+    # With several folders, the same name may occur in each.
+    paths = [(name if name and len(inputs) == 1 else str(root / name), root / name) for root, name in found]
+    if limit is not None and len(paths) > limit:
+        # Spread over the set: folders are often sorted by speaker or book.
+        paths = [paths[place * len(paths) // limit] for place in range(limit)]
+    return [Clip(name=name, source=path) for name, path in paths]
+
+
+def _sources(path: Path) -> list[str]:
+    """Return the recordings in a folder relative to it, or "" for a recording."""
+    if path.is_dir():
+        from snac_tok.corpus import list_sources
+
+        return [item.path for item in list_sources(path)]
+    if not path.exists():
+        raise click.ClickException(f"there is no {path}; name a recording or a folder of recordings.")
+    return [""]
+
+
+def _round_trips(
+    models: Sequence[str],
+    against: Sequence[str],
+    *,
+    seeds: int,
+    levels: list[int] | None,
+    device: str,
+) -> tuple[list[RoundTrip], int]:
+    """Return all codecs, and the highest rate of ours."""
+    from snac_tok.evaluation import SnacRoundTrip, round_trip_from_spec
+
+    # First the others: their options are checked in no time, while a model may have to be fetched.
+    others = [round_trip_from_spec(spec, device=device) for spec in dict.fromkeys(against)]
+    own: list[Any] = []
+    for model in dict.fromkeys(models) or [None]:
+        codec = load_tokenizer(model, device=device).codec
+        name = model or codec.codec_id
+        total = codec.config.num_levels
+        chosen = [] if levels is None else levels or range(1, total)
+        numbers = [*sorted(set(chosen) - {total}), total]
+        own += [SnacRoundTrip(codec, name=name, num_seeds=seeds, num_levels=number) for number in numbers]
+    return [*own, *others], max(trip.codec.sampling_rate for trip in own) if own else _DEFAULT_RATE
+
+
+def _write(
+    found: Evaluation, targets: dict[str, Path], clips: Sequence[Clip], round_trips: Sequence[RoundTrip]
+) -> None:
+    from snac_tok.cli.eval_table import evaluation_text
+    from snac_tok.errors import EvaluationError, MissingDependencyError
+    from snac_tok.evaluation import draw_quality, evaluation_to_json
+    from snac_tok.files import write_bytes_atomically
+
+    makers: dict[str, Callable[[], bytes]] = {
+        "json": lambda: evaluation_to_json(found).encode(),
+        "text": f"{evaluation_text(found)}\n".encode,
+        "png": lambda: draw_quality(found),
+        "spectrograms": lambda: _spectrograms(clips, round_trips),
+    }
+    for kind, path in targets.items():
+        try:
+            content = makers[kind]()
+        except MissingDependencyError as error:
+            say(f"{path} was not drawn: {error}")
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(path, content, error=EvaluationError)
+
+
+def _spectrograms(clips: Sequence[Clip], round_trips: Sequence[RoundTrip]) -> bytes:
+    """Draw the first usable clip as it was, and as each codec gives it back."""
+    from snac_tok.audio import as_waveform, to_mono
+    from snac_tok.errors import AudioError
+    from snac_tok.evaluation import draw_spectrograms
+
+    for clip in clips:
+        try:
+            waveform = to_mono(as_waveform(clip.source))
+            after = {trip.name: trip.run(waveform).sounds[0] for trip in round_trips}
+        except AudioError:
+            continue
+        return draw_spectrograms({clip.name: waveform} | after)
+    return draw_spectrograms({})
+
+
+def _print(found: Evaluation, *, as_json: bool) -> None:
+    from snac_tok.cli.eval_table import evaluation_text
+    from snac_tok.evaluation import evaluation_to_json
+
+    click.echo(evaluation_to_json(found).rstrip() if as_json else evaluation_text(found))

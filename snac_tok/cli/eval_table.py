@@ -1,0 +1,134 @@
+"""An evaluation as text: the table of codecs, codebook usage, the worst clips, and what was left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snac_tok.cli.messages import counted, lasting, table
+from snac_tok.evaluation import MEASURES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from snac_tok.evaluation import CodecResult, Evaluation, Measure
+
+_ARROWS = {"higher": "↑", "lower": "↓"}
+_NONE = "-"
+# The measures by which the worst clips are listed: the first of them that was taken.
+_JUDGES = ("pesq", "visqol", "mel")
+
+
+def evaluation_text(evaluation: Evaluation) -> str:
+    """Return the whole report as text."""
+    return "\n\n".join(_parts(evaluation))
+
+
+def _parts(evaluation: Evaluation) -> Iterator[str]:
+    measures = [MEASURES[name] for name in evaluation.measures]
+    longest = max(evaluation.codecs, key=lambda codec: len(codec.clips))
+    seeds = f", the noise drawn {evaluation.num_seeds} times" if evaluation.num_seeds > 1 else ""
+    yield (
+        f"{counted(len(longest.clips), 'clip')}, {lasting(longest.duration_seconds)} of sound, "
+        f"compared at {evaluation.sampling_rate} Hz{seeds}; ± is half the 95 % interval of the mean"
+    )
+    head = [
+        "codec",
+        "kbps",
+        "entropy",
+        *(f"{m.title} {_ARROWS[m.better]}" for m in measures),
+        "encode",
+        "decode",
+    ]
+    yield table(head, [_row(codec, measures) for codec in evaluation.codecs])
+    yield from _noise(evaluation, measures)
+    usage = [
+        (
+            codec.name,
+            u.level,
+            f"{u.total:,}",
+            f"{u.used:,}",
+            f"{u.share:.1%}",
+            f"{u.perplexity:.1f}",
+            f"{u.entropy_bits:.2f}",
+        )
+        for codec in evaluation.codecs
+        for u in codec.usage
+    ]
+    if usage:
+        yield table(["codec", "level", "codes", "used", "share", "perplexity", "bits/code"], usage)
+    yield from _worst(evaluation, measures)
+    notes = list(_notes(evaluation, measures))
+    if notes:
+        yield "\n".join(notes)
+
+
+def _row(codec: CodecResult, measures: list[Measure]) -> list[str]:
+    return [
+        codec.name,
+        _kbps(codec.bits_per_second),
+        _kbps(codec.entropy_bits_per_second),
+        *(_cell(codec, measure) for measure in measures),
+        _speed(codec.encode_speed),
+        _speed(codec.decode_speed),
+    ]
+
+
+def _cell(codec: CodecResult, measure: Measure) -> str:
+    found = codec.summary(measure.name)
+    if found is None:
+        return _NONE
+    spread = "" if found.interval is None else f" ±{found.interval:.{measure.digits}f}"
+    return f"{found.mean:.{measure.digits}f}{spread}"
+
+
+def _kbps(bits_per_second: float | None) -> str:
+    return _NONE if bits_per_second is None else f"{bits_per_second / 1000:.3f}"
+
+
+def _speed(speed: float | None) -> str:
+    return _NONE if speed is None else f"{speed:.1f} x"
+
+
+def _noise(evaluation: Evaluation, measures: list[Measure]) -> Iterator[str]:
+    """How much the means change from one seed of the noise to the next."""
+    rows = []
+    for codec in evaluation.codecs:
+        found = [codec.summary(measure.name) for measure in measures]
+        if any(summary and summary.noise_std is not None for summary in found):
+            spreads = [_NONE if s is None or s.noise_std is None else f"{s.noise_std:.2g}" for s in found]
+            rows.append([codec.name, *spreads])
+    if rows:
+        yield "how much the means change from seed to seed (standard deviation)\n" + table(
+            ["codec", *(measure.title for measure in measures)], rows
+        )
+
+
+def _worst(evaluation: Evaluation, measures: list[Measure]) -> Iterator[str]:
+    taken = {measure.name: measure for measure in measures}
+    judge = next((taken[name] for name in _JUDGES if name in taken), None)
+    if judge is None:
+        return
+    lines = []
+    for codec in evaluation.codecs:
+        clips = codec.worst(judge.name, better=judge.better)
+        listed = ", ".join(f"{clip} {value:.{judge.digits}f}" for clip, value in clips)
+        if listed:
+            lines.append(f"  {codec.name}: {listed}")
+    if lines:
+        yield "\n".join([f"worst clips by {judge.title}", *lines])
+
+
+def _notes(evaluation: Evaluation, measures: list[Measure]) -> Iterator[str]:
+    for name, reason in evaluation.left_out.items():
+        yield f"{name} was left out: {reason}"
+    for codec in evaluation.codecs:
+        for measure in measures:
+            for reason, clips in codec.left_out(measure.name).items():
+                which = (
+                    clips[0] if len(clips) == 1 else f"{counted(len(clips), 'clip')}, the first {clips[0]}"
+                )
+                yield f"{codec.name} has no {measure.title} for {which}: {reason}"
+        for failure in codec.failures:
+            yield f"{codec.name} failed on {failure.clip}: {failure.reason}"
+    for failure in evaluation.failures:
+        yield f"{failure.clip} was left out: {failure.reason}"

@@ -1,0 +1,209 @@
+"""Clips through codecs: the loop that reads, sends through, aligns and measures.
+
+    clip ── mono ──> round trip ──> sound(s) ── resample, align ──> measures
+               └────────── resample ── reference ─────────────────────┘
+
+All codecs get the same clip one after the other, so that a report is about the same sounds. A clip that a measure
+cannot judge is counted with its reason; it is never a NaN in a mean.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from snac_tok import __version__
+from snac_tok.audio import as_waveform, resample, to_mono
+from snac_tok.audio.faults import is_machine_fault
+from snac_tok.errors import AudioError, EvaluationError, WaveformError
+from snac_tok.evaluation.alignment import find_delay, fitted
+from snac_tok.evaluation.measures import DEFAULT_MEASURES, chosen_measures, installed
+from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, Failure
+from snac_tok.metrics.usage import CodebookUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from snac_tok.audio import Waveform
+    from snac_tok.evaluation.measures import Measure
+    from snac_tok.evaluation.round_trips import RoundTrip, Trip
+
+_PACKAGES = ("torch", "torchmetrics", "auraloss", "pesq", "pystoi", "visqol-python", "soxr")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """A sound to evaluate with.
+
+    Args:
+        name: for reports.
+        source: whatever `as_waveform` takes; it is read when its turn comes.
+    """
+
+    name: str
+    source: Any
+
+
+def evaluate(
+    clips: Iterable[Clip],
+    round_trips: Sequence[RoundTrip],
+    *,
+    measures: Iterable[str] = DEFAULT_MEASURES,
+    sampling_rate: int = 24_000,
+    num_seeds: int = 1,
+    on_step: Callable[[str, str], None] | None = None,
+) -> Evaluation:
+    """Send clips through codecs and measure what comes out.
+
+    Args:
+        clips: read one by one; files that cannot be read are noted.
+        round_trips: the codecs, each with a name of its own.
+        measures: names, see `MEASURES`; those whose package is not installed are left out, which is noted.
+        sampling_rate: at which mel, STFT and SI-SDR are taken, in Hz; figures of two rates do not compare.
+        num_seeds: that the round trips were made with, noted in the report.
+        on_step: called with clip and codec before each of them.
+
+    Raises:
+        EvaluationError: no codec, two of one name, or an unknown measure.
+        AudioError: the machine failed, not a file.
+
+    Example:
+        >>> import numpy as np
+        >>> from snac_tok.evaluation import Identity
+        >>> noise = {"array": np.random.default_rng(0).normal(0, 0.1, 24_000), "sampling_rate": 24_000}
+        >>> found = evaluate([Clip(name="noise", source=noise)], [Identity()], measures=["mel"])
+        >>> found.codecs[0].summary("mel").mean
+        0.0
+    """
+    names = [trip.name for trip in round_trips]
+    if not names or len(set(names)) < len(names):
+        raise EvaluationError(f"codecs need names of their own to be told apart, got {names or 'none'}.")
+    usable, left_out = installed(chosen_measures(measures))
+    tallies = [_Tally(round_trip) for round_trip in round_trips]
+    failures = []
+    for clip in clips:
+        try:
+            waveform = _read(clip)
+        except AudioError as error:
+            failures.append(_failure(clip, error))
+            continue
+        reference = resample(waveform, sampling_rate)
+        for tally in tallies:
+            if on_step:
+                on_step(clip.name, tally.round_trip.name)
+            tally.add(clip, waveform, reference, usable)
+    return Evaluation(
+        sampling_rate=sampling_rate,
+        measures=tuple(measure.name for measure in usable),
+        left_out=left_out,
+        num_seeds=num_seeds,
+        codecs=tuple(tally.result() for tally in tallies),
+        failures=tuple(failures),
+        versions=_versions(),
+    )
+
+
+@dataclass
+class _Tally:
+    """What one codec has been found to do so far."""
+
+    round_trip: RoundTrip
+    clips: list[ClipResult] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    usage: CodebookUsage | None = None
+
+    def add(self, clip: Clip, waveform: Waveform, reference: Waveform, measures: Sequence[Measure]) -> None:
+        """Send one clip through and measure it."""
+        try:
+            trip = self.round_trip.run(waveform)
+        except AudioError as error:
+            self.failures.append(_failure(clip, error))
+            return
+        self.encode_seconds += trip.encode_seconds
+        self.decode_seconds += trip.decode_seconds
+        self._count(trip)
+        estimates, delay = _comparable(trip, reference, align=self.round_trip.delays)
+        values, left_out = _measured(reference, estimates, measures)
+        self.clips.append(
+            ClipResult(
+                clip=clip.name,
+                duration_seconds=waveform.duration_seconds,
+                num_bits=float(trip.num_bits),
+                delay_samples=delay,
+                values=values,
+                left_out=left_out,
+            )
+        )
+
+    def _count(self, trip: Trip) -> None:
+        size = self.round_trip.codebook_size
+        if not (trip.codes and size):
+            return
+        self.usage = self.usage or CodebookUsage(num_levels=len(trip.codes), codebook_size=size)
+        self.usage.update(trip.codes)
+
+    def result(self) -> CodecResult:
+        return CodecResult(
+            name=self.round_trip.name,
+            nominal_bits_per_second=self.round_trip.nominal_bits_per_second,
+            encode_seconds=self.encode_seconds,
+            decode_seconds=self.decode_seconds,
+            clips=tuple(self.clips),
+            failures=tuple(self.failures),
+            usage=tuple(self.usage.levels()) if self.usage else (),
+        )
+
+
+def _read(clip: Clip) -> Waveform:
+    waveform = to_mono(as_waveform(clip.source))
+    if waveform.num_samples == 0:
+        raise WaveformError("it holds no samples.")
+    return waveform
+
+
+def _comparable(trip: Trip, reference: Waveform, *, align: bool) -> tuple[list[npt.NDArray[np.float32]], int]:
+    """Bring what came back to the reference's rate, place and length; one delay goes for all seeds."""
+    rate = reference.sampling_rate
+    sounds = [resample(sound, rate).samples[0] for sound in trip.sounds]
+    delay = find_delay(reference.samples[0], sounds[0], sampling_rate=rate) if align else 0
+    return [fitted(sound, reference.num_samples, delay=delay) for sound in sounds], delay
+
+
+def _measured(
+    reference: Waveform, estimates: Sequence[npt.NDArray[np.float32]], measures: Sequence[Measure]
+) -> tuple[dict[str, tuple[float, ...]], dict[str, str]]:
+    """Return each measure's figures, one a sound, or the reason why there are none."""
+    values: dict[str, tuple[float, ...]] = {}
+    left_out: dict[str, str] = {}
+    target, rate = reference.samples[0], reference.sampling_rate
+    for measure in measures:
+        try:
+            values[measure.name] = tuple(
+                measure.value(target, estimate, sampling_rate=rate) for estimate in estimates
+            )
+        except WaveformError as error:
+            left_out[measure.name] = str(error)
+    return values, left_out
+
+
+def _failure(clip: Clip, error: AudioError) -> Failure:
+    """Note a clip that cannot be used, unless the machine is to blame: then the error goes on up."""
+    if is_machine_fault(error):
+        raise error
+    return Failure(clip=clip.name, reason=str(error))
+
+
+def _versions() -> dict[str, str]:
+    versions = {"snac_tok": __version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,118 @@
+"""`snac-tok eval`."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from snac_tok.evaluation import evaluation_from_json
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_folder_is_evaluated(run):
+    """The table has a row a codec and a column a measure; usage and worst clips follow; exit code 0."""
+    result = run("eval", "clips", "--against", "identity", "--metrics", "mel,pesq,stoi")
+    assert result.exit_code == 0, result.output
+    blocks = result.stdout.split("\n\n")
+    assert blocks[0].startswith("2 clips, 1.36 s of sound, compared at 24000 Hz")
+    head, tiny, identity = (line.split() for line in blocks[1].splitlines())
+    assert head == ["codec", "kbps", "entropy", "mel", "↓", "PESQ", "↑", "STOI", "↑", "encode", "decode"]
+    assert tiny[0] == "tiny"
+    assert "4.64" in identity
+    assert [line.split()[:2] for line in blocks[2].splitlines()[1:]] == [
+        ["tiny", str(level)] for level in range(3)
+    ]
+    assert blocks[3].startswith("worst clips by PESQ\n  tiny: ")
+    assert not result.stderr
+
+
+def test_levels_and_seeds(run):
+    """--levels all adds a row for each smaller number of levels; --seeds adds how much the means change."""
+    result = run("eval", "a.wav", "--levels", "all", "--seeds", "2", "--metrics", "mel")
+    assert result.exit_code == 0, result.output
+    assert "the noise drawn 2 times" in result.stdout
+    rows = [line.split() for line in result.stdout.split("\n\n")[1].splitlines()]
+    assert [row[:2] for row in rows[1:3]] == [["tiny", "1/3"], ["tiny", "2/3"]]
+    assert rows[3][0] == "tiny"
+    assert "how much the means change from seed to seed" in result.stdout
+
+
+def test_a_folder_gets_the_whole_report(run, work):
+    """-o writes JSON, text and pictures; a second time only with --force."""
+    assert run("eval", "clips", "-o", "new/report", "--metrics", "mel").exit_code == 0
+    folder = work / "new" / "report"
+    found = evaluation_from_json((folder / "report.json").read_bytes())
+    assert [codec.name for codec in found.codecs] == ["tiny"]
+    assert (folder / "report.txt").read_text(encoding="utf-8").startswith("2 clips")
+    for name in ("quality.png", "spectrograms.png"):
+        assert (folder / name).read_bytes().startswith(PNG)
+    again = run("eval", "clips", "-o", "new/report", "--metrics", "mel")
+    assert again.exit_code == 2
+    assert "report.json is already there" in again.stderr
+    assert run("eval", "clips", "-o", "new/report", "--metrics", "mel", "--force").exit_code == 0
+
+
+def test_json_and_png_alone(run, work):
+    """--json - prints JSON and nothing else; --json FILE and --png FILE write files."""
+    printed = run("eval", "a.wav", "--metrics", "mel", "--json", "-")
+    assert json.loads(printed.stdout)["measures"] == ["mel"]
+    assert run("eval", "a.wav", "--metrics", "mel", "--json", "r.json", "--png", "q.png").exit_code == 0
+    assert json.loads((work / "r.json").read_text(encoding="utf-8"))["format"] == "snac_tok.evaluation"
+    assert (work / "q.png").read_bytes().startswith(PNG)
+
+
+def test_the_limit_spreads_over_the_set(run, work):
+    """Folders are often sorted; clips are taken from all over it."""
+    for place in range(6):
+        shutil.copy(work / "a.wav", work / "clips" / f"c{place}.wav")
+    found = json.loads(run("eval", "clips", "--limit", "2", "--metrics", "mel", "--json", "-").stdout)
+    assert [clip["clip"] for clip in found["codecs"][0]["clips"]] == ["a.wav", "c2.wav"]
+
+
+def test_several_inputs(run):
+    """Files and folders go together; names tell them apart."""
+    found = json.loads(run("eval", "a.wav", "clips", "--metrics", "mel", "--json", "-").stdout)
+    assert [clip["clip"] for clip in found["codecs"][0]["clips"]] == ["a.wav", "clips/a.wav", "clips/b.flac"]
+
+
+def test_clips_that_cannot_be_used(run, work):
+    """They are named with the reason, and so are figures that a clip does not have; exit code 1."""
+    (work / "clips" / "bad.wav").write_bytes(b"no sound")
+    sf.write(work / "clips" / "silent.wav", np.zeros(16_000), 16_000)
+    result = run("eval", "clips", "--metrics", "mel,pesq")
+    assert result.exit_code == 1
+    assert "bad.wav was left out: " in result.stdout
+    assert "tiny has no PESQ for silent.wav: the reference is silent" in result.stdout
+
+
+def test_progress_names_clip_and_codec(run):
+    """On stderr, with the remaining time; without a terminal only when asked for."""
+    shown = run("eval", "clips", "--metrics", "mel", "--progress")
+    assert "2/2" in shown.stderr
+    assert "2/2" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "there is no nowhere"),
+        (["empty"], "no audio file"),
+        (["clips", "--metrics", "mos"], "no measure 'mos'"),
+        (["clips", "--against", "mp3"], "no codec 'mp3'"),
+        (["clips", "--levels", "few"], "neither all nor numbers"),
+        (["clips", "--levels", "7"], "levels 1 to 3"),
+        (["clips", "--model", "absent"], "absent"),
+        (["clips", "-o", "a.wav"], "a.wav is a file"),
+        (["clips", "--json", "no/where.json"], "no folder"),
+        (["notes.txt"], "no clip could be evaluated; notes.txt: "),
+        ([], "INPUT"),
+    ],
+)
+def test_bad_input_is_one_sentence(refused, work, arguments, words):
+    """Whatever is wrong, before any work where possible."""
+    (work / "empty").mkdir()
+    (work / "notes.txt").write_text("hello", encoding="utf-8")
+    assert words in refused("eval", *arguments)
