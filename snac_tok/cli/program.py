@@ -27,7 +27,7 @@ from snac_tok.errors import SnacTokError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_COMMANDS = ("encode", "decode", "shard", "inspect", "prepare", "eval")
+_COMMANDS = ("encode", "decode", "shard", "inspect", "prepare", "train", "eval")
 _FAILED = 2
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from snac_tok.training import StepReport, Trainer
 
 # The losses that the bar shows, where a run has them; all of them are in losses.jsonl.
-_SHOWN = {"mel": "mel", "adversarial": "adv", "feature_matching": "fm", "discriminator": "disc", "commitment": "vq"}
+_SHOWN = {
+    "mel": "mel",
+    "adversarial": "adv",
+    "feature_matching": "fm",
+    "discriminator": "disc",
+    "commitment": "vq",
+}
 
 
 @click.command(
@@ -27,8 +33,12 @@ _SHOWN = {"mel": "mel", "adversarial": "adv", "feature_matching": "fm", "discrim
     )
 )
 @click.argument("config", metavar="CONFIG")
-@click.option("-o", "--out", required=True, metavar="RUN", help="The run's folder: checkpoints, figures, the codec.")
-@click.option("--resume", is_flag=True, help="Go on from RUN's newest checkpoint, as if nothing had happened.")
+@click.option(
+    "-o", "--out", required=True, metavar="RUN", help="The run's folder: checkpoints, figures, the codec."
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on from RUN's newest checkpoint, as if nothing had happened."
+)
 @click.option("--device", default=None, help="Where to train; by default a GPU where there is one.")
 @progress_option
 def train(*, config: str, out: str, resume: bool, device: str | None, progress: bool | None) -> int:

@@ -59,8 +59,10 @@ class DrawnNoise:
         """Draw from a generator of latents' device; None is torch's global one."""
         lengths = itertools.accumulate(decoder_rates, operator.mul, initial=latents.shape[-1])
         shapes = [(latents.shape[0], 1, length) for length in lengths][1:]
-        options = {"device": latents.device, "dtype": latents.dtype, "generator": generator}
-        return cls(layers=tuple(torch.randn(shape, **options) for shape in shapes))
+        device, dtype = latents.device, latents.dtype
+        return cls(
+            layers=tuple(torch.randn(s, generator=generator, device=device, dtype=dtype) for s in shapes)
+        )
 
     def draw(self, layer: int, x: torch.Tensor, start: int) -> torch.Tensor:
         """Cut out the values of x's positions."""

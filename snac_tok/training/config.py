@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from snac_tok.codec.config import CodecConfig
+from snac_tok.codec.config import PRESETS, CodecConfig
 from snac_tok.errors import ConfigError, MissingDependencyError
+from snac_tok.metrics.mel import DAC_SCALES
 from snac_tok.training.augmentation import Augmentation
 from snac_tok.training.discriminators import DiscriminatorConfig
 from snac_tok.training.losses import LossWeights
@@ -55,7 +56,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if not self.train:
-            raise ConfigError("data.train names no folder; prepare one with snac-tok prepare and name it there.")
+            raise ConfigError(
+                "data.train names no folder; prepare one with snac-tok prepare and name it there."
+            )
         _check("crop_samples", self.crop_samples, low=1)
 
 
@@ -126,7 +129,7 @@ class TrainingConfig:
 
     Args:
         data: sound.
-        codec: the network's shape; ignored where `start_from` names one.
+        codec: the network's shape, the released 24 kHz one unless told; ignored where `start_from` names one.
         start_from: a codec to go on from ("tiny", a folder, a hub repository), or None for random weights.
         trainable: "all", or "decoder" to leave encoder and codebooks, and so the codes, as they are.
         losses: weights by name.
@@ -149,7 +152,7 @@ class TrainingConfig:
     """
 
     data: DataConfig
-    codec: CodecConfig = field(default_factory=CodecConfig)
+    codec: CodecConfig = PRESETS["snac_24khz"]
     start_from: str | None = None
     trainable: Literal["all", "decoder"] = "all"
     losses: LossWeights = field(default_factory=LossWeights)
@@ -179,6 +182,10 @@ class TrainingConfig:
         _check("adversarial_from_step", self.adversarial_from_step, low=0)
         _check("sound_clips", self.sound_clips, low=0)
         _check("ema_decay", self.ema_decay, low=0.0, high=1.0)
+        known = [scale.window_length for scale in DAC_SCALES]
+        unknown = [size for size in self.mel_sizes if size not in known]
+        if unknown:
+            raise ConfigError(f"mel_sizes has {unknown}; there are {known}.")
 
     def check_crop(self, codec: CodecConfig) -> None:
         """Refuse crops that the codec would pad: it would learn silence at their ends.
@@ -242,10 +249,10 @@ def _parse(path: Path) -> Any:
         raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}.") from error
 
 
-def _check(
-    name: str, value: float, *, low: float, high: float = math.inf, open_low: bool = False
-) -> None:
+def _check(name: str, value: float, *, low: float, high: float = math.inf, open_low: bool = False) -> None:
     inside = low < value <= high if open_low else low <= value <= high
     if not (inside and math.isfinite(value)):
-        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
+        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
+            f" and at most {high:g}" if high < math.inf else ""
+        )
         raise ConfigError(f"{name} is {value!r}; it must be {bounds}.")

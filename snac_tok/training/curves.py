@@ -70,9 +70,7 @@ def spectrogram_picture(samples: torch.Tensor, *, sampling_rate: int) -> torch.T
     """Return a log-mel spectrogram (mels, steps) with values in 0 … 1, low notes at the bottom, of samples (T,)."""
     window = torch.hann_window(_FFT_SIZE)
     padded = torch.nn.functional.pad(samples.float(), (0, _FFT_SIZE))
-    spectrum = torch.stft(
-        padded, _FFT_SIZE, window=window, center=False, return_complex=True
-    ).abs()
+    spectrum = torch.stft(padded, _FFT_SIZE, window=window, center=False, return_complex=True).abs()
     mel = mel_filter_bank(sampling_rate=sampling_rate, n_fft=_FFT_SIZE, n_mels=_NUM_MELS) @ spectrum
     decibels = 20 * torch.log10(mel / mel.max().clamp(min=1e-9) + 1e-9)
     return (decibels.clamp(min=_FLOOR_DB) / -_FLOOR_DB + 1).flip(0)

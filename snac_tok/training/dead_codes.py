@@ -6,14 +6,14 @@ each entry last is kept, and entries that were idle for long are moved onto late
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from snac_tok.codec.quantizer import ResidualQuantizer
+    from snac_tok.codec.quantizer import ResidualQuantizer, VectorQuantize
 
 # Restarted entries lie around latents, not on them: two entries in one place would never part.
 _JITTER = 0.01
@@ -64,7 +64,7 @@ class CodeUse:
             drawn = columns[torch.randint(len(columns), (len(idle),), generator=generator)]
             spread = columns.std(0, correction=0) * _JITTER
             jitter = torch.randn(drawn.shape, generator=generator) * spread
-            weight = quantizer.quantizers[level].codebook.weight
-            weight[idle.to(weight.device)] = (drawn + jitter).to(weight)  # type: ignore[index, operator]
+            codebook = cast("VectorQuantize", quantizer.quantizers[level]).codebook.weight
+            codebook[idle.to(codebook.device)] = (drawn + jitter).to(codebook)
             self.last_used[level, idle] = step
         return moved

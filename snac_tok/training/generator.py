@@ -56,7 +56,9 @@ class Generator(nn.Module):
         if compiled:
             self._run = {name: torch.compile(network) for name, network in self._run.items()}
 
-    def forward(self, audio: torch.Tensor, noise: Sequence[torch.Tensor], levels: torch.Tensor) -> Reconstruction:
+    def forward(
+        self, audio: torch.Tensor, noise: Sequence[torch.Tensor], levels: torch.Tensor
+    ) -> Reconstruction:
         """Encode and decode (B, 1, T).
 
         Args:

@@ -22,7 +22,12 @@ class Optimization:
     """
 
     def __init__(
-        self, parameters: Iterable[torch.nn.Parameter], config: OptimizerConfig, *, first_step: int, steps: int
+        self,
+        parameters: Iterable[torch.nn.Parameter],
+        config: OptimizerConfig,
+        *,
+        first_step: int,
+        steps: int,
     ) -> None:
         self.config, self.first_step, self.steps = config, first_step, steps
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
@@ -58,7 +63,7 @@ class WeightAverage:
         """Take in the parameters as they are after `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         current = [parameter.detach() for _, parameter in self.network.named_parameters()]
-        torch._foreach_lerp_(list(self.values.values()), current, 1 - decay)  # noqa: SLF001 - no public name
+        torch._foreach_lerp_(list(self.values.values()), current, 1 - decay)
 
     def load(self, values: Mapping[str, torch.Tensor]) -> None:
         """Go on from a saved average."""

@@ -55,9 +55,7 @@ def quantize(quantizer: ResidualQuantizer, latents: torch.Tensor, *, levels: tor
     )
 
 
-def drawn_levels(
-    batch: int, *, num_levels: int, dropout: float, generator: torch.Generator
-) -> torch.Tensor:
+def drawn_levels(batch: int, *, num_levels: int, dropout: float, generator: torch.Generator) -> torch.Tensor:
     """Draw how many levels each row keeps (B,): all, or with probability `dropout` any number from 1 on."""
     some = torch.randint(1, num_levels + 1, (batch,), generator=generator)
     left_out = torch.rand(batch, generator=generator) < dropout

@@ -40,7 +40,9 @@ def from_plain(kind: type[Settings], values: Any, *, at: str = "") -> Settings:
         raise ConfigError(f"{at or 'the config'} is {values!r}; a mapping of {sorted(fields)} is needed.")
     for name in values:
         if name not in fields:
-            raise ConfigError(f"{_path(at, name)} is no setting{_closest(name, fields)}; known: {sorted(fields)}.")
+            raise ConfigError(
+                f"{_path(at, name)} is no setting{_closest(name, fields)}; known: {sorted(fields)}."
+            )
     hints = typing.get_type_hints(kind)
     taken = {name: _value(hints[name], value, at=_path(at, name)) for name, value in values.items()}
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -10,19 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snac_tok.codec.model import SNAC
 from snac_tok.codec.noise import DrawnNoise
 from snac_tok.errors import TrainingError
 from snac_tok.metrics.mel import DAC_SCALES, mel_distance
-from snac_tok.training.adversary import Adversary
-from snac_tok.training.clip_store import ClipStore
-from snac_tok.training.crops import CropSampler
 from snac_tok.training.curves import Curves
 from snac_tok.training.dead_codes import CodeUse
-from snac_tok.training.discriminators import Discriminators
 from snac_tok.training.generator import Generator, Reconstruction
 from snac_tok.training.losses import waveform_loss, weighted_total
 from snac_tok.training.optimization import Optimization, WeightAverage
+from snac_tok.training.parts import adversary_of, crops_of, starting_codec
 from snac_tok.training.placement import Placement
 from snac_tok.training.quantization import drawn_levels
 from snac_tok.training.randomness import generator_for
@@ -32,6 +29,7 @@ from snac_tok.training.validation import Validation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from snac_tok.codec.model import SNAC
     from snac_tok.training.config import TrainingConfig
 
 
@@ -81,10 +79,10 @@ class Trainer:
     ) -> None:
         self.config = config
         self.placement = Placement(device)
-        self.codec = _codec(config).train().to(self.placement.device)
+        self.codec = starting_codec(config).train().to(self.placement.device)
         shape = self.codec.config
         config.check_crop(shape)
-        self.crops = _sampler(config, shape.sampling_rate)
+        self.crops = crops_of(config, shape.sampling_rate)
         self.validation = Validation.of(config, shape.sampling_rate)
         self.generator = Generator(
             self.codec,
@@ -97,7 +95,7 @@ class Trainer:
             self.codec.parameters(), config.optimizer, first_step=0, steps=config.steps
         )
         self.average = WeightAverage(self.codec, decay=config.ema_decay)
-        self.adversary = _adversary(config, self.placement)
+        self.adversary = adversary_of(config, self.placement)
         self.code_use = CodeUse(num_levels=shape.num_levels, codebook_size=shape.codebook_size)
         self.step = 0
         self.folder = RunFolder(Path(folder))
@@ -138,9 +136,9 @@ class Trainer:
 
     def averaged_codec(self) -> SNAC:
         """Return a copy of the codec with averaged weights, in eval mode on the CPU."""
-        copy = SNAC.from_config(self.codec.config)
-        copy.load_state_dict(self.average.state_dict())
-        return copy.eval()
+        averaged = copy.deepcopy(self.codec).cpu()
+        averaged.load_state_dict(self.average.state_dict())
+        return averaged.eval()
 
     def _train_step(self) -> dict[str, float]:
         totals: dict[str, float] = {}
@@ -162,18 +160,23 @@ class Trainer:
         """Add the gradients of one batch to those collected."""
         rank, num_ranks, share = self.placement.rank, self.placement.num_ranks, 1 / self.config.accumulate
         audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.placement.device)
-        reconstruction: Reconstruction = self._forward(audio, self._noise(audio, micro_step), self._levels(micro_step))
+        reconstruction: Reconstruction = self._forward(
+            audio, self._noise(audio, micro_step), self._levels(micro_step)
+        )
         told: dict[str, float] = {}
         if self._adversarial and self.adversary:
             told["discriminator"] = self.adversary.learn(audio, reconstruction.audio, share=share)
         losses = self._losses(audio, reconstruction)
         total = weighted_total(losses, self.config.losses)
         self.placement.backward(total * share)
-        told |= {name: float(loss.detach()) for name, loss in losses.items()} | {"total": float(total.detach())}
+        told |= {name: float(loss.detach()) for name, loss in losses.items()} | {
+            "total": float(total.detach())
+        }
         return told, reconstruction
 
     def _losses(self, audio: torch.Tensor, made: Reconstruction) -> dict[str, torch.Tensor]:
-        scales = [scale for scale in DAC_SCALES if scale.window_length in (self.config.mel_sizes or _all_sizes())]
+        sizes = self.config.mel_sizes
+        scales = [scale for scale in DAC_SCALES if not sizes or scale.window_length in sizes]
         losses = {
             "mel": mel_distance(audio, made.audio, sampling_rate=self.codec.sampling_rate, scales=scales),
             "waveform": waveform_loss(audio, made.audio),
@@ -284,44 +287,3 @@ class Trainer:
         if self.adversary:
             self.adversary.discriminators.load_state_dict(state["discriminators"])
             self.adversary.optimization.adamw.load_state_dict(state["discriminator_optimizer"])
-
-
-def _codec(config: TrainingConfig) -> SNAC:
-    if config.start_from is not None:
-        return SNAC.from_pretrained(config.start_from)
-    # Initial values come from torch's global generator, which is left as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return SNAC.from_config(config.codec)
-
-
-def _adversary(config: TrainingConfig, placement: Placement) -> Adversary | None:
-    if config.discriminators is None:
-        return None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed + 1)
-        discriminators = Discriminators(config.discriminators)
-    return Adversary(discriminators.to(placement.device), config, placement)
-
-
-def _sampler(config: TrainingConfig, sampling_rate: int) -> CropSampler:
-    data = config.data
-    stores = [(ClipStore.open(source.folder), source.weight) for source in data.train]
-    for store, _ in stores:
-        if store.sampling_rate != sampling_rate:
-            raise TrainingError(
-                f"{store.folder} was prepared at {store.sampling_rate} Hz; the codec needs {sampling_rate} Hz: "
-                f"prepare it with --sampling-rate {sampling_rate}."
-            )
-    return CropSampler(
-        stores,
-        crop_samples=data.crop_samples,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        silence_db=data.silence_db,
-        augmentation=data.augmentation,
-    )
-
-
-def _all_sizes() -> tuple[int, ...]:
-    return tuple(scale.window_length for scale in DAC_SCALES)

@@ -63,7 +63,9 @@ class Validation:
             return None
         store = ClipStore.open(config.data.validation)
         if store.sampling_rate != sampling_rate:
-            raise TrainingError(f"{store.folder} was prepared at {store.sampling_rate} Hz, not at {sampling_rate} Hz.")
+            raise TrainingError(
+                f"{store.folder} was prepared at {store.sampling_rate} Hz, not at {sampling_rate} Hz."
+            )
         return cls(store, sound_clips=config.sound_clips)
 
     def run(self, codec: SNAC) -> ValidationResult:

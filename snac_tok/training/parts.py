@@ -1,0 +1,62 @@
+"""What a run is made of, from its config: the codec it starts with, its adversary, its crops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from snac_tok.codec.model import SNAC
+from snac_tok.errors import TrainingError
+from snac_tok.training.adversary import Adversary
+from snac_tok.training.clip_store import ClipStore
+from snac_tok.training.crops import CropSampler
+from snac_tok.training.discriminators import Discriminators
+
+if TYPE_CHECKING:
+    from snac_tok.training.config import TrainingConfig
+    from snac_tok.training.placement import Placement
+
+
+def starting_codec(config: TrainingConfig) -> SNAC:
+    """Load what a run starts from, or draw weights by its seed."""
+    if config.start_from is not None:
+        return SNAC.from_pretrained(config.start_from)
+    # Initial values come from torch's global generator, which is left as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return SNAC.from_config(config.codec)
+
+
+def adversary_of(config: TrainingConfig, placement: Placement) -> Adversary | None:
+    """Draw discriminators by the run's seed; None where it has none."""
+    if config.discriminators is None:
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed + 1)
+        discriminators = Discriminators(config.discriminators)
+    return Adversary(discriminators.to(placement.device), config, placement)
+
+
+def crops_of(config: TrainingConfig, sampling_rate: int) -> CropSampler:
+    """Open the prepared folders.
+
+    Raises:
+        TrainingError: one cannot be read or has another sampling rate.
+    """
+    data = config.data
+    stores = [(ClipStore.open(source.folder), source.weight) for source in data.train]
+    for store, _ in stores:
+        if store.sampling_rate != sampling_rate:
+            raise TrainingError(
+                f"{store.folder} was prepared at {store.sampling_rate} Hz; the codec needs {sampling_rate} Hz: "
+                f"prepare it with --sampling-rate {sampling_rate}."
+            )
+    return CropSampler(
+        stores,
+        crop_samples=data.crop_samples,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        silence_db=data.silence_db,
+        augmentation=data.augmentation,
+    )

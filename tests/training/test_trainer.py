@@ -1,0 +1,258 @@
+"""A run learns, can be cut anywhere, and leaves alone what it is told to."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import pytest
+import torch
+from small_run import ADVERSARIAL, CODEC, config, told, write_sound
+
+from snac_tok.codec import SNAC
+from snac_tok.errors import CheckpointError, ConfigError, TrainingError
+from snac_tok.training import Trainer
+from snac_tok.training.clip_store import ClipStore
+from snac_tok.training.crops import CropSampler
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """Prepared clips."""
+    return write_sound(tmp_path_factory.mktemp("sound"))
+
+
+def weights(trainer):
+    """Every number that a run has reached."""
+    found = dict(trainer.codec.state_dict()) | {
+        f"average.{name}": value for name, value in trainer.average.values.items()
+    }
+    if trainer.adversary:
+        found |= {f"d.{name}": value for name, value in trainer.adversary.discriminators.state_dict().items()}
+    return {name: value.clone() for name, value in found.items()}
+
+
+def equal(first, second):
+    """Whether two runs hold the same numbers."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def finished(trainer):
+    """Run to the end and return the reports."""
+    return list(trainer.run())
+
+
+def test_every_loss_falls_on_one_batch(sound, tmp_path, monkeypatch):
+    """Thirty steps on the same two crops: the codec's losses fall, and the discriminators' own."""
+    one = CropSampler.batch
+    monkeypatch.setattr(CropSampler, "batch", lambda self, _step, **place: one(self, 0, **place))
+    run = config(
+        sound,
+        steps=30,
+        losses={"waveform": 1.0},
+        optimizer={"learning_rate": 3e-3},
+        quantizer={"level_dropout": 0.0, "restart_after": 0},
+        # The discriminators would win against so small a codec; their own loss is looked at before they do.
+        discriminator_optimizer={"learning_rate": 1e-4},
+        validate_every=100,
+        checkpoint_every=100,
+    )
+    reports = finished(Trainer(run, tmp_path / "run"))
+    for name in ("mel", "waveform", "codebook", "commitment", "feature_matching", "discriminator", "total"):
+        first, last = (
+            sum(report.losses[name] for report in part) / 5 for part in (reports[:5], reports[-5:])
+        )
+        assert last < first, name
+    assert all(math.isfinite(value) for report in reports for value in report.losses.values())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"discriminators": None},
+        {"accumulate": 2, "adversarial_from_step": 2},
+        {"precision": "bf16", "ema_decay": 0.0},
+    ],
+    ids=["all", "no adversary", "accumulated, late adversary", "bf16"],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(sound, tmp_path, changes):
+    """Cut after any step that was saved: the same losses to the last bit, the same weights."""
+    whole = Trainer(config(sound, **changes), tmp_path / "whole")
+    finished(whole)
+    cut = Trainer(config(sound, **changes), tmp_path / "cut")
+    for report in cut.run():
+        if report.step == 5:  # two steps beyond the checkpoint are lost, and done again
+            break
+    torch.manual_seed(99)
+    resumed = Trainer(config(sound, **changes), tmp_path / "cut", resume=True)
+    assert resumed.step == 3
+    finished(resumed)
+    assert equal(weights(whole), weights(resumed))
+    for name in ("losses.jsonl", "validation.jsonl"):
+        assert told(tmp_path / "whole", name) == told(tmp_path / "cut", name)
+
+
+def test_a_finished_run_goes_on_when_told_to(sound, tmp_path):
+    """More steps are no other run; without a cooldown the schedule does not depend on the end."""
+    whole = Trainer(config(sound, steps=6), tmp_path / "whole")
+    finished(whole)
+    finished(Trainer(config(sound, steps=4), tmp_path / "run"))
+    longer = Trainer(config(sound, steps=6), tmp_path / "run", resume=True)
+    assert [report.step for report in longer.run()] == [5, 6]
+    assert equal(weights(whole), weights(longer))
+
+
+def test_training_leaves_the_global_generator_alone(sound, tmp_path):
+    """Whatever else draws from torch's generator is not moved by a run, nor moves it."""
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    first = Trainer(config(sound, steps=2), tmp_path / "first")
+    finished(first)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(8)
+    second = Trainer(config(sound, steps=2), tmp_path / "second")
+    finished(second)
+    assert equal(weights(first), weights(second))
+    other = Trainer(config(sound, steps=2, seed=1), tmp_path / "other")
+    assert not equal(weights(second), weights(other))
+
+
+def test_accumulated_gradients_are_those_of_the_larger_batch(sound, tmp_path, monkeypatch):
+    """Two batches of two give the gradient of one of four, up to rounding."""
+    rows = CropSampler([(ClipStore.open(sound.folder), 1.0)], crop_samples=1024, batch_size=4, seed=0).batch(
+        0
+    )
+    options = {
+        "discriminators": None,
+        "codec": CODEC | {"noise": False},
+        "quantizer": {"level_dropout": 0.0, "restart_after": 0},
+    }
+    batches = {2: lambda step: rows[2 * step : 2 * step + 2], 4: lambda _: rows}
+    monkeypatch.setattr(CropSampler, "batch", lambda self, step, **_: batches[self.batch_size](step))
+    small = Trainer(config(sound, steps=1, batch_size=2, accumulate=2, **options), tmp_path / "small")
+    large = Trainer(config(sound, steps=1, batch_size=4, accumulate=1, **options), tmp_path / "large")
+    reports = [finished(trainer)[0].losses for trainer in (small, large)]
+    assert reports[0] == pytest.approx(reports[1], rel=1e-3)
+
+
+def test_decoder_only_leaves_the_codes_as_they_are(sound, tmp_path):
+    """Encoder and codebooks keep every bit; the decoder does not."""
+    start = SNAC.from_config(SNAC.from_pretrained("tiny").config)
+    start.save_pretrained(tmp_path / "start")
+    run = config(
+        sound,
+        steps=2,
+        start_from=str(tmp_path / "start"),
+        trainable="decoder",
+        data={"train": [{"folder": str(sound.folder)}], "crop_samples": 2048},
+    )
+    trainer = Trainer(run, tmp_path / "run")
+    losses = finished(trainer)[-1].losses
+    assert "codebook" not in losses
+    after = SNAC.from_pretrained(tmp_path / "run" / "codec").state_dict()
+    for name, value in start.state_dict().items():
+        moved = not torch.equal(value, after[name])
+        assert moved == name.startswith("decoder."), name
+
+
+def test_the_adversary_begins_when_told_to(sound, tmp_path):
+    """Before, nothing of it shows; a run without one never has any."""
+    reports = finished(Trainer(config(sound, adversarial_from_step=3), tmp_path / "late"))
+    assert [report.losses.keys() >= ADVERSARIAL for report in reports] == [False] * 3 + [True] * 3
+    assert not any(ADVERSARIAL & report.losses.keys() for report in reports[:3])
+    reports = finished(Trainer(config(sound, discriminators=None), tmp_path / "none"))
+    assert not any(ADVERSARIAL & report.losses.keys() for report in reports)
+
+
+def test_what_a_run_leaves_behind(sound, tmp_path):
+    """Figures, the two newest checkpoints, curves, and a codec with averaged weights that loads."""
+    trainer = Trainer(config(sound, checkpoint_every=2), tmp_path / "run")
+    finished(trainer)
+    run = tmp_path / "run"
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
+        "step-00000004.pt",
+        "step-00000006.pt",
+    ]
+    assert [line["step"] for line in told(run)] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in told(run, "validation.jsonl")] == [3, 6]
+    assert {"mel", "used_0", "used_1"} <= told(run, "validation.jsonl")[0].keys()
+    assert list((run / "tensorboard").iterdir())
+    codec = SNAC.from_pretrained(run / "codec")
+    for name, value in codec.named_parameters():
+        assert torch.equal(value, trainer.average.values[name]), name
+
+
+def test_a_damaged_checkpoint_is_passed_over(sound, tmp_path, caplog):
+    """The one before is taken, and said so; nothing is lost but the steps between."""
+    finished(Trainer(config(sound, checkpoint_every=2), tmp_path / "run"))
+    newest = tmp_path / "run" / "checkpoints" / "step-00000006.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    trainer = Trainer(config(sound, checkpoint_every=2), tmp_path / "run", resume=True)
+    assert trainer.step == 4
+    assert "step-00000006.pt is damaged" in caplog.text
+
+
+def test_resuming_where_nothing_was_saved_begins_anew(sound, tmp_path):
+    """A run that was killed before its first checkpoint."""
+    first = Trainer(config(sound), tmp_path / "run")
+    next(iter(first.run()))
+    assert Trainer(config(sound), tmp_path / "run", resume=True).step == 0
+
+
+def test_a_run_is_not_overwritten_and_not_mixed_up(sound, tmp_path):
+    """A second run into the same folder, or a resumed one with another recipe, is refused."""
+    finished(Trainer(config(sound, steps=3), tmp_path / "run"))
+    with pytest.raises(TrainingError, match=r"holds a run of 3 steps; go on with --resume"):
+        Trainer(config(sound), tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"other values of losses\.mel, seed; resume with"):
+        Trainer(config(sound, seed=3, losses={"mel": 1.0}), tmp_path / "run", resume=True)
+
+
+def test_numbers_that_are_none_stop_the_run(sound, tmp_path, monkeypatch):
+    """One sentence that names the loss; the checkpoint before stays."""
+    run = Trainer(config(sound, checkpoint_every=1), tmp_path / "run")
+    reports = run.run()
+    next(reports)
+    monkeypatch.setattr("snac_tok.training.trainer.waveform_loss", lambda a, _: a.sum() * math.nan)
+    with pytest.raises(TrainingError, match=r"step 2: .*waveform.* is no finite number .* resume"):
+        next(reports)
+    assert Trainer(config(sound, checkpoint_every=1), tmp_path / "run", resume=True).step == 1
+
+
+def test_a_full_disk_loses_no_checkpoint(sound, tmp_path, monkeypatch):
+    """Saving fails with a sentence; what was there can be resumed."""
+    run = Trainer(config(sound, checkpoint_every=3), tmp_path / "run")
+    finished(run)
+
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", refuse)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        run.save()
+    monkeypatch.undo()
+    assert Trainer(config(sound, checkpoint_every=3), tmp_path / "run", resume=True).step == 6
+
+
+def test_the_codec_must_fit_sound_and_crops(sound, tmp_path):
+    """Other rates and crops that would be padded are refused before anything is written."""
+    with pytest.raises(TrainingError, match=r"prepared at 24000 Hz; the codec needs 16000 Hz"):
+        Trainer(config(sound, codec=CODEC | {"sampling_rate": 16_000}), tmp_path / "run")
+    crops = {"train": [{"folder": str(sound.folder)}], "crop_samples": 1000}
+    with pytest.raises(ConfigError, match=r"crop_samples is 1000; .* a multiple of 16, for example 992"):
+        Trainer(config(sound, data=crops), tmp_path / "run")
+    with pytest.raises(CheckpointError):
+        Trainer(config(sound, start_from=str(tmp_path / "nothing")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile asks for it
+def test_a_compiled_run_gives_the_losses_of_an_eager_one(sound, tmp_path, monkeypatch):
+    """Tracing changes rounding at most; the C++ that torch makes of the trace is torch's, and takes a minute."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    options = {"steps": 1, "discriminators": None, "validate_every": 9}
+    reports = [
+        finished(Trainer(config(sound, compile=on, **options), tmp_path / str(on)))[0] for on in (False, True)
+    ]
+    assert reports[0].losses == pytest.approx(reports[1].losses, rel=1e-2)
