@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.messages import examples, facts, lasting
+from snac_tok.cli.messages import examples, facts, lasting, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
     from snac_tok.training import StepReport, Trainer
 
 # The losses that the bar shows, where a run has them; all of them are in losses.jsonl.
@@ -53,19 +58,36 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
     trainer = Trainer(settings, out, resume=resume, device=device)
     first, reports = trainer.step, []
     shown = is_wanted(progress, things=2) and trainer.placement.is_first
-    with ProgressBar("training", unit="step", shown=shown, total=settings.steps) as bar:
+    bar = ProgressBar("training", unit="step", shown=shown, total=settings.steps)
+    with bar, _interrupted_between_steps(trainer):
         bar.advance(first)
-        try:
-            for report in trainer.run():
-                reports.append(report.seconds)
-                bar.show(done=report.step, total=settings.steps, note=_note(report))
-        except KeyboardInterrupt:
-            # The last step is whole: what it reached is not thrown away.
-            trainer.save()
-            raise
+        for report in trainer.run():
+            reports.append(report.seconds)
+            bar.show(done=report.step, total=settings.steps, note=_note(report))
+    if trainer.step < settings.steps:
+        say(f"step {trainer.step} is saved; go on with --resume.")
+        raise KeyboardInterrupt
     if trainer.placement.is_first:
         click.echo(_account(trainer, out, steps=len(reports), seconds=sum(reports)))
     return 0
+
+
+@contextmanager
+def _interrupted_between_steps(trainer: Trainer) -> Iterator[None]:
+    """Let Control-C wait for the end of a step: half a step saved would be no step of this run. A second one does not.
+
+    In a step codec, discriminators and counters change one after the other.
+    """
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        trainer.stop()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _note(report: StepReport) -> str:

@@ -69,14 +69,14 @@ def read_weights(path: Path, *, expected: Mapping[str, torch.Tensor]) -> dict[st
 
 def write_files(folder: str | Path, *, config: CodecConfig, weights: Mapping[str, torch.Tensor]) -> None:
     """Write config.json and model.safetensors, each to a temporary file that is renamed when complete."""
+    import safetensors.torch  # here, so that networks can be trained where torch is all there is
+
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"no codec can be saved into {folder}: {error.strerror}.") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    import safetensors.torch  # here, so that networks can be trained where torch is all there is
-
     content = safetensors.torch.save(tensors, metadata={"format": "pt"})
     write_bytes_atomically(folder / SAFETENSORS_FILE, content, error=CheckpointError)
     settings = (json.dumps(config.to_dict(), indent=2) + "\n").encode()

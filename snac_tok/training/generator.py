@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from snac_tok.codec.model import SNAC
+    from snac_tok.codec.quantizer import VectorQuantize
 
 
 class Reconstruction(NamedTuple):
@@ -39,11 +40,14 @@ class Generator(nn.Module):
     Args:
         codec: its weights are trained in place.
         decoder_only: leave encoder and quantizer as they are.
+        codebooks_learn: whether a loss draws codebook entries; without one they have no gradient at all.
         bf16: run the convolutions under autocast; the quantizer stays in float32.
         compiled: run encoder and decoder through torch.compile.
     """
 
-    def __init__(self, codec: SNAC, *, decoder_only: bool, bf16: bool, compiled: bool) -> None:
+    def __init__(
+        self, codec: SNAC, *, decoder_only: bool, codebooks_learn: bool, bf16: bool, compiled: bool
+    ) -> None:
         super().__init__()
         self.codec = codec
         self.decoder_only = decoder_only
@@ -51,6 +55,10 @@ class Generator(nn.Module):
         if decoder_only:
             codec.encoder.requires_grad_(requires_grad=False)
             codec.quantizer.requires_grad_(requires_grad=False)
+        if not codebooks_learn:
+            # Several processes would wait for ever for the gradients of what is said to want some.
+            for level in codec.quantizer.quantizers:
+                cast("VectorQuantize", level).codebook.requires_grad_(requires_grad=False)
         # In a dict, so that torch does not take the compiled functions for more submodules.
         self._run: dict[str, Callable[..., Any]] = {"encoder": codec.encoder, "decoder": codec.decoder}
         if compiled:

@@ -27,6 +27,8 @@ from snac_tok.training.settings import differences
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from snac_tok.codec.model import SNAC
+
 _log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
@@ -48,6 +50,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._told_of_export = False
         with naming_refusals(path, error=TrainingError):
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
 
@@ -58,7 +61,7 @@ class RunFolder:
             TrainingError: there is a run and `resume` is off, or its config differs in what decides results.
         """
         before = self._config()
-        if before is not None and not resume and self.steps():
+        if not resume and self.steps():
             raise TrainingError(
                 f"{self.path} holds a run of {self.steps()[-1]} steps; go on with --resume, or choose another folder."
             )
@@ -90,8 +93,26 @@ class RunFolder:
         """
         with replacing(self._checkpoint(state["step"]), error=TrainingError) as file:
             torch.save({"format_version": FORMAT_VERSION, **state}, file)
-        for step in self.steps()[:-keep]:
+        # A later one is damaged, or this run would have gone on from it: it must not push out those that are whole.
+        whole = [step for step in self.steps() if step <= state["step"]]
+        for step in whole[:-keep]:
             self._checkpoint(step).unlink(missing_ok=True)
+
+    def export(self, codec: SNAC) -> None:
+        """Write the codec as others load it; training goes on without where safetensors is not installed.
+
+        Raises:
+            CheckpointError: the disk refuses.
+        """
+        try:
+            codec.save_pretrained(self.path / CODEC_FOLDER)
+        except ImportError:
+            if not self._told_of_export:
+                _log.warning(
+                    "safetensors is not installed, so there is no %s; a resumed run writes it where it is.",
+                    self.path / CODEC_FOLDER,
+                )
+            self._told_of_export = True
 
     def append(self, name: str, line: dict[str, Any]) -> None:
         """Add one JSON line to a file of figures."""

@@ -23,7 +23,7 @@ from snac_tok.training.parts import adversary_of, crops_of, starting_codec
 from snac_tok.training.placement import Placement
 from snac_tok.training.quantization import drawn_levels
 from snac_tok.training.randomness import generator_for
-from snac_tok.training.run_folder import CODEC_FOLDER, LOSSES_FILE, VALIDATION_FILE, RunFolder
+from snac_tok.training.run_folder import LOSSES_FILE, VALIDATION_FILE, RunFolder
 from snac_tok.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Trainer:
         self.generator = Generator(
             self.codec,
             decoder_only=config.trainable == "decoder",
+            codebooks_learn=config.losses.codebook > 0,
             bf16=config.precision == "bf16",
             compiled=config.compile,
         )
@@ -98,6 +99,7 @@ class Trainer:
         self.adversary = adversary_of(config, self.placement)
         self.code_use = CodeUse(num_levels=shape.num_levels, codebook_size=shape.codebook_size)
         self.step = 0
+        self._asked_to_stop = self._stopping = False
         self.folder = RunFolder(Path(folder))
         self._restore(self._begin(resume=resume))
         self.curves = self._curves()
@@ -108,30 +110,22 @@ class Trainer:
         Raises:
             TrainingError: a loss is no number any more, or the disk refuses.
         """
-        config = self.config
-        while self.step < config.steps:
-            began = time.perf_counter()
-            losses = self.placement.mean(self._train_step())
-            self.step += 1
-            self._check(losses)
-            ended = self.step == config.steps
-            if self.step % config.log_every == 0 or ended:
-                self._write(LOSSES_FILE, losses)
-                if self.curves:
-                    self.curves.losses(self.step, losses)
-            validation = None
-            if self.validation and (self.step % config.validate_every == 0 or ended):
-                validation = self._validate()
-            if self.step % config.checkpoint_every == 0 or ended:
-                self.save()
-            seconds = time.perf_counter() - began
-            yield StepReport(step=self.step, losses=losses, seconds=seconds, validation=validation)
+        try:
+            while self.step < self.config.steps and not self._stopping:
+                yield self._advance()
+        finally:
+            if self.curves:
+                self.curves.close()
+
+    def stop(self) -> None:
+        """Let `run` end, with a checkpoint, after the step that it is in; may be called from a signal's handler."""
+        self._asked_to_stop = True
 
     def save(self) -> None:
         """Write a checkpoint, and the codec as it is now."""
         if self.placement.is_first:
             self.folder.save(self._state(), keep=self.config.keep_checkpoints)
-            self._export()
+            self.folder.export(self.averaged_codec())
         self.placement.wait_for_all()
 
     def averaged_codec(self) -> SNAC:
@@ -139,6 +133,26 @@ class Trainer:
         averaged = copy.deepcopy(self.codec).cpu()
         averaged.load_state_dict(self.average.state_dict())
         return averaged.eval()
+
+    def _advance(self) -> StepReport:
+        config, began = self.config, time.perf_counter()
+        # Processes that are told to stop at different moments agree on one step.
+        shared = self.placement.mean(self._train_step() | {"stop": float(self._asked_to_stop)})
+        self._stopping = shared.pop("stop") > 0
+        losses, validation = shared, None
+        self.step += 1
+        self._check(losses)
+        ended = self.step == config.steps
+        if self.step % config.log_every == 0 or ended:
+            self._write(LOSSES_FILE, losses)
+            if self.curves:
+                self.curves.losses(self.step, losses)
+        if self.validation and (self.step % config.validate_every == 0 or ended):
+            validation = self._validate()
+        if self.step % config.checkpoint_every == 0 or ended or self._stopping:
+            self.save()
+        seconds = time.perf_counter() - began
+        return StepReport(step=self.step, losses=losses, seconds=seconds, validation=validation)
 
     def _train_step(self) -> dict[str, float]:
         totals: dict[str, float] = {}
@@ -252,12 +266,6 @@ class Trainer:
             return None
         folder = self.folder.path / "tensorboard"
         return Curves(folder, sampling_rate=self.codec.sampling_rate, first_step=self.step)
-
-    def _export(self) -> None:
-        try:
-            self.averaged_codec().save_pretrained(self.folder.path / CODEC_FOLDER)
-        except ImportError:  # safetensors: not needed for training itself
-            return
 
     def _begin(self, *, resume: bool) -> dict[str, Any] | None:
         state = self.folder.begin(self.config, resume=resume) if self.placement.is_first else None
