@@ -1,7 +1,8 @@
 """Where a run's processes stand: one alone, or several that accelerate has started.
 
-Alone, only torch is needed. Several are started by `accelerate launch`; accelerate then places the networks and adds
-gradients up, and what is here lets them share what they have seen.
+Alone, only torch is needed. Several are started by `accelerate launch` or `torchrun` (which on CPUs is the only one of
+the two that starts several); accelerate then places the networks and averages gradients, and what is here lets them
+share what they have seen.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from snac_tok.errors import MissingDependencyError
+from snac_tok.errors import MissingDependencyError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,17 +24,21 @@ class Placement:
     """One process of a run.
 
     Args:
-        device: where to train; None for a GPU where there is one. Ignored where accelerate decides.
+        device: where to train; None for a GPU where there is one. Of several processes each gets a GPU of its own,
+            unless this says "cpu" or there is none.
 
     Raises:
         MissingDependencyError: several processes were started and accelerate is not installed.
+        TrainingError: several processes were started and do not find each other.
     """
 
     def __init__(self, device: str | torch.device | None = None) -> None:
-        self._accelerator = _accelerator() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+        wanted = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        num_started = int(os.environ.get("WORLD_SIZE", "1"))
+        self._accelerator = _accelerator(num_started, cpu=wanted.type == "cpu") if num_started > 1 else None
         if self._accelerator is None:
             self.rank, self.num_ranks = 0, 1
-            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self.device = wanted
         else:
             self.rank, self.num_ranks = self._accelerator.process_index, self._accelerator.num_processes
             self.device = self._accelerator.device
@@ -76,11 +81,19 @@ class Placement:
             self._accelerator.wait_for_everyone()
 
 
-def _accelerator() -> Any:
+def _accelerator(num_started: int, *, cpu: bool) -> Any:
     try:
         from accelerate import Accelerator
     except ImportError as error:
         raise MissingDependencyError(
             "several processes were started (WORLD_SIZE is set), which needs accelerate: pip install snac-tok[train]."
         ) from error
-    return Accelerator()
+    # The run's config says what precision it has, not whatever `accelerate config` was once asked for.
+    accelerator = Accelerator(cpu=cpu, mixed_precision="no")
+    if accelerator.num_processes != num_started:
+        # Each alone would train a run of its own, all of them into one folder.
+        raise TrainingError(
+            f"{num_started} processes were started (WORLD_SIZE) and {accelerator.num_processes} found each other; "
+            f"start them with accelerate launch or torchrun, one a GPU, or all of them with --device cpu."
+        )
+    return accelerator
