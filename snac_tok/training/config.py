@@ -19,6 +19,9 @@ from snac_tok.training.settings import from_plain, to_plain
 # What may change between a run and its continuation: how long it goes on and what it tells.
 CHANGEABLE = ("steps", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "sound_clips")
 
+# torch's generators take no larger ones; the discriminators' is one more.
+_LARGEST_SEED = 10**18
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -60,6 +63,7 @@ class DataConfig:
                 "data.train names no folder; prepare one with snac-tok prepare and name it there."
             )
         _check("crop_samples", self.crop_samples, low=1)
+        _check("silence_db", self.silence_db, low=-200.0, high=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +112,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         _check("learning_rate", self.learning_rate, low=0.0, open_low=True)
         for beta in self.betas:
-            _check("each of betas", beta, low=0.0, high=1.0)
+            _check("each of betas", beta, low=0.0, high=1.0, open_high=True)
         _check("weight_decay", self.weight_decay, low=0.0)
         _check("decay_per_step", self.decay_per_step, low=0.0, high=1.0, open_low=True)
         _check("warmup_steps", self.warmup_steps, low=0)
@@ -182,10 +186,22 @@ class TrainingConfig:
         _check("adversarial_from_step", self.adversarial_from_step, low=0)
         _check("sound_clips", self.sound_clips, low=0)
         _check("ema_decay", self.ema_decay, low=0.0, high=1.0)
+        _check("seed", self.seed, low=0, high=_LARGEST_SEED)
+        self._check_that_sound_is_judged()
         known = [scale.window_length for scale in DAC_SCALES]
         unknown = [size for size in self.mel_sizes if size not in known]
         if unknown:
             raise ConfigError(f"mel_sizes has {unknown}; there are {known}.")
+
+    def _check_that_sound_is_judged(self) -> None:
+        losses = self.losses
+        judged_at_first = self.discriminators is not None and not self.adversarial_from_step
+        adversary = losses.adversarial + losses.feature_matching if judged_at_first else 0.0
+        if not losses.mel + losses.waveform + adversary:
+            raise ConfigError(
+                "losses has no weight above 0 for what the decoder makes from the first step on: "
+                "give mel or waveform one, or have discriminators from step 0."
+            )
 
     def check_crop(self, codec: CodecConfig) -> None:
         """Refuse crops that the codec would pad: it would learn silence at their ends.
@@ -226,13 +242,18 @@ class TrainingConfig:
             return cls.from_dict(_parse(Path(path)))
         except OSError as error:
             raise ConfigError(f"the training config {path} cannot be read: {error.strerror}.") from error
+        except RecursionError as error:
+            raise ConfigError(f"{path}: it is nested too deeply to be a training config.") from error
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
 
 
 def _parse(path: Path) -> Any:
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
+    try:
+        text = path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise ConfigError(f"it holds no UTF-8 text ({error}).") from error
+    if path.suffix.lower() == ".json":
         try:
             return json.loads(text)
         except ValueError as error:
@@ -245,14 +266,23 @@ def _parse(path: Path) -> Any:
         ) from error
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter for dates that no calendar has
         raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}.") from error
 
 
-def _check(name: str, value: float, *, low: float, high: float = math.inf, open_low: bool = False) -> None:
-    inside = low < value <= high if open_low else low <= value <= high
-    if not (inside and math.isfinite(value)):
-        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
-            f" and at most {high:g}" if high < math.inf else ""
-        )
+def _check(
+    name: str,
+    value: float,
+    *,
+    low: float,
+    high: float = math.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    above = value > low if open_low else value >= low
+    below = value < high if open_high else value <= high
+    if not (above and below and math.isfinite(value)):
+        bounds = f"{'above' if open_low else 'at least'} {low:g}"
+        if high < math.inf:
+            bounds += f" and {'below' if open_high else 'at most'} {high:g}"
         raise ConfigError(f"{name} is {value!r}; it must be {bounds}.")

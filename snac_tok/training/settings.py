@@ -37,7 +37,8 @@ def from_plain(kind: type[Settings], values: Any, *, at: str = "") -> Settings:
     """
     fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if not isinstance(values, dict):
-        raise ConfigError(f"{at or 'the config'} is {values!r}; a mapping of {sorted(fields)} is needed.")
+        found = "empty" if values is None else repr(values)
+        raise ConfigError(f"{at or 'the config'} is {found}; a mapping of {sorted(fields)} is needed.")
     for name in values:
         if name not in fields:
             raise ConfigError(
