@@ -1,0 +1,193 @@
+"""A run of two processes, started as users start them, on a CPU: torchrun, accelerate, gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_run import ADVERSARIAL, CODEC, settings, told, write_sound
+
+from snac_tok.errors import MissingDependencyError, TrainingError
+from snac_tok.training import Trainer, TrainingConfig
+from snac_tok.training.placement import Placement
+
+ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).with_name("two_processes.py")
+
+
+def launched(*arguments, **variables):
+    """Start two processes and wait for them."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        **variables,
+    }
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    return subprocess.run(
+        [*launcher, *map(str, arguments)], capture_output=True, text=True, env=environment, check=False
+    )
+
+
+def plain(sound, **changes):
+    """A run in which all that is drawn is drawn per row: one process with twice the batch does the same."""
+    data = {
+        "train": [{"folder": str(sound.folder)}],
+        "crop_samples": 1024,
+        "augmentation": {"level_db": None, "flip_polarity": 0.0, "rotate_phase": 0.0},
+    }
+    options = {
+        "data": data,
+        "codec": CODEC | {"noise": False},
+        "discriminators": None,
+        "quantizer": {"level_dropout": 0.0, "restart_after": 0},
+        "steps": 3,
+    }
+    return settings(sound, **(options | changes))
+
+
+def still_codebooks(sound):
+    """A run in which no loss draws the codebooks, and whose idle codes are moved after its third step."""
+    return settings(
+        sound, steps=3, losses={"codebook": 0.0}, quantizer={"restart_after": 1, "restart_every": 2}
+    )
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """Prepared clips."""
+    return write_sound(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture(scope="module")
+def runs(sound, tmp_path_factory):
+    """Every run of this module, by two processes that are started once: that is what takes time."""
+    folder = tmp_path_factory.mktemp("runs")
+    everything = settings(sound, steps=4, validate_every=2, checkpoint_every=2)
+    plan = [
+        {"out": "plain", "config": plain(sound)},
+        {"out": "whole", "config": everything},
+        {"out": "cut", "config": everything, "break_after": 3},
+        {"out": "cut", "config": everything, "resume": True},
+        {"out": "stopped", "config": everything, "stop_after": 2},
+        {"out": "stopped", "config": everything, "resume": True},
+        {"out": "still codebooks", "config": still_codebooks(sound)},
+        {
+            "out": "decoder",
+            "config": settings(
+                sound, steps=2, accumulate=2, validate_every=2, trainable="decoder", adversarial_from_step=1
+            ),
+        },
+    ]
+    entries = [entry | {"out": str(folder / entry["out"])} for entry in plan]
+    (folder / "plan.json").write_text(json.dumps(entries))
+    result = launched(WORKER, folder / "plan.json")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def reached(run, rank):
+    """Return what a process held in the end."""
+    return torch.load(run / f"weights-{rank}.pt", weights_only=True)
+
+
+def assert_equal(first, second):
+    """To the last bit."""
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.mark.parametrize("name", ["plain", "whole", "cut", "stopped", "still codebooks", "decoder"])
+def test_both_processes_hold_the_same_codec(runs, name):
+    """Codec, average and discriminators, whatever is trained; figures are written by one of them."""
+    run = runs / name
+    assert_equal(reached(run, 0), reached(run, 1))
+    config = json.loads((run / "config.json").read_text())
+    assert [line["step"] for line in told(run)] == list(range(1, config["steps"] + 1))
+    assert (run / "codec" / "model.safetensors").is_file()
+    if config["data"]["validation"]:
+        every = config["validate_every"]
+        validated = [line["step"] for line in told(run, "validation.jsonl")]
+        assert validated == list(range(every, config["steps"] + 1, every))
+
+
+def test_two_processes_are_one_with_twice_the_batch(runs, sound, tmp_path):
+    """The same crops, the mean of the gradients: the same steps up to rounding."""
+    alone = Trainer(TrainingConfig.from_dict(plain(sound, batch_size=4)), tmp_path / "alone")
+    start = {name: value.detach().clone() for name, value in alone.codec.named_parameters()}
+    losses = [report.losses for report in alone.run()]
+    for step, (one, two) in enumerate(zip(losses, told(runs / "plain"), strict=True)):
+        del two["step"]
+        assert two == pytest.approx(one, rel=2e-3 if step else 1e-5)
+    both = reached(runs / "plain", 0)
+    # AdamW's first steps are signs of gradients: those near zero may differ, all the others do not.
+    apart, moved = 0.0, 0.0
+    for name, value in alone.codec.named_parameters():
+        apart += float((value - both[name]).abs().sum().detach())
+        moved += float((value - start[name]).abs().sum().detach())
+    assert apart < 0.02 * moved
+
+
+def test_processes_see_different_crops(runs, sound, tmp_path):
+    """Two with the same batch are no copy of one."""
+    alone = Trainer(TrainingConfig.from_dict(plain(sound, steps=1)), tmp_path / "alone")
+    first = next(iter(alone.run())).losses["mel"]
+    assert abs(first - told(runs / "plain")[0]["mel"]) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["cut", "stopped"])
+def test_a_resumed_run_is_the_uninterrupted_one(runs, name):
+    """Killed between checkpoints, or stopped by one of the two: the same to the last bit."""
+    for rank in (0, 1):
+        assert_equal(reached(runs / "whole", rank), reached(runs / name, rank))
+    assert told(runs / "whole") == told(runs / name)
+    assert told(runs / name)[0].keys() >= ADVERSARIAL
+
+
+def test_codebooks_that_no_loss_draws_stay(runs, sound, tmp_path):
+    """Their gradients would be waited for without end; idle entries are moved all the same, no others."""
+    start = Trainer(TrainingConfig.from_dict(still_codebooks(sound)), tmp_path / "run").codec.state_dict()
+    end = reached(runs / "still codebooks", 0)
+    for name in (name for name in start if "codebook" in name):
+        moved = (start[name] != end[name]).any(1)  # (entries,)
+        assert 0 < moved.sum() < len(moved)
+
+
+@pytest.mark.slow
+def test_a_refusal_ends_both_processes(runs, sound):
+    """The one that does not look into the folder is not left waiting."""
+    path = runs / "again.json"
+    path.write_text(json.dumps(plain(sound)), encoding="utf-8")
+    result = launched("-m", "snac_tok.cli", "train", path, "-o", runs / "plain")
+    assert result.returncode == 1
+    assert "snac-tok: " in result.stderr
+    assert "holds a run of 3 steps; go on with --resume" in result.stderr
+
+
+def test_processes_that_do_not_find_each_other_are_refused(monkeypatch):
+    """Each would otherwise train alone, into the same folder."""
+
+    class Alone:
+        num_processes = 1
+
+        def __init__(self, **_options):
+            """Find nobody."""
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("accelerate.Accelerator", Alone)
+    with pytest.raises(TrainingError, match=r"2 processes were started .* 1 found each other; start them"):
+        Placement("cpu")
+
+
+def test_several_processes_need_accelerate(monkeypatch):
+    """And say so."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(MissingDependencyError, match=r"WORLD_SIZE is set.*pip install snac-tok\[train\]"):
+        Placement("cpu")
