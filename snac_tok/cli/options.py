@@ -82,12 +82,17 @@ def load_tokenizer(model: str | None, *, device: str, **options: Any) -> SnacTok
     """
     from snac_tok.tokenizer import SnacTokenizer
 
-    _check_device(device)
+    check_device(device)
     name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
     return SnacTokenizer.from_pretrained(name, device=device, resample=True, **options)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not have here.
+
+    Raises:
+        click.ClickException: with torch's reason.
+    """
     import torch
 
     try:

@@ -30,14 +30,16 @@ class ProgressBar:
         unit: of the work; "B" is shown as kB, MB, ….
         shown: whether there is to be a bar.
         total: of the work, in `unit`; None where `show` will tell.
+        done: how much of it was done before; the remaining time is reckoned without it.
     """
 
-    def __init__(self, what: str, *, unit: str, shown: bool, total: int | None = None) -> None:
+    def __init__(self, what: str, *, unit: str, shown: bool, total: int | None = None, done: int = 0) -> None:
         from tqdm import tqdm
 
         self._bar = tqdm(
             desc=what,
             total=total,
+            initial=done,
             unit=unit,
             unit_scale=unit == "B",
             disable=not shown,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import examples, facts, lasting, say
+from snac_tok.cli.options import check_device
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
@@ -54,13 +55,14 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
     """
     from snac_tok.training import Trainer, TrainingConfig
 
+    if device is not None:
+        check_device(device)
     settings = TrainingConfig.from_file(config)
     trainer = Trainer(settings, out, resume=resume, device=device)
-    first, reports = trainer.step, []
+    reports = []
     shown = is_wanted(progress, things=2) and trainer.placement.is_first
-    bar = ProgressBar("training", unit="step", shown=shown, total=settings.steps)
+    bar = ProgressBar("training", unit="step", shown=shown, total=settings.steps, done=trainer.step)
     with bar, _interrupted_between_steps(trainer):
-        bar.advance(first)
         for report in trainer.run():
             reports.append(report.seconds)
             bar.show(done=report.step, total=settings.steps, note=_note(report))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import yaml
 from click.testing import CliRunner
 
 from snac_tok import SnacTokenizer
@@ -86,3 +87,41 @@ def shards(run, work):
     """A finished shard folder of clips/."""
     assert run("shard", "clips", "shards").exit_code == 0
     return work / "shards"
+
+
+@pytest.fixture
+def config(work):
+    """A function that writes config.yaml, the smallest run on ready/, with other values of some settings."""
+
+    def write(**changes):
+        values = {
+            "data": {"train": [{"folder": "ready"}], "validation": "ready", "crop_samples": 1024},
+            "codec": {
+                "sampling_rate": 24_000,
+                "encoder_dim": 4,
+                "encoder_rates": [2, 4],
+                "decoder_dim": 16,
+                "decoder_rates": [4, 2],
+                "attn_window_size": None,
+                "codebook_size": 16,
+                "codebook_dim": 4,
+                "vq_strides": [2, 1],
+            },
+            "discriminators": {"periods": [2], "fft_sizes": [], "width": 4},
+            "mel_sizes": [64],
+            "batch_size": 2,
+            "steps": 3,
+            "log_every": 1,
+            "sound_clips": 1,
+        }
+        (work / "config.yaml").write_text(yaml.safe_dump(values | changes), encoding="utf-8")
+        return "config.yaml"
+
+    return write
+
+
+@pytest.fixture
+def ready(run, work):
+    """A prepared folder of clips/."""
+    assert run("prepare", "clips", "-o", "ready", "--sampling-rate", "24000").exit_code == 0
+    return work / "ready"

@@ -1,0 +1,183 @@
+"""`snac-tok train`."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from snac_tok.cli import train
+from snac_tok.codec import SNAC
+from snac_tok.training import Trainer
+
+pytestmark = pytest.mark.usefixtures("ready")
+
+
+def summary(result):
+    """Return the lines of a summary by their names."""
+    assert result.exit_code == 0, result.stderr
+    return dict(line.split(maxsplit=1) for line in result.stdout.replace("try it", "try-it").splitlines())
+
+
+def told(folder):
+    """Return the figures that a run wrote."""
+    return [json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()]
+
+
+def test_a_run_from_yaml(run, work, config):
+    """The summary names what was made and what to do next; the codec loads; the curves are on the disk."""
+    result = run("train", config(), "-o", "new/run")
+    lines = summary(result)
+    codec = SNAC.from_pretrained(work / "new" / "run" / "codec")
+    assert lines["steps"].startswith("3 now, 3 in all, ")
+    assert lines["codec"] == f"new/run/codec ({codec.num_parameters:,} parameters)"
+    assert lines["curves"] == "tensorboard --logdir new/run/tensorboard"
+    assert lines["try-it"] == "snac-tok eval FOLDER --model new/run/codec"
+    assert not result.stderr
+    assert [line["step"] for line in told(work / "new" / "run")] == [1, 2, 3]
+    events = EventAccumulator(str(work / "new" / "run" / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("train/mel")] == [1, 2, 3]
+    assert [event.step for event in events.Scalars("validation/mel")] == [3]
+    assert sorted(events.Tags()["audio"]) == ["a.wav/decoded", "a.wav/recording"]
+    assert run("eval", "a.wav", "--model", "new/run/codec", "--metrics", "mel").exit_code == 0
+
+
+def test_a_run_goes_on(run, work, config):
+    """A second time only with --resume, and then as if there had been no pause; JSON serves as well."""
+    whole = config(steps=4, checkpoint_every=2)
+    assert summary(run("train", whole, "-o", "whole"))["steps"].startswith("4 now, 4 in all")
+    assert summary(run("train", config(steps=2, checkpoint_every=2), "-o", "run"))["steps"].startswith(
+        "2 now"
+    )
+    again = run("train", config(steps=4, checkpoint_every=2), "-o", "run")
+    assert again.exit_code == 2
+    assert again.stderr == (
+        "snac-tok: run holds a run of 2 steps; go on with --resume, or choose another folder.\n"
+    )
+    (work / "config.json").write_bytes(
+        (work / "run" / "config.json").read_bytes().replace(b'"steps": 2', b'"steps": 4')
+    )
+    lines = summary(run("train", "config.json", "-o", "run", "--resume"))
+    assert lines["steps"].startswith("2 now, 4 in all")
+    assert told(work / "run") == told(work / "whole")
+    assert summary(run("train", "config.json", "-o", "run", "--resume"))["steps"].startswith(
+        "0 now, 4 in all"
+    )
+
+
+def interrupting(monkeypatch, *, at, times=1):
+    """Press Control-C in the middle of a step: the discriminators have moved, counters have not."""
+    whole = Trainer._keep_codes_alive
+
+    def press(trainer, passes):
+        if trainer.step == at - 1:
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+        whole(trainer, passes)
+
+    monkeypatch.setattr(Trainer, "_keep_codes_alive", press)
+
+
+def test_control_c_ends_after_the_step(run, work, config, monkeypatch):
+    """Exit code 130, the step is whole and saved, and resumed the run is the uninterrupted one."""
+    before = signal.getsignal(signal.SIGINT)
+    path = config(steps=4, validate_every=2)
+    assert run("train", path, "-o", "whole").exit_code == 0
+    interrupting(monkeypatch, at=2)
+    result = run("train", path, "-o", "run")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr.splitlines() == [
+        "snac-tok: step 2 is saved; go on with --resume.",
+        "",
+        "snac-tok: interrupted",
+    ]
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.undo()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("SNAC_TOK_MODEL", "tiny")
+    assert summary(run("train", path, "-o", "run", "--resume"))["steps"].startswith("2 now, 4 in all")
+    assert told(work / "run") == told(work / "whole")
+    ends = [SNAC.from_pretrained(work / name / "codec").state_dict() for name in ("run", "whole")]
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+
+
+def test_a_second_control_c_ends_at_once(run, work, config, monkeypatch):
+    """Nothing is saved of the half step; the checkpoint before stands."""
+    interrupting(monkeypatch, at=3, times=2)
+    result = run("train", config(steps=4, checkpoint_every=2), "-o", "run")
+    assert result.exit_code == 130
+    assert "saved" not in result.stderr
+    assert [path.name for path in (work / "run" / "checkpoints").iterdir()] == ["step-00000002.pt"]
+
+
+def test_progress_is_for_terminals(run, config):
+    """Elsewhere only when asked: the step, and the losses that there are, on stderr alone."""
+    shown = run("train", config(), "-o", "shown", "--progress")
+    assert "3/3" in shown.stderr
+    for name in ("mel ", "adv ", "fm ", "disc ", "vq "):
+        assert name in shown.stderr
+    assert "3/3" not in shown.stdout
+    without = run("train", config(discriminators=None), "-o", "without", "--progress")
+    assert "mel " in without.stderr
+    assert "adv " not in without.stderr
+
+
+def test_a_terminal_has_a_bar(run, config, monkeypatch):
+    """Of a resumed run it starts where that goes on, and its pace is that of the steps done now."""
+    assert run("train", config(steps=2), "-o", "run").exit_code == 0
+    monkeypatch.setattr(train, "is_wanted", lambda progress, **_: progress is None)  # a terminal
+    result = run("train", config(), "-o", "run", "--resume")
+    assert result.exit_code == 0
+    assert "2/3 [" in result.stderr
+    assert "3/3 [" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("", "config.yaml: the config is empty; a mapping of"),
+        ("- a\n", "config.yaml: the config is ['a']; a mapping of"),
+        ("data: [\n", "config.yaml: not valid YAML"),
+        ("steps: 3\n", "config.yaml: the config lacks ['data']."),
+        ("data: {train: [{folder: ready}]}\nstep: 3\n", "step is no setting (did you mean steps?)"),
+        (
+            "data: {train: [{folder: nowhere}], crop_samples: 2048}\n",
+            "nowhere is no folder of prepared sound",
+        ),
+        ("data: {train: [{folder: clips}], crop_samples: 2048}\n", "clips is no folder of prepared sound"),
+        ("data: {train: [{folder: ready}], crop_samples: 1000}\n", "data.crop_samples is 1000"),
+        ("data: {train: [{folder: ready}]}\nstart_from: ./nothing\n", "nothing"),
+    ],
+)
+def test_bad_configs_are_one_sentence(refused, work, content, named):
+    """Exit code 2, and no run is begun."""
+    (work / "config.yaml").write_text(content, encoding="utf-8")
+    assert named in refused("train", "config.yaml", "-o", "run")
+    assert not (work / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["missing.yaml", "-o", "run"], "missing.yaml cannot be read: No such file or directory."),
+        (["clips", "-o", "run"], "clips cannot be read: Is a directory."),
+        (["a.wav", "-o", "run"], "a.wav: it holds no UTF-8 text"),
+        (["config.yaml"], "--out"),
+        (["-o", "run"], "CONFIG"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(refused, work, arguments, named):
+    """Nothing is written."""
+    assert named in refused("train", *arguments)
+    assert not (work / "run").exists()
+
+
+def test_impossible_folders_and_devices_are_one_sentence(refused, config):
+    """A file where the run is to be; a device that there is not."""
+    path = config()
+    assert refused("train", path, "-o", "a.wav").startswith("snac-tok: a.wav: cannot be written")
+    sentence = refused("train", path, "-o", "run", "--device", "abacus")
+    assert "abacus" in sentence
+    assert "unexpected" not in sentence
