@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snac_tok.codec.hub import first_line
 from snac_tok.errors import TrainingError
 from snac_tok.files import naming_refusals, replacing, write_bytes_atomically
 from snac_tok.training.config import CHANGEABLE, TrainingConfig
@@ -134,14 +135,13 @@ class RunFolder:
             path = self._checkpoint(step)
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                version = state["format_version"]
             except Exception as error:  # noqa: BLE001 - torch raises pickle, zip, runtime and OS errors here
-                _log.warning("%s is damaged (%s); going on from the checkpoint before.", path, error)
+                _log.warning("%s is damaged (%s); going on from the one before.", path, first_line(error))
                 continue
-            if state.get("format_version") == FORMAT_VERSION:
+            if version == FORMAT_VERSION:
                 return state
-            raise TrainingError(
-                f"{path} has format {state.get('format_version')}; this version reads {FORMAT_VERSION}."
-            )
+            raise TrainingError(f"{path} has format {version}; this version reads {FORMAT_VERSION}.")
         return None
 
     def _cut(self, name: str, *, step: int) -> None:

@@ -1,0 +1,159 @@
+"""A run's folder: what may go on in it, and what of it survives accidents."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from snac_tok.errors import ConfigError, TrainingError
+from snac_tok.training import TrainingConfig
+from snac_tok.training.run_folder import LOSSES_FILE, RunFolder
+
+
+def config(**changes):
+    """A run; nothing of it is looked for here."""
+    return TrainingConfig.from_dict({"data": {"train": [{"folder": "ready"}]}, **changes})
+
+
+def begun(path, *, steps=(), keep=9):
+    """A run's folder with checkpoints."""
+    folder = RunFolder(path)
+    assert folder.begin(config(), resume=False) is None
+    for step in steps:
+        folder.save({"step": step, "weights": torch.full((100,), float(step))}, keep=keep)
+    return folder
+
+
+def damage(folder, step):
+    """Cut a checkpoint short."""
+    path = folder.path / "checkpoints" / f"step-{step:08}.pt"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def test_the_newest_checkpoints_stay(tmp_path):
+    """As many as are wanted; the newest is gone on from."""
+    folder = begun(tmp_path, steps=(3, 10, 200), keep=2)
+    assert folder.steps() == [10, 200]
+    state = RunFolder(tmp_path).begin(config(), resume=True)
+    assert state["step"] == 200
+    assert torch.equal(state["weights"], torch.full((100,), 200.0))
+
+
+def test_another_recipe_is_refused_even_before_the_first_checkpoint(tmp_path):
+    """One sentence with the settings' paths; nothing in the folder changes; begun anew without --resume it may be."""
+    begun(tmp_path)
+    (tmp_path / LOSSES_FILE).write_text('{"step": 1}\n')
+    before = (tmp_path / "config.json").read_bytes()
+    other = config(seed=3, losses={"mel": 1.0}, discriminators=None, steps=7)
+    with pytest.raises(TrainingError) as refused:
+        RunFolder(tmp_path).begin(other, resume=True)
+    assert str(refused.value) == (
+        f"{tmp_path} was begun with other values of discriminators, losses.mel, seed; resume with the config it was "
+        f"begun with ({tmp_path / 'config.json'}), or choose another folder."
+    )
+    assert (tmp_path / "config.json").read_bytes() == before
+    assert (tmp_path / LOSSES_FILE).read_text() == '{"step": 1}\n'
+    assert RunFolder(tmp_path).begin(other, resume=False) is None
+    assert json.loads((tmp_path / "config.json").read_bytes())["seed"] == 3
+    assert (tmp_path / LOSSES_FILE).read_text() == ""
+
+
+def test_what_does_not_decide_results_may_change(tmp_path):
+    """And is noted."""
+    begun(tmp_path, steps=(5,))
+    longer = config(steps=7, log_every=1, keep_checkpoints=1)
+    assert RunFolder(tmp_path).begin(longer, resume=True)["step"] == 5
+    assert TrainingConfig.from_file(tmp_path / "config.json") == longer
+
+
+@pytest.mark.parametrize("content", [None, ""], ids=["missing", "empty"])
+def test_checkpoints_are_not_overwritten_where_the_config_is_lost(tmp_path, content):
+    """They are what a run is; resuming takes the config that is given."""
+    begun(tmp_path, steps=(5,))
+    path = tmp_path / "config.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(TrainingError, match=r"holds a run of 5 steps; go on with --resume"):
+        RunFolder(tmp_path).begin(config(), resume=False)
+    assert RunFolder(tmp_path).begin(config(), resume=True)["step"] == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[]", "config.json: the config is []; a mapping of"),
+        ('{"data": ', "config.json: not valid JSON"),
+        ('{"attn_window_size": 32}', "config.json: attn_window_size is no setting"),
+    ],
+)
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_config_that_is_none_of_a_run_is_not_overwritten(tmp_path, content, sentence, resume):
+    """It may be a codec's: the folder is named in the refusal."""
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ConfigError) as refused:
+        RunFolder(tmp_path).begin(config(), resume=resume)
+    assert str(refused.value).startswith(f"{tmp_path}/{sentence}")
+    assert (tmp_path / "config.json").read_text() == content
+
+
+def test_a_damaged_checkpoint_pushes_none_out(tmp_path):
+    """Going on before it, what is saved stays until something later is saved."""
+    folder = begun(tmp_path, steps=(10, 20, 30))
+    damage(folder, 20)
+    damage(folder, 30)
+    state = RunFolder(tmp_path).begin(config(), resume=True)
+    assert state["step"] == 10
+    folder.save({"step": 15}, keep=1)
+    assert RunFolder(tmp_path).begin(config(), resume=True)["step"] == 15
+    folder.save({"step": 30}, keep=1)
+    assert folder.steps() == [30]
+
+
+def test_all_checkpoints_damaged_is_a_new_beginning_and_said_so(tmp_path, caplog):
+    """Each is named."""
+    folder = begun(tmp_path, steps=(10, 20))
+    for step in (10, 20):
+        damage(folder, step)
+    assert RunFolder(tmp_path).begin(config(), resume=True) is None
+    assert [name in caplog.text for name in ("step-00000010.pt", "step-00000020.pt")] == [True, True]
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path):
+    """It is whole, so passing over it would lose what it holds."""
+    folder = begun(tmp_path, steps=(10,))
+    torch.save({"format_version": 99, "step": 20}, tmp_path / "checkpoints" / "step-00000020.pt")
+    with pytest.raises(TrainingError, match=r"step-00000020\.pt has format 99; this version reads 1"):
+        folder.begin(config(), resume=True)
+    torch.save([1, 2], tmp_path / "checkpoints" / "step-00000020.pt")
+    assert folder.begin(config(), resume=True)["step"] == 10
+
+
+def test_figures_after_the_checkpoint_are_dropped(tmp_path):
+    """They are written again; of a killed writer's last line nothing stays."""
+    folder = begun(tmp_path, steps=(2,))
+    for step in (1, 2, 3):
+        folder.append(LOSSES_FILE, {"step": step, "mel": step / 2})
+    with (tmp_path / LOSSES_FILE).open("a") as file:
+        file.write('{"step": 4, "me')
+    folder.begin(config(), resume=True)
+    lines = [json.loads(line) for line in (tmp_path / LOSSES_FILE).read_text().splitlines()]
+    assert lines == [{"step": 1, "mel": 0.5}, {"step": 2, "mel": 1.0}]
+
+
+def test_other_files_among_checkpoints_are_left_alone(tmp_path):
+    """Whatever somebody keeps there."""
+    folder = begun(tmp_path, steps=(2,))
+    (tmp_path / "checkpoints" / "step-best.pt").write_bytes(b"mine")
+    folder.save({"step": 3}, keep=1)
+    assert folder.steps() == [3]
+    assert (tmp_path / "checkpoints" / "step-best.pt").exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    """One sentence that names it."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(
+        TrainingError, match=r"file: cannot be written \(Not a directory\)|file: cannot be written"
+    ):
+        RunFolder(tmp_path / "file")
