@@ -67,7 +67,8 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
             reports.append(report.seconds)
             bar.show(done=report.step, total=settings.steps, note=_note(report))
     if trainer.step < settings.steps:
-        say(f"step {trainer.step} is saved; go on with --resume.")
+        if trainer.placement.is_first:
+            say(f"step {trainer.step} is saved; go on with --resume.")
         raise KeyboardInterrupt
     if trainer.placement.is_first:
         click.echo(_account(trainer, out, steps=len(reports), seconds=sum(reports)))

@@ -16,6 +16,8 @@ from snac_tok.errors import MissingDependencyError, TrainingError
 from snac_tok.training import Trainer, TrainingConfig
 from snac_tok.training.placement import Placement
 
+pytestmark = pytest.mark.slow  # starting them takes longer than what they do
+
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("two_processes.py")
 
@@ -159,7 +161,6 @@ def test_codebooks_that_no_loss_draws_stay(runs, sound, tmp_path):
         assert 0 < moved.sum() < len(moved)
 
 
-@pytest.mark.slow
 def test_a_refusal_ends_both_processes(runs, sound):
     """The one that does not look into the folder is not left waiting."""
     path = runs / "again.json"
