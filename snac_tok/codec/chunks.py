@@ -121,7 +121,7 @@ def encode_clips(codec: SNAC, clips: Iterable[torch.Tensor]) -> list[list[torch.
     jobs = (
         partial(_tagged, at, job)
         for at, clip in enumerate(clips)
-        for job in _encode_jobs(codec, [clip], size=_even_chunk(codec, clip.shape[-1], threads))
+        for job in _encode_jobs(codec, [clip], size=_even_chunk(codec, clip.shape[-1]))
     )
     pieces = itertools.groupby(crew.in_order(jobs, threads=threads), key=itemgetter(0))
     return [_joined(piece for _, piece in of_clip) for _, of_clip in pieces]
@@ -200,15 +200,18 @@ def encode_chunk_samples(config: CodecConfig, device: torch.device) -> int:
     return max(1, latents - (config.attn_window_size is None)) * config.hop_length
 
 
-def _even_chunk(codec: SNAC, num_samples: int, threads: int) -> int:
-    """Return how many samples of a clip to encode at once, so that threads have equally much to do."""
+def _even_chunk(codec: SNAC, num_samples: int) -> int:
+    """Return how many samples of a clip to encode at once, so that two threads have equally much to do.
+
+    Whatever the number of threads is: sums over chunks of other lengths round differently.
+    """
     config = codec.config
     limit = encode_chunk_samples(config, codec.device)
     if codec.device.type != "cpu" or config.attn_window_size is not None:
         return limit
     total = config.padded_num_samples(num_samples)
     count = -(-total // limit)
-    count = max(1, min(-(-count // threads) * threads, total // (limit // 3)))
+    count = max(1, min(count + count % 2, total // (limit // 3)))
     # An odd number of latents, as `encode_chunk_samples` explains.
     return min(limit, (-(-total // (count * config.hop_length)) | 1) * config.hop_length)
 
