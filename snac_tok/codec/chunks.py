@@ -6,20 +6,28 @@ that runs fastest. Results are those of the whole clip run at once. Gradients ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
+from snac_tok.codec import crew
 from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise
+from snac_tok.codec.relay import Leg, Relay
 from snac_tok.codec.stream import StreamState, run_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from snac_tok.codec.config import CodecConfig
+    from snac_tok.codec.layers import Decoder, Encoder
     from snac_tok.codec.model import SNAC
     from snac_tok.codec.noise import Noise
+
+T = TypeVar("T")
 
 # Values in the widest activation of a chunk. On a CPU a chunk's activations should stay in its caches, and small
 # enough for the allocator to reuse their memory (docs/performance.md); on a GPU they should fill it.
@@ -33,33 +41,19 @@ class ChunkEncoder:
     def __init__(self, codec: SNAC) -> None:
         self.codec = codec
         self.state = StreamState()
+        self.waiting = StreamState()
         self.num_samples = 0
-        self._pending: torch.Tensor | None = None
 
     def push(self, audio: torch.Tensor) -> list[torch.Tensor]:
         """Return the codes [(B, n_k)] that the next samples (B, 1, n) complete, whole frames only."""
         self.num_samples += audio.shape[-1]
-        return self._quantize(run_chunk(self.codec.encoder, audio, self.state, last=False))
+        return encode_chunk(self.codec, audio, self.state, self.waiting, last=False)
 
     def flush(self, audio: torch.Tensor) -> list[torch.Tensor]:
         """Return the remaining codes after the last samples (B, 1, n) and the padding that follows them."""
         self.num_samples += audio.shape[-1]
-        missing = self.codec.config.padded_num_samples(self.num_samples) - self.num_samples
-        return self._quantize(
-            run_chunk(self.codec.encoder, F.pad(audio, (0, missing)), self.state, last=True)
-        )
-
-    def _quantize(self, latents: torch.Tensor) -> list[torch.Tensor]:
-        if self._pending is not None:
-            latents = torch.cat((self._pending, latents), dim=-1)
-        whole = latents.shape[-1] - latents.shape[-1] % self.codec.config.latents_per_frame
-        self._pending = latents[..., whole:].clone()
-        if not whole:
-            return [
-                latents.new_empty((latents.shape[0], 0), dtype=torch.int64) for _ in self.codec.vq_strides
-            ]
-        codes: list[torch.Tensor] = self.codec.quantizer(latents[..., :whole])[1]
-        return codes
+        padded = _padded(audio, self.num_samples, self.codec.config)
+        return encode_chunk(self.codec, padded, self.state, self.waiting, last=True)
 
 
 class ChunkDecoder:
@@ -72,8 +66,37 @@ class ChunkDecoder:
 
     def push(self, codes: Sequence[torch.Tensor], *, last: bool = False) -> torch.Tensor:
         """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all."""
-        latents = self.codec.quantizer.from_codes(codes)
-        return run_chunk(self.codec.decoder, latents, self.state, last=last, noise=self.noise)
+        return decode_chunk(self.codec, codes, self.state, last=last, noise=self.noise)
+
+
+def encode_chunk(
+    codec: SNAC, audio: torch.Tensor, state: StreamState, waiting: StreamState, *, last: bool
+) -> list[torch.Tensor]:
+    """Return the codes [(B, n_k)] that the next samples (B, 1, n) complete, whole frames only.
+
+    Args:
+        codec: whose weights are folded.
+        audio: of a clip, padded if it is the last.
+        state: the encoder's.
+        waiting: what keeps latents until their frame is whole.
+        last: whether the clip ends here.
+    """
+    latents = run_chunk(codec.encoder, audio, state, last=last)
+    if (before := waiting.take(0)) is not None:
+        latents = torch.cat((before, latents), dim=-1)
+    whole = latents.shape[-1] - latents.shape[-1] % codec.config.latents_per_frame
+    waiting.put(0, latents[..., whole:].clone())
+    if not whole:
+        return [latents.new_empty((latents.shape[0], 0), dtype=torch.int64) for _ in codec.vq_strides]
+    codes: list[torch.Tensor] = codec.quantizer(latents[..., :whole])[1]
+    return codes
+
+
+def decode_chunk(
+    codec: SNAC, codes: Sequence[torch.Tensor], state: StreamState, *, last: bool, noise: NoiseSource | None
+) -> torch.Tensor:
+    """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all."""
+    return run_chunk(codec.decoder, codec.quantizer.from_codes(codes), state, last=last, noise=noise)
 
 
 def encode_blocks(codec: SNAC, blocks: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
@@ -81,53 +104,70 @@ def encode_blocks(codec: SNAC, blocks: Iterable[torch.Tensor]) -> Iterator[list[
 
     The blocks are cut anew, so that the codes are those of the whole clip however it came.
     """
-    encoder, waiting = ChunkEncoder(codec), None
-    for chunk in _recut(blocks, encode_chunk_samples(codec.config, codec.device)):
-        # The last chunk is known only when no other follows.
-        if waiting is not None:
-            yield encoder.push(waiting)
-        waiting = chunk
-    if waiting is not None:
-        yield encoder.flush(waiting)
+    jobs = _encode_jobs(codec, blocks, size=encode_chunk_samples(codec.config, codec.device))
+    return crew.in_order(jobs, threads=num_threads(codec.encoder))
 
 
 def decode_blocks(
     codec: SNAC, codes: Sequence[torch.Tensor], source: NoiseSource | None
 ) -> Iterator[torch.Tensor]:
     """Decode codes [(B, T_k)] piece by piece; yield audio (B, 1, n) whose ends join."""
-    decoder = ChunkDecoder(codec, source)
-    config, total = codec.config, codes[0].shape[-1]
-    frames = chunk_latents(config, codec.device) // config.latents_per_frame
-    for start in range(0, total, frames):
-        spans = zip(codes, config.codes_per_frame, strict=False)
-        part = [level[:, start * count : (start + frames) * count] for level, count in spans]
-        yield decoder.push(part, last=start + frames >= total)
+    return crew.in_order(_decode_jobs(codec, codes, source), threads=num_threads(codec.decoder))
+
+
+def encode_clips(codec: SNAC, clips: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Encode checked clips (B, 1, T_i), each by itself, to codes [[(B, T_ik)]]; threads go from one to the next."""
+    threads = num_threads(codec.encoder)
+    jobs = (
+        partial(_tagged, at, job)
+        for at, clip in enumerate(clips)
+        for job in _encode_jobs(codec, [clip], size=_even_chunk(codec, clip.shape[-1]))
+    )
+    pieces = itertools.groupby(crew.in_order(jobs, threads=threads), key=itemgetter(0))
+    return [_joined(piece for _, piece in of_clip) for _, of_clip in pieces]
+
+
+def decode_clips(
+    codec: SNAC, clips: Iterable[tuple[Sequence[torch.Tensor], NoiseSource | None]]
+) -> list[torch.Tensor]:
+    """Decode clips, each by itself: checked codes [(B, T_k)] and their noise, to audio [(B, 1, T_i)]."""
+    jobs = (
+        partial(_tagged, at, job)
+        for at, (codes, source) in enumerate(clips)
+        for job in _decode_jobs(codec, codes, source)
+    )
+    pieces = itertools.groupby(crew.in_order(jobs, threads=num_threads(codec.decoder)), key=itemgetter(0))
+    return [torch.cat([piece for _, piece in of_clip], dim=-1) for _, of_clip in pieces]
 
 
 def encode(codec: SNAC, audio: torch.Tensor) -> list[torch.Tensor]:
     """Encode checked audio (B, 1, T) to codes [(B, T_k)]."""
     # On a CPU the rows of a batch would only push each other out of the caches.
     groups = torch.split(audio, 1) if codec.device.type == "cpu" else [audio]
-    rows = [_joined(encode_blocks(codec, [group])) for group in groups]
-    return [torch.cat(level) for level in zip(*rows, strict=True)]
+    return [torch.cat(level) for level in zip(*encode_clips(codec, groups), strict=True)]
 
 
 def decode(codec: SNAC, codes: Sequence[torch.Tensor], noise: Noise) -> torch.Tensor:
     """Decode checked codes [(B, T_k)] to audio (B, 1, frames * frame_length)."""
     batch, frames = codes[0].shape
-    config = codec.config
-    audio = torch.empty((batch, 1, frames * config.frame_length), device=codec.device, dtype=codec.dtype)
-    source = whole_clip_noise(codec, noise, batch, frames * config.latents_per_frame)
+    source = whole_clip_noise(codec, noise, batch, frames * codec.config.latents_per_frame)
     if codec.device.type != "cpu":
-        _fill(audio, decode_blocks(codec, codes, source))
-        return audio
-    for row in range(batch):
-        noise_of_row = source.row(row) if isinstance(source, DrawnNoise) else source
-        _fill(
-            audio[row : row + 1],
-            decode_blocks(codec, [level[row : row + 1] for level in codes], noise_of_row),
+        return decode_clips(codec, [(codes, source)])[0]
+    rows = (
+        (
+            [level[row : row + 1] for level in codes],
+            source.row(row) if isinstance(source, DrawnNoise) else source,
         )
-    return audio
+        for row in range(batch)
+    )
+    return torch.cat(decode_clips(codec, rows))
+
+
+def num_threads(network: Encoder | Decoder) -> int:
+    """Return how many chunks may run side by side: as many as torch has threads, where each needs one alone."""
+    alone = network.compiled is not None or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+    weight = next(network.parameters())
+    return 1 if alone or weight.device.type != "cpu" else torch.get_num_threads()
 
 
 def whole_clip_noise(codec: SNAC, noise: Noise, batch: int, num_latents: int) -> NoiseSource | None:
@@ -160,6 +200,68 @@ def encode_chunk_samples(config: CodecConfig, device: torch.device) -> int:
     return max(1, latents - (config.attn_window_size is None)) * config.hop_length
 
 
+def _even_chunk(codec: SNAC, num_samples: int) -> int:
+    """Return how many samples of a clip to encode at once, so that two threads have equally much to do.
+
+    Whatever the number of threads is: sums over chunks of other lengths round differently.
+    """
+    config = codec.config
+    limit = encode_chunk_samples(config, codec.device)
+    if codec.device.type != "cpu" or config.attn_window_size is not None:
+        return limit
+    total = config.padded_num_samples(num_samples)
+    count = -(-total // limit)
+    count = max(1, min(count + count % 2, total // (limit // 3)))
+    # An odd number of latents, as `encode_chunk_samples` explains.
+    return min(limit, (-(-total // (count * config.hop_length)) | 1) * config.hop_length)
+
+
+def _encode_jobs(
+    codec: SNAC, blocks: Iterable[torch.Tensor], *, size: int
+) -> Iterator[Callable[[], list[torch.Tensor]]]:
+    """Yield a job for each chunk of a clip; jobs of a clip may run side by side if they begin in order."""
+    relay, state, waiting, num_samples = Relay(), StreamState(), StreamState(), 0
+    for number, (chunk, last) in enumerate(_marked_last(_recut(blocks, size))):
+        num_samples += chunk.shape[-1]
+        audio = _padded(chunk, num_samples, codec.config) if last else chunk
+        legs = Leg(relay, state, number), Leg(relay, waiting, number)
+        yield relay.guarded(partial(encode_chunk, codec, audio, *legs, last=last))
+
+
+def _decode_jobs(
+    codec: SNAC, codes: Sequence[torch.Tensor], source: NoiseSource | None
+) -> Iterator[Callable[[], torch.Tensor]]:
+    """Yield a job for each chunk of a clip, as `_encode_jobs` does."""
+    relay, state = Relay(), StreamState()
+    config, total = codec.config, codes[0].shape[-1]
+    frames = chunk_latents(config, codec.device) // config.latents_per_frame
+    for number, start in enumerate(range(0, total, frames)):
+        spans = zip(codes, config.codes_per_frame, strict=False)
+        part = [level[:, start * count : (start + frames) * count] for level, count in spans]
+        leg, last = Leg(relay, state, number), start + frames >= total
+        yield relay.guarded(partial(decode_chunk, codec, part, leg, last=last, noise=source))
+
+
+def _padded(audio: torch.Tensor, num_samples: int, config: CodecConfig) -> torch.Tensor:
+    """Pad the end (B, 1, n) of a clip of that many samples."""
+    return F.pad(audio, (0, config.padded_num_samples(num_samples) - num_samples))
+
+
+def _tagged(at: int, job: Callable[[], T]) -> tuple[int, T]:
+    return at, job()
+
+
+def _marked_last(pieces: Iterable[torch.Tensor]) -> Iterator[tuple[torch.Tensor, bool]]:
+    """Say of each piece whether it is the last, which is known only when no other follows."""
+    waiting = None
+    for piece in pieces:
+        if waiting is not None:
+            yield waiting, False
+        waiting = piece
+    if waiting is not None:
+        yield waiting, True
+
+
 def _recut(blocks: Iterable[torch.Tensor], size: int) -> Iterator[torch.Tensor]:
     """Cut blocks (B, 1, n) anew into chunks of `size`, the last one shorter."""
     parts: list[torch.Tensor] = []
@@ -179,10 +281,3 @@ def _recut(blocks: Iterable[torch.Tensor], size: int) -> Iterator[torch.Tensor]:
 
 def _joined(pieces: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
     return [torch.cat(level, dim=-1) for level in zip(*pieces, strict=True)]
-
-
-def _fill(out: torch.Tensor, pieces: Iterable[torch.Tensor]) -> None:
-    done = 0
-    for piece in pieces:
-        out[..., done : done + piece.shape[-1]] = piece
-        done += piece.shape[-1]

@@ -28,14 +28,19 @@ _MAX_PADDING = 0.25
 def encode_batch(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
     """Encode checked clips (1, 1, T_i) to codes [[(1, T_ik)]]."""
     if codec.device.type == "cpu":
-        return [chunks.encode(codec, clip) for clip in clips]
+        return chunks.encode_clips(codec, clips)
     return encode_padded(codec, clips)
 
 
 def decode_batch(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: Noise) -> list[torch.Tensor]:
     """Decode checked codes [[(1, T_ik)]] of one number of levels to audio [(1, 1, T_i)]."""
     if codec.device.type == "cpu":
-        return [chunks.decode(codec, codes, noise) for codes in clips]
+        multiple = codec.config.latents_per_frame
+        rows = (
+            (codes, chunks.whole_clip_noise(codec, noise, 1, codes[0].shape[-1] * multiple))
+            for codes in clips
+        )
+        return chunks.decode_clips(codec, rows)
     return decode_padded(codec, clips, noise)
 
 

@@ -17,7 +17,7 @@ This is how long clips, streams and many streams at once are run, and why memory
 from __future__ import annotations
 
 import copy
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
+from snac_tok.codec import kernels, packed
 from snac_tok.codec.attention import LocalAttention
 from snac_tok.codec.layers import (
     Decoder,
@@ -35,10 +36,11 @@ from snac_tok.codec.layers import (
     ResidualUnit,
     Snake,
 )
+from snac_tok.codec.precision import full_precision
 from snac_tok.codec.weight_norm import NormConv1d, NormConvTranspose1d
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from snac_tok.codec.noise import NoiseSource
 
@@ -54,6 +56,22 @@ class StreamState:
 
     kept: list[torch.Tensor | None] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
+
+    def take(self, layer: int) -> torch.Tensor | None:
+        """Return what a layer has kept; a pass asks for the layers in their order."""
+        self.kept += [None] * (layer + 1 - len(self.kept))
+        return self.kept[layer]
+
+    def put(self, layer: int, kept: torch.Tensor | None) -> None:
+        """Keep this for the layer's next chunk."""
+        self.kept[layer] = kept
+
+    def move(self, noise_layer: int, length: int) -> int:
+        """Return the position of a noise block's next output, and go on by `length`."""
+        if noise_layer == len(self.positions):
+            self.positions.append(0)
+        self.positions[noise_layer] += length
+        return self.positions[noise_layer] - length
 
     def fork(self) -> StreamState:
         """Return an independent continuation; cheap, because kept tensors are replaced and never written to."""
@@ -125,16 +143,6 @@ def run_layers(
     return _Pass(state, last=last, noise=noise, ends=ends).run(layers, x)
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Keep cuDNN from rounding float32 convolutions to TF32, as it does by default: codes would not be the CPU's."""
-    now = torch.backends.cudnn
-    with now.flags(
-        enabled=now.enabled, benchmark=now.benchmark, deterministic=now.deterministic, allow_tf32=False
-    ):
-        yield
-
-
 class RowEnds:
     """Where each row of a padded batch ends, at whatever rate a layer runs."""
 
@@ -160,6 +168,7 @@ class _Pass:
         self.noise = noise
         self.layer = 0
         self.noise_layer = 0
+        self.snake: Snake | None = None
 
     def run(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """Send x through one layer, or through all layers of a block."""
@@ -168,12 +177,11 @@ class _Pass:
             EncoderBlock: self._block,
             DecoderBlock: self._block,
             ResidualUnit: self._residual,
+            Snake: self._hold,
             NormConv1d: self._convolve,
             NormConvTranspose1d: self._upsample,
             LocalAttention: self._attend,
             NoiseBlock: self._add_noise,
-            # Pointwise in time: chunks need no joining.
-            Snake: _activate,
             nn.Tanh: _activate,
         }
         return steps[type(module)](module, x)
@@ -186,71 +194,77 @@ class _Pass:
             x = self.run(module, x)
         return x
 
-    def _swap(self, kept: torch.Tensor | None) -> None:
-        self.state.kept[self.layer] = kept
-        self.layer += 1
+    def _hold(self, snake: Snake, x: torch.Tensor) -> torch.Tensor:
+        """Leave a Snake to the convolution behind it (there always is one), which writes it to where it reads."""
+        self.snake = snake
+        return x
 
-    def _kept(self) -> torch.Tensor | None:
-        if self.layer == len(self.state.kept):
-            self.state.kept.append(None)
-        return self.state.kept[self.layer]
+    def _held(self) -> Snake | None:
+        snake, self.snake = self.snake, None
+        return snake
+
+    def _next_layer(self) -> int:
+        self.layer += 1
+        return self.layer - 1
 
     def _convolve(self, conv: NormConv1d, x: torch.Tensor) -> torch.Tensor:
         weight = conv.weight
         reach = conv.dilation * (weight.shape[-1] - 1) + 1
         if reach == 1:
-            return conv(x) if x.shape[-1] else _empty(x, weight.shape[0])
-        if self.ends is not None:
-            x = self.ends.silence(x)
-        before = self._kept()
-        x = _extended(before, x, padding=conv.padding, last=self.last)
+            x = self._extended(x, 0, end=0)
+            return kernels.pointwise(x, weight, conv.bias) if x.shape[-1] else _empty(x, weight.shape[0])
+        layer = self._next_layer()
+        before = self.state.take(layer)
+        start = conv.padding if before is None else before
+        x = self._extended(self._silenced(x), start, end=conv.padding if self.last else 0)
         count = max(0, (x.shape[-1] - reach) // conv.stride + 1)
         # A copy: a view would keep the whole chunk alive.
-        self._swap(x[..., count * conv.stride :].clone())
+        self.state.put(layer, x[..., count * conv.stride :].clone())
         return _convolve_unpadded(conv, weight, x) if count else _empty(x, weight.shape[0])
 
     def _upsample(self, conv: NormConvTranspose1d, x: torch.Tensor) -> torch.Tensor:
         # Kernel 2s over stride s: inputs i-1 and i make the s outputs from i*s on, so one input is kept.
-        if self.ends is not None:
-            x = self.ends.silence(x)
-        before = self._kept()
-        x = x if before is None else torch.cat((before, x), dim=-1) if x.shape[-1] else before
+        layer = self._next_layer()
+        before = self.state.take(layer)
+        x = self._extended(self._silenced(x), 0 if before is None else before, end=0)
         count = x.shape[-1]
         if not count:
-            self._swap(before)
+            self.state.put(layer, before)
             return _empty(x, conv.out_channels)
-        self._swap(x[..., -1:].clone())
+        self.state.put(layer, x[..., -1:].clone())
         start = conv.padding if before is None else conv.stride
         stop = count * conv.stride + (conv.padding if self.last else 0)
         return conv.unpadded(x)[..., start:stop]
 
+    def _extended(self, x: torch.Tensor, start: torch.Tensor | int, *, end: int) -> torch.Tensor:
+        return kernels.extended(self._held(), x, start, end=end)
+
+    def _silenced(self, x: torch.Tensor) -> torch.Tensor:
+        # A Snake that is still to come leaves zeros zero.
+        return x if self.ends is None else self.ends.silence(x)
+
     def _residual(self, unit: ResidualUnit, x: torch.Tensor) -> torch.Tensor:
-        before = self._kept()
         # Reserve this unit's place before its convolution takes the next one.
-        at, self.layer = self.layer, self.layer + 1
+        layer = self._next_layer()
         out = self._sequence(unit.block, x)
-        pending = x if before is None else torch.cat((before, x), dim=-1)
-        count = out.shape[-1]
-        self.state.kept[at] = pending[..., count:].clone()
-        return out.add_(pending[..., :count])
+        self.state.put(layer, kernels.add_delayed(out, self.state.take(layer), x))
+        return out
 
     def _attend(self, attention: LocalAttention, x: torch.Tensor) -> torch.Tensor:
-        before = self._kept()
+        layer = self._next_layer()
+        before = self.state.take(layer)
         x = x if before is None else torch.cat((before, x), dim=-1)
         count = x.shape[-1] if self.last else x.shape[-1] - x.shape[-1] % attention.window_size
-        self._swap(x[..., count:].clone())
+        self.state.put(layer, x[..., count:].clone())
         return attention(x[..., :count]) if count else x[..., :0]
 
     def _add_noise(self, block: NoiseBlock, x: torch.Tensor) -> torch.Tensor:
         layer, self.noise_layer = self.noise_layer, self.noise_layer + 1
-        if layer == len(self.state.positions):
-            self.state.positions.append(0)
-        start = self.state.positions[layer]
-        self.state.positions[layer] += x.shape[-1]
+        start = self.state.move(layer, x.shape[-1])
         if self.noise is None or not x.shape[-1]:
             return x
-        noisy: torch.Tensor = block(x, self.noise.draw(layer, x, start))
-        return noisy
+        scale = kernels.pointwise(x, block.linear.weight, None)
+        return scale.mul_(self.noise.draw(layer, x, start)).add_(x)
 
 
 def _activate(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -259,19 +273,15 @@ def _activate(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def _convolve_unpadded(conv: NormConv1d, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    if conv.stride > 1 and weight is conv.folded:
+        # A folded weight stays the same tensor for as long as it is right, so that arranging it pays.
+        return packed.conv1d(x, weight, conv.bias, conv.stride)
     if conv.dilation == 1 or conv.bias is None:
         return F.conv1d(x, weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
     # The padded, dilated convolution of a whole clip goes through another kernel on the CPU: six times slower, and
     # it adds the bias last. Adding it last here, too, makes codes equal to the last bit at the faster one's speed.
     out = F.conv1d(x, weight, None, conv.stride, 0, conv.dilation, conv.groups)
     return out.add_(conv.bias[:, None])
-
-
-def _extended(before: torch.Tensor | None, x: torch.Tensor, *, padding: int, last: bool) -> torch.Tensor:
-    """Continue what was kept with x; zeros stand before the clip's start and, in its last chunk, after its end."""
-    zeros = x.new_zeros((*x.shape[:-1], padding))
-    parts = [zeros if before is None else before, x] + ([zeros] if last else [])
-    return torch.cat(parts, dim=-1)
 
 
 def _empty(x: torch.Tensor, channels: int) -> torch.Tensor:

@@ -61,3 +61,19 @@ def test_autocast_still_casts():
     call = case(20)
     with torch.autocast("cpu", torch.bfloat16):
         assert packed.conv_transpose1d(*call).dtype == F.conv_transpose1d(*call).dtype
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("outputs", [1, 35, 64, 65, 300])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_large_strided_weights_are_arranged_for_few_outputs(outputs, batch):
+    """The sums are in another order then; longer inputs take torch's way, to the same bits."""
+    generator = torch.Generator().manual_seed(4)
+    weight = torch.randn(512, 256, 8, generator=generator) * 0.02
+    bias = torch.randn(512, generator=generator)
+    x = torch.randn(batch, 256, (outputs - 1) * 4 + 8, generator=generator)
+    held = len(packed._packed)
+    found, wanted = packed.conv1d(x, weight, bias, 4), F.conv1d(x, weight, bias, 4)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    assert len(packed._packed) == held + (outputs <= 64)
+    assert found.is_contiguous()

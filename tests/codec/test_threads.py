@@ -1,0 +1,135 @@
+"""Law 4 for threads: chunks side by side give what one thread gives, in order, and nobody waits for ever."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from snac_tok.codec import SNAC, chunks, crew, kernels
+from snac_tok.codec.relay import Leg, Relay
+from snac_tok.codec.stream import StreamState
+
+
+@pytest.fixture
+def threads():
+    """Set torch's threads for a test alone."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def clips_of(lengths):
+    """Random clips (T_i,)."""
+    generator = torch.Generator().manual_seed(2)
+    return [torch.randn(length, generator=generator) * 0.3 for length in lengths]
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_any_number_of_threads_gives_the_same_codes_and_the_same_sound(
+    small_codec, monkeypatch, threads, count
+):
+    """To the last bit: every sum is made by one thread, over the same chunk."""
+    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    clips = clips_of([2_000, 90, 1, 5_000])
+    threads(1)
+    wanted = small_codec.encode_batch(clips)
+    sounds = small_codec.decode_batch(wanted, noise=4)
+    threads(count)
+    found = small_codec.encode_batch(clips)
+    for one, other in zip(found, wanted, strict=True):
+        assert all(torch.equal(*levels) for levels in zip(one, other, strict=True))
+    for one, other in zip(small_codec.decode_batch(found, noise=4), sounds, strict=True):
+        assert torch.equal(one, other)
+    assert torch.get_num_threads() == count
+
+
+@pytest.mark.parametrize("num_samples", [1_000, 24_000, 37_777, 100_000])
+def test_even_chunks_cover_a_clip_within_the_limit(num_samples):
+    """Whole latents, an odd number, never more than the device's chunk."""
+    codec = SNAC.from_pretrained("tiny")
+    size = chunks._even_chunk(codec, num_samples)
+    assert size <= chunks.encode_chunk_samples(codec.config, codec.device)
+    assert size // codec.hop_length % 2 == 1
+    assert size % codec.hop_length == 0
+
+
+def test_results_come_in_order_and_two_jobs_do_run_side_by_side(threads):
+    """The first job waits for the second, which one thread could not give it."""
+    threads(2)
+    second = threading.Event()
+    jobs = [lambda: second.wait(20), second.set, *(lambda at=at: at for at in range(5))]
+    assert list(crew.in_order(jobs, threads=2)) == [True, None, 0, 1, 2, 3, 4]
+
+
+def test_a_single_job_runs_here(threads):
+    """Where there is nothing to share, torch keeps all of its threads."""
+    threads(2)
+    here = threading.get_ident()
+    assert list(crew.in_order([threading.get_ident], threads=2)) == [here]
+    assert list(crew.in_order([threading.get_ident] * 3, threads=1)) == [here] * 3
+
+
+def test_jobs_have_one_thread_each_and_the_callers_modes(threads):
+    """Inference mode is the caller's, and gradients are off."""
+    threads(2)
+
+    def modes():
+        return torch.get_num_threads(), torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+    assert list(crew.in_order([modes] * 3, threads=2)) == [(1, False, False)] * 3
+    with torch.inference_mode():
+        assert list(crew.in_order([modes] * 3, threads=2)) == [(1, True, False)] * 3
+    assert torch.get_num_threads() == 2
+
+
+def test_a_failing_chunk_fails_the_clip_and_nobody_waits_for_it(threads):
+    """The error is the chunk's own; the next one, which waits for it, is told."""
+    threads(2)
+    relay, state = Relay(), StreamState()
+
+    def fail():
+        time.sleep(0.05)
+        raise ValueError("chunk 0")
+
+    follow = Leg(relay, state, 1)
+    jobs = [relay.guarded(fail), relay.guarded(lambda: follow.take(0))]
+    with pytest.raises(ValueError, match="chunk 0"):
+        list(crew.in_order(jobs, threads=2))
+    with pytest.raises(RuntimeError, match="an earlier chunk"):
+        follow.take(0)
+
+
+def test_whoever_stops_listening_leaves_no_thread_behind(small_codec, monkeypatch, threads):
+    """Blocks may be abandoned half way."""
+    threads(2)
+    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    before = threading.active_count()
+    pieces = small_codec.encode_blocks([torch.zeros(1, 1, 3_000)])
+    next(pieces)
+    pieces.close()
+    assert threading.active_count() == before
+    assert torch.get_num_threads() == 2
+
+
+@torch.no_grad()
+def test_numpys_sine_is_as_good_as_torchs():
+    """Within 2 units in the last place, for small and for huge arguments."""
+    codec = SNAC.from_pretrained("tiny")
+    snake = codec.encoder.block[1].block[0].block[0]
+    for size in (1.0, 100.0, 1e5):
+        x = torch.randn(1, snake.alpha.shape[1], 4_000, generator=torch.Generator().manual_seed(1)) * size
+        torch.testing.assert_close(kernels.activated(snake, x), snake(x), rtol=3e-7, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [1, 7, 512, 1_000])
+def test_a_pointwise_convolution_is_a_product_of_matrices(length):
+    """Equal to torch's but for the order of the sums, in a batch too."""
+    generator = torch.Generator().manual_seed(3)
+    weight, bias = torch.randn(32, 16, 1, generator=generator), torch.randn(32, generator=generator)
+    for batch in (1, 3):
+        x = torch.randn(batch, 16, length, generator=generator)
+        for given in (bias, None):
+            wanted = torch.nn.functional.conv1d(x, weight, given)
+            torch.testing.assert_close(kernels.pointwise(x, weight, given), wanted, rtol=0, atol=1e-5)
