@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec import crew
 from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise
-from snac_tok.codec.relay import Leg, Relay
+from snac_tok.codec.relay import Relay
 from snac_tok.codec.stream import StreamState, run_chunk
 
 if TYPE_CHECKING:
@@ -220,11 +220,12 @@ def _encode_jobs(
     codec: SNAC, blocks: Iterable[torch.Tensor], *, size: int
 ) -> Iterator[Callable[[], list[torch.Tensor]]]:
     """Yield a job for each chunk of a clip; jobs of a clip may run side by side if they begin in order."""
-    relay, state, waiting, num_samples = Relay(), StreamState(), StreamState(), 0
+    relay = Relay(alone=num_threads(codec.encoder) == 1)
+    state, waiting, num_samples = StreamState(), StreamState(), 0
     for number, (chunk, last) in enumerate(_marked_last(_recut(blocks, size))):
         num_samples += chunk.shape[-1]
         audio = _padded(chunk, num_samples, codec.config) if last else chunk
-        legs = Leg(relay, state, number), Leg(relay, waiting, number)
+        legs = relay.leg(state, number), relay.leg(waiting, number)
         yield relay.guarded(partial(encode_chunk, codec, audio, *legs, last=last))
 
 
@@ -232,13 +233,13 @@ def _decode_jobs(
     codec: SNAC, codes: Sequence[torch.Tensor], source: NoiseSource | None
 ) -> Iterator[Callable[[], torch.Tensor]]:
     """Yield a job for each chunk of a clip, as `_encode_jobs` does."""
-    relay, state = Relay(), StreamState()
+    relay, state = Relay(alone=num_threads(codec.decoder) == 1), StreamState()
     config, total = codec.config, codes[0].shape[-1]
     frames = chunk_latents(config, codec.device) // config.latents_per_frame
     for number, start in enumerate(range(0, total, frames)):
         spans = zip(codes, config.codes_per_frame, strict=False)
         part = [level[:, start * count : (start + frames) * count] for level, count in spans]
-        leg, last = Leg(relay, state, number), start + frames >= total
+        leg, last = relay.leg(state, number), start + frames >= total
         yield relay.guarded(partial(decode_chunk, codec, part, leg, last=last, noise=source))
 
 

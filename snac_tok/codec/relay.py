@@ -25,12 +25,24 @@ T = TypeVar("T")
 
 
 class Relay:
-    """Lets the chunks of one clip have what they share in turn: chunk n after chunk n-1."""
+    """Lets the chunks of one clip have what they share in turn: chunk n after chunk n-1.
 
-    def __init__(self) -> None:
+    Args:
+        alone: chunks run one after another, and there is nothing to wait for.
+    """
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self._alone = alone
         self._turns: defaultdict[Hashable, int] = defaultdict(int)
         self._changed = threading.Condition()
         self._broken = False
+
+    def leg(self, state: StreamState, number: int) -> StreamState:
+        """Return chunk `number`'s view of the clip's state; the state itself where chunks run one after another.
+
+        Compiled graphs exchange all that a state keeps at once, which no view could pass on layer by layer.
+        """
+        return state if self._alone else Leg(self, state, number)
 
     def wait(self, shared: Hashable, number: int) -> None:
         """Return once it is chunk `number`'s turn.
