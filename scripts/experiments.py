@@ -89,7 +89,11 @@ def table(rows: list[tuple[str, int, float, tuple[SNAC, CodecResult]]]) -> str:
     for name, seed, seconds, (codec, result) in rows:
         figures = [f"{summary.mean:.3f}" if (summary := result.summary(m)) else "none" for m in MEASURES]
         cells = [name, str(seed), f"{codec.num_parameters:,}", f"{seconds:.2f}"]
-        cells += [f"{codec.config.bits_per_second:.0f}", f"{result.entropy_bits_per_second or 0:.0f}", *figures]
+        cells += [
+            f"{codec.config.bits_per_second:.0f}",
+            f"{result.entropy_bits_per_second or 0:.0f}",
+            *figures,
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
