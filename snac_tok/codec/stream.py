@@ -140,7 +140,9 @@ def run_layers(
     """Run a chunk as `run_chunk` does, layer by layer, in whatever precision is set."""
     ends = None if valid is None else RowEnds(x, valid)
     layers = network.block if isinstance(network, Encoder) else network.model
-    return _Pass(state, last=last, noise=noise, ends=ends).run(layers, x)
+    # Codes are integers and bear rounding; sound is held to 1e-6 of the reference's.
+    quick = isinstance(network, Encoder)
+    return _Pass(state, last=last, noise=noise, ends=ends, quick_sine=quick).run(layers, x)
 
 
 class RowEnds:
@@ -160,9 +162,16 @@ class _Pass:
     """One chunk's way through the layers; counts the stateful ones as it meets them."""
 
     def __init__(
-        self, state: StreamState, *, last: bool, noise: NoiseSource | None, ends: RowEnds | None
+        self,
+        state: StreamState,
+        *,
+        last: bool,
+        noise: NoiseSource | None,
+        ends: RowEnds | None,
+        quick_sine: bool,
     ) -> None:
         self.state = state
+        self.quick_sine = quick_sine
         self.ends = ends
         self.last = last
         self.noise = noise
@@ -237,7 +246,7 @@ class _Pass:
         return conv.unpadded(x)[..., start:stop]
 
     def _extended(self, x: torch.Tensor, start: torch.Tensor | int, *, end: int) -> torch.Tensor:
-        return kernels.extended(self._held(), x, start, end=end)
+        return kernels.extended(self._held(), x, start, end=end, quick_sine=self.quick_sine)
 
     def _silenced(self, x: torch.Tensor) -> torch.Tensor:
         # A Snake that is still to come leaves zeros zero.
