@@ -71,12 +71,12 @@ def stranger(source, folder, **environment):
 
 
 def assert_is_the_codecs(found, codec):
-    """Two clips of a padded batch, to the last bit."""
+    """Two clips of a padded batch: equal codes, and sound that differs by how threads share the sums at most."""
     whole, short = (codec.encode(AUDIO[..., :length]) for length in (9_000, 3_000))
     for level, (long_codes, short_codes) in enumerate(zip(whole, short, strict=True)):
         assert torch.equal(found[f"level {level}"][0], long_codes[0])
         assert torch.equal(found[f"level {level}"][1, : short_codes.shape[1]], short_codes[0])
-    assert torch.equal(found["sound"][0], codec.decode(whole, noise=0)[0])
+    torch.testing.assert_close(found["sound"][0], codec.decode(whole, noise=0)[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow
