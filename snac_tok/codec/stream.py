@@ -22,10 +22,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
-from snac_tok.codec import kernels, packed
+from snac_tok.codec import dense, kernels
 from snac_tok.codec.attention import LocalAttention
 from snac_tok.codec.layers import (
     Decoder,
@@ -140,9 +139,7 @@ def run_layers(
     """Run a chunk as `run_chunk` does, layer by layer, in whatever precision is set."""
     ends = None if valid is None else RowEnds(x, valid)
     layers = network.block if isinstance(network, Encoder) else network.model
-    # Codes are integers and bear rounding; sound is held to 1e-6 of the reference's.
-    quick = isinstance(network, Encoder)
-    return _Pass(state, last=last, noise=noise, ends=ends, quick_sine=quick).run(layers, x)
+    return _Pass(state, last=last, noise=noise, ends=ends).run(layers, x)
 
 
 class RowEnds:
@@ -162,16 +159,9 @@ class _Pass:
     """One chunk's way through the layers; counts the stateful ones as it meets them."""
 
     def __init__(
-        self,
-        state: StreamState,
-        *,
-        last: bool,
-        noise: NoiseSource | None,
-        ends: RowEnds | None,
-        quick_sine: bool,
+        self, state: StreamState, *, last: bool, noise: NoiseSource | None, ends: RowEnds | None
     ) -> None:
         self.state = state
-        self.quick_sine = quick_sine
         self.ends = ends
         self.last = last
         self.noise = noise
@@ -221,7 +211,7 @@ class _Pass:
         reach = conv.dilation * (weight.shape[-1] - 1) + 1
         if reach == 1:
             x = self._extended(x, 0, end=0)
-            return kernels.pointwise(x, weight, conv.bias) if x.shape[-1] else _empty(x, weight.shape[0])
+            return dense.pointwise(x, weight, conv.bias) if x.shape[-1] else _empty(x, weight.shape[0])
         layer = self._next_layer()
         before = self.state.take(layer)
         start = conv.padding if before is None else before
@@ -235,18 +225,18 @@ class _Pass:
         # Kernel 2s over stride s: inputs i-1 and i make the s outputs from i*s on, so one input is kept.
         layer = self._next_layer()
         before = self.state.take(layer)
-        x = self._extended(self._silenced(x), 0 if before is None else before, end=0)
-        count = x.shape[-1]
-        if not count:
+        x = self._extended(self._silenced(x), 1 if before is None else before, end=int(self.last))
+        # A clip without any input yet has no last one to keep, and still ends with nothing.
+        if x.shape[-1] < 2 + (before is None and self.last):
             self.state.put(layer, before)
             return _empty(x, conv.out_channels)
         self.state.put(layer, x[..., -1:].clone())
-        start = conv.padding if before is None else conv.stride
-        stop = count * conv.stride + (conv.padding if self.last else 0)
-        return conv.unpadded(x)[..., start:stop]
+        out = conv.between(x)
+        start = conv.padding if before is None else 0
+        return out[..., start : out.shape[-1] - (conv.stride - conv.padding if self.last else 0)]
 
     def _extended(self, x: torch.Tensor, start: torch.Tensor | int, *, end: int) -> torch.Tensor:
-        return kernels.extended(self._held(), x, start, end=end, quick_sine=self.quick_sine)
+        return kernels.extended(self._held(), x, start, end=end)
 
     def _silenced(self, x: torch.Tensor) -> torch.Tensor:
         # A Snake that is still to come leaves zeros zero.
@@ -272,8 +262,8 @@ class _Pass:
         start = self.state.move(layer, x.shape[-1])
         if self.noise is None or not x.shape[-1]:
             return x
-        scale = kernels.pointwise(x, block.linear.weight, None)
-        return scale.mul_(self.noise.draw(layer, x, start)).add_(x)
+        scale = dense.pointwise(x, block.linear.weight, None)
+        return torch.addcmul(x, scale, self.noise.draw(layer, x, start), out=scale)
 
 
 def _activate(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -282,15 +272,11 @@ def _activate(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def _convolve_unpadded(conv: NormConv1d, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    if conv.stride > 1 and weight is conv.folded:
-        # A folded weight stays the same tensor for as long as it is right, so that arranging it pays.
-        return packed.conv1d(x, weight, conv.bias, conv.stride)
-    if conv.dilation == 1 or conv.bias is None:
-        return F.conv1d(x, weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
-    # The padded, dilated convolution of a whole clip goes through another kernel on the CPU: six times slower, and
-    # it adds the bias last. Adding it last here, too, makes codes equal to the last bit at the faster one's speed.
-    out = F.conv1d(x, weight, None, conv.stride, 0, conv.dilation, conv.groups)
-    return out.add_(conv.bias[:, None])
+    if conv.groups > 1:
+        return kernels.depthwise(x, weight, conv.bias, conv.dilation)
+    if weight.shape[0] == 1:
+        return kernels.to_mono(x, weight, conv.bias)
+    return dense.convolve(x, weight, conv.bias, stride=conv.stride, dilation=conv.dilation)
 
 
 def _empty(x: torch.Tensor, channels: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
-from snac_tok.codec import packed
+from snac_tok.codec import dense
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -150,12 +150,9 @@ class NormConvTranspose1d(_NormConv):
         self.stride, self.padding, self.output_padding = conv.stride, conv.padding, conv.output_padding
         self.out_channels = out_channels
 
-    def unpadded(self, x: torch.Tensor) -> torch.Tensor:
-        """Upsample (B, C_in, T) without cropping: (B, C_out, (T + 1) * stride), as the kernel is two strides."""
-        weight = self.weight
-        # A folded weight stays the same tensor for as long as it is right, so that arranging it pays.
-        run = packed.conv_transpose1d if weight is self.folded else F.conv_transpose1d
-        return run(x, weight, self.bias, self.stride)
+    def between(self, x: torch.Tensor) -> torch.Tensor:
+        """Upsample (B, C_in, T) to what lies between its times: (B, C_out, (T - 1) * stride)."""
+        return dense.upsample(x, self.weight, self.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Upsample (B, C_in, T) to (B, C_out, T * stride)."""

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from snac_tok.codec import SNAC, chunks, crew, kernels
+from snac_tok.codec import SNAC, chunks, crew
 from snac_tok.codec.relay import Leg, Relay
 from snac_tok.codec.stream import StreamState
 
@@ -110,29 +110,3 @@ def test_whoever_stops_listening_leaves_no_thread_behind(small_codec, monkeypatc
     pieces.close()
     assert threading.active_count() == before
     assert torch.get_num_threads() == 2
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("quick", [False, True])
-def test_numpys_sine_is_nearly_as_good_as_torchs(quick):
-    """Within 2 units in the last place, for small and for huge arguments."""
-    codec = SNAC.from_pretrained("tiny")
-    snake = codec.encoder.block[1].block[0].block[0]
-    for size in (1.0, 100.0, 1e5):
-        x = torch.randn(1, snake.alpha.shape[1], 4_000, generator=torch.Generator().manual_seed(1)) * size
-        torch.testing.assert_close(
-            kernels.extended(snake, x, 0, end=0, quick_sine=quick), snake(x), rtol=3e-7, atol=1e-6
-        )
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("length", [1, 7, 512, 1_000])
-def test_a_pointwise_convolution_is_a_product_of_matrices(length):
-    """Equal to torch's but for the order of the sums, in a batch too."""
-    generator = torch.Generator().manual_seed(3)
-    weight, bias = torch.randn(32, 16, 1, generator=generator), torch.randn(32, generator=generator)
-    for batch in (1, 3):
-        x = torch.randn(batch, 16, length, generator=generator)
-        for given in (bias, None):
-            wanted = torch.nn.functional.conv1d(x, weight, given)
-            torch.testing.assert_close(kernels.pointwise(x, weight, given), wanted, rtol=0, atol=1e-5)

@@ -1,5 +1,6 @@
 """Law 1: our SNAC equals the PyPI package `snac` 1.2.1 on the same weights."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from snac_tok.audio import read_audio
 from snac_tok.codec import PRESETS, SNAC
+from snac_tok.codec.noise import DrawnNoise
 
 NAMES = (
     "sampling_rate",
@@ -23,6 +25,10 @@ NAMES = (
     "vq_strides",
     "attn_window_size",
 )
+# Sound is equal to 1e-6. That is what float32 allows up to 24 kHz; of the decoders with 1,536 channels `snac` itself
+# gives sound up to 1.0e-6 apart with one thread and with two, and ours is up to 1.12e-6 from it.
+LARGEST_DIFFERENCE = 1e-6
+LARGEST_DIFFERENCE_WIDE = 1.25e-6
 SPEECH = Path(__file__).parents[1] / "speech"
 
 
@@ -37,7 +43,7 @@ def pair(request):
 
 
 def assert_equal(upstream, ours, audio):
-    """Codes identical, audio within 1e-6 with equal noise, through encode/decode and through forward."""
+    """Codes identical, audio equal to rounding with equal noise, through encode and decode."""
     with torch.no_grad():
         wanted = upstream.encode(audio)
         found = ours.encode(audio)
@@ -49,7 +55,10 @@ def assert_equal(upstream, ours, audio):
         torch.manual_seed(1)
         found_audio = ours.decode(found)
     assert found_audio.shape == wanted_audio.shape
-    assert (found_audio - wanted_audio).abs().max() <= 1e-6
+    wide = ours.config.decoder_dim > 1024
+    limit = LARGEST_DIFFERENCE_WIDE if wide else LARGEST_DIFFERENCE
+    assert (found_audio - wanted_audio).abs().max() <= limit
+    assert (found_audio - wanted_audio).square().mean().sqrt() <= 0.25e-6
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -65,6 +74,24 @@ def test_twelve_odd_seconds_equal_upstream(pair):
     """A long clip whose length is no multiple of anything."""
     seconds = 12 * pair[1].sampling_rate + 1
     assert_equal(*pair, torch.randn(1, 1, seconds, generator=torch.Generator().manual_seed(5)) * 0.3)
+
+
+def test_sound_is_as_exact_as_upstreams(pair):
+    """Against the same network in float64, ours is no farther off than upstream, which sums in another order."""
+    upstream, ours = pair
+    codes = ours.encode(torch.randn(1, 1, 40_000, generator=torch.Generator().manual_seed(8)) * 0.3)
+    with torch.no_grad():
+        latents = ours.quantizer.from_codes(codes)
+        torch.manual_seed(1)
+        theirs = upstream.decode(codes)
+        torch.manual_seed(1)
+        found = ours.decode(codes)
+        torch.manual_seed(1)
+        noise = DrawnNoise.from_global_generator(latents, ours.config.decoder_rates)
+        exact_noise = DrawnNoise(layers=tuple(layer.double() for layer in noise.layers))
+        exact = copy.deepcopy(ours).double().decoder(latents.double(), exact_noise)
+    error, their_error = ((audio - exact).square().mean().sqrt() for audio in (found, theirs))
+    assert error <= 1.1 * their_error
 
 
 def test_forward_equals_upstream(pair):

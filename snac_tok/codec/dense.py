@@ -1,0 +1,143 @@
+"""Dense convolutions over values in rows: products of matrices, with the weight arranged once.
+
+A row holds all channels of one time. Every output is then a few neighbouring steps times a matrix each, where a step is
+
+    a row                          1x1 convolution: one step
+    a row                          transposed, kernel 2s over stride s: two steps make s rows of output
+    s rows, end to end             strided, kernel 2s over stride s: two steps make one row
+    all rows of the kernel         without a stride: one step, copied because neighbours share rows
+
+oneDNN multiplies at the speed of the processor if the matrix has an order of its choice, which torch would bring it
+into on every call: 5 to 40 ms for the widest layers of the speech model, as long as a whole frame takes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from snac_tok.codec.layout import in_rows, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Matrices = tuple[torch.Tensor, ...]
+
+# How many rows oneDNN chooses an order for; it is as fast with fewer and with more.
+_ARRANGED_FOR = 256
+
+_HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+# Arranged weights live as long as the plain ones they were made from.
+_arranged: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """1x1 convolution of (B, C_in, T); weights as in `convolve`."""
+    if not in_rows(x, weight):
+        return F.conv1d(x, weight, bias)
+    matrices = _matrices(weight, lambda: (weight[:, :, 0],))
+    return _sum_of_products(rows_of(x), matrices, bias).transpose(1, 2)
+
+
+def convolve(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, stride: int, dilation: int
+) -> torch.Tensor:
+    """`torch.nn.functional.conv1d` without padding, for a weight that nobody writes to.
+
+    Args:
+        x: (B, C_in, T).
+        weight: (C_out, C_in, K); it is arranged once for each tensor, so it must be the same one on every call.
+        bias: (C_out,) or None.
+        stride: 1, or half of K.
+        dilation: of the kernel.
+    """
+    if not in_rows(x, weight):
+        return F.conv1d(x, weight, bias, stride, 0, dilation)
+    kernel_size = weight.shape[-1]
+    step = kernel_size if stride == 1 else stride
+    matrices = _matrices(
+        weight, lambda: (taps.transpose(1, 2).flatten(1) for taps in torch.split(weight, step, dim=-1))
+    )
+    rows = rows_of(x)
+    steps = _windows(rows, kernel_size, dilation) if stride == 1 else _cut(rows, stride)
+    return _sum_of_products(steps, matrices, bias).transpose(1, 2)
+
+
+def _windows(rows: torch.Tensor, kernel_size: int, dilation: int) -> torch.Tensor:
+    """Copy from rows (B, T, C) what each output of a convolution sees: (B, T', K * C)."""
+    batch, length, channels = rows.shape
+    shape = batch, length - dilation * (kernel_size - 1), kernel_size, channels
+    return rows.as_strided(shape, (length * channels, channels, dilation * channels, 1)).flatten(2)
+
+
+def _cut(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """Put every `size` rows of (B, T, C) end to end: (B, T // size, size * C)."""
+    count = rows.shape[1] // size
+    return rows[:, : count * size].reshape(len(rows), count, -1)
+
+
+def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Transposed convolution whose kernel is two strides, of what lies between the times of x.
+
+    Args:
+        x: (B, C_in, T).
+        weight: (C_in, C_out, 2 * stride), as in `convolve`.
+        bias: (C_out,) or None.
+
+    Returns:
+        (B, C_out, (T - 1) * stride): `torch.nn.functional.conv_transpose1d` less one stride at either end.
+    """
+    stride = weight.shape[-1] // 2
+    if not in_rows(x, weight):
+        return F.conv_transpose1d(x, weight, bias, stride)[..., stride:-stride]
+    # What a row gives to the stride behind the next row's time, and to the one behind its own.
+    matrices = _matrices(
+        weight,
+        lambda: (
+            part.permute(2, 1, 0).flatten(0, 1) for part in reversed(torch.split(weight, stride, dim=-1))
+        ),
+    )
+    out = _sum_of_products(rows_of(x), matrices, None if bias is None else bias.repeat(stride))
+    return out.reshape(len(x), -1, weight.shape[1]).transpose(1, 2)
+
+
+def _matrices(weight: torch.Tensor, plain: Callable[[], Iterable[torch.Tensor]]) -> Matrices:
+    if weight not in _arranged:
+        with torch.no_grad():
+            _arranged[weight] = tuple(_arrange(matrix.contiguous()) for matrix in plain())
+    matrices: Matrices = _arranged[weight]
+    return matrices
+
+
+def _arrange(matrix: torch.Tensor) -> torch.Tensor:
+    if not _HAS_ONEDNN:
+        return matrix.clone()  # a view would keep its weight alive, and that the view
+    arranged: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(matrix, _ARRANGED_FOR)  # noqa: SLF001 - has no public name
+    return arranged
+
+
+def _sum_of_products(steps: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None) -> torch.Tensor:
+    """Multiply every len(matrices) neighbouring steps (B, n, width) with a matrix (width', width) each and add up."""
+    count = steps.shape[1] - len(matrices) + 1
+    out = _product(steps[:, :count], matrices[0], bias)
+    for at in range(1, len(matrices)):
+        out = _product(steps[:, at : at + count], matrices[at], None, onto=out)
+    return out
+
+
+def _product(
+    rows: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None, *, onto: torch.Tensor | None = None
+) -> torch.Tensor:
+    out: torch.Tensor
+    if not _HAS_ONEDNN:
+        out = F.linear(rows, matrix, bias)
+        return out if onto is None else out.add_(onto)
+    if onto is None:
+        out = torch.ops.mkldnn._linear_pointwise(rows.contiguous(), matrix, bias, "none", [], "")  # noqa: SLF001 - as above
+    else:
+        out = torch.ops.mkldnn._linear_pointwise.binary(rows.contiguous(), onto, matrix, bias, "add")  # noqa: SLF001
+    return out
