@@ -6,6 +6,7 @@ A row holds all channels of one time. Every output is then a few neighbouring st
     a row                          transposed, kernel 2s over stride s: two steps make s rows of output
     s rows, end to end             strided, kernel 2s over stride s: two steps make one row
     all rows of the kernel         without a stride: one step, copied because neighbours share rows
+    a row                          to one channel: one step makes a product a tap, and outputs are sums along diagonals
 
 oneDNN multiplies at the speed of the processor if the matrix has an order of its choice, which torch would bring it
 into on every call: 5 to 40 ms for the widest layers of the speech model, as long as a whole frame takes.
@@ -57,6 +58,8 @@ def convolve(
     """
     if not in_rows(x, weight):
         return F.conv1d(x, weight, bias, stride, 0, dilation)
+    if weight.shape[0] == stride == 1:
+        return _to_one_channel(x, weight, bias, dilation)
     kernel_size = weight.shape[-1]
     step = kernel_size if stride == 1 else stride
     matrices = _matrices(
@@ -65,6 +68,18 @@ def convolve(
     rows = rows_of(x)
     steps = _windows(rows, kernel_size, dilation) if stride == 1 else _cut(rows, stride)
     return _sum_of_products(steps, matrices, bias).transpose(1, 2)
+
+
+def _to_one_channel(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, dilation: int
+) -> torch.Tensor:
+    taps = _matrices(weight, lambda: (weight[0].t(),))
+    products = _sum_of_products(rows_of(x), taps, None).transpose(1, 2).contiguous()  # (B, K, T)
+    length = x.shape[-1] - dilation * (weight.shape[-1] - 1)
+    out = products[:, :1, :length].clone()
+    for tap in range(1, weight.shape[-1]):
+        out += products[:, tap : tap + 1, tap * dilation : tap * dilation + length]
+    return out if bias is None else out.add_(bias)
 
 
 def _windows(rows: torch.Tensor, kernel_size: int, dilation: int) -> torch.Tensor:

@@ -67,19 +67,6 @@ def add_delayed(out: torch.Tensor, before: torch.Tensor | None, x: torch.Tensor)
     return x[..., count - held :].clone()
 
 
-def to_mono(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Convolution of (B, C, T) to one channel: all rows times all taps at once, then sums along the diagonals."""
-    if not in_rows(x):
-        return F.conv1d(x, weight, bias)
-    taps = weight[0].t().contiguous()  # (K, C)
-    products = taps @ x  # (B, K, T)
-    length = x.shape[-1] - len(taps) + 1
-    out = products[:, :1, :length].clone()
-    for tap in range(1, len(taps)):
-        out += products[:, tap : tap + 1, tap : tap + length]
-    return out if bias is None else out.add_(bias)
-
-
 def depthwise(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, dilation: int
 ) -> torch.Tensor:

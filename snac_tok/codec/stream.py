@@ -274,8 +274,6 @@ def _activate(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def _convolve_unpadded(conv: NormConv1d, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     if conv.groups > 1:
         return kernels.depthwise(x, weight, conv.bias, conv.dilation)
-    if weight.shape[0] == 1:
-        return kernels.to_mono(x, weight, conv.bias)
     return dense.convolve(x, weight, conv.bias, stride=conv.stride, dilation=conv.dilation)
 
 

@@ -72,6 +72,19 @@ def test_dense_kernels_without_stride(channels, dilation, batch):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("dilation", [1, 9])
+@pytest.mark.parametrize("channels", [1, 24])
+def test_the_last_layer_makes_one_channel(channels, dilation, batch):
+    """Also of one channel, as in residual units of the smallest codecs."""
+    for length in (6 * dilation + 1, 500):
+        x, weight, bias = case(length, batch=batch, shape=(1, channels, 7))
+        for given in (bias, None):
+            found = dense.convolve(x, weight, given, stride=1, dilation=dilation)
+            assert_close(found, F.conv1d(x, weight, given, dilation=dilation))
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("stride", [2, 3, 7, 8])
 @pytest.mark.parametrize("length", [2, 5, 33, 500])

@@ -59,18 +59,6 @@ def test_depthwise(dilation, batch):
         )
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("length", [7, 8, 500])
-def test_to_mono(length, batch):
-    """The last layer: as torch's, but for rounding."""
-    x, weight, bias = sound(batch, 24, length), torch.randn(1, 24, 7) * 0.1, torch.randn(1)
-    for given in (bias, None):
-        torch.testing.assert_close(
-            kernels.to_mono(x, weight, given), F.conv1d(x, weight, given), rtol=2e-6, atol=5e-6
-        )
-
-
 def test_rows_are_copied_only_where_values_lie_otherwise():
     """What the layers hand on needs no copy, and has the shape that every caller knows."""
     rows = empty_rows(torch.empty(2, 24, 9), length=50)
