@@ -190,21 +190,12 @@ def chunk_latents(config: CodecConfig, device: torch.device) -> int:
 
 
 def encode_chunk_samples(config: CodecConfig, device: torch.device) -> int:
-    """Return how many samples to encode at once.
-
-    At lengths that are multiples of large powers of two oneDNN takes other kernels, whose sums round differently.
-    With attention every whole clip has such a length, and so have chunks of whole windows. Most clips without have
-    not: their chunks are one latent less than whole frames, an odd number.
-    """
-    latents = chunk_latents(config, device)
-    return max(1, latents - (config.attn_window_size is None)) * config.hop_length
+    """Return how many samples to encode at once: `chunk_latents` latents' worth."""
+    return chunk_latents(config, device) * config.hop_length
 
 
 def _even_chunk(codec: SNAC, num_samples: int) -> int:
-    """Return how many samples of a clip to encode at once, so that two threads have equally much to do.
-
-    Whatever the number of threads is: sums over chunks of other lengths round differently.
-    """
+    """Return how many samples of a clip to encode at once, so that two threads have equally much to do."""
     config = codec.config
     limit = encode_chunk_samples(config, codec.device)
     if codec.device.type != "cpu" or config.attn_window_size is not None:
@@ -212,8 +203,7 @@ def _even_chunk(codec: SNAC, num_samples: int) -> int:
     total = config.padded_num_samples(num_samples)
     count = -(-total // limit)
     count = max(1, min(count + count % 2, total // (limit // 3)))
-    # An odd number of latents, as `encode_chunk_samples` explains.
-    return min(limit, (-(-total // (count * config.hop_length)) | 1) * config.hop_length)
+    return min(limit, -(-total // (count * config.hop_length)) * config.hop_length)
 
 
 def _encode_jobs(

@@ -25,10 +25,14 @@ from snac_tok.codec.layout import in_rows, rows_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    Matrices = tuple[torch.Tensor, ...]
+    # For each step, a matrix for each part of its columns.
+    Matrices = tuple[tuple[torch.Tensor, ...], ...]
 
 # How many rows oneDNN chooses an order for; it is as fast with fewer and with more.
 _ARRANGED_FOR = 256
+
+# Longer sums oneDNN splits by itself, where there are few rows; their bits would depend on how many there are.
+_LONGEST_SUM = 1024
 
 _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
@@ -123,7 +127,10 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
 def _matrices(weight: torch.Tensor, plain: Callable[[], Iterable[torch.Tensor]]) -> Matrices:
     if weight not in _arranged:
         with torch.no_grad():
-            _arranged[weight] = tuple(_arrange(matrix.contiguous()) for matrix in plain())
+            _arranged[weight] = tuple(
+                tuple(_arrange(part.contiguous()) for part in torch.split(matrix, _LONGEST_SUM, dim=1))
+                for matrix in plain()
+            )
     matrices: Matrices = _arranged[weight]
     return matrices
 
@@ -138,9 +145,12 @@ def _arrange(matrix: torch.Tensor) -> torch.Tensor:
 def _sum_of_products(steps: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None) -> torch.Tensor:
     """Multiply every len(matrices) neighbouring steps (B, n, width) with a matrix (width', width) each and add up."""
     count = steps.shape[1] - len(matrices) + 1
-    out = _product(steps[:, :count], matrices[0], bias)
-    for at in range(1, len(matrices)):
-        out = _product(steps[:, at : at + count], matrices[at], None, onto=out)
+    out = None
+    for at, parts in enumerate(matrices):
+        columns = torch.split(steps[:, at : at + count], _LONGEST_SUM, dim=-1)
+        for rows, matrix in zip(columns, parts, strict=True):
+            out = _product(rows, matrix, bias) if out is None else _product(rows, matrix, None, onto=out)
+    assert out is not None
     return out
 
 

@@ -9,7 +9,8 @@ import torch
 
 from snac_tok.audio import read_audio
 from snac_tok.codec import PRESETS, SNAC
-from snac_tok.codec.noise import DrawnNoise
+from snac_tok.codec.chunks import ChunkDecoder, ChunkEncoder
+from snac_tok.codec.noise import DrawnNoise, SeededNoise
 
 NAMES = (
     "sampling_rate",
@@ -181,3 +182,31 @@ def test_default_constructor_is_upstreams():
     ours = SNAC()
     assert ours.num_parameters == sum(parameter.numel() for parameter in upstream.parameters()) == 50_339_746
     assert all(torch.equal(upstream.state_dict()[name], value) for name, value in ours.state_dict().items())
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_chunks_of_any_length_give_the_same_codes_and_sound(pair):
+    """Laws 4 and 5 for the released shapes, whose sums are long: codes exactly, sound to rounding or better."""
+    _, ours = pair
+    config, hop = ours.config, ours.hop_length
+    latents = 2 * config.latents_multiple
+    audio = torch.randn(1, 1, latents * hop, generator=torch.Generator().manual_seed(6)) * 0.3
+    codes = ours.encode(audio)
+    sound = ours.decode(codes, noise=3)
+    for size in (hop, 5 * hop + 1, audio.shape[-1]):
+        encoder = ChunkEncoder(ours)
+        *pieces, end = torch.split(audio, size, dim=-1)
+        found = [*(encoder.push(piece) for piece in pieces), encoder.flush(end)]
+        for level, wanted in zip(zip(*found, strict=True), codes, strict=True):
+            assert torch.equal(torch.cat(level, dim=-1), wanted)
+    decoder = ChunkDecoder(ours, SeededNoise(seed=3))
+    # The codes of a frame, per level.
+    frames = list(
+        zip(
+            *(torch.split(c, n, dim=-1) for c, n in zip(codes, config.codes_per_frame, strict=True)),
+            strict=True,
+        )
+    )
+    parts = [decoder.push(frame, last=frame is frames[-1]) for frame in frames]
+    assert (torch.cat(parts, dim=-1) - sound).abs().max() <= 1e-6
