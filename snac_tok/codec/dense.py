@@ -1,12 +1,12 @@
-"""Dense convolutions over values in rows: products of matrices, with the weight arranged once.
+"""Dense convolutions over values laid out by time: products of matrices, with the weight arranged once.
 
-A row holds all channels of one time. Every output is then a few neighbouring steps times a matrix each, where a step is
+Every output is then a few neighbouring steps times a matrix each, where a step holds all channels of
 
-    a row                          1x1 convolution: one step
-    a row                          transposed, kernel 2s over stride s: two steps make s rows of output
-    s rows, end to end             strided, kernel 2s over stride s: two steps make one row
-    all rows of the kernel         without a stride: one step, copied because neighbours share rows
-    a row                          to one channel: one step makes a product a tap, and outputs are sums along diagonals
+    one time                       1x1 convolution: one step
+    one time                       transposed, kernel 2s over stride s: two steps make s times of output
+    s times, end to end            strided, kernel 2s over stride s: two steps make one time
+    all times of the kernel        without a stride: one step, copied because neighbours share times
+    one time                       to one channel: one step makes a product a tap, and outputs are sums along diagonals
 
 oneDNN multiplies at the speed of the processor if the matrix has an order of its choice, which torch would bring it
 into on every call: 5 to 40 ms for the widest layers of the speech model, as long as a whole frame takes.
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from snac_tok.codec.layout import in_rows, rows_of
+from snac_tok.codec.layout import by_time, runs_by_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     # For each step, a matrix for each part of its columns.
     Matrices = tuple[tuple[torch.Tensor, ...], ...]
 
-# How many rows oneDNN chooses an order for; it is as fast with fewer and with more.
+# How many steps oneDNN chooses an order for; it is as fast with fewer and with more.
 _ARRANGED_FOR = 256
 
-# Longer sums oneDNN splits by itself, where there are few rows; their bits would depend on how many there are.
+# Longer sums oneDNN splits by itself, where there are few steps; their bits would depend on how many there are.
 _LONGEST_SUM = 1024
 
 _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -42,10 +42,10 @@ _arranged: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """1x1 convolution of (B, C_in, T); weights as in `convolve`."""
-    if not in_rows(x, weight):
+    if not runs_by_time(x, weight):
         return F.conv1d(x, weight, bias)
     matrices = _matrices(weight, lambda: (weight[:, :, 0],))
-    return _sum_of_products(rows_of(x), matrices, bias).transpose(1, 2)
+    return _sum_of_products(by_time(x), matrices, bias).transpose(1, 2)
 
 
 def convolve(
@@ -60,7 +60,7 @@ def convolve(
         stride: 1, or half of K.
         dilation: of the kernel.
     """
-    if not in_rows(x, weight):
+    if not runs_by_time(x, weight):
         return F.conv1d(x, weight, bias, stride, 0, dilation)
     if weight.shape[0] == stride == 1:
         return _to_one_channel(x, weight, bias, dilation)
@@ -69,8 +69,8 @@ def convolve(
     matrices = _matrices(
         weight, lambda: (taps.transpose(1, 2).flatten(1) for taps in torch.split(weight, step, dim=-1))
     )
-    rows = rows_of(x)
-    steps = _windows(rows, kernel_size, dilation) if stride == 1 else _cut(rows, stride)
+    times = by_time(x)
+    steps = _windows(times, kernel_size, dilation) if stride == 1 else _cut(times, stride)
     return _sum_of_products(steps, matrices, bias).transpose(1, 2)
 
 
@@ -78,7 +78,7 @@ def _to_one_channel(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, dilation: int
 ) -> torch.Tensor:
     taps = _matrices(weight, lambda: (weight[0].t(),))
-    products = _sum_of_products(rows_of(x), taps, None).transpose(1, 2).contiguous()  # (B, K, T)
+    products = _sum_of_products(by_time(x), taps, None).transpose(1, 2).contiguous()  # (B, K, T)
     length = x.shape[-1] - dilation * (weight.shape[-1] - 1)
     out = products[:, :1, :length].clone()
     for tap in range(1, weight.shape[-1]):
@@ -86,17 +86,17 @@ def _to_one_channel(
     return out if bias is None else out.add_(bias)
 
 
-def _windows(rows: torch.Tensor, kernel_size: int, dilation: int) -> torch.Tensor:
-    """Copy from rows (B, T, C) what each output of a convolution sees: (B, T', K * C)."""
-    batch, length, channels = rows.shape
+def _windows(times: torch.Tensor, kernel_size: int, dilation: int) -> torch.Tensor:
+    """Copy from (B, T, C) what each output of a convolution sees: (B, T', K * C)."""
+    batch, length, channels = times.shape
     shape = batch, length - dilation * (kernel_size - 1), kernel_size, channels
-    return rows.as_strided(shape, (length * channels, channels, dilation * channels, 1)).flatten(2)
+    return times.as_strided(shape, (length * channels, channels, dilation * channels, 1)).flatten(2)
 
 
-def _cut(rows: torch.Tensor, size: int) -> torch.Tensor:
-    """Put every `size` rows of (B, T, C) end to end: (B, T // size, size * C)."""
-    count = rows.shape[1] // size
-    return rows[:, : count * size].reshape(len(rows), count, -1)
+def _cut(times: torch.Tensor, size: int) -> torch.Tensor:
+    """Put every `size` times of (B, T, C) end to end: (B, T // size, size * C)."""
+    count = times.shape[1] // size
+    return times[:, : count * size].reshape(len(times), count, -1)
 
 
 def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -111,16 +111,16 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
         (B, C_out, (T - 1) * stride): `torch.nn.functional.conv_transpose1d` less one stride at either end.
     """
     stride = weight.shape[-1] // 2
-    if not in_rows(x, weight):
+    if not runs_by_time(x, weight):
         return F.conv_transpose1d(x, weight, bias, stride)[..., stride:-stride]
-    # What a row gives to the stride behind the next row's time, and to the one behind its own.
+    # What a time gives to the stride behind the next one, and to the stride behind itself.
     matrices = _matrices(
         weight,
         lambda: (
             part.permute(2, 1, 0).flatten(0, 1) for part in reversed(torch.split(weight, stride, dim=-1))
         ),
     )
-    out = _sum_of_products(rows_of(x), matrices, None if bias is None else bias.repeat(stride))
+    out = _sum_of_products(by_time(x), matrices, None if bias is None else bias.repeat(stride))
     return out.reshape(len(x), -1, weight.shape[1]).transpose(1, 2)
 
 
@@ -148,21 +148,21 @@ def _sum_of_products(steps: torch.Tensor, matrices: Matrices, bias: torch.Tensor
     out = None
     for at, parts in enumerate(matrices):
         columns = torch.split(steps[:, at : at + count], _LONGEST_SUM, dim=-1)
-        for rows, matrix in zip(columns, parts, strict=True):
-            out = _product(rows, matrix, bias) if out is None else _product(rows, matrix, None, onto=out)
+        for some, matrix in zip(columns, parts, strict=True):
+            out = _product(some, matrix, bias if out is None else None, onto=out)
     assert out is not None
     return out
 
 
 def _product(
-    rows: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None, *, onto: torch.Tensor | None = None
+    steps: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None, *, onto: torch.Tensor | None
 ) -> torch.Tensor:
     out: torch.Tensor
     if not _HAS_ONEDNN:
-        out = F.linear(rows, matrix, bias)
+        out = F.linear(steps, matrix, bias)
         return out if onto is None else out.add_(onto)
     if onto is None:
-        out = torch.ops.mkldnn._linear_pointwise(rows.contiguous(), matrix, bias, "none", [], "")  # noqa: SLF001 - as above
+        out = torch.ops.mkldnn._linear_pointwise(steps.contiguous(), matrix, bias, "none", [], "")  # noqa: SLF001 - as above
     else:
-        out = torch.ops.mkldnn._linear_pointwise.binary(rows.contiguous(), onto, matrix, bias, "add")  # noqa: SLF001
+        out = torch.ops.mkldnn._linear_pointwise.binary(steps.contiguous(), onto, matrix, bias, "add")  # noqa: SLF001
     return out

@@ -1,8 +1,8 @@
-"""How a chunk's values lie in a CPU's memory: channels next to each other, one row a time.
+"""How a chunk's values lie in a CPU's memory: channels next to each other, time after time.
 
 Tensors keep their shape (B, C, T); only their strides are those of (B, T, C). A convolution reads neighbouring times of
-all channels, so its input is rows that are already there: a product with one matrix where it is dense, and nothing to
-rearrange where it is depthwise. Other devices, precisions and compilers have layouts of their own.
+all channels, so that its input lies ready: a product with one matrix where it is dense, and nothing to rearrange where
+it is depthwise. Other devices, precisions and compilers have layouts of their own.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import torch
 
 
-def in_rows(*tensors: torch.Tensor) -> bool:
-    """Say whether these are computed with in rows: float32 on a CPU, nothing compiled, no autocast."""
+def runs_by_time(*tensors: torch.Tensor) -> bool:
+    """Say whether these are laid out by time: float32 on a CPU, nothing compiled, no autocast."""
     plain = all(each.device.type == "cpu" and each.dtype == torch.float32 for each in tensors)
     return plain and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
 
 
-def rows_of(x: torch.Tensor) -> torch.Tensor:
-    """Return (B, C, T) as contiguous rows (B, T, C), which copies only what does not lie so."""
+def by_time(x: torch.Tensor) -> torch.Tensor:
+    """Return (B, C, T) as a contiguous (B, T, C), which copies only what does not lie so."""
     return x.transpose(1, 2).contiguous()
 
 
-def empty_rows(like: torch.Tensor, *, length: int) -> torch.Tensor:
-    """Return a new (B, C, length) for any values, in rows."""
+def empty_by_time(like: torch.Tensor, *, length: int) -> torch.Tensor:
+    """Return a new (B, C, length) for any values, laid out by time."""
     return like.new_empty((like.shape[0], length, like.shape[1])).transpose(1, 2)

@@ -111,11 +111,11 @@ def test_a_kept_end_that_is_one_sample_short_would_be_noticed(small_codec, monke
     """The tests have teeth: let layers of one dilation forget the oldest sample they keep, and chunks do not join."""
     extended = kernels.extended
 
-    def forgetful(snake, x, start, **options):
+    def forgetful(snake, x, start, *, end):
         # A layer keeps its padding on both sides.
         if isinstance(start, torch.Tensor) and start.shape[-1] == 2 * padding:
             start = torch.cat((torch.zeros_like(start[..., :1]), start[..., 1:]), dim=-1)
-        return extended(snake, x, start, **options)
+        return extended(snake, x, start, end=end)
 
     latents = torch.randn(1, small_codec.latent_dim, 160, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -18,12 +18,12 @@ def onednn(request, monkeypatch):
     monkeypatch.setattr(dense, "_arranged", type(dense._arranged)())
 
 
-def case(length, *, batch=1, shape=(48, 32, 8), rows=False):
+def case(length, *, batch=1, shape=(48, 32, 8), laid_out=False):
     """Random (x, weight, bias); x has the weight's second dimension of channels."""
     generator = torch.Generator().manual_seed(length)
     x = torch.randn(batch, length, shape[1], generator=generator).transpose(1, 2)
     weight = torch.randn(shape, generator=generator) * 0.05
-    return x if rows else x.contiguous(), weight, torch.randn(shape[0], generator=generator)
+    return x if laid_out else x.contiguous(), weight, torch.randn(shape[0], generator=generator)
 
 
 def upsampling_case(length, *, stride=8, batch=1):
@@ -42,8 +42,8 @@ def assert_close(found, wanted):
 @pytest.mark.parametrize("length", LENGTHS)
 def test_pointwise_is_a_1x1_convolution(length, batch):
     """Whether times or channels are neighbours in memory, with bias and without."""
-    for rows in (True, False):
-        x, weight, bias = case(length, batch=batch, shape=(48, 32, 1), rows=rows)
+    for laid_out in (True, False):
+        x, weight, bias = case(length, batch=batch, shape=(48, 32, 1), laid_out=laid_out)
         for given in (bias, None):
             assert_close(dense.pointwise(x, weight, given), F.conv1d(x, weight, given))
 

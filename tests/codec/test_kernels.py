@@ -6,13 +6,13 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec import kernels
 from snac_tok.codec.layers import Snake
-from snac_tok.codec.layout import empty_rows, rows_of
+from snac_tok.codec.layout import by_time, empty_by_time
 
 
-def sound(batch, channels, length, *, rows=False):
+def sound(batch, channels, length, *, laid_out=False):
     """Random (B, C, T), with channels as neighbours in memory or times."""
     x = torch.randn(batch, length, channels, generator=torch.Generator().manual_seed(1)).transpose(1, 2)
-    return x if rows else x.contiguous()
+    return x if laid_out else x.contiguous()
 
 
 def snake_of(channels):
@@ -23,11 +23,11 @@ def snake_of(channels):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize("laid_out", [True, False])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_extended_is_activated_and_continues_what_was_kept(batch, rows):
+def test_extended_is_activated_and_continues_what_was_kept(batch, laid_out):
     """Kept, then x, then zeros; kept values are activated already."""
-    x, kept, snake = sound(batch, 24, 100, rows=rows), sound(batch, 24, 6), snake_of(24)
+    x, kept, snake = sound(batch, 24, 100, laid_out=laid_out), sound(batch, 24, 6), snake_of(24)
     found = kernels.extended(snake, x, kept, end=3)
     wanted = torch.cat((kept, snake(x), torch.zeros(batch, 24, 3)), dim=-1)
     torch.testing.assert_close(found, wanted, rtol=3e-7, atol=1e-6)
@@ -47,7 +47,7 @@ def test_numpys_sine_is_nearly_as_good_as_torchs(size):
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("dilation", [1, 3, 9])
 def test_depthwise(dilation, batch):
-    """As torch's, but for rounding; in rows, one clip's bits do not depend on the layout."""
+    """As torch's, but for rounding; one clip's bits do not depend on the layout."""
     weight, bias = torch.randn(24, 1, 7), torch.randn(24)
     for given in (bias, None):
         x = sound(batch, 24, 200)
@@ -55,14 +55,14 @@ def test_depthwise(dilation, batch):
         wanted = F.conv1d(x, weight, given, dilation=dilation, groups=24)
         torch.testing.assert_close(found, wanted, rtol=2e-6, atol=5e-6)
         assert torch.equal(
-            found, kernels.depthwise(sound(batch, 24, 200, rows=True), weight, given, dilation)
+            found, kernels.depthwise(sound(batch, 24, 200, laid_out=True), weight, given, dilation)
         )
 
 
-def test_rows_are_copied_only_where_values_lie_otherwise():
+def test_values_are_copied_only_where_values_lie_otherwise():
     """What the layers hand on needs no copy, and has the shape that every caller knows."""
-    rows = empty_rows(torch.empty(2, 24, 9), length=50)
-    assert rows.shape == (2, 24, 50)
-    assert rows_of(rows).data_ptr() == rows.data_ptr()
+    times = empty_by_time(torch.empty(2, 24, 9), length=50)
+    assert times.shape == (2, 24, 50)
+    assert by_time(times).data_ptr() == times.data_ptr()
     plain = sound(2, 24, 50)
-    assert torch.equal(rows_of(plain), plain.transpose(1, 2))
+    assert torch.equal(by_time(plain), plain.transpose(1, 2))

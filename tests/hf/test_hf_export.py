@@ -71,7 +71,7 @@ def stranger(source, folder, **environment):
 
 
 def assert_is_the_codecs(found, codec):
-    """Two clips of a padded batch: equal codes, and sound that differs by how threads share the sums at most."""
+    """Two clips of a padded batch, to the last bit."""
     whole, short = (codec.encode(AUDIO[..., :length]) for length in (9_000, 3_000))
     for level, (long_codes, short_codes) in enumerate(zip(whole, short, strict=True)):
         assert torch.equal(found[f"level {level}"][0], long_codes[0])
