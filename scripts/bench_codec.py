@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmark.clips import batch_row, clips_decode_row, clips_encode_row, decode_row, encode_row, short_row
+from benchmark.exactness import exactness_row
 from benchmark.networks import CONFIGS, DTYPES, load_ours, load_pair, use_device
 from benchmark.precision import precision_cells
 from benchmark.process import cold_row, faults_row, memory_row
@@ -45,12 +46,13 @@ ROWS = {
     "memory": memory_row,
     "faults": faults_row,
     "precision": precision_row,
+    "exactness": exactness_row,
 }
 
 
 def default_rows(options: argparse.Namespace) -> list[str]:
     """Leave out what says nothing on this device or in this precision."""
-    dropped = {"faults"} if torch.device(options.device).type == "cuda" else {"batch"}
+    dropped = {"faults", "exactness"} if torch.device(options.device).type == "cuda" else {"batch"}
     return [name for name in ROWS if name not in dropped and (name != "precision" or options.dtype != "fp32")]
 
 
@@ -85,6 +87,7 @@ def parsed() -> argparse.Namespace:
     add("--clips", type=int, default=64, help="clips of mixed lengths")
     add("--longest", type=float, default=15.0, help="length of the longest of them in seconds")
     add("--stream-seconds", type=float, default=60.0, help="length of a stream")
+    add("--exact-seconds", type=float, default=6.0, help="length of what is compared with float64")
     add("--memory-minutes", type=numbers, default=[10.0, 60.0], help="lengths whose memory is measured")
     return parser.parse_args()
 

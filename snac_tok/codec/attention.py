@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from einops import rearrange
 from torch import nn
 
+from snac_tok.codec import dense
 from snac_tok.codec.config import HEAD_DIM
 
 
@@ -29,6 +30,17 @@ class RotaryPositions(nn.Module):
         return torch.cat((angles, angles), dim=-1)
 
 
+class Projection(nn.Linear):
+    """A linear layer without a bias whose weight is arranged once for inference on a CPU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Project (B, T, C_in) to (B, T, C_out)."""
+        return super().forward(x) if torch.is_grad_enabled() else dense.linear(x, self.weight)
+
+
 class LocalAttention(nn.Module):
     """Multi-head self-attention inside windows of `window_size` latents, added to its input.
 
@@ -41,9 +53,9 @@ class LocalAttention(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.heads = dim // HEAD_DIM
         self.window_size = window_size
-        self.to_qkv = nn.Linear(dim, dim * 3, bias=False)
+        self.to_qkv = Projection(dim, 3 * dim)
         self.rel_pos = RotaryPositions(HEAD_DIM)
-        self.to_out = nn.Linear(dim, dim, bias=False)
+        self.to_out = Projection(dim, dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend within windows: (B, C, T) to (B, C, T)."""

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec import crew
+from snac_tok.codec.geometry import Conv
 from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise
 from snac_tok.codec.relay import Relay
 from snac_tok.codec.stream import StreamState, run_chunk
@@ -224,13 +225,23 @@ def _decode_jobs(
 ) -> Iterator[Callable[[], torch.Tensor]]:
     """Yield a job for each chunk of a clip, as `_encode_jobs` does."""
     relay, state = Relay(alone=num_threads(codec.decoder) == 1), StreamState()
-    config, total = codec.config, codes[0].shape[-1]
-    frames = chunk_latents(config, codec.device) // config.latents_per_frame
-    for number, start in enumerate(range(0, total, frames)):
-        spans = zip(codes, config.codes_per_frame, strict=False)
-        part = [level[:, start * count : (start + frames) * count] for level, count in spans]
-        leg, last = relay.leg(state, number), start + frames >= total
+    for number, (start, end) in enumerate(itertools.pairwise(_decode_cuts(codec, codes[0].shape[-1]))):
+        spans = zip(codes, codec.config.codes_per_frame, strict=False)
+        part = [level[:, start * count : end * count] for level, count in spans]
+        leg, last = relay.leg(state, number), end == codes[0].shape[-1]
         yield relay.guarded(partial(decode_chunk, codec, part, leg, last=last, noise=source))
+
+
+def _decode_cuts(codec: SNAC, num_frames: int) -> list[int]:
+    """Return where a clip of frames is cut into chunks, its ends included.
+
+    The first chunk is longer by what the layer in front of the attention holds back: no chunk then waits at the
+    attention for a window's last latents, which would leave two windows to the last chunk and to one thread.
+    """
+    config = codec.config
+    frames = chunk_latents(config, codec.device) // config.latents_per_frame
+    held_back = 0 if config.attn_window_size is None else -(-Conv().padding // config.latents_per_frame)
+    return [0, *range(frames + held_back, num_frames, frames), num_frames]
 
 
 def _padded(audio: torch.Tensor, num_samples: int, config: CodecConfig) -> torch.Tensor:

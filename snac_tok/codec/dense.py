@@ -1,8 +1,8 @@
-"""Dense convolutions over values laid out by time: products of matrices, with the weight arranged once.
+"""Dense layers over values laid out by time: products of matrices, with the weight arranged once.
 
 Every output is then a few neighbouring steps times a matrix each, where a step holds all channels of
 
-    one time                       1x1 convolution: one step
+    one time                       1x1 convolution and linear layer: one step
     one time                       transposed, kernel 2s over stride s: two steps make s times of output
     s times, end to end            strided, kernel 2s over stride s: two steps make one time
     all times of the kernel        without a stride: one step, copied because neighbours share times
@@ -21,6 +21,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from snac_tok.codec.layout import by_time, runs_by_time
+from snac_tok.codec.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,8 +37,15 @@ _LONGEST_SUM = 1024
 
 _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
-# Arranged weights live as long as the plain ones they were made from.
+# Arranged weights, each with the version of the plain one it was made from, live as long as that.
 _arranged: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """`torch.nn.functional.linear` of (B, T, C_in) without a bias; the weight is (C_out, C_in)."""
+    if not runs_by_time(x, weight):
+        return F.linear(x, weight)
+    return _sum_of_products(x, _matrices(weight, lambda: (weight,)), None)
 
 
 def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -51,11 +59,11 @@ def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) 
 def convolve(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, stride: int, dilation: int
 ) -> torch.Tensor:
-    """`torch.nn.functional.conv1d` without padding, for a weight that nobody writes to.
+    """`torch.nn.functional.conv1d` without padding.
 
     Args:
         x: (B, C_in, T).
-        weight: (C_out, C_in, K); it is arranged once for each tensor, so it must be the same one on every call.
+        weight: (C_out, C_in, K); arranged once for each tensor, so it had better be the same one on every call.
         bias: (C_out,) or None.
         stride: 1, or half of K.
         dilation: of the kernel.
@@ -125,13 +133,14 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
 
 
 def _matrices(weight: torch.Tensor, plain: Callable[[], Iterable[torch.Tensor]]) -> Matrices:
-    if weight not in _arranged:
+    version, (made_from, matrices) = versions((weight,)), _arranged.get(weight, (None, ()))
+    if version != made_from:
         with torch.no_grad():
-            _arranged[weight] = tuple(
+            matrices = tuple(
                 tuple(_arrange(part.contiguous()) for part in torch.split(matrix, _LONGEST_SUM, dim=1))
                 for matrix in plain()
             )
-    matrices: Matrices = _arranged[weight]
+        _arranged[weight] = version, matrices
     return matrices
 
 

@@ -80,6 +80,7 @@ class ResidualQuantizer(nn.Module):
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Quantize latents (B, C, T) to their sum over levels (B, C, T) and codes [(B, T_k)]."""
+        z = z.contiguous()  # a chunk's can lie otherwise, which is ten times slower here
         total = torch.zeros_like(z)
         residual = z
         codes = []
@@ -97,8 +98,8 @@ class ResidualQuantizer(nn.Module):
 
 
 def _nearest(rows: torch.Tensor, codebook: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-    distances = rows.pow(2).sum(1, keepdim=True) - 2 * rows @ codebook.t() + norms
-    return distances.min(1).indices
+    distances = rows.pow(2).sum(1, keepdim=True) - 2 * rows @ codebook.t()
+    return distances.add_(norms).min(1).indices
 
 
 def _sum_in_order(levels: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -14,10 +14,9 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
 from snac_tok.codec import dense
+from snac_tok.codec.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from snac_tok.codec.geometry import Conv
 
 # Weight norm's names before torch 2.1 made parametrizations of it.
@@ -43,16 +42,6 @@ class WeightNorm(nn.Module):
     def version(self) -> tuple[int, ...]:
         """Changes whenever a parameter is replaced, moved or written to in place."""
         return versions((self.original0, self.original1))
-
-
-def versions(parameters: Iterable[torch.Tensor]) -> tuple[int, ...]:
-    """Return what changes whenever one of these is replaced, moved or written to in place."""
-    # Inference tensors cannot be written to outside inference mode and keep no counter.
-    return tuple(
-        value
-        for parameter in parameters
-        for value in (parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version)  # noqa: SLF001
-    )
 
 
 class _NormConv(nn.Module):

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snac_tok.codec import SNAC, chunks, kernels, latent_dependence, latent_influence, mixed
+from snac_tok.codec.attention import LocalAttention
 from snac_tok.codec.stream import StreamState, _Pass, run_chunk
 from snac_tok.errors import CodesError, WaveformError
 
@@ -197,6 +198,24 @@ def test_chunks_smaller_than_a_clip_change_nothing(small_codec, monkeypatch):
     assert_close(small_codec.decode(codes, noise=2), sound)
     blocks = torch.cat(list(small_codec.decode_blocks(codes, noise=2)), dim=-1)
     assert_close(blocks, sound)
+
+
+def test_no_chunk_decodes_more_than_one_attention_window(small_codec, monkeypatch):
+    """The last chunk of a long clip is no larger than the others, or one thread would work while others wait."""
+    config = small_codec.config
+    if config.attn_window_size is None:
+        pytest.skip("there is no attention")
+    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    windows, attend = [], LocalAttention.forward
+
+    def watched(attention, x):
+        windows.append(x.shape[-1])
+        return attend(attention, x)
+
+    monkeypatch.setattr(LocalAttention, "forward", watched)
+    frames = 5 * config.latents_multiple // config.latents_per_frame
+    small_codec.decode(codes_of(small_codec, frames), noise=0)
+    assert windows == [config.latents_multiple] * 5
 
 
 def test_random_noise_is_upstreams_in_chunks_too(small_codec, monkeypatch):

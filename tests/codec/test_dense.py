@@ -1,4 +1,4 @@
-"""Products of matrices give what torch's dense convolutions give, but for the order of the sums."""
+"""Products of matrices give what torch's dense layers give, but for the order of the sums."""
 
 import pytest
 import torch
@@ -46,6 +46,17 @@ def test_pointwise_is_a_1x1_convolution(length, batch):
         x, weight, bias = case(length, batch=batch, shape=(48, 32, 1), laid_out=laid_out)
         for given in (bias, None):
             assert_close(dense.pointwise(x, weight, given), F.conv1d(x, weight, given))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(48, 32), (72, 1536)], ids=["short sums", "long sums"])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_linear_layers_are_products(length, shape):
+    """Of times whose channels are neighbours already; sums longer than 1,024 are cut."""
+    generator = torch.Generator().manual_seed(length)
+    x = torch.randn(2, length, shape[1], generator=generator)
+    weight = torch.randn(shape, generator=generator) * 0.05
+    assert_close(dense.linear(x, weight), F.linear(x, weight))
 
 
 @torch.no_grad()
@@ -113,6 +124,18 @@ def test_every_weight_is_arranged_once_and_forgotten_with_its_tensor():
     assert len(dense._arranged) == 1
     del call
     assert not len(dense._arranged)
+
+
+@torch.no_grad()
+def test_a_weight_that_was_written_to_is_arranged_again():
+    """An optimizer, a loaded checkpoint and a move all write to the weight or give it other memory."""
+    x, weight, bias = case(40, shape=(48, 32, 1))
+    before = dense.pointwise(x, weight, bias)
+    weight.mul_(2.0)
+    assert_close(dense.pointwise(x, weight, bias), F.conv1d(x, weight, bias))
+    weight.data = weight.clone() / 2.0
+    assert_close(dense.pointwise(x, weight, bias), before)
+    assert len(dense._arranged) == 1
 
 
 @torch.no_grad()
