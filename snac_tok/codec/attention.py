@@ -12,6 +12,7 @@ from torch import nn
 
 from snac_tok.codec import dense
 from snac_tok.codec.config import HEAD_DIM
+from snac_tok.codec.derived import Deriving
 
 
 class RotaryPositions(nn.Module):
@@ -30,11 +31,15 @@ class RotaryPositions(nn.Module):
         return torch.cat((angles, angles), dim=-1)
 
 
-class Projection(nn.Linear):
+class Projection(Deriving, nn.Linear):
     """A linear layer without a bias whose weight is arranged once for inference on a CPU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, bias=False)
+
+    def unfold(self) -> None:
+        """Forget the arranged weight."""
+        dense.forget(self.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Project (B, T, C_in) to (B, T, C_out)."""

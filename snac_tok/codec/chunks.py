@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from snac_tok.codec import crew
-from snac_tok.codec.geometry import Conv
+from snac_tok.codec import chunk_sizes, crew
 from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise
 from snac_tok.codec.relay import Relay
 from snac_tok.codec.stream import StreamState, run_chunk
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
     from snac_tok.codec.noise import Noise
 
 T = TypeVar("T")
-
-# Values in the widest activation of a chunk. On a CPU a chunk's activations should stay in its caches, and small
-# enough for the allocator to reuse their memory (docs/performance.md); on a GPU they should fill it.
-_CPU_VALUES = 1_200_000
-_GPU_VALUES = 256_000_000
 
 
 class ChunkEncoder:
@@ -105,7 +99,7 @@ def encode_blocks(codec: SNAC, blocks: Iterable[torch.Tensor]) -> Iterator[list[
 
     The blocks are cut anew, so that the codes are those of the whole clip however it came.
     """
-    jobs = _encode_jobs(codec, blocks, size=encode_chunk_samples(codec.config, codec.device))
+    jobs = _encode_jobs(codec, blocks, size=chunk_sizes.encode_chunk_samples(codec))
     return crew.in_order(jobs, threads=num_threads(codec.encoder))
 
 
@@ -122,7 +116,7 @@ def encode_clips(codec: SNAC, clips: Iterable[torch.Tensor]) -> list[list[torch.
     jobs = (
         partial(_tagged, at, job)
         for at, clip in enumerate(clips)
-        for job in _encode_jobs(codec, [clip], size=_even_chunk(codec, clip.shape[-1]))
+        for job in _encode_jobs(codec, [clip], size=chunk_sizes.even_chunk_samples(codec, clip.shape[-1]))
     )
     pieces = itertools.groupby(crew.in_order(jobs, threads=threads), key=itemgetter(0))
     return [_joined(piece for _, piece in of_clip) for _, of_clip in pieces]
@@ -181,32 +175,6 @@ def whole_clip_noise(codec: SNAC, noise: Noise, batch: int, num_latents: int) ->
     return DrawnNoise.from_global_generator(like, codec.config.decoder_rates)
 
 
-def chunk_latents(config: CodecConfig, device: torch.device) -> int:
-    """Return how many latents to run at once: whole frames and attention windows, as many as suit the device."""
-    values_per_latent = (
-        max(config.encoder_dim, config.decoder_dim >> len(config.decoder_rates)) * config.hop_length
-    )
-    values = _CPU_VALUES if device.type == "cpu" else _GPU_VALUES
-    return max(1, values // (values_per_latent * config.latents_multiple)) * config.latents_multiple
-
-
-def encode_chunk_samples(config: CodecConfig, device: torch.device) -> int:
-    """Return how many samples to encode at once: `chunk_latents` latents' worth."""
-    return chunk_latents(config, device) * config.hop_length
-
-
-def _even_chunk(codec: SNAC, num_samples: int) -> int:
-    """Return how many samples of a clip to encode at once, so that two threads have equally much to do."""
-    config = codec.config
-    limit = encode_chunk_samples(config, codec.device)
-    if codec.device.type != "cpu" or config.attn_window_size is not None:
-        return limit
-    total = config.padded_num_samples(num_samples)
-    count = -(-total // limit)
-    count = max(1, min(count + count % 2, total // (limit // 3)))
-    return min(limit, -(-total // (count * config.hop_length)) * config.hop_length)
-
-
 def _encode_jobs(
     codec: SNAC, blocks: Iterable[torch.Tensor], *, size: int
 ) -> Iterator[Callable[[], list[torch.Tensor]]]:
@@ -225,23 +193,12 @@ def _decode_jobs(
 ) -> Iterator[Callable[[], torch.Tensor]]:
     """Yield a job for each chunk of a clip, as `_encode_jobs` does."""
     relay, state = Relay(alone=num_threads(codec.decoder) == 1), StreamState()
-    for number, (start, end) in enumerate(itertools.pairwise(_decode_cuts(codec, codes[0].shape[-1]))):
+    cuts = chunk_sizes.decode_cuts(codec, codes[0].shape[-1])
+    for number, (start, end) in enumerate(itertools.pairwise(cuts)):
         spans = zip(codes, codec.config.codes_per_frame, strict=False)
         part = [level[:, start * count : end * count] for level, count in spans]
         leg, last = relay.leg(state, number), end == codes[0].shape[-1]
         yield relay.guarded(partial(decode_chunk, codec, part, leg, last=last, noise=source))
-
-
-def _decode_cuts(codec: SNAC, num_frames: int) -> list[int]:
-    """Return where a clip of frames is cut into chunks, its ends included.
-
-    The first chunk is longer by what the layer in front of the attention holds back: no chunk then waits at the
-    attention for a window's last latents, which would leave two windows to the last chunk and to one thread.
-    """
-    config = codec.config
-    frames = chunk_latents(config, codec.device) // config.latents_per_frame
-    held_back = 0 if config.attn_window_size is None else -(-Conv().padding // config.latents_per_frame)
-    return [0, *range(frames + held_back, num_frames, frames), num_frames]
 
 
 def _padded(audio: torch.Tensor, num_samples: int, config: CodecConfig) -> torch.Tensor:

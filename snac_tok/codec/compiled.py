@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from snac_tok.codec.derived import versions
 from snac_tok.codec.stream import StreamState, run_layers
-from snac_tok.codec.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence

@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from snac_tok.codec.derived import versions
 from snac_tok.codec.layout import by_time, runs_by_time
-from snac_tok.codec.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     # For each step, a matrix for each part of its columns.
     Matrices = tuple[tuple[torch.Tensor, ...], ...]
@@ -121,15 +121,19 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
     stride = weight.shape[-1] // 2
     if not runs_by_time(x, weight):
         return F.conv_transpose1d(x, weight, bias, stride)[..., stride:-stride]
-    # What a time gives to the stride behind the next one, and to the stride behind itself.
-    matrices = _matrices(
-        weight,
-        lambda: (
-            part.permute(2, 1, 0).flatten(0, 1) for part in reversed(torch.split(weight, stride, dim=-1))
-        ),
-    )
+    matrices = _matrices(weight, lambda: _upsampling_matrices(weight))
     out = _sum_of_products(by_time(x), matrices, None if bias is None else bias.repeat(stride))
     return out.reshape(len(x), -1, weight.shape[1]).transpose(1, 2)
+
+
+def _upsampling_matrices(weight: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield what a time gives to the stride behind the next one, and to the stride behind itself."""
+    # Transposed as a matrix, which takes half as long as a permutation of three dimensions.
+    taps = (
+        weight.flatten(1).t().contiguous().view(*weight.shape[1:], weight.shape[0])
+    )  # (C_out, 2 * stride, C_in)
+    for part in reversed(torch.split(taps, taps.shape[1] // 2, dim=1)):
+        yield part.transpose(0, 1).flatten(0, 1)
 
 
 def _matrices(weight: torch.Tensor, plain: Callable[[], Iterable[torch.Tensor]]) -> Matrices:
@@ -144,6 +148,11 @@ def _matrices(weight: torch.Tensor, plain: Callable[[], Iterable[torch.Tensor]])
     return matrices
 
 
+def forget(weight: torch.Tensor) -> None:
+    """Arrange this weight anew when it is used next: it may have been written to unseen."""
+    _arranged.pop(weight, None)
+
+
 def _arrange(matrix: torch.Tensor) -> torch.Tensor:
     if not _HAS_ONEDNN:
         return matrix.clone()  # a view would keep its weight alive, and that the view
@@ -153,6 +162,8 @@ def _arrange(matrix: torch.Tensor) -> torch.Tensor:
 
 def _sum_of_products(steps: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None) -> torch.Tensor:
     """Multiply every len(matrices) neighbouring steps (B, n, width) with a matrix (width', width) each and add up."""
+    if len(matrices) == len(matrices[0]) == 1:
+        return _product(steps, matrices[0][0], bias, onto=None)
     count = steps.shape[1] - len(matrices) + 1
     out = None
     for at, parts in enumerate(matrices):

@@ -36,9 +36,11 @@ def extended(snake: Snake | None, x: torch.Tensor, start: torch.Tensor | int, *,
         middle = x if snake is None else snake(x)
         return torch.cat((before, middle, x.new_zeros((*x.shape[:-1], end))), dim=-1)
     out = empty_by_time(x, length=length + x.shape[-1] + end)
-    out[..., :length] = 0.0 if isinstance(start, int) else start
-    out[..., length + x.shape[-1] :] = 0.0
-    _activate_into(out[..., length : length + x.shape[-1]], snake, x)
+    if length:
+        out[..., :length] = 0.0 if isinstance(start, int) else start
+    if end:
+        out[..., -end:] = 0.0
+    _activate_into(out[..., length : length + x.shape[-1]] if length or end else out, snake, x)
     return out
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from snac_tok.codec import chunks
+from snac_tok.codec import chunk_sizes, chunks
 from snac_tok.codec.stream import StreamState, run_chunk
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def encode_padded(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch
     config = codec.config
     lengths = [config.padded_num_samples(clip.shape[-1]) for clip in clips]
     results: list[list[torch.Tensor]] = [[] for _ in clips]
-    for group in similar(lengths, limit=chunks.chunk_latents(config, codec.device) * config.hop_length):
+    for group in similar(lengths, limit=chunk_sizes.encode_chunk_samples(codec)):
         longest = lengths[group[-1]]
         rows = torch.cat([F.pad(clips[at], (0, longest - clips[at].shape[-1])) for at in group])
         if len(group) == 1:
@@ -72,7 +72,7 @@ def decode_padded(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: N
     config = codec.config
     lengths = [codes[0].shape[-1] for codes in clips]
     results: list[torch.Tensor] = [codes[0] for codes in clips]
-    limit = chunks.chunk_latents(config, codec.device) // config.latents_per_frame
+    limit = chunk_sizes.decode_chunk_frames(codec)
     # A shorter last attention window attends to itself, which a padded row has no place for.
     per_window = config.latents_multiple // config.latents_per_frame
     for group in similar(lengths, limit=limit, alone=lambda at: lengths[at] % per_window > 0):

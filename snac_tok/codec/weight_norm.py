@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
 from snac_tok.codec import dense
-from snac_tok.codec.versions import versions
+from snac_tok.codec.derived import Deriving, versions
 
 if TYPE_CHECKING:
     from snac_tok.codec.geometry import Conv
@@ -44,7 +44,7 @@ class WeightNorm(nn.Module):
         return versions((self.original0, self.original1))
 
 
-class _NormConv(nn.Module):
+class _NormConv(Deriving):
     """What both convolutions share: a weight-normed weight that can be folded."""
 
     folded: torch.Tensor | None
@@ -149,7 +149,7 @@ class NormConvTranspose1d(_NormConv):
 
 
 class Foldable(nn.Module):
-    """A network with weight-normed convolutions in it."""
+    """A network with weight-normed convolutions in it, and other layers that derive something from their weights."""
 
     def fold_weight_norm(self) -> Self:
         """Compute every weight-normed weight once, where the weights are; eval mode does this by itself.
@@ -159,14 +159,23 @@ class Foldable(nn.Module):
         """
         # A compiled graph takes the weights as it finds them; folding is for outside.
         for module in () if torch.compiler.is_compiling() else self.modules():
-            if isinstance(module, _NormConv):
+            if isinstance(module, Deriving):
                 module.fold()
         return self
+
+    def ready(self) -> Self:
+        """Return this in eval mode and folded; unlike `eval()` it keeps what is folded already.
+
+        A stream begins with this: folding anew would cost the first sound a tenth of a second.
+        """
+        if any(module.training for module in self.modules()):
+            self.eval()
+        return self.fold_weight_norm()
 
     def unfold_weight_norm(self) -> Self:
         """Forget what was folded; `train()` and `eval()` do this by themselves."""
         for module in self.modules():
-            if isinstance(module, _NormConv):
+            if isinstance(module, Deriving):
                 module.unfold()
         return self
 

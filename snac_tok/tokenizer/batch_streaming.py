@@ -71,7 +71,7 @@ class BatchStreamDecoder:
     """
 
     def __init__(self, codec: SNAC, layout: Vocabulary | FrameLayout) -> None:
-        self.codec = codec.eval().fold_weight_norm()
+        self.codec = codec.ready()
         self.vocabulary = vocabulary_of(layout, codec)
         self._streams: dict[Hashable, _Stream] = {}
 

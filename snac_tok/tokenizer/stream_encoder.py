@@ -46,7 +46,7 @@ class StreamEncoder:
         sampling_rate: int | None = None,
         resampler: Resampler | None = None,
     ) -> None:
-        self.codec = codec.eval().fold_weight_norm()
+        self.codec = codec.ready()
         self.vocabulary = vocabulary_of(layout, codec)
         if self.vocabulary.is_parallel:
             raise TokenError(

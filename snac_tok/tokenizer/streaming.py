@@ -72,7 +72,7 @@ class StreamDecoder:
             raise TokenError(
                 f"lookahead is {lookahead!r}; None or a number of latents from 0 on is possible."
             )
-        self.codec = codec.eval().fold_weight_norm()
+        self.codec = codec.ready()
         self.lookahead = lookahead
         self._frames = FrameBuffer(vocabulary_of(layout, codec), codec.config)
         self._noise = stream_noise(noise, codec)

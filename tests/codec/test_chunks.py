@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from snac_tok.codec import SNAC, chunks, kernels, latent_dependence, latent_influence, mixed
+from snac_tok.codec import SNAC, chunk_sizes, chunks, kernels, latent_dependence, latent_influence, mixed
 from snac_tok.codec.attention import LocalAttention
 from snac_tok.codec.stream import StreamState, _Pass, run_chunk
 from snac_tok.errors import CodesError, WaveformError
@@ -192,8 +192,8 @@ def test_chunks_smaller_than_a_clip_change_nothing(small_codec, monkeypatch):
     audio = audio_of(3_000, batch=2)
     codes = small_codec.encode(audio)
     sound = small_codec.decode(codes, noise=2)
-    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
-    assert chunks.chunk_latents(small_codec.config, small_codec.device) == small_codec.config.latents_multiple
+    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
+    assert chunk_sizes.decode_cuts(small_codec, codes[0].shape[-1])[1:-1]
     assert_codes_equal(small_codec.encode(audio), codes)
     assert_close(small_codec.decode(codes, noise=2), sound)
     blocks = torch.cat(list(small_codec.decode_blocks(codes, noise=2)), dim=-1)
@@ -205,7 +205,7 @@ def test_no_chunk_decodes_more_than_one_attention_window(small_codec, monkeypatc
     config = small_codec.config
     if config.attn_window_size is None:
         pytest.skip("there is no attention")
-    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
     windows, attend = [], LocalAttention.forward
 
     def watched(attention, x):
@@ -223,7 +223,7 @@ def test_random_noise_is_upstreams_in_chunks_too(small_codec, monkeypatch):
     codes = codes_of(small_codec, 9, batch=2)
     torch.manual_seed(3)
     wanted = small_codec.decode(codes)
-    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
     torch.manual_seed(3)
     assert_close(small_codec.decode(codes), wanted)
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from snac_tok.codec import SNAC, chunks, compiled
+from snac_tok.codec import SNAC, chunk_sizes, compiled
 from snac_tok.codec.noise import SeededNoise
 from snac_tok.codec.stream import StreamState, run_chunk
 
@@ -20,7 +20,7 @@ pytestmark = [
 @pytest.fixture
 def twins(small_codec, monkeypatch):
     """A network and its copy that compiles, with chunks so small that short clips have many."""
-    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
     return small_codec, copy.deepcopy(small_codec).compile_chunks()
 
 
@@ -80,7 +80,7 @@ def test_new_weights_make_new_graphs(twins):
 
 def test_beyond_the_limit_nothing_is_compiled(small_codec, monkeypatch):
     """A server that sees any number of shapes compiles no more than it was told."""
-    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
     small_codec.compile_chunks(limit=0)
     small_codec.encode(audio_for(small_codec, 12))
     report = small_codec.compile_report

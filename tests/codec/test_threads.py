@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from snac_tok.codec import SNAC, chunks, crew
+from snac_tok.codec import SNAC, chunk_sizes, crew
 from snac_tok.codec.relay import Leg, Relay
 from snac_tok.codec.stream import StreamState
 
@@ -30,7 +30,7 @@ def test_any_number_of_threads_gives_the_same_codes_and_the_same_sound(
     small_codec, monkeypatch, threads, count
 ):
     """To the last bit: every sum is made by one thread, over the same chunk."""
-    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
     clips = clips_of([2_000, 90, 1, 5_000])
     threads(1)
     wanted = small_codec.encode_batch(clips)
@@ -48,8 +48,8 @@ def test_any_number_of_threads_gives_the_same_codes_and_the_same_sound(
 def test_even_chunks_cover_a_clip_within_the_limit(num_samples):
     """Whole latents, never more than the device's chunk."""
     codec = SNAC.from_pretrained("tiny")
-    size = chunks._even_chunk(codec, num_samples)
-    assert size <= chunks.encode_chunk_samples(codec.config, codec.device)
+    size = chunk_sizes.even_chunk_samples(codec, num_samples)
+    assert size <= chunk_sizes.encode_chunk_samples(codec)
     assert size % codec.hop_length == 0
 
 
@@ -102,7 +102,7 @@ def test_a_failing_chunk_fails_the_clip_and_nobody_waits_for_it(threads):
 def test_whoever_stops_listening_leaves_no_thread_behind(small_codec, monkeypatch, threads):
     """Blocks may be abandoned half way."""
     threads(2)
-    monkeypatch.setattr(chunks, "_CPU_VALUES", 1)
+    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
     before = threading.active_count()
     pieces = small_codec.encode_blocks([torch.zeros(1, 1, 3_000)])
     next(pieces)

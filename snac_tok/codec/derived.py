@@ -1,13 +1,25 @@
-"""Telling whether weights are still what something was derived from: folded, arranged or compiled weights."""
+"""What is derived from weights once: folded, arranged or compiled ones, and how to tell that they are out of date."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import torch
+
+
+class Deriving(nn.Module):
+    """A layer that derives something from its weights and keeps it."""
+
+    def fold(self) -> None:
+        """Derive what can be derived now; nothing happens where that is up to date."""
+
+    def unfold(self) -> None:
+        """Forget what was derived."""
 
 
 def versions(weights: Iterable[torch.Tensor]) -> tuple[int, ...]:
