@@ -137,20 +137,22 @@ def _upsampling_matrices(weight: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def _matrices(weight: torch.Tensor, plain: Callable[[], Iterable[torch.Tensor]]) -> Matrices:
-    version, (made_from, matrices) = versions((weight,)), _arranged.get(weight, (None, ()))
-    if version != made_from:
+    version = versions((weight,))
+    if weight not in _arranged or _arranged[weight][0] != version:
         with torch.no_grad():
-            matrices = tuple(
+            arranged = tuple(
                 tuple(_arrange(part.contiguous()) for part in torch.split(matrix, _LONGEST_SUM, dim=1))
                 for matrix in plain()
             )
-        _arranged[weight] = version, matrices
+        _arranged[weight] = version, arranged
+    matrices: Matrices = _arranged[weight][1]
     return matrices
 
 
 def forget(weight: torch.Tensor) -> None:
     """Arrange this weight anew when it is used next: it may have been written to unseen."""
-    _arranged.pop(weight, None)
+    if weight in _arranged:
+        del _arranged[weight]
 
 
 def _arrange(matrix: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from snac_tok import __version__
@@ -16,7 +17,6 @@ from snac_tok.tokenizer.preparation import long_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from snac_tok.audio import Waveform
@@ -33,7 +33,7 @@ class ClipEncoder:
     """
 
     def __init__(self, codec: SNAC, preparation: Preparation) -> None:
-        self.codec = codec.eval()
+        self.codec = codec.ready()
         self.preparation = preparation
 
     @property
@@ -116,3 +116,8 @@ class ClipEncoder:
             "channels": self.preparation.channels,
             "package_version": __version__,
         }
+
+
+def is_list_of_clips(audio: Any) -> bool:
+    """Say whether this is a list of recordings, not the numbers of one."""
+    return isinstance(audio, (list, tuple)) and not (audio and isinstance(audio[0], (int, float, np.number)))

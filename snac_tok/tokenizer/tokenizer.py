@@ -18,13 +18,8 @@ from snac_tok.audio import Resampler, Waveform
 from snac_tok.codec import SNAC
 from snac_tok.errors import LayoutError, TokenError, WaveformError
 from snac_tok.frames import vocabulary_for
-from snac_tok.tokenizer.batch import (
-    AudioTokens,
-    assembled,
-    one_row,
-    unpadded_rows,
-)
-from snac_tok.tokenizer.clips import ClipEncoder
+from snac_tok.tokenizer.batch import AudioTokens, assembled, one_row, unpadded_rows
+from snac_tok.tokenizer.clips import ClipEncoder, is_list_of_clips
 from snac_tok.tokenizer.names import TokenNames
 from snac_tok.tokenizer.preparation import Preparation
 from snac_tok.tokenizer.settings import read_settings, write_settings
@@ -185,7 +180,7 @@ class SnacTokenizer(TokenNames, ClipEncoder):
             LayoutError: the vocabulary has no pad, or no start and end of speech.
             TokenError: rows of unequal length were asked for as one array, or a clip is over max_length.
         """
-        many = _is_list_of_clips(audio)
+        many = is_list_of_clips(audio)
         encoded = self.recordings(audio if many else [audio], sampling_rate)
         rows = [self.vocabulary.encode(codes) for codes, _ in encoded]
         if add_special_tokens:
@@ -209,7 +204,7 @@ class SnacTokenizer(TokenNames, ClipEncoder):
             AudioError: as in a call.
             LayoutError: as in a call.
         """
-        if _is_list_of_clips(audio):
+        if is_list_of_clips(audio):
             raise WaveformError("encode takes one recording; call the tokenizer itself for a list of them.")
         return self(audio, sampling_rate=sampling_rate, add_special_tokens=add_special_tokens)["input_ids"]
 
@@ -231,15 +226,8 @@ class SnacTokenizer(TokenNames, ClipEncoder):
         """
         if isinstance(ids, AudioTokens):
             num_samples = ids.num_samples[0] if num_samples is None and ids.num_samples else num_samples
-        levels = self._levels(ids)
-        samples = self.codec.decode(levels, noise=noise)[0].float().cpu().numpy()  # (1, T)
-        if num_samples is not None and not _is_count(num_samples, most=samples.shape[-1]):
-            raise WaveformError(
-                f"num_samples is {num_samples!r}; the ids hold 1 to {samples.shape[-1]} samples."
-            )
-        return Waveform(
-            samples=np.ascontiguousarray(samples[:, :num_samples]), sampling_rate=self.sampling_rate
-        )
+        levels = [level[None] for level in self._levels(ids)]
+        return self._trimmed(self.codec.decode(levels, noise=noise)[0], num_samples)
 
     def decode_blocks(self, ids: Any, *, noise: int | Literal["off"] = 0) -> Iterator[Waveform]:
         """Turn the ids of one recording of any length into sound piece by piece; `write_audio` takes the pieces.
@@ -254,14 +242,17 @@ class SnacTokenizer(TokenNames, ClipEncoder):
         Raises:
             TokenError: as in `decode`.
         """
-        for samples in self.codec.decode_blocks(self._levels(ids), noise=noise):
+        levels = [level[None] for level in self._levels(ids)]
+        for samples in self.codec.decode_blocks(levels, noise=noise):
             if samples.shape[-1]:
                 yield Waveform(samples=samples[0].float().cpu().numpy(), sampling_rate=self.sampling_rate)
 
     def batch_decode(
         self, sequences: Any, *, num_samples: Sequence[int | None] | None = None, noise: Noise = 0
     ) -> list[Waveform]:
-        """Turn several rows of ids into sound; what a call of this tokenizer returned is trimmed by itself.
+        """Turn several rows of ids into sound in one call; each row sounds as it does alone.
+
+        What a call of this tokenizer returned is trimmed by itself.
 
         Raises:
             TokenError: as in `decode`, naming the row.
@@ -274,13 +265,13 @@ class SnacTokenizer(TokenNames, ClipEncoder):
         lengths = [None] * len(sequences) if num_samples is None else list(num_samples)
         if len(lengths) != len(sequences):
             raise TokenError(f"{len(lengths)} values of num_samples were given for {len(sequences)} rows.")
-        sounds = []
-        for row, (ids, length) in enumerate(zip(sequences, lengths, strict=True)):
+        clips = []
+        for row, ids in enumerate(sequences):
             try:
-                sounds.append(self.decode(ids, num_samples=length, noise=noise))
+                clips.append(self._levels(ids))
             except TokenError as error:
                 raise TokenError(f"row {row}: {error}") from error
-        return sounds
+        return list(map(self._trimmed, self.codec.decode_batch(clips, noise=noise), lengths))
 
     def __repr__(self) -> str:
         return (
@@ -290,17 +281,22 @@ class SnacTokenizer(TokenNames, ClipEncoder):
         )
 
     def _levels(self, ids: Any) -> list[torch.Tensor]:
-        """Check ids and return their codes [(1, T_k)] on the codec's device."""
+        """Check ids and return their codes [(T_k,)]."""
         codes = self.vocabulary.decode(
             self.strip_specials(one_row(ids, parallel=self.vocabulary.is_parallel))
         )
         if codes[0].shape[-1] == 0:
             raise TokenError("the ids hold no frame; at least one is needed for sound.")
-        return [torch.as_tensor(level, device=self.codec.device)[None] for level in codes]
+        return [torch.as_tensor(level) for level in codes]
 
-
-def _is_list_of_clips(audio: Any) -> bool:
-    return isinstance(audio, (list, tuple)) and not (audio and isinstance(audio[0], (int, float, np.number)))
+    def _trimmed(self, sound: torch.Tensor, num_samples: int | None) -> Waveform:
+        """Return (1, T) of the codec's device as a waveform, without what pads its end."""
+        if num_samples is not None and not _is_count(num_samples, most=sound.shape[-1]):
+            raise WaveformError(
+                f"num_samples is {num_samples!r}; the ids hold 1 to {sound.shape[-1]} samples."
+            )
+        samples = sound[:, :num_samples].float().cpu().numpy()
+        return Waveform(samples=np.ascontiguousarray(samples), sampling_rate=self.sampling_rate)
 
 
 def _is_count(value: Any, *, most: int) -> bool:

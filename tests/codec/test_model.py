@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from snac_tok.codec import SNAC
+from snac_tok.codec.weight_norm import NormConv1d
 from snac_tok.errors import CodesError, ConfigError, WaveformError
 
 
@@ -35,6 +36,16 @@ def test_unusable_audio_is_refused(small_codec, audio, says):
     for call in (small_codec.encode, small_codec):
         with pytest.raises(WaveformError, match=says):
             call(audio)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e300])
+@pytest.mark.parametrize("at", [0, 4_999, 9_999])
+def test_one_bad_sample_among_many_is_found(small_codec, value, at):
+    """Wherever it stands, in whatever row, and where it becomes infinite only in the network's dtype."""
+    audio = torch.zeros(2, 1, 10_000, dtype=torch.float64)
+    audio[1, 0, at] = value
+    with pytest.raises(WaveformError, match="NaN or infinite"):
+        small_codec.encode(audio)
 
 
 def test_unusable_codes_are_refused(small_codec):
@@ -223,6 +234,20 @@ def test_the_digest_is_that_of_the_weights_that_make_the_next_codes(small_codec)
     codes = small_codec.encode(audio)
     sound = small_codec.decode(codes, noise="off")
     assert torch.equal(sound, fresh.decode(codes, noise="off"))
+
+
+@torch.no_grad()
+def test_ready_keeps_what_is_derived_from_the_weights_and_eval_does_not(small_codec):
+    """A codec in use begins another stream at once; one that was trained is put into eval mode."""
+    small_codec.encode(audio_for(small_codec))
+    conv = next(module for module in small_codec.modules() if isinstance(module, NormConv1d))
+    folded = conv.weight
+    assert small_codec.ready() is small_codec
+    assert conv.weight is folded
+    assert small_codec.eval().ready().encoder.training is False
+    assert conv.weight is not folded
+    small_codec.encoder.train()
+    assert not any(module.training for module in small_codec.ready().modules())
 
 
 def test_old_names_of_weight_norm_load_anywhere(small_codec):

@@ -16,7 +16,9 @@ from snac_tok import (
     Vocabulary,
     preset,
 )
+from snac_tok.codec import dense
 from snac_tok.codec.stream import run_chunk
+from snac_tok.codec.weight_norm import WeightNorm
 from snac_tok.errors import CodesError, SnacTokError, TokenError, WaveformError
 
 RATE = 24_000
@@ -207,6 +209,23 @@ def test_a_stream_that_ends_inside_a_frame(tok):
             call()
     stream.reset()
     assert stream.push(ids).size == 3 * 2048 - 4757
+
+
+def test_another_stream_begins_without_preparing_the_weights_again(tok, monkeypatch):
+    """What a new stream's first push needs of the weights is there since the first stream of all."""
+    ids = random_ids(tok, 4)
+    first = StreamDecoder(tok.codec, tok.vocabulary).push(ids)
+
+    def refused(*_):
+        pytest.fail("a weight was folded or arranged again")
+
+    monkeypatch.setattr(dense, "_arrange", refused)
+    monkeypatch.setattr(WeightNorm, "forward", refused)
+    np.testing.assert_array_equal(StreamDecoder(tok.codec, tok.vocabulary).push(ids), first)
+    streams = BatchStreamDecoder(tok.codec, tok.vocabulary)
+    streams.open("another")
+    streams.push("another", ids)
+    np.testing.assert_array_equal(streams.step()["another"], first)
 
 
 def test_an_empty_stream_is_silent(tok):

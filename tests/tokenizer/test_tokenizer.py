@@ -173,6 +173,25 @@ def test_ids_that_are_no_whole_frames_are_refused(tok, change, says):
         tok.decode(change(tok.encode(sine(0.2), sampling_rate=RATE)))
 
 
+@pytest.mark.parametrize("noise", [0, 7, "off"])
+def test_rows_decoded_together_sound_as_they_do_alone(tok, noise):
+    """To the last bit; rows of several lengths, the longest of several chunks."""
+    rows = [tok.encode(sine(seconds), sampling_rate=RATE) for seconds in (0.2, 7.0, 0.1, 1.5)]
+    for row, sound in zip(rows, tok.batch_decode(rows, noise=noise), strict=True):
+        np.testing.assert_array_equal(sound.samples, tok.decode(row, noise=noise).samples)
+
+
+def test_random_noise_goes_from_row_to_row(tok):
+    """The global generator's draws, in the rows' order, as if they were decoded one after the other."""
+    rows = [tok.encode(sine(seconds), sampling_rate=RATE) for seconds in (0.5, 0.2)]
+    torch.manual_seed(5)
+    alone = [tok.decode(row, noise="random") for row in rows]
+    torch.manual_seed(5)
+    together = tok.batch_decode(rows, noise="random")
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
+
+
 def test_a_bad_row_of_many_is_named(tok):
     """batch_decode says which row."""
     good = tok.encode(sine(0.2), sampling_rate=RATE)
