@@ -43,14 +43,14 @@ _arranged: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """`torch.nn.functional.linear` of (B, T, C_in) without a bias; the weight is (C_out, C_in)."""
-    if not runs_by_time(x, weight):
+    if not runs_by_time(x):
         return F.linear(x, weight)
     return _sum_of_products(x, _matrices(weight, lambda: (weight,)), None)
 
 
 def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """1x1 convolution of (B, C_in, T); weights as in `convolve`."""
-    if not runs_by_time(x, weight):
+    if not runs_by_time(x):
         return F.conv1d(x, weight, bias)
     matrices = _matrices(weight, lambda: (weight[:, :, 0],))
     return _sum_of_products(by_time(x), matrices, bias).transpose(1, 2)
@@ -68,7 +68,7 @@ def convolve(
         stride: 1, or half of K.
         dilation: of the kernel.
     """
-    if not runs_by_time(x, weight):
+    if not runs_by_time(x):
         return F.conv1d(x, weight, bias, stride, 0, dilation)
     if weight.shape[0] == stride == 1:
         return _to_one_channel(x, weight, bias, dilation)
@@ -119,7 +119,7 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
         (B, C_out, (T - 1) * stride): `torch.nn.functional.conv_transpose1d` less one stride at either end.
     """
     stride = weight.shape[-1] // 2
-    if not runs_by_time(x, weight):
+    if not runs_by_time(x):
         return F.conv_transpose1d(x, weight, bias, stride)[..., stride:-stride]
     matrices = _matrices(weight, lambda: _upsampling_matrices(weight))
     out = _sum_of_products(by_time(x), matrices, None if bias is None else bias.repeat(stride))

@@ -10,10 +10,14 @@ from __future__ import annotations
 import torch
 
 
-def runs_by_time(*tensors: torch.Tensor) -> bool:
-    """Say whether these are laid out by time: float32 on a CPU, nothing compiled, no autocast."""
-    plain = all(each.device.type == "cpu" and each.dtype == torch.float32 for each in tensors)
-    return plain and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+def runs_by_time(x: torch.Tensor) -> bool:
+    """Say whether a chunk like x is laid out by time: float32 on a CPU, nothing compiled, no autocast."""
+    return (
+        x.dtype is torch.float32
+        and x.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def by_time(x: torch.Tensor) -> torch.Tensor:

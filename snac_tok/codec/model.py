@@ -245,9 +245,10 @@ class SNAC(Pretrained):
     def compile_chunks(self, *, limit: int = 16, cuda_graphs: bool = True) -> Self:
         """From now on run what repeats through compiled graphs: long clips, equal batches, streams.
 
-        A shape is compiled when it comes for the second time, which takes seconds; run typical work once or twice
-        before you serve. Results agree with the uncompiled ones up to float32 rounding, so that a code at a near
-        tie may differ. Graphs are made anew when weights change, and are neither copied nor saved.
+        Made for GPUs: on a CPU chunks are faster as they are. A shape is compiled when it comes for the second
+        time, which takes seconds; run typical work once or twice before you serve. Results agree with the
+        uncompiled ones up to float32 rounding, so that a code at a near tie may differ. Graphs are made anew when
+        weights change, and are neither copied nor saved.
 
         Args:
             limit: how many shapes each network compiles at most; others run as without compilation.
