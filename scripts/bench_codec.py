@@ -53,7 +53,8 @@ ROWS = {
 def default_rows(options: argparse.Namespace) -> list[str]:
     """Leave out what says nothing on this device or in this precision."""
     dropped = {"faults", "exactness"} if torch.device(options.device).type == "cuda" else {"batch"}
-    return [name for name in ROWS if name not in dropped and (name != "precision" or options.dtype != "fp32")]
+    dropped |= {"precision"} if options.dtype == "fp32" else {"exactness"}
+    return [name for name in ROWS if name not in dropped]
 
 
 def numbers(text: str) -> list[float]:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 TINY = (
     *("--config", "tiny", "--threads", "1", "--runs", "1", "--seconds", "0.5", "--short", "0.25"),
     *("--batch", "2", "--clips", "2", "--longest", "1.5", "--stream-seconds", "0.5"),
-    *("--memory-minutes", "0.01"),
+    *("--memory-minutes", "0.01", "--exact-seconds", "0.5"),
 )
 
 
@@ -45,7 +45,7 @@ def table_of(done):
 @pytest.mark.slow
 def test_the_codec_benchmark_prints_every_row_of_one_process():
     """Both networks, in turns: codes equal, audio equal with equal noise, every promised row."""
-    names = "encode,decode,short,batch,clips-encode,clips-decode,stream,streams,faults"
+    names = "encode,decode,short,batch,clips-encode,clips-decode,stream,streams,faults,exactness"
     machine, headers, rows = table_of(run_script("bench_codec.py", *TINY, "--rows", names, "--markdown"))
     assert "torch threads: 1" in machine
     assert headers == ["", "snac", "ours", "ratio", "note"]
@@ -63,9 +63,13 @@ def test_the_codec_benchmark_prints_every_row_of_one_process():
         'decode 2 clips of 1 to 1.5 s, noise="off"',
         "page faults per second of sound, encode",
         "page faults per second of sound, decode",
+        "decode 0.5 s, rms from float64",
+        "decode 0.5 s, rms from snac's, 1 thread and 2",
     }
-    assert len(rows) == 18
-    assert all(row[1].endswith(" x") for what, row in rows.items() if "page faults" not in what)
+    assert len(rows) == 20
+    assert 0 < float(rows["decode 0.5 s, rms from float64"][1]) < 1e-6
+    speeds = [row for what, row in rows.items() if "page faults" not in what and "rms" not in what]
+    assert all(row[1].endswith(" x") for row in speeds)
 
 
 @pytest.mark.slow

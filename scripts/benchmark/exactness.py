@@ -34,7 +34,7 @@ def exactness_row(bench: Bench) -> Iterator[Cells]:
         (their_rms, their_most), (rms, most) = difference(theirs, wanted), difference(ours, wanted)
         what = f"decode {seconds:g} s, rms {name}"
         note = f"largest {their_most:.2e} and {most:.2e}"
-        yield what, f"{their_rms:.2e}", f"{rms:.2e}", f"{their_rms / rms:.2f}", note
+        yield what, f"{their_rms:.2e}", f"{rms:.2e}", f"{their_rms / rms:.2f}" if rms else "", note
     torch.set_num_threads(bench.options.threads)
 
 

@@ -34,7 +34,7 @@ def even_chunk_samples(codec: SNAC, num_samples: int) -> int:
 
 
 def _may_vary(codec: SNAC) -> bool:
-    """Say whether chunks may be of any length; compiled graphs want the same work every time, windows included."""
+    """Say whether chunks may be of any length; GPUs and graphs want the same work every time, windows included."""
     return codec.device.type == "cpu" and codec.encoder.compiled is None
 
 
@@ -49,8 +49,8 @@ def decode_chunk_frames(codec: SNAC) -> int:
 def decode_cuts(codec: SNAC, num_frames: int) -> list[int]:
     """Return where a clip of frames is cut into chunks, its ends included.
 
-    The first chunk is longer by what the layer in front of the attention holds back: no chunk then waits at the
-    attention for a window's last latents, which would leave two windows to the last chunk and to one thread.
+    The first chunk is longer by what the layer in front of the attention holds back: the windows that a chunk begins
+    it then also ends, instead of leaving all the later ones one window behind, two to the last, and that to one thread.
     """
     frames, config = decode_chunk_frames(codec), codec.config
     held_back = 0 if config.attn_window_size is None else -(-Conv().padding // config.latents_per_frame)

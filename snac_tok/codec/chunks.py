@@ -47,7 +47,8 @@ class ChunkEncoder:
     def flush(self, audio: torch.Tensor) -> list[torch.Tensor]:
         """Return the remaining codes after the last samples (B, 1, n) and the padding that follows them."""
         self.num_samples += audio.shape[-1]
-        padded = _padded(audio, self.num_samples, self.codec.config)
+        padding = self.codec.config.padded_num_samples(self.num_samples) - self.num_samples
+        padded = F.pad(audio, (0, padding))
         return encode_chunk(self.codec, padded, self.state, self.waiting, last=True)
 
 
@@ -61,7 +62,8 @@ class ChunkDecoder:
 
     def push(self, codes: Sequence[torch.Tensor], *, last: bool = False) -> torch.Tensor:
         """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all."""
-        return decode_chunk(self.codec, codes, self.state, last=last, noise=self.noise)
+        here = [level.to(self.codec.device) for level in codes]
+        return decode_chunk(self.codec, here, self.state, last=last, noise=self.noise)
 
 
 def encode_chunk(
@@ -180,10 +182,9 @@ def _encode_jobs(
 ) -> Iterator[Callable[[], list[torch.Tensor]]]:
     """Yield a job for each chunk of a clip; jobs of a clip may run side by side if they begin in order."""
     relay = Relay(alone=num_threads(codec.encoder) == 1)
-    state, waiting, num_samples = StreamState(), StreamState(), 0
-    for number, (chunk, last) in enumerate(_marked_last(_recut(blocks, size))):
-        num_samples += chunk.shape[-1]
-        audio = _padded(chunk, num_samples, codec.config) if last else chunk
+    state, waiting = StreamState(), StreamState()
+    cut = _recut(_with_padding(blocks, codec.config), size)
+    for number, (audio, last) in enumerate(_marked_last(cut)):
         legs = relay.leg(state, number), relay.leg(waiting, number)
         yield relay.guarded(partial(encode_chunk, codec, audio, *legs, last=last))
 
@@ -201,9 +202,14 @@ def _decode_jobs(
         yield relay.guarded(partial(decode_chunk, codec, part, leg, last=last, noise=source))
 
 
-def _padded(audio: torch.Tensor, num_samples: int, config: CodecConfig) -> torch.Tensor:
-    """Pad the end (B, 1, n) of a clip of that many samples."""
-    return F.pad(audio, (0, config.padded_num_samples(num_samples) - num_samples))
+def _with_padding(blocks: Iterable[torch.Tensor], config: CodecConfig) -> Iterator[torch.Tensor]:
+    """Yield blocks (B, 1, n) and the zeros that follow a clip of their length."""
+    num_samples, block = 0, None
+    for block in blocks:
+        num_samples += block.shape[-1]
+        yield block
+    if block is not None:
+        yield F.pad(block[..., :0], (0, config.padded_num_samples(num_samples) - num_samples))
 
 
 def _tagged(at: int, job: Callable[[], T]) -> tuple[int, T]:

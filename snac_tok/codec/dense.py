@@ -41,16 +41,20 @@ _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-unty
 _arranged: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
+def _runs_arranged(x: torch.Tensor, weight: torch.Tensor) -> bool:
+    return runs_by_time(x) and weight.dtype is torch.float32
+
+
 def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """`torch.nn.functional.linear` of (B, T, C_in) without a bias; the weight is (C_out, C_in)."""
-    if not runs_by_time(x):
+    if not _runs_arranged(x, weight):
         return F.linear(x, weight)
     return _sum_of_products(x, _matrices(weight, lambda: (weight,)), None)
 
 
 def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """1x1 convolution of (B, C_in, T); weights as in `convolve`."""
-    if not runs_by_time(x):
+    if not _runs_arranged(x, weight):
         return F.conv1d(x, weight, bias)
     matrices = _matrices(weight, lambda: (weight[:, :, 0],))
     return _sum_of_products(by_time(x), matrices, bias).transpose(1, 2)
@@ -68,7 +72,7 @@ def convolve(
         stride: 1, or half of K.
         dilation: of the kernel.
     """
-    if not runs_by_time(x):
+    if not _runs_arranged(x, weight):
         return F.conv1d(x, weight, bias, stride, 0, dilation)
     if weight.shape[0] == stride == 1:
         return _to_one_channel(x, weight, bias, dilation)
@@ -119,7 +123,7 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
         (B, C_out, (T - 1) * stride): `torch.nn.functional.conv_transpose1d` less one stride at either end.
     """
     stride = weight.shape[-1] // 2
-    if not runs_by_time(x):
+    if not _runs_arranged(x, weight):
         return F.conv_transpose1d(x, weight, bias, stride)[..., stride:-stride]
     matrices = _matrices(weight, lambda: _upsampling_matrices(weight))
     out = _sum_of_products(by_time(x), matrices, None if bias is None else bias.repeat(stride))
@@ -137,22 +141,22 @@ def _upsampling_matrices(weight: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def _matrices(weight: torch.Tensor, plain: Callable[[], Iterable[torch.Tensor]]) -> Matrices:
+    # Another thread may forget the weight meanwhile: what was found is kept here.
+    found: tuple[tuple[int, ...], Matrices] | None = _arranged.get(weight)  # type: ignore[no-untyped-call]
     version = versions((weight,))
-    if weight not in _arranged or _arranged[weight][0] != version:
+    if found is None or found[0] != version:
         with torch.no_grad():
             arranged = tuple(
                 tuple(_arrange(part.contiguous()) for part in torch.split(matrix, _LONGEST_SUM, dim=1))
                 for matrix in plain()
             )
-        _arranged[weight] = version, arranged
-    matrices: Matrices = _arranged[weight][1]
-    return matrices
+        _arranged[weight] = found = version, arranged
+    return found[1]
 
 
 def forget(weight: torch.Tensor) -> None:
     """Arrange this weight anew when it is used next: it may have been written to unseen."""
-    if weight in _arranged:
-        del _arranged[weight]
+    _arranged.pop(weight, None)  # type: ignore[no-untyped-call]
 
 
 def _arrange(matrix: torch.Tensor) -> torch.Tensor:
@@ -183,8 +187,9 @@ def _product(
     if not _HAS_ONEDNN:
         out = F.linear(steps, matrix, bias)
         return out if onto is None else out.add_(onto)
+    dense = steps if steps.is_contiguous() else steps.contiguous()
     if onto is None:
-        out = torch.ops.mkldnn._linear_pointwise(steps.contiguous(), matrix, bias, "none", [], "")  # noqa: SLF001 - as above
+        out = torch.ops.mkldnn._linear_pointwise(dense, matrix, bias, "none", [], "")  # noqa: SLF001 - as above
     else:
-        out = torch.ops.mkldnn._linear_pointwise.binary(steps.contiguous(), onto, matrix, bias, "add")  # noqa: SLF001
+        out = torch.ops.mkldnn._linear_pointwise.binary(dense, onto, matrix, bias, "add")  # noqa: SLF001
     return out

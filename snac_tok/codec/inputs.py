@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from snac_tok.codec.config import CodecConfig
 
+# torch does not give pinned memory back to the system: an hour of sound waits for its copy instead.
+_MOST_PINNED_BYTES = 64 * 2**20
+
 
 def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """Return (B, 1, T) audio on the network's device, in its dtype.
@@ -87,10 +90,11 @@ def _extremes(values: torch.Tensor) -> list[Any]:
 
 def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return values on the device; on the way to a GPU through pinned memory, so that nobody waits for the copy."""
-    if device.type != "cuda" or values.device.type != "cpu":
+    if device.type != "cuda" or values.device.type != "cpu" or values.nbytes > _MOST_PINNED_BYTES:
         return values.to(device)
-    # torch keeps the pinned memory until the copy is done.
-    return values.pin_memory().to(device, non_blocking=True)
+    # Memory of our own, even if theirs is pinned: they may write to it before it is read. torch keeps ours until then.
+    staged = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
+    return staged.to(device, non_blocking=True)
 
 
 def _kind(value: object) -> str:

@@ -123,8 +123,10 @@ class SNAC(Pretrained):
         if self.training or (torch.is_grad_enabled() and audio.requires_grad):
             latents, codes = self.quantizer(self.encoder(self.preprocess(audio)))
             return self._decode_whole(latents, noise)[..., : audio.shape[-1]], codes
-        codes = self.encode(audio)
-        return self.decode(codes, noise=noise)[..., : audio.shape[-1]], codes
+        with torch.no_grad():
+            codes = chunks.encode(self.fold_weight_norm(), audio)
+            sound = chunks.decode(self, codes, checked_noise(noise))
+        return sound[..., : audio.shape[-1]], codes
 
     def encode(self, audio_data: torch.Tensor) -> list[torch.Tensor]:
         """Turn audio into codes.

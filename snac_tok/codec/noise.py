@@ -7,7 +7,6 @@ decode the same position draw the same value, on every device, whatever else is 
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import math
 import operator
@@ -107,15 +106,11 @@ def normal_at(positions: torch.Tensor, *, seed: int, layer: int) -> torch.Tensor
     would make the value depend on where in a tensor a position stands; rounded to float32 they agree.
     Of the seed the lowest 64 bits count.
     """
-    bits = _mix((positions & _MASK) ^ _key(seed, layer))
+    key = _mix(_mix(seed) ^ _mix(seed >> 32) ^ _mix(layer + _GOLDEN))
+    bits = _mix((positions & _MASK) ^ key)
     bits = _mix(bits ^ (positions >> 32) ^ _GOLDEN)
     radius = torch.sqrt(-2.0 * torch.log(_uniform(_mix(bits ^ 0x2545F491))))
     return radius * torch.cos(2.0 * math.pi * _uniform(_mix(bits ^ 0x6C078965)))
-
-
-@functools.lru_cache(maxsize=1024)
-def _key(seed: int, layer: int) -> int:
-    return _mix(_mix(seed) ^ _mix(seed >> 32) ^ _mix(layer + _GOLDEN))
 
 
 def _mix(x: Bits) -> Bits:

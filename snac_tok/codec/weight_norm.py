@@ -17,6 +17,8 @@ from snac_tok.codec import dense
 from snac_tok.codec.derived import Deriving, versions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from snac_tok.codec.geometry import Conv
 
 # Weight norm's names before torch 2.1 made parametrizations of it.
@@ -60,8 +62,9 @@ class _NormConv(Deriving):
     @property
     def weight(self) -> torch.Tensor:
         """The folded weight if it is up to date and no gradient is wanted, else the weight computed now."""
-        if self.folded is not None and not self.training and not torch.is_grad_enabled() and self._is_fresh():
-            return self.folded
+        folded = self.folded  # another thread may forget it meanwhile
+        if folded is not None and not self.training and not torch.is_grad_enabled() and self._is_fresh():
+            return folded
         weight: torch.Tensor = self._norm()
         return weight
 
@@ -166,18 +169,24 @@ class Foldable(nn.Module):
     def ready(self) -> Self:
         """Return this in eval mode and folded; unlike `eval()` it keeps what is folded already.
 
-        A stream begins with this: folding anew would cost the first sound a tenth of a second.
+        A stream begins with this: folding anew would cost the first sound a tenth of a second. A write through
+        `.data` therefore needs `unfold_weight_norm()` before it.
         """
         if any(module.training for module in self.modules()):
             self.eval()
         return self.fold_weight_norm()
 
     def unfold_weight_norm(self) -> Self:
-        """Forget what was folded; `train()` and `eval()` do this by themselves."""
+        """Forget what was derived from weights; `train()`, `eval()` and moves (`to()`) do this by themselves."""
         for module in self.modules():
             if isinstance(module, Deriving):
                 module.unfold()
         return self
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+        # What follows a move may have an old weight's address and version.
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self.unfold_weight_norm()
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
         """Switch to training mode, where weights are computed from their norm on every call, or to eval mode."""

@@ -117,7 +117,7 @@ class SnacRoundTrip:
     delays = False
 
     def __init__(self, codec: SNAC, *, name: str, num_seeds: int = 1, num_levels: int | None = None) -> None:
-        self.codec = codec.ready()
+        self.codec = codec.eval()
         all_levels = codec.config.num_levels
         self.num_levels = all_levels if num_levels is None else num_levels
         if not 1 <= self.num_levels <= all_levels:

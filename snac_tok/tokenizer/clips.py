@@ -33,7 +33,7 @@ class ClipEncoder:
     """
 
     def __init__(self, codec: SNAC, preparation: Preparation) -> None:
-        self.codec = codec.ready()
+        self.codec = codec.eval()
         self.preparation = preparation
 
     @property

@@ -11,30 +11,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-import torch
-
-from snac_tok.audio import Resampler, Waveform
+from snac_tok.audio import Resampler
 from snac_tok.codec import SNAC
-from snac_tok.errors import LayoutError, TokenError, WaveformError
+from snac_tok.errors import LayoutError, WaveformError
 from snac_tok.frames import vocabulary_for
-from snac_tok.tokenizer.batch import AudioTokens, assembled, one_row, unpadded_rows
+from snac_tok.tokenizer.batch import AudioTokens, assembled
 from snac_tok.tokenizer.clips import ClipEncoder, is_list_of_clips
+from snac_tok.tokenizer.decoding import IdDecoder
 from snac_tok.tokenizer.names import TokenNames
 from snac_tok.tokenizer.preparation import Preparation
 from snac_tok.tokenizer.settings import read_settings, write_settings
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+
+    import torch
 
     from snac_tok.audio import MonoPolicy
-    from snac_tok.codec import Noise
     from snac_tok.frames import Vocabulary
     from snac_tok.tokenizer.batch import Padding, ReturnTensors
 
 
-class SnacTokenizer(TokenNames, ClipEncoder):
+class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
     """A codec with a vocabulary, used like a Hugging Face tokenizer.
 
     Args:
@@ -208,96 +206,9 @@ class SnacTokenizer(TokenNames, ClipEncoder):
             raise WaveformError("encode takes one recording; call the tokenizer itself for a list of them.")
         return self(audio, sampling_rate=sampling_rate, add_special_tokens=add_special_tokens)["input_ids"]
 
-    def decode(self, ids: Any, *, num_samples: int | None = None, noise: Noise = 0) -> Waveform:
-        """Turn the ids of one recording into sound.
-
-        Args:
-            ids: integers (N,) or (1, N), (slots, steps) for parallel rows, or what a call gave for one recording;
-                special ids before and after the codes are passed over.
-            num_samples: the original length at the codec's rate, to which the sound is trimmed.
-            noise: as in `SNAC.decode`; the default seed makes decoding repeatable.
-
-        Returns:
-            one channel at the codec's rate.
-
-        Raises:
-            TokenError: no whole frame, or ids that are not valid frames; positions count from the first code.
-            WaveformError: `num_samples` is more than the ids hold.
-        """
-        if isinstance(ids, AudioTokens):
-            num_samples = ids.num_samples[0] if num_samples is None and ids.num_samples else num_samples
-        levels = [level[None] for level in self._levels(ids)]
-        return self._trimmed(self.codec.decode(levels, noise=noise)[0], num_samples)
-
-    def decode_blocks(self, ids: Any, *, noise: int | Literal["off"] = 0) -> Iterator[Waveform]:
-        """Turn the ids of one recording of any length into sound piece by piece; `write_audio` takes the pieces.
-
-        Args:
-            ids: as in `decode`.
-            noise: a seed or "off".
-
-        Yields:
-            waveforms that, joined, are what `decode` returns.
-
-        Raises:
-            TokenError: as in `decode`.
-        """
-        levels = [level[None] for level in self._levels(ids)]
-        for samples in self.codec.decode_blocks(levels, noise=noise):
-            if samples.shape[-1]:
-                yield Waveform(samples=samples[0].float().cpu().numpy(), sampling_rate=self.sampling_rate)
-
-    def batch_decode(
-        self, sequences: Any, *, num_samples: Sequence[int | None] | None = None, noise: Noise = 0
-    ) -> list[Waveform]:
-        """Turn several rows of ids into sound in one call; each row sounds as it does alone.
-
-        What a call of this tokenizer returned is trimmed by itself.
-
-        Raises:
-            TokenError: as in `decode`, naming the row.
-            WaveformError: as in `decode`.
-        """
-        if isinstance(sequences, (dict, AudioTokens)):
-            if num_samples is None:
-                num_samples = getattr(sequences, "num_samples", None)
-            sequences = unpadded_rows(sequences)
-        lengths = [None] * len(sequences) if num_samples is None else list(num_samples)
-        if len(lengths) != len(sequences):
-            raise TokenError(f"{len(lengths)} values of num_samples were given for {len(sequences)} rows.")
-        clips = []
-        for row, ids in enumerate(sequences):
-            try:
-                clips.append(self._levels(ids))
-            except TokenError as error:
-                raise TokenError(f"row {row}: {error}") from error
-        return list(map(self._trimmed, self.codec.decode_batch(clips, noise=noise), lengths))
-
     def __repr__(self) -> str:
         return (
             f"SnacTokenizer({self.codec.codec_id}, {self.vocabulary.name}, "
             f"{self.sampling_rate} Hz, {self.vocabulary.layout.slots_per_frame} codes a frame, "
             f"{self.vocab_size} audio ids)"
         )
-
-    def _levels(self, ids: Any) -> list[torch.Tensor]:
-        """Check ids and return their codes [(T_k,)]."""
-        codes = self.vocabulary.decode(
-            self.strip_specials(one_row(ids, parallel=self.vocabulary.is_parallel))
-        )
-        if codes[0].shape[-1] == 0:
-            raise TokenError("the ids hold no frame; at least one is needed for sound.")
-        return [torch.as_tensor(level) for level in codes]
-
-    def _trimmed(self, sound: torch.Tensor, num_samples: int | None) -> Waveform:
-        """Return (1, T) of the codec's device as a waveform, without what pads its end."""
-        if num_samples is not None and not _is_count(num_samples, most=sound.shape[-1]):
-            raise WaveformError(
-                f"num_samples is {num_samples!r}; the ids hold 1 to {sound.shape[-1]} samples."
-            )
-        samples = sound[:, :num_samples].float().cpu().numpy()
-        return Waveform(samples=np.ascontiguousarray(samples), sampling_rate=self.sampling_rate)
-
-
-def _is_count(value: Any, *, most: int) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 <= int(value) <= most

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from snac_tok.codec import SNAC, chunk_sizes, chunks, kernels, latent_dependence, latent_influence, mixed
 from snac_tok.codec.attention import LocalAttention
+from snac_tok.codec.chunks import ChunkDecoder
 from snac_tok.codec.stream import StreamState, _Pass, run_chunk
 from snac_tok.errors import CodesError, WaveformError
 
@@ -206,16 +207,16 @@ def test_no_chunk_decodes_more_than_one_attention_window(small_codec, monkeypatc
     if config.attn_window_size is None:
         pytest.skip("there is no attention")
     monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
-    windows, attend = [], LocalAttention.forward
+    lengths, attend = [], LocalAttention.forward
 
     def watched(attention, x):
-        windows.append(x.shape[-1])
+        lengths.append(x.shape[-1])
         return attend(attention, x)
 
     monkeypatch.setattr(LocalAttention, "forward", watched)
     frames = 5 * config.latents_multiple // config.latents_per_frame
     small_codec.decode(codes_of(small_codec, frames), noise=0)
-    assert windows == [config.latents_multiple] * 5
+    assert lengths == [config.latents_multiple] * 5
 
 
 def test_random_noise_is_upstreams_in_chunks_too(small_codec, monkeypatch):
@@ -258,6 +259,11 @@ def test_a_gpu_gives_the_cpus_codes():
     pairs = [pair for one, other in zip(wanted, found, strict=True) for pair in zip(one, other, strict=True)]
     agreeing = sum(int((one == other.cpu()).sum()) for one, other in pairs)
     assert agreeing >= 0.99 * sum(one.numel() for one, _ in pairs)
+    stretched = clips[0].pin_memory()[None].expand(3, 1, -1)
+    assert all(torch.equal(level[0], level[2]) for level in codec.encode(stretched))
+    stream = ChunkDecoder(codec, None)
+    streamed = stream.push([level.cpu()[None] for level in found[0]], last=True)
+    torch.testing.assert_close(streamed, codec.decode([level[None] for level in found[0]], noise="off"))
     sound = codec.decode_batch(found, noise=3)
     alone = codec.cpu().decode([level.cpu()[None] for level in found[0]], noise=3)
     torch.testing.assert_close(sound[0].cpu(), alone[0], rtol=0, atol=1e-3)

@@ -44,8 +44,30 @@ def test_one_bad_sample_among_many_is_found(small_codec, value, at):
     """Wherever it stands, in whatever row, and where it becomes infinite only in the network's dtype."""
     audio = torch.zeros(2, 1, 10_000, dtype=torch.float64)
     audio[1, 0, at] = value
-    with pytest.raises(WaveformError, match="NaN or infinite"):
-        small_codec.encode(audio)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        with pytest.raises(WaveformError, match="NaN or infinite"):
+            small_codec.to(dtype).encode(audio.to(dtype) if dtype == torch.bfloat16 else audio)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32])
+def test_codes_of_any_integer_type_are_taken(small_codec, dtype):
+    """They mean the same, and are checked the same."""
+    codes = small_codec.encode(audio_for(small_codec))
+    wanted = small_codec.decode(codes, noise=0)
+    assert torch.equal(small_codec.decode([level.to(dtype) for level in codes], noise=0), wanted)
+    with pytest.raises(CodesError, match="they must lie in 0 to"):
+        small_codec.decode([(level * 0 + 99).to(dtype) for level in codes], noise=0)
+
+
+@torch.no_grad()
+def test_a_move_there_and_back_leaves_nothing_of_the_weights_before(small_codec):
+    """Rounded to bfloat16 and back, the sound is that of the rounded weights, even at the old addresses."""
+    codes = small_codec.encode(audio_for(small_codec))
+    small_codec.decode(codes, noise=0)
+    small_codec.to(torch.bfloat16).to(torch.float32)
+    fresh = SNAC.from_config(small_codec.config).eval()
+    fresh.load_state_dict(small_codec.state_dict())
+    assert torch.equal(small_codec.decode(codes, noise=0), fresh.decode(codes, noise=0))
 
 
 def test_unusable_codes_are_refused(small_codec):

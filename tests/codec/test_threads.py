@@ -6,9 +6,9 @@ import time
 import pytest
 import torch
 
-from snac_tok.codec import SNAC, chunk_sizes, crew
+from snac_tok.codec import SNAC, chunk_sizes, chunks, crew
 from snac_tok.codec.relay import Leg, Relay
-from snac_tok.codec.stream import StreamState
+from snac_tok.codec.stream import StreamState, run_chunk
 
 
 @pytest.fixture
@@ -44,13 +44,36 @@ def test_any_number_of_threads_gives_the_same_codes_and_the_same_sound(
     assert torch.get_num_threads() == count
 
 
-@pytest.mark.parametrize("num_samples", [1_000, 24_000, 37_777, 100_000])
-def test_even_chunks_cover_a_clip_within_the_limit(num_samples):
-    """Whole latents, never more than the device's chunk."""
-    codec = SNAC.from_pretrained("tiny")
-    size = chunk_sizes.even_chunk_samples(codec, num_samples)
-    assert size <= chunk_sizes.encode_chunk_samples(codec)
-    assert size % codec.hop_length == 0
+@pytest.mark.parametrize("num_samples", [1, 1_000, 24_000, 37_777, 100_000])
+def test_even_chunks_cover_a_clip_within_the_limit(small_codec, num_samples):
+    """Whole latents, at least one, never more than the device's chunk."""
+    for codec in (small_codec, SNAC.from_pretrained("tiny")):
+        size = chunk_sizes.even_chunk_samples(codec, num_samples)
+        limit = chunk_sizes.encode_chunk_samples(codec)
+        assert codec.hop_length <= size <= limit
+        assert size % codec.hop_length == 0
+
+
+@pytest.mark.parametrize("frames", [1, 4, 5, 9, 40])
+def test_no_chunk_is_longer_than_the_limit(small_codec, monkeypatch, frames):
+    """The zeros behind a clip are cut like the clip; the first chunk to decode is one frame longer, with attention."""
+    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 2_000)
+    lengths = []
+
+    def watched(network, x, *args, **options):
+        lengths.append((network, x.shape[-1]))
+        return run_chunk(network, x, *args, **options)
+
+    monkeypatch.setattr(chunks, "run_chunk", watched)
+    config = small_codec.config
+    audio = torch.zeros(1, 1, frames * config.frame_length - 1)
+    list(small_codec.encode_blocks([audio]))
+    small_codec.decode(small_codec.encode(audio), noise="off")
+    most = chunk_sizes.decode_chunk_frames(small_codec) * config.latents_per_frame
+    most += 0 if config.attn_window_size is None else config.latents_per_frame
+    limits = {small_codec.encoder: chunk_sizes.encode_chunk_samples(small_codec), small_codec.decoder: most}
+    assert all(length <= limits[network] for network, length in lengths)
+    assert {network for network, _ in lengths} == set(limits)
 
 
 def test_results_come_in_order_and_two_jobs_do_run_side_by_side(threads):

@@ -211,9 +211,9 @@ def test_a_stream_that_ends_inside_a_frame(tok):
     assert stream.push(ids).size == 3 * 2048 - 4757
 
 
-def test_another_stream_begins_without_preparing_the_weights_again(tok, monkeypatch):
+def test_another_stream_begins_without_preparing_the_weights_again(any_tok, monkeypatch):
     """What a new stream's first push needs of the weights is there since the first stream of all."""
-    ids = random_ids(tok, 4)
+    tok, ids = any_tok, random_ids(any_tok, 12)
     first = StreamDecoder(tok.codec, tok.vocabulary).push(ids)
 
     def refused(*_):

@@ -16,6 +16,7 @@ from snac_tok.errors import (
     WaveformError,
 )
 from snac_tok.frames import vocabulary_to_json
+from snac_tok.tokenizer import decoding
 
 SPEECH = "tests/speech/LJ001-0008.flac"
 RATE = 24_000
@@ -190,6 +191,30 @@ def test_random_noise_goes_from_row_to_row(tok):
     together = tok.batch_decode(rows, noise="random")
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_array_equal(one.samples, other.samples)
+
+
+def test_rows_that_calls_returned_are_trimmed_by_themselves(tok):
+    """A list of what several calls gave brings each one's length along, unless another is given."""
+    rows = [tok(sine(seconds), sampling_rate=RATE) for seconds in (0.2, 0.5)]
+    assert [sound.num_samples for sound in tok.batch_decode(rows)] == [4_800, 12_000]
+    assert [sound.num_samples for sound in tok.batch_decode(rows, num_samples=[None, 7])] == [4_800, 7]
+
+
+def test_nothing_is_decoded_where_a_row_is_bad(tok, monkeypatch):
+    """A length that is too large is found before the work begins, and the row is named."""
+    good = tok.encode(sine(0.2), sampling_rate=RATE)
+    monkeypatch.setattr(SNAC, "decode_batch", lambda *_, **__: pytest.fail("it was decoded"))
+    with pytest.raises(WaveformError, match="row 1: num_samples is 8193"):
+        tok.batch_decode([good, good], num_samples=[5, 8_193])
+
+
+def test_a_large_batch_is_decoded_in_groups(tok, monkeypatch):
+    """Rows come back in their order whatever the size of a group."""
+    rows = [tok.encode(sine(0.1 * (1 + at)), sampling_rate=RATE) for at in range(5)]
+    wanted = [sound.samples for sound in tok.batch_decode(rows)]
+    monkeypatch.setattr(decoding, "_ROWS_AT_ONCE", 2)
+    for sound, samples in zip(tok.batch_decode(rows), wanted, strict=True):
+        np.testing.assert_array_equal(sound.samples, samples)
 
 
 def test_a_bad_row_of_many_is_named(tok):

@@ -1,0 +1,125 @@
+"""Ids back to sound: one recording, a long one piece by piece, many at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from snac_tok.audio import Waveform
+from snac_tok.errors import TokenError, WaveformError
+from snac_tok.tokenizer.batch import AudioTokens, one_row, unpadded_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from snac_tok.codec import SNAC, Noise
+    from snac_tok.frames import Vocabulary
+
+# How many rows of a batch are decoded in one call; their sound stays on the codec's device until all are done.
+_ROWS_AT_ONCE = 64
+
+
+class IdDecoder:
+    """Turns ids of `self.vocabulary` into sound."""
+
+    codec: SNAC
+    vocabulary: Vocabulary
+    strip_specials: Callable[[Any], Any]
+
+    def decode(self, ids: Any, *, num_samples: int | None = None, noise: Noise = 0) -> Waveform:
+        """Turn the ids of one recording into sound.
+
+        Args:
+            ids: integers (N,) or (1, N), (slots, steps) for parallel rows, or what a call gave for one recording;
+                special ids before and after the codes are passed over.
+            num_samples: the original length at the codec's rate, to which the sound is trimmed.
+            noise: as in `SNAC.decode`; the default seed makes decoding repeatable.
+
+        Returns:
+            one channel at the codec's rate.
+
+        Raises:
+            TokenError: no whole frame, or ids that are not valid frames; positions count from the first code.
+            WaveformError: `num_samples` is more than the ids hold.
+        """
+        levels = self._levels(ids)
+        length = self._length(ids, num_samples, levels)
+        sound = self.codec.decode([level[None] for level in levels], noise=noise)
+        return self._waveform(sound[0], length)
+
+    def decode_blocks(self, ids: Any, *, noise: int | Literal["off"] = 0) -> Iterator[Waveform]:
+        """Turn the ids of one recording of any length into sound piece by piece; `write_audio` takes the pieces.
+
+        Args:
+            ids: as in `decode`.
+            noise: a seed or "off".
+
+        Yields:
+            waveforms that, joined, are what `decode` returns.
+
+        Raises:
+            TokenError: as in `decode`.
+        """
+        levels = [level[None] for level in self._levels(ids)]
+        for samples in self.codec.decode_blocks(levels, noise=noise):
+            if samples.shape[-1]:
+                yield Waveform(
+                    samples=samples[0].float().cpu().numpy(), sampling_rate=self.codec.sampling_rate
+                )
+
+    def batch_decode(
+        self, sequences: Any, *, num_samples: Sequence[int | None] | None = None, noise: Noise = 0
+    ) -> list[Waveform]:
+        """Turn several rows of ids into sound, many in one call; each row sounds as it does alone.
+
+        What a call of this tokenizer returned is trimmed by itself. On a GPU random noise depends on the other rows.
+
+        Raises:
+            TokenError: as in `decode`, naming the row.
+            WaveformError: as in `decode`, naming the row.
+        """
+        if isinstance(sequences, (dict, AudioTokens)):
+            if num_samples is None:
+                num_samples = getattr(sequences, "num_samples", None)
+            sequences = unpadded_rows(sequences)
+        wanted = [None] * len(sequences) if num_samples is None else list(num_samples)
+        if len(wanted) != len(sequences):
+            raise TokenError(f"{len(wanted)} values of num_samples were given for {len(sequences)} rows.")
+        clips, lengths = [], []
+        for row, (ids, length) in enumerate(zip(sequences, wanted, strict=True)):
+            try:
+                clips.append(self._levels(ids))
+                lengths.append(self._length(ids, length, clips[-1]))
+            except (TokenError, WaveformError) as error:
+                raise type(error)(f"row {row}: {error}") from error
+        groups = (slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(clips), _ROWS_AT_ONCE))
+        sounds = (sound for group in groups for sound in self.codec.decode_batch(clips[group], noise=noise))
+        return list(map(self._waveform, sounds, lengths))
+
+    def _levels(self, ids: Any) -> list[torch.Tensor]:
+        """Check ids and return their codes [(T_k,)]."""
+        codes = self.vocabulary.decode(
+            self.strip_specials(one_row(ids, parallel=self.vocabulary.is_parallel))
+        )
+        if codes[0].shape[-1] == 0:
+            raise TokenError("the ids hold no frame; at least one is needed for sound.")
+        return [torch.as_tensor(level) for level in codes]
+
+    def _length(self, ids: Any, num_samples: int | None, levels: list[torch.Tensor]) -> int:
+        """Return how many samples the sound of ids with these codes [(T_k,)] is to have."""
+        if isinstance(ids, AudioTokens) and num_samples is None and ids.num_samples:
+            num_samples = ids.num_samples[0]
+        most = len(levels[0]) * self.codec.config.frame_length
+        if num_samples is not None and not _is_count(num_samples, most=most):
+            raise WaveformError(f"num_samples is {num_samples!r}; the ids hold 1 to {most} samples.")
+        return most if num_samples is None else int(num_samples)
+
+    def _waveform(self, sound: torch.Tensor, num_samples: int) -> Waveform:
+        samples = sound[:, :num_samples].float().cpu().numpy()  # (1, T)
+        return Waveform(samples=np.ascontiguousarray(samples), sampling_rate=self.codec.sampling_rate)
+
+
+def _is_count(value: Any, *, most: int) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 <= int(value) <= most
