@@ -76,6 +76,26 @@ def test_no_chunk_is_longer_than_the_limit(small_codec, monkeypatch, frames):
     assert {network for network, _ in lengths} == set(limits)
 
 
+def test_forgetting_derived_weights_disturbs_nobody_who_decodes(small_codec):
+    """Another thread that asks for eval() or the digest makes weights be derived again, never be missing."""
+    codes = small_codec.encode(torch.zeros(1, 1, 500))
+    wanted = small_codec.decode(codes, noise=0)
+    over = threading.Event()
+
+    def forget():
+        while not over.is_set():
+            small_codec.eval()
+
+    other = threading.Thread(target=forget)
+    other.start()
+    try:
+        for _ in range(30):
+            assert torch.equal(small_codec.decode(codes, noise=0), wanted)
+    finally:
+        over.set()
+        other.join()
+
+
 def test_results_come_in_order_and_two_jobs_do_run_side_by_side(threads):
     """The first job waits for the second, which one thread could not give it."""
     threads(2)
