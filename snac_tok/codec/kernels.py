@@ -83,5 +83,5 @@ def depthwise(
     if not runs_by_time(x):
         return F.conv1d(x, weight, bias, 1, 0, dilation, groups)
     # As images, because torch knows this layout of them alone.
-    image = (x if x.transpose(1, 2).is_contiguous() else by_time(x).transpose(1, 2)).unsqueeze(2)
+    image = by_time(x).transpose(1, 2).unsqueeze(2)
     return F.conv2d(image, weight.unsqueeze(2), bias, 1, 0, (1, dilation), groups)[:, :, 0]
