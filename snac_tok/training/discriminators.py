@@ -193,5 +193,22 @@ def _conv(
     in_channels: int, out_channels: int, *, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)
 ) -> nn.Module:
     padding = (kernel[0] // 2, kernel[1] // 2)
-    conv: nn.Module = weight_norm(nn.Conv2d(in_channels, out_channels, kernel, stride, padding))
+    conv: nn.Module = weight_norm(_Conv2d(in_channels, out_channels, kernel, stride, padding))
     return conv
+
+
+class _Conv2d(nn.Conv2d):
+    """A convolution that runs in float32 where torch's bfloat16 kernel would read memory that nobody wrote.
+
+    torch 2.13 on Intel CPUs with AMX (oneDNN's kernel): with stride 2 over 1 or 2 bins the output, and the weight's
+    gradient, depend on such memory. Three and four bins were right there; in float32 they cost next to nothing more.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve (B, C_in, H, W); under autocast the result has autocast's type."""
+        narrow = self.stride[-1] > 1 and x.shape[-1] <= int(self.padding[-1])
+        if not (narrow and x.device.type == "cpu" and torch.is_autocast_enabled("cpu")):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            out = super().forward(x.float())
+        return out.to(torch.get_autocast_dtype("cpu"))

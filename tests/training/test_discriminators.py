@@ -205,3 +205,28 @@ def test_gradients_in_bfloat16_are_near_those_in_float32():
         gradients.append({name: value.grad.clone() for name, value in discriminators.named_parameters()})
     for name, exact in gradients[0].items():
         assert (exact - gradients[1][name]).norm() <= 0.2 * exact.norm() + 1e-3, name
+
+
+def test_no_score_or_gradient_in_bfloat16_reads_memory_that_nobody_wrote():
+    """On CPUs with AMX a strided kernel over one or two bins did: freed memory full of NaN shows it, at every width."""
+    torch.manual_seed(0)
+    for fft_size in (32, 64, 96, 128, 256):
+        network = Discriminators(DiscriminatorConfig(periods=(), fft_sizes=(fft_size,), width=4))
+        for num_samples in (1, 40, 1024):
+            sound = torch.randn(2, 1, num_samples, requires_grad=True)
+            with torch.autocast("cpu", torch.bfloat16):
+                _poison_freed_memory()
+                maps = network(sound)[0]
+            _poison_freed_memory()
+            sum(each.float().square().sum() for each in maps).backward()
+            assert all(torch.isfinite(each).all() for each in maps), fft_size
+            assert torch.isfinite(sound.grad).all(), fft_size
+            assert all(torch.isfinite(each.grad).all() for each in network.parameters()), fft_size
+            network.zero_grad()
+
+
+def _poison_freed_memory():
+    """Leave NaN in the memory that the next small tensors get."""
+    for exponent in range(8, 20, 2):
+        blocks = [torch.full((2**exponent,), torch.nan) for _ in range(12)]
+        del blocks
