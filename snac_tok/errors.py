@@ -80,3 +80,7 @@ class EvaluationError(SnacTokError):
 
 class MissingDependencyError(SnacTokError, ImportError):
     """An optional package is needed for this call and is not installed."""
+
+
+class LostSpeechWarning(UserWarning):
+    """Ids of speech were left out because of a fault among them; the message counts them and names the first."""

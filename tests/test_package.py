@@ -66,6 +66,7 @@ def test_every_exported_name_is_there():
         "mapping.tokenize",
         "prompts.prompt_format",
         "prompts.speech",
+        "prompts.templates",
     ],
 )
 def test_documentation_examples_run(module):

@@ -15,7 +15,7 @@ from snac_tok.errors import TokenError
 from snac_tok.frames import Vocabulary, vocabulary_for, vocabulary_from_json, vocabulary_to_json
 from snac_tok.hf.chat import spoken_as_text
 from snac_tok.hf.collation import AudioTextCollator
-from snac_tok.prompts import prompt_format, speech_ids, with_voice
+from snac_tok.prompts import PromptFormat, prompt_format, speech_ids
 from snac_tok.tokenizer import SnacTokenizer
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class SnacProcessor(ProcessorMixin):
         tokenizer: of the language model, with audio tokens in it (`add_audio_tokens`).
         codec: "tiny", a folder or a hub repository; loaded when sound is first needed, and saved by name only.
         vocabulary: the audio ids, as `add_audio_tokens` returned them; or a preset's name.
+        prompt: the order of special ids around text and speech: a family's name (`snac_tok.prompts.prompt_names`), a
+            `PromptFormat`, or None for what the vocabulary's own models were trained with.
         chat_template: as for every processor.
 
     Raises:
@@ -46,12 +48,13 @@ class SnacProcessor(ProcessorMixin):
     """
 
     # All can be given by position: transformers asks for exactly those names when it reloads a processor.
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         feature_extractor: Any,
         tokenizer: Any,
         codec: str | os.PathLike[str] = "tiny",
         vocabulary: str | dict[str, Any] | Vocabulary = "plain",
+        prompt: str | dict[str, Any] | PromptFormat | None = None,
         chat_template: str | None = None,
     ) -> None:
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
@@ -59,7 +62,8 @@ class SnacProcessor(ProcessorMixin):
         self.audio_vocabulary = _table(vocabulary)
         # What is saved must be JSON.
         self.vocabulary: dict[str, Any] = json.loads(vocabulary_to_json(self.audio_vocabulary))
-        self.prompts = prompt_format(self.audio_vocabulary)
+        self.prompts = prompt_format(self.audio_vocabulary, prompt)
+        self.prompt = prompt.to_dict() if isinstance(prompt, PromptFormat) else prompt
         self._audio: SnacTokenizer | None = None
 
     @property
@@ -91,7 +95,7 @@ class SnacProcessor(ProcessorMixin):
         voice: str | None = None,
         reference: Sequence[tuple[str, Any]] = (),
         mask_prompt: bool = False,
-        start_speech: bool = True,
+        start_speech: bool | None = None,
         pad_to_multiple_of: int | None = None,
         return_tensors: str | None = None,
     ) -> BatchFeature:
@@ -101,10 +105,11 @@ class SnacProcessor(ProcessorMixin):
             text: one text, or several.
             audio: the sound of each, in any form that `SnacTokenizer` takes; None makes prompts.
             sampling_rate: of arrays and tensors, in Hz.
-            voice: a speaker's name to put in front of each text ("tara: …").
+            voice: whose voice, put to each text as the prompt's family does ("tara: …", a description).
             reference: (text, sound) pairs of a voice that a prompt goes on with.
             mask_prompt: whether labels skip everything in front of the speech.
-            start_speech: whether prompts end with the start of speech, or leave it to the model.
+            start_speech: whether prompts end with the start of speech, or leave it to the model; None is the family's
+                habit.
             pad_to_multiple_of: round the padded length up.
             return_tensors: "pt" for padded tensors, "np" for padded arrays, None for lists of each row's own length.
 
@@ -123,7 +128,7 @@ class SnacProcessor(ProcessorMixin):
             raise TokenError(
                 "the processor needs text: one string or several; SnacTokenizer takes audio alone."
             )
-        lines = [self._text_ids(with_voice(each, voice)) for each in texts]
+        lines = [self._text_ids(self.prompts.with_voice(each, voice)) for each in texts]
         if audio is None:
             voices = [
                 (self._text_ids(words), self._speech(sound, sampling_rate)) for words, sound in reference
@@ -146,7 +151,8 @@ class SnacProcessor(ProcessorMixin):
     def decode(self, sequences: Any, *, noise: Any = 0) -> Any:
         """Turn what a language model wrote into sound.
 
-        Speech is what follows the last start of speech, up to its end or the first id that is out of place.
+        Speech is what follows the last start of speech, up to its end or the first id that is out of place; a
+        warning counts the ids behind such an id, which make no sound.
 
         Args:
             sequences: ids (n,), or (B, n) as `generate` returns them, prompts included or not.
@@ -207,7 +213,7 @@ class SnacProcessor(ProcessorMixin):
         return "".join(self.tokenizer.convert_ids_to_tokens(ids.tolist()))
 
     def _sound(self, at: int, ids: Any, noise: Any) -> torch.Tensor:
-        speech = speech_ids(ids, self.audio_vocabulary)
+        speech = speech_ids(ids, self.audio_vocabulary, prompt=self.prompts)
         if not speech.size:
             _logger.warning(
                 "sequence %d has no whole frame of speech in its %d ids: its sound is empty.", at, len(ids)

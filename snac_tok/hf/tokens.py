@@ -24,6 +24,7 @@ def add_audio_tokens(
     strides: tuple[int, ...] = (4, 2, 1),
     codebook_size: int = 4096,
     model: PreTrainedModel | None = None,
+    skipped_as_special: bool = False,
 ) -> Vocabulary:
     """Give a language model's tokenizer one token for every audio id, unless it has them.
 
@@ -38,6 +39,8 @@ def add_audio_tokens(
         codebook_size: the codec's, for presets.
         model: grows to as many rows as the tokenizer has ids, if it has fewer; the rows of new tokens, input and
             output, become the mean of the old ones.
+        skipped_as_special: mark the audio tokens as special, so that `decode(..., skip_special_tokens=True)` leaves the
+            text alone. Published models do not: their codes would vanish from what a model wrote.
 
     Returns:
         the vocabulary with the ids that the tokens have: `describe()` lists them, `SnacTokenizer` and
@@ -60,7 +63,7 @@ def add_audio_tokens(
     vocabulary = _placed(wanted, known, num_before, strides=strides, codebook_size=codebook_size)
     tokens = _spelled(vocabulary)
     _check_known(tokens, known, num_before, vocabulary)
-    _add(text_tokenizer, tokens, num_before)
+    _add(text_tokenizer, tokens, num_before, special=skipped_as_special)
     if model is not None:
         _grow(model, len(text_tokenizer), num_before)
     return vocabulary
@@ -138,16 +141,18 @@ def _check_known(
         )
 
 
-def _add(text_tokenizer: PreTrainedTokenizerBase, tokens: Mapping[int, str], num_before: int) -> None:
+def _add(
+    text_tokenizer: PreTrainedTokenizerBase, tokens: Mapping[int, str], num_before: int, *, special: bool
+) -> None:
     from transformers import AddedToken
 
     last = max(tokens)
     # Published tables have single ids between their tokens that nothing is known of; something must stand there.
     names = {number: tokens.get(number, f"<|reserved_{number}|>") for number in range(num_before, last + 1)}
-    # Special, so that skip_special_tokens leaves text alone; added as tokens and not as `extra_special_tokens`, which
-    # take ten times as long to load.
+    # Added as tokens and not as `extra_special_tokens`, which take ten times as long to load.
     text_tokenizer.add_tokens(
-        [AddedToken(token, special=True, normalized=False) for token in names.values()], special_tokens=True
+        [AddedToken(token, special=special, normalized=False) for token in names.values()],
+        special_tokens=special,
     )
     given = text_tokenizer.get_vocab()
     wrong = next((number for number, token in names.items() if given.get(token) != number), None)

@@ -23,13 +23,14 @@ from snac_tok.mapping.placement import Placement, forking_picklers, take_place
 from snac_tok.mapping.rows import column_of
 from snac_tok.mapping.splits import datasets_library
 from snac_tok.mapping.texts import TextIds
-from snac_tok.prompts import prompt_format
+from snac_tok.prompts import PromptFormat, prompt_format
 
 if TYPE_CHECKING:
     from snac_tok.audio import MonoPolicy, Resampler
     from snac_tok.frames import Vocabulary
     from snac_tok.mapping.options import OnError
     from snac_tok.mapping.output import Array, OutputDtype
+    from snac_tok.prompts.prompt_format import Prompt
     from snac_tok.tokenizer import SnacTokenizer
 
 # Raise it when equal options begin to give other columns: caches of the old ones must not be found any more.
@@ -55,7 +56,10 @@ class SnacMapper:
         resampler: how rates are changed; None is what the folder says, or soxr HQ.
         text_column: makes sequences of text and audio, as the preset's models are trained.
         text_tokenizer: for the texts: a Hugging Face tokenizer, or the folder or repository of one.
-        voice_column: holds the speaker's name that stands before each text; None in a row leaves it out.
+        voice_column: holds the speaker's name (or description) that stands before each text; None in a row leaves it
+            out.
+        prompt: the order of special ids around text and audio: a family's name (`snac_tok.prompts.prompt_names`), a
+            `PromptFormat`, or None for what the preset's own models were trained with.
         mask_prompt: whether the labels leave out what stands before the audio.
         on_error: "raise", or "column": a row that cannot be read keeps its place with empty values, and the reason
             stands in the column "error", which is "" elsewhere.
@@ -93,6 +97,7 @@ class SnacMapper:
         text_column: str | None = None,
         text_tokenizer: Any = None,
         voice_column: str | None = None,
+        prompt: Prompt | None = None,
         mask_prompt: bool = False,
         on_error: OnError = "raise",
         dtype: OutputDtype | None = None,
@@ -112,6 +117,7 @@ class SnacMapper:
             resampler=None if resampler is None else [resampler.backend, resampler.quality],
             text_column=text_column,
             voice_column=voice_column,
+            prompt=prompt.to_dict() if isinstance(prompt, PromptFormat) else prompt,
             mask_prompt=mask_prompt,
             on_error=on_error,
             dtype=dtype,
@@ -213,7 +219,7 @@ class SnacMapper:
             num_levels=self._codec["num_levels"],
             codebook_size=self._codec["codebook_size"],
             dtype=self._options.dtype,
-            prompt=prompt_format(vocabulary) if self._text and vocabulary is not None else None,
+            prompt=prompt_format(vocabulary, self._options.prompt) if self._text and vocabulary else None,
             mask_prompt=self._options.mask_prompt,
         )
 
@@ -227,7 +233,8 @@ class SnacMapper:
         if isinstance(result, AudioError):
             return result
         try:
-            return self._output.row(result, self._text.ids(text) if self._text else None)
+            prompt = self._output.prompt
+            return self._output.row(result, self._text.ids(text, prompt) if self._text and prompt else None)
         except TokenError as error:
             return error
 

@@ -36,6 +36,7 @@ class MapperOptions:
     resampler: list[str] | None
     text_column: str | None
     voice_column: str | None
+    prompt: Any
     mask_prompt: bool
     on_error: OnError
     dtype: Any
@@ -47,10 +48,11 @@ class MapperOptions:
             object.__setattr__(self, "sampling_rate", check_sampling_rate(self.sampling_rate))
             if self.sampling_rate_column is not None:
                 raise ConfigError("sampling_rate and sampling_rate_column say the same thing; leave one out.")
-        if self.mask_prompt and self.text_column is None:
-            raise ConfigError(
-                "mask_prompt is about sequences with text; name a text_column, or leave it out."
-            )
+        for name in ("mask_prompt", "prompt"):
+            if getattr(self, name) and self.text_column is None:
+                raise ConfigError(
+                    f"{name} is about sequences with text; name a text_column, or leave it out."
+                )
 
     def load_encoder(
         self, *, preset: str | os.PathLike[str] | Vocabulary | None, levels: int | None, device: str

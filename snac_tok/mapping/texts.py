@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from snac_tok.errors import ConfigError, TokenError
 from snac_tok.mapping.rows import column_of
-from snac_tok.prompts import with_voice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from snac_tok.prompts import PromptFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +63,8 @@ class TextIds:
             return [(text, None) for text in texts]
         return list(zip(texts, column_of(batch, self.voice_column), strict=True))
 
-    def ids(self, row: tuple[Any, str | None]) -> Sequence[int]:
-        """Return the ids of one row's text.
+    def ids(self, row: tuple[Any, str | None], prompt: PromptFormat) -> Sequence[int]:
+        """Return the ids of one row's text, its voice put to it as the prompt's family does.
 
         Raises:
             TokenError: there is none.
@@ -71,5 +72,7 @@ class TextIds:
         text, voice = row
         if not isinstance(text, str) or not text.strip():
             raise TokenError("the row holds no text.")
-        ids: Sequence[int] = self.tokenizer(with_voice(text, voice), add_special_tokens=False)["input_ids"]
+        ids: Sequence[int] = self.tokenizer(prompt.with_voice(text, voice), add_special_tokens=False)[
+            "input_ids"
+        ]
         return ids

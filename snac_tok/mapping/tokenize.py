@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
     from snac_tok.mapping.options import OnError
     from snac_tok.mapping.output import OutputDtype
+    from snac_tok.prompts.prompt_format import Prompt
 
 DatasetT = TypeVar("DatasetT")
 
@@ -34,6 +35,7 @@ def tokenize_dataset(
     text_column: str | None = None,
     text_tokenizer: Any = None,
     voice_column: str | None = None,
+    prompt: Prompt | None = None,
     mask_prompt: bool = False,
     on_error: OnError = "raise",
     dtype: OutputDtype | None = None,
@@ -63,6 +65,7 @@ def tokenize_dataset(
         text_column: see there.
         text_tokenizer: see there.
         voice_column: see there.
+        prompt: see there.
         mask_prompt: see there.
         on_error: see there.
         dtype: see there.
@@ -109,6 +112,7 @@ def tokenize_dataset(
         text_column=text_column,
         text_tokenizer=text_tokenizer,
         voice_column=voice_column,
+        prompt=prompt,
         mask_prompt=mask_prompt,
         on_error=on_error,
         dtype=dtype,

@@ -5,7 +5,8 @@ Ids only: knows no text tokenizer, no sound and no network.
 
 from __future__ import annotations
 
-from snac_tok.prompts.prompt_format import PromptFormat, TrainingSequence, prompt_format, with_voice
+from snac_tok.prompts.prompt_format import PromptFormat, TrainingSequence, prompt_format
 from snac_tok.prompts.speech import speech_ids
+from snac_tok.prompts.templates import prompt_names
 
-__all__ = ["PromptFormat", "TrainingSequence", "prompt_format", "speech_ids", "with_voice"]
+__all__ = ["PromptFormat", "TrainingSequence", "prompt_format", "prompt_names", "speech_ids"]

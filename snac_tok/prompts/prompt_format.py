@@ -1,35 +1,39 @@
-"""The order of text, speech and special ids that each family of models was trained with.
+"""One text with its speech, as one line of ids: special ids in the order that a family of models was trained with.
 
 orpheus    SOH  BOS text EOT  EOH  SOA SOS  speech  EOS EOA
-plain           text          BOS           speech  EOS
-           |--------- prompt ----------|------- answer -----|
+           |-------- prompt ---------------|---- answer ---|
+
+`templates` holds the orders of the published families.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snac_tok.errors import LayoutError, TokenError
 from snac_tok.frames.arrays import integers, to_numpy
+from snac_tok.prompts.templates import NAMED_VOICE, template_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, TypeAlias
 
     import numpy.typing as npt
 
     from snac_tok.frames import Vocabulary
 
     Ids = npt.NDArray[np.int64]
+    # A family's name, the ids around text and speech by the names of `PromptFormat`, or a format.
+    Prompt: TypeAlias = "str | Mapping[str, Any] | PromptFormat"
 
+# The fields that hold ids of their own.
+_ID_LINES = ("before_text", "after_text", "before_speech", "after_speech")
 # What losses skip (torch.nn.functional.cross_entropy's default).
 IGNORED = -100
-
-# Specials that stand around speech in tables without turns.
-_MARKS = (("bos", "eos"), ("start_of_speech", "end_of_speech"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,15 +51,21 @@ class TrainingSequence:
 
 @dataclass(frozen=True, kw_only=True)
 class PromptFormat:
-    """Special ids around text and speech; `prompt_format` makes the one of a vocabulary.
+    """Special ids around text and speech; `prompt_format` makes the one of a family.
 
     Attributes:
         vocabulary: whose ids the speech has.
         before_text: ids in front of the text.
-        text_start: the text tokenizer's own first id, which stands there exactly once; None for none.
+        text_start: the id that the text tokenizer itself puts in front of a text, or None; taken off, since
+            `before_text` holds it where the family wants it.
         after_text: ids behind the text.
         before_speech: ids that begin the answer; the last one starts the speech.
         after_speech: ids that end it; the first one ends the speech.
+        voice: how a voice and a text become one text, with {voice} and {text} in it.
+        prompt_starts_speech: whether prompts end with `before_speech`, or leave it for the model to write.
+
+    Raises:
+        LayoutError: no id before or behind the speech, or a voice without its two places.
 
     Example:
         >>> from snac_tok.frames import preset
@@ -64,6 +74,8 @@ class PromptFormat:
         array([128259, 128000,   9906, 128009, 128260, 128261, 128257, 128266])
         >>> orpheus.inference([9906])
         array([128259, 128000,   9906, 128009, 128260, 128261, 128257])
+        >>> prompt_format(preset("orpheus"), "veena").inference([9906])
+        array([128259,   9906, 128260, 128261, 128257])
     """
 
     vocabulary: Vocabulary
@@ -72,6 +84,20 @@ class PromptFormat:
     after_text: tuple[int, ...] = ()
     before_speech: tuple[int, ...]
     after_speech: tuple[int, ...]
+    voice: str = NAMED_VOICE
+    prompt_starts_speech: bool = True
+
+    def __post_init__(self) -> None:
+        _check_one_line(self.vocabulary)
+        for name in _ID_LINES:
+            ids = as_line(list(getattr(self, name)), what=name, error=LayoutError)
+            object.__setattr__(self, name, tuple(ids.tolist()))
+        if not self.before_speech or not self.after_speech:
+            raise LayoutError(
+                "before_speech and after_speech need an id each: those that start and end the speech."
+            )
+        if "{text}" not in self.voice or "{voice}" not in self.voice:
+            raise LayoutError(f"voice is {self.voice!r}; it needs {{voice}} and {{text}} in it.")
 
     @property
     def start_of_speech(self) -> int:
@@ -82,6 +108,24 @@ class PromptFormat:
     def end_of_speech(self) -> int:
         """The id that ends speech: what generation stops at."""
         return self.after_speech[0]
+
+    def with_voice(self, text: str, voice: str | None) -> str:
+        """Put a voice to a text, as the family does: a speaker's name, or a description.
+
+        Example:
+            >>> from snac_tok.frames import preset
+            >>> prompt_format(preset("orpheus")).with_voice("Good morning.", "tara")
+            'tara: Good morning.'
+            >>> prompt_format(preset("orpheus"), "veena").with_voice("Good morning.", "kavya")
+            '<spk_kavya> Good morning.'
+        """
+        # Replaced, not formatted: braces in a text are the user's own.
+        return text if voice is None else self.voice.replace("{voice}", voice).replace("{text}", text, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the vocabulary as JSON values; `prompt_format(vocabulary, values)` reads them."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "vocabulary"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def training(self, text_ids: Any, speech_ids: Any, *, mask_prompt: bool = False) -> TrainingSequence:
         """Return prompt and answer in one line.
@@ -94,7 +138,7 @@ class PromptFormat:
         Raises:
             TokenError: ids that are no line of integers, no frames, or text ids that mean speech.
         """
-        prompt = self.inference(text_ids)
+        prompt = self.inference(text_ids, start_speech=True)
         ids = np.concatenate((prompt, self._speech(speech_ids), self.after_speech))
         labels = ids.copy()
         if mask_prompt:
@@ -107,20 +151,22 @@ class PromptFormat:
         text_ids: Any,
         *,
         references: Iterable[tuple[Any, Any]] = (),
-        start_speech: bool = True,
+        start_speech: bool | None = None,
     ) -> Ids:
         """Return what a model is given to speak a text: int64 (n,).
 
         Args:
             text_ids: as in `training`.
             references: (text ids, speech ids) of a voice to go on with, each put in front as a whole turn.
-            start_speech: whether the ids that begin the answer are there, or left for the model to write.
+            start_speech: whether the ids that begin the answer are there, or left for the model to write; None is
+                the family's habit, `prompt_starts_speech`.
 
         Raises:
             TokenError: as in `training`.
         """
         turns = [self.training(text, speech).input_ids for text, speech in references]
-        answer = self.before_speech if start_speech else ()
+        starts = self.prompt_starts_speech if start_speech is None else start_speech
+        answer = self.before_speech if starts else ()
         line = (*turns, self.before_text, self._text(text_ids), self.after_text, answer)
         return np.concatenate([np.asarray(part, dtype=np.int64) for part in line])
 
@@ -134,9 +180,7 @@ class PromptFormat:
                 f"position {int(speaking.argmax())} of the text has id {int(ids[speaking.argmax()])}, which stands for "
                 "speech; a text that spells audio tokens must be cleaned before it is tokenized."
             )
-        if self.text_start is None or (ids.size and ids[0] == self.text_start):
-            return ids
-        return np.concatenate(([self.text_start], ids))
+        return ids[1:] if ids.size and ids[0] == self.text_start else ids
 
     def _speech(self, speech_ids: Any) -> Ids:
         ids = as_line(speech_ids, what="speech_ids")
@@ -146,68 +190,82 @@ class PromptFormat:
         return ids
 
 
-def prompt_format(vocabulary: Vocabulary) -> PromptFormat:
-    """Return the format that a vocabulary's model was trained with, or a plain one for tables of one's own.
+def prompt_format(vocabulary: Vocabulary, prompt: Prompt | None = None) -> PromptFormat:
+    """Return the format of a family, with the ids of a vocabulary.
+
+    Args:
+        vocabulary: whose ids the speech has.
+        prompt: one of `prompt_names()`; what `PromptFormat.to_dict` gave; a format of one's own, which must be of this
+            vocabulary; or None for the format that the vocabulary's own model was trained with.
 
     Raises:
-        LayoutError: parallel rows, which are no line, or specials that no format is known for.
+        LayoutError: parallel rows, which are no line; an unknown name; specials that the family needs and the
+            vocabulary lacks; a format of another vocabulary.
 
     Example:
         >>> from snac_tok.frames import preset
         >>> prompt_format(preset("plain", base=50_000)).end_of_speech
         78674
     """
+    _check_one_line(vocabulary)
+    if isinstance(prompt, PromptFormat):
+        if prompt.vocabulary != vocabulary:
+            raise LayoutError(
+                f"the prompt is of the vocabulary {prompt.vocabulary.name!r}, the ids are of {vocabulary.name!r}; "
+                "make a PromptFormat of the vocabulary in use."
+            )
+        return prompt
+    if isinstance(prompt, Mapping):
+        return _from_dict(vocabulary, prompt)
+    if prompt is not None and not isinstance(prompt, str):
+        raise LayoutError(
+            f"prompt is a {type(prompt).__name__}; a family's name, a PromptFormat or None is needed."
+        )
+    template = template_for(vocabulary, prompt)
+    # Qwen3's tokenizer puts no id in front of a text; Llama's and LFM2's do.
+    text_start = None if vocabulary.name == "vyvo-qwen3" else vocabulary.specials.get("start_of_text")
+
+    def ids(names: tuple[str, ...]) -> tuple[int, ...]:
+        wanted = (name for name in names if name != "start_of_text" or text_start is not None)
+        return tuple(vocabulary.specials[name] for name in wanted)
+
+    return PromptFormat(
+        vocabulary=vocabulary,
+        before_text=ids(template.before_text),
+        text_start=text_start,
+        after_text=ids(template.after_text),
+        before_speech=ids(template.before_speech),
+        after_speech=ids(template.after_speech),
+        voice=template.voice,
+        prompt_starts_speech=template.prompt_starts_speech,
+    )
+
+
+def _check_one_line(vocabulary: Vocabulary) -> None:
     if vocabulary.is_parallel:
         raise LayoutError(
             f"{vocabulary.name!r} has parallel rows, which cannot stand in one line with text; "
             "take a preset of one line, such as 'plain'."
         )
-    specials = vocabulary.specials
-    if "start_of_human" in specials and "end_of_ai" in specials:
-        return _turns(vocabulary)
-    for start, end in _MARKS:
-        if start in specials and end in specials:
-            return PromptFormat(
-                vocabulary=vocabulary, before_speech=(specials[start],), after_speech=(specials[end],)
-            )
-    raise LayoutError(
-        f"{vocabulary.name!r} has the specials {', '.join(specials) or 'none'}; a prompt needs 'bos' and 'eos', "
-        "or 'start_of_speech' and 'end_of_speech'. Add them to the vocabulary."
-    )
 
 
-def with_voice(text: str, voice: str | None) -> str:
-    """Put a speaker's name in front of a text, as the Orpheus family is trained.
-
-    Example:
-        >>> with_voice("Good morning.", "tara")
-        'tara: Good morning.'
-    """
-    return text if voice is None else f"{voice}: {text}"
-
-
-def _turns(vocabulary: Vocabulary) -> PromptFormat:
-    specials = vocabulary.specials
-    return PromptFormat(
-        vocabulary=vocabulary,
-        before_text=(specials["start_of_human"],),
-        text_start=_text_start(vocabulary),
-        after_text=(specials["end_of_text"], specials["end_of_human"]),
-        before_speech=(specials["start_of_ai"], specials["start_of_speech"]),
-        after_speech=(specials["end_of_speech"], specials["end_of_ai"]),
-    )
+def _from_dict(vocabulary: Vocabulary, values: Mapping[str, Any]) -> PromptFormat:
+    known = {each.name for each in fields(PromptFormat)} - {"vocabulary"}
+    unknown = sorted(set(values) - known)
+    missing = sorted({"before_speech", "after_speech"} - set(values))
+    if unknown or missing:
+        raise LayoutError(
+            f"a prompt's settings are {', '.join(sorted(known))}, of which before_speech and after_speech must be "
+            f"there; found {', '.join(map(str, values)) or 'none'}."
+        )
+    return PromptFormat(vocabulary=vocabulary, **values)
 
 
-def _text_start(vocabulary: Vocabulary) -> int | None:
-    # Qwen3's tokenizer puts no id in front of a text; Llama's and LFM2's do.
-    return None if vocabulary.name == "vyvo-qwen3" else vocabulary.specials.get("start_of_text")
-
-
-def as_line(ids: Any, *, what: str) -> Ids:
+def as_line(ids: Any, *, what: str, error: type[TokenError | LayoutError] = TokenError) -> Ids:
     """Return ids of any kind, a GPU's included, as an int64 array (n,)."""
     array = np.asarray(
-        to_numpy(integers(list(ids) if isinstance(ids, range) else ids, what=what, error=TokenError))
+        to_numpy(integers(list(ids) if isinstance(ids, range) else ids, what=what, error=error))
     )
     if array.ndim != 1:
-        raise TokenError(f"{what} have shape {array.shape}; one line of integers (n,) is needed.")
+        raise error(f"{what} have shape {array.shape}; one line of integers (n,) is needed.")
     return array.astype(np.int64)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from snac_tok.errors import TokenError
+from snac_tok.errors import LostSpeechWarning, TokenError
 from snac_tok.frames.faults import iter_faults
 from snac_tok.prompts.prompt_format import as_line, prompt_format
 
@@ -14,22 +15,27 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.frames import Vocabulary
+    from snac_tok.frames.faults import Fault
+    from snac_tok.prompts.prompt_format import Prompt
 
 # What to do about an id among the speech that is not its slot's.
 OnFault = Literal["stop", "raise"]
 
 
 def speech_ids(
-    generated: Any, vocabulary: Vocabulary, *, on_fault: OnFault = "stop"
+    generated: Any, vocabulary: Vocabulary, *, prompt: Prompt | None = None, on_fault: OnFault = "stop"
 ) -> npt.NDArray[np.int64]:
     """Cut the speech out of generated ids: after the last start of speech, up to its end, whole frames only.
 
-    Where no start of speech stands among them, the ids are those after a prompt, and all of them count.
+    Where no start of speech stands among them, the ids are those after a prompt, and all of them count. The speech
+    ends at any id that the format has behind it: some models leave out the first.
 
     Args:
         generated: integers (n,), with or without the prompt.
         vocabulary: whose ids they are.
-        on_fault: an id that is not its slot's: "stop" keeps the whole frames in front of it, "raise" refuses.
+        prompt: which format the model was prompted with, as in `prompt_format`.
+        on_fault: an id that is not its slot's, or an end of speech inside a frame: "stop" keeps the whole frames in
+            front of it and warns how many ids were left out, "raise" refuses.
 
     Returns:
         int64 (m,), what `Vocabulary.decode` takes; m may be 0.
@@ -38,24 +44,41 @@ def speech_ids(
         TokenError: a fault, where `on_fault` says so; ids that are no line of integers.
         LayoutError: the vocabulary has no such line (`prompt_format`).
 
+    Warns:
+        LostSpeechWarning: ids of speech were left out because of a fault. A last frame that was being written when
+            generation stopped is none.
+
     Example:
         >>> from snac_tok.frames import preset
         >>> frame = [128266, 132363, 136461, 140558, 144652, 148751, 152848]
         >>> speech_ids([128257, *frame, 128258, 128262], preset("orpheus")).tolist() == frame
         True
     """
-    line = prompt_format(vocabulary)
+    line = prompt_format(vocabulary, prompt)
     ids = as_line(generated, what="the ids")
     starts = np.flatnonzero(ids == line.start_of_speech)
     ids = ids[starts[-1] + 1 :] if starts.size else ids
-    ends = np.flatnonzero(ids == line.end_of_speech)
+    ends = np.flatnonzero(np.isin(ids, line.after_speech))
     ids = _without_padding(ids[: ends[0]] if ends.size else ids, vocabulary)
-    # A frame that was being written when generation stopped is no fault.
-    first = next((fault for fault in iter_faults(vocabulary, ids) if fault.position < ids.size), None)
-    if first is not None and on_fault == "raise":
-        raise TokenError(f"among the speech, {first}.")
-    good = ids.size if first is None else first.position
-    return ids[: good - good % vocabulary.ids_per_frame]
+    fault = _first_fault(ids, vocabulary, ended=bool(ends.size))
+    good = ids.size if fault is None else fault.position
+    kept: npt.NDArray[np.int64] = ids[: good - good % vocabulary.ids_per_frame]
+    if fault is None:
+        return kept
+    if on_fault == "raise":
+        raise TokenError(f"among the speech, {fault}.")
+    warnings.warn(
+        f"kept {kept.size} of {ids.size} ids of speech, whole frames up to the first fault: {fault}.",
+        LostSpeechWarning,
+        stacklevel=2,
+    )
+    return kept
+
+
+def _first_fault(ids: npt.NDArray[np.int64], vocabulary: Vocabulary, *, ended: bool) -> Fault | None:
+    # A frame that was being written when generation stopped is no fault; one that the model itself ended is.
+    faults = iter_faults(vocabulary, ids)
+    return next((fault for fault in faults if fault.position < ids.size or ended), None)
 
 
 def _without_padding(ids: npt.NDArray[np.int64], vocabulary: Vocabulary) -> npt.NDArray[np.int64]:

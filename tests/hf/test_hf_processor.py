@@ -1,6 +1,7 @@
 """Text and sound to a language model's batch and back, saved and found again, inside a pipeline."""
 
 import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, pipeline
 
 from snac_tok import SnacMapper, SnacTokenizer
-from snac_tok.errors import LayoutError, TokenError
+from snac_tok.errors import LayoutError, LostSpeechWarning, TokenError
 from snac_tok.hf import SnacFeatureExtractor, SnacProcessor, add_audio_tokens
+from snac_tok.prompts import PromptFormat
 
 SPEECH = sorted((Path(__file__).parents[1] / "speech").glob("*.flac"))
 
@@ -107,11 +109,54 @@ def test_sound_comes_back_out_of_what_a_model_wrote(processor, plain):
     assert all(map(torch.equal, processor.batch_decode(batch["input_ids"]), sounds))
 
 
+@pytest.mark.filterwarnings("ignore::snac_tok.errors.LostSpeechWarning")
 @pytest.mark.parametrize("ids", [[1, 2], [], [9, 8, 7]])
 def test_writing_without_speech_is_silence_and_a_warning(processor, ids, caplog):
     """A batch keeps its good rows."""
     assert processor.decode(ids).numel() == 0
     assert "no whole frame" in caplog.text
+
+
+def test_speech_behind_a_wrong_id_is_counted(processor):
+    """What makes no sound is told: how many ids of how many, and the first that is out of place."""
+    ids = processor("hello", tone(), sampling_rate=24_000)["input_ids"][0]
+    ids[2 + 8] = 1
+    with pytest.warns(LostSpeechWarning, match=r"kept 7 of \d+ ids of speech.* position 8: id 1"):
+        assert processor.decode(ids).numel() == 2048
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_familys_prompt_is_taken_and_saved(processor, own, tmp_path):
+    """By name or as a format of one's own; mapping writes the same line, and a reload keeps it."""
+    vocabulary, tokenizer = processor.audio_vocabulary, processor.tokenizer
+    marks = vocabulary.specials
+    prompt = "plain"
+    if own:
+        prompt = PromptFormat(
+            vocabulary=vocabulary,
+            before_text=(marks["pad"],),
+            before_speech=(marks["bos"],),
+            after_speech=(marks["eos"],),
+            voice="{voice} good {text}",
+        )
+    other = SnacProcessor(SnacFeatureExtractor(), tokenizer, "tiny", vocabulary, prompt=prompt)
+    found = other("hello", tone(), sampling_rate=24_000, voice="world")["input_ids"][0]
+    start = [marks["pad"], 2, 4, 1, marks["bos"]] if own else [0, 1, marks["bos"]]
+    assert found[: len(start)] == start
+    mapper = SnacMapper(
+        "tiny",
+        preset=vocabulary,
+        sampling_rate=24_000,
+        text_column="text",
+        voice_column="voice",
+        text_tokenizer=tokenizer,
+        prompt=prompt,
+    )
+    mapped = pickle.loads(pickle.dumps(mapper))({"audio": [tone()], "text": ["hello"], "voice": ["world"]})
+    assert list(mapped["input_ids"][0]) == found
+    other.save_pretrained(tmp_path)
+    again = AutoProcessor.from_pretrained(tmp_path)
+    assert again("hello", voice="world")["input_ids"][0] == start
 
 
 def test_it_is_saved_by_name_and_found_again(processor, tmp_path):

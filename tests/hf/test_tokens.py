@@ -141,10 +141,32 @@ def test_a_tokenizer_with_marks_of_that_name_keeps_them():
     assert add_audio_tokens(tokenizer) == vocabulary
 
 
-def test_audio_vanishes_from_text_that_skips_special_tokens():
-    """And stays where it does not."""
+@pytest.mark.parametrize("name", ["plain", "vita-audio", "per-level"])
+def test_a_clip_survives_a_text_that_skips_special_tokens(name, tmp_path):
+    """As published: audio tokens are none of the special ones that decoding leaves out, also after a reload."""
     tokenizer = text_tokenizer()
-    vocabulary = add_audio_tokens(tokenizer)
+    vocabulary = add_audio_tokens(tokenizer, name)
+    speech = vocabulary.encode([[7], [8, 9], [1, 2, 3, 4]]).tolist()
+    tokenizer.save_pretrained(tmp_path)
+    for each in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        text = each.decode([3, *speech, 4], skip_special_tokens=True)
+        assert each(text)["input_ids"] == [3, *speech, 4]
+
+
+def test_orpheus_tokens_are_not_special_as_published():
+    """The text of a whole answer, marks and codes, comes back out of decode with skip_special_tokens."""
+    tokenizer = text_tokenizer(128_256, names=LLAMA)
+    vocabulary = add_audio_tokens(tokenizer, "orpheus")
+    ids = [128_257, *vocabulary.encode([[7], [8, 9], [1, 2, 3, 4]]).tolist(), 128_258]
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    # A tokenizer of whole words joins its tokens with spaces.
+    assert text.split() == [f"<custom_token_{number - 128_256}>" for number in ids]
+
+
+def test_audio_vanishes_from_text_where_its_tokens_are_made_special():
+    """The option for those who want the text alone; without skip_special_tokens it stays."""
+    tokenizer = text_tokenizer()
+    vocabulary = add_audio_tokens(tokenizer, skipped_as_special=True)
     ids = [3, *vocabulary.encode([[7], [8, 9], [1, 2, 3, 4]]).tolist(), 4]
     assert tokenizer.decode(ids, skip_special_tokens=True) == "w3 w4"
     assert "<|audio_7|>" in tokenizer.decode(ids)

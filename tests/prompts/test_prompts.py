@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snac_tok.errors import LayoutError, TokenError
+from snac_tok.errors import LayoutError, LostSpeechWarning, TokenError
 from snac_tok.frames import FrameLayout, Vocabulary, preset
-from snac_tok.prompts import prompt_format, speech_ids, with_voice
+from snac_tok.prompts import PromptFormat, prompt_format, prompt_names, speech_ids
 
 LINES = ("orpheus", "vyvo-qwen3", "vyvo-lfm2", "plain", "per-level", "per-level-separated")
 
@@ -116,7 +116,8 @@ def test_a_wrong_id_ends_the_speech_or_is_refused():
     vocabulary = preset("orpheus")
     speech = speech_of(vocabulary, 3)
     speech[9] = 17
-    assert speech_ids(speech, vocabulary).tolist() == speech[:7].tolist()
+    with pytest.warns(LostSpeechWarning, match="kept 7 of 21 ids of speech.* position 9: id 17"):
+        assert speech_ids(speech, vocabulary).tolist() == speech[:7].tolist()
     with pytest.raises(TokenError, match="position 9: id 17"):
         speech_ids(speech, vocabulary, on_fault="raise")
 
@@ -176,7 +177,108 @@ def test_tables_without_a_line_say_so():
         prompt_format(bare)
 
 
-def test_a_voice_stands_in_front_of_the_text():
-    """As the Orpheus family was trained."""
-    assert with_voice("Hello.", "tara") == "tara: Hello."
-    assert with_voice("Hello.", None) == "Hello."
+@pytest.mark.parametrize("cut", [1, 6])
+def test_a_frame_that_the_model_itself_ended_is_told(cut):
+    """Generation that stops inside a frame loses nothing; an end of speech inside one does."""
+    vocabulary = preset("orpheus")
+    speech = speech_of(vocabulary, 2)
+    assert speech_ids(speech[: 7 + cut], vocabulary).tolist() == speech[:7].tolist()
+    with pytest.warns(LostSpeechWarning, match=f"kept 7 of {7 + cut} ids"):
+        speech_ids([*speech[: 7 + cut], 128258], vocabulary)
+
+
+# What stands around one frame of speech, of text 5 6, in each family's prompt and behind the speech.
+FAMILIES = {
+    "orpheus": [128259, 128000, 5, 6, 128009, 128260, 128261, 128257],
+    "maya1": [128259, 128000, 5, 6, 128009, 128260, 128261, 128257],
+    "veena": [128259, 5, 6, 128260, 128261, 128257],
+    "svara": [128000, 128259, 156939, 5, 6, 128260, 128009, 128261, 128257],
+    "orpheus-fastapi": [128000, 156939, 5, 6, 128009],
+    "orpheus-tts-local": [128000, 156939, 5, 6, 128009],
+    "orpheus-cpp": [128000, 156939, 5, 6, 128009, 128260],
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("text", [[5, 6], [128000, 5, 6]])
+def test_each_family_has_its_own_line(name, text):
+    """Ids in the published order, one BOS or none, whether the text tokenizer put one there or not."""
+    vocabulary = preset("orpheus")
+    line, speech = prompt_format(vocabulary, name), speech_of(vocabulary, 2)
+    assert line.inference(text).tolist() == FAMILIES[name]
+    trained = line.training(text, speech).input_ids.tolist()
+    started = FAMILIES[name] + ([] if line.prompt_starts_speech else [128261, 128257])
+    assert trained == [*started, *speech, 128258, 128262]
+    assert speech_ids(trained, vocabulary, prompt=name, on_fault="raise").tolist() == speech.tolist()
+
+
+def test_every_named_prompt_is_tried_above():
+    """No name without its ids."""
+    assert set(prompt_names()) == {*FAMILIES, "plain"}
+
+
+@pytest.mark.parametrize("end", [128258, 128262])
+def test_speech_ends_at_any_id_that_stands_behind_it(end):
+    """Veena stops at the end of speech or at the end of the answer."""
+    vocabulary = preset("orpheus")
+    speech = speech_of(vocabulary, 2)
+    found = speech_ids([128257, *speech, end, 77], vocabulary, prompt="veena", on_fault="raise")
+    assert found.tolist() == speech.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "voice", "spoken"),
+    [
+        ("orpheus", "tara", "tara: Hello {text}."),
+        ("svara", "Hindi (Female)", "Hindi (Female): Hello {text}."),
+        ("veena", "kavya", "<spk_kavya> Hello {text}."),
+        ("maya1", "A calm voice", '<description="A calm voice"> Hello {text}.'),
+    ],
+)
+def test_a_voice_is_put_to_a_text_as_the_family_does(name, voice, spoken):
+    """A name with a colon, a speaker's tag, a description; braces in a text are the user's own."""
+    line = prompt_format(preset("orpheus"), name)
+    assert line.with_voice("Hello {text}.", voice) == spoken
+    assert line.with_voice("Hello.", None) == "Hello."
+
+
+def test_a_prompt_of_ones_own_is_saved_as_plain_values():
+    """Written out and read again it is the same; settings that do not exist are named."""
+    vocabulary = preset("orpheus")
+    own = PromptFormat(
+        vocabulary=vocabulary,
+        before_text=(9,),
+        before_speech=(128257,),
+        after_speech=(128258,),
+        voice="{text} ({voice})",
+    )
+    again = prompt_format(vocabulary, own.to_dict())
+    assert again == own == prompt_format(vocabulary, own)
+    assert again.inference([5]).tolist() == [9, 5, 128257]
+    with pytest.raises(LayoutError, match=r"settings are .* found before_speech, after_speech, speaker"):
+        prompt_format(vocabulary, {"before_speech": [1], "after_speech": [2], "speaker": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "message"),
+    [
+        ("orpheus", "svarra", "no prompt 'svarra'; there are orpheus, maya1"),
+        ("plain", "veena", "prompt 'veena' needs the specials start_of_human, .* which 'plain' lacks"),
+        ("vyvo-qwen3", "svara", "needs the specials audio"),
+        ("orpheus", 7, "prompt is a int"),
+        ("mini-omni", None, "parallel rows"),
+        ("orpheus", {"before_speech": [], "after_speech": [1]}, "need an id each"),
+        ("orpheus", {"before_speech": ["a"], "after_speech": [1]}, "integer"),
+        ("orpheus", {"before_speech": [1], "after_speech": [1], "voice": "{text}"}, "needs {voice}"),
+    ],
+)
+def test_prompts_that_cannot_be_are_refused(name, prompt, message):
+    """One sentence each, with what there is instead."""
+    with pytest.raises(LayoutError, match=message):
+        prompt_format(preset(name), prompt)
+
+
+def test_a_prompt_of_another_vocabulary_is_refused():
+    """Its ids would not be those of the speech."""
+    with pytest.raises(LayoutError, match="is of the vocabulary 'orpheus', the ids are of 'vyvo-qwen3'"):
+        prompt_format(preset("vyvo-qwen3"), prompt_format(preset("orpheus")))
