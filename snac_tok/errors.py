@@ -42,6 +42,26 @@ class WaveformError(AudioError):
     """Samples of a wrong shape, type or value."""
 
 
+# Full scale is ±1. A float recording may be louder; ±10 is 20 dB louder, and the line that others draw, too.
+MAX_LEVEL = 10.0
+_PCM_BITS = (16, 24, 32)
+
+
+def wrong_scale(peak: float, *, subject: str = "the samples") -> WaveformError:
+    """Return what to raise for float samples beyond ±`MAX_LEVEL`: the same sentence from `audio` and `codec`.
+
+    >>> str(wrong_scale(1e30))
+    'the samples reach ±1e+30, but full scale is ±1: no recording is that loud; repair it, or leave it out.'
+    """
+    found = f"{subject} reach ±{peak:.6g}, but full scale is ±1"
+    for bits in _PCM_BITS:
+        if peak <= 1 << (bits - 1):
+            return WaveformError(
+                f"{found}: they look like {bits}-bit integers kept as floats; divide them by {1 << (bits - 1)}."
+            )
+    return WaveformError(f"{found}: no recording is that loud; repair it, or leave it out.")
+
+
 class ConfigError(SnacTokError, ValueError):
     """A codec config with missing, unknown or impossible values."""
 

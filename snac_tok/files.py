@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # A file's name may have 255 bytes on common filesystems; the hidden one adds less than the 55 left over.
 _MAX_NAME_BYTES = 200
+_NO_FOLDER = {errno.ENOENT, errno.ENOTDIR}
 # Some network filesystems cannot sync a folder, and a folder may be writable without being readable.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF}
 
@@ -142,8 +143,15 @@ def naming_refusals(path: Path, *, error: type[SnacTokError]) -> Iterator[None]:
         # A name that is no UTF-8 must not make the message unprintable.
         name = os.fspath(path).encode("utf-8", "backslashreplace").decode()
         raise error(
-            f"{name}: cannot be written ({refusal.strerror or refusal}); make room or choose another place."
+            f"{name}: cannot be written ({refusal.strerror or refusal}); {_remedy(path, refusal)}."
         ) from refusal
+
+
+def _remedy(path: Path, refusal: OSError) -> str:
+    if refusal.errno in _NO_FOLDER and not path.parent.is_dir():
+        folder = os.fspath(path.parent).encode("utf-8", "backslashreplace").decode()
+        return f"there is no folder {folder}: make it first, or choose another place"
+    return "make room or choose another place"
 
 
 def sync_folder(folder: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_disk_that_refuses_keeps_the_old_file(tmp_path, monkeypatch, call, cod
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     """The caller's class says it, the hidden file underneath as the system does."""
-    with pytest.raises(CheckpointError, match=r"absent"):
+    with pytest.raises(CheckpointError, match=r"there is no folder .*absent: make it first, or choose"):
         write_bytes_atomically(tmp_path / "absent" / "x.bin", b"", error=CheckpointError)
     with pytest.raises(FileNotFoundError):
         HiddenFile(tmp_path / "absent" / "x.bin")

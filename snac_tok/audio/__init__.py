@@ -5,7 +5,14 @@ No network code, no torch: torchaudio and torchcodec are imported only when a ca
 
 from __future__ import annotations
 
-from snac_tok.audio.channels import ChannelPolicy, MonoPolicy, select_channels, to_mono
+from snac_tok.audio.channels import (
+    ChannelPolicy,
+    MonoPolicy,
+    check_policy,
+    mono_blocks,
+    select_channels,
+    to_mono,
+)
 from snac_tok.audio.files import AudioInfo, FileBackend, audio_info, iter_audio, read_audio
 from snac_tok.audio.inputs import as_waveform
 from snac_tok.audio.opening import AudioSource
@@ -39,8 +46,10 @@ __all__ = [
     "Waveform",
     "as_waveform",
     "audio_info",
+    "check_policy",
     "check_sampling_rate",
     "iter_audio",
+    "mono_blocks",
     "read_audio",
     "resample",
     "resample_blocks",

@@ -1,60 +1,204 @@
-"""From many channels to one: the policies a caller can name.
+"""From many channels to one: the policies a caller can name, and what a mean must not lose without a word.
+
+    mean       of all channels; what it loses is told, and a mean of channels that cancel each other is refused
+    left       the first channel
+    right      the second
+    2          channel 2, counted from 0, as `each` names them
+    each       one recording a channel, where the caller takes several
 
 Nothing here changes the rate or the level; a recording with one channel passes every policy untouched.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import logging
+import math
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 
-from snac_tok.audio.waveform import Waveform
+from snac_tok.audio.waveform import MAX_CHANNELS, Waveform
 from snac_tok.errors import WaveformError
 
-MonoPolicy = Literal["mean", "left", "right"]
-ChannelPolicy = Literal["mean", "left", "right", "each"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+_Name = Literal["mean", "left", "right"]
+_EACH = "each"
+MonoPolicy: TypeAlias = _Name | int
+ChannelPolicy: TypeAlias = Literal["each"] | MonoPolicy
+
+# One silent channel of two costs a mean 6 dB, which any stereo recording may; speech in one channel of three costs
+# 9.5 dB, in the centre of 5.1 15.6 dB, and beyond that channels must be working against each other.
+_WORTH_TELLING_DB = 9.0
+# A mean of N channels holds the loudest at 1/N of its size at least, if the others are silent or unlike it. What is
+# 20 dB below even that is what is left of sound that has been cancelled: one wire of a pair was swapped.
+_CANCELLED = 0.1
+# RMS of -100 dB: nothing that could be lost.
+_SILENT = 1e-5
 
 
-def to_mono(waveform: Waveform, *, channels: MonoPolicy = "mean") -> Waveform:
-    """Return one channel (1, T): the mean of all, or the first ("left") or second ("right").
+def to_mono(waveform: Waveform, *, channels: MonoPolicy = "mean", name: str = "the recording") -> Waveform:
+    """Return one channel (1, T): the mean of all, the first ("left"), the second ("right"), or one by its number.
+
+    A mean that is much quieter than its loudest channel is logged as a warning.
+
+    Args:
+        waveform: the recording.
+        channels: the policy; numbers count from 0.
+        name: what the warning calls the recording.
 
     Raises:
-        WaveformError: another policy.
+        WaveformError: another policy, a channel that is not there, or channels whose mean is silence.
 
     >>> stereo = Waveform(samples=np.array([[1.0, 0.0], [0.0, 0.5]], np.float32), sampling_rate=24000)
     >>> to_mono(stereo).samples.tolist()
     [[0.5, 0.25]]
     """
-    if channels not in get_args(MonoPolicy):
-        raise WaveformError(f"one channel is made by 'mean', 'left' or 'right', got {channels!r}.")
-    if waveform.num_channels == 1:
-        return waveform
-    if channels == "mean":
-        mixed = waveform.samples.mean(axis=0, keepdims=True, dtype=np.float32)
-        return Waveform(samples=mixed, sampling_rate=waveform.sampling_rate)
-    return _channel(waveform, 0 if channels == "left" else 1)
+    downmix = _Downmix(channels, name)
+    mono = downmix.mix(waveform)
+    downmix.judge()
+    return mono
 
 
-def select_channels(waveform: Waveform, policy: ChannelPolicy) -> list[Waveform]:
+def mono_blocks(
+    blocks: Iterable[Waveform], *, channels: MonoPolicy = "mean", name: str = "the recording"
+) -> Iterator[Waveform]:
+    """Yield one channel of a recording that comes in blocks; what `to_mono` says of the whole comes at the end.
+
+    Raises:
+        WaveformError: as in `to_mono`, after the last block.
+
+    >>> halves = [Waveform(samples=np.ones((2, 3), np.float32), sampling_rate=24000)] * 2
+    >>> [block.samples.shape for block in mono_blocks(halves, channels="left")]
+    [(1, 3), (1, 3)]
+    """
+    downmix = _Downmix(channels, name)
+    for block in blocks:
+        yield downmix.mix(block)
+    downmix.judge()
+
+
+def select_channels(
+    waveform: Waveform, policy: ChannelPolicy, *, name: str = "the recording"
+) -> list[Waveform]:
     """Return the mono waveforms a policy makes of a recording: one, or with "each" one a channel.
 
     Raises:
-        WaveformError: an unknown policy.
+        WaveformError: an unknown policy, or as in `to_mono`.
 
     >>> stereo = Waveform(samples=np.zeros((2, 3), np.float32), sampling_rate=24000)
     >>> len(select_channels(stereo, "each"))
     2
     """
-    if policy not in get_args(ChannelPolicy):
-        raise WaveformError(f"the channel policy is 'mean', 'left', 'right' or 'each', got {policy!r}.")
-    if policy != "each":
-        return [to_mono(waveform, channels=policy)]
+    if check_policy(policy, each=True) != _EACH:
+        return [to_mono(waveform, channels=policy, name=name)]  # type: ignore[arg-type]
     if waveform.num_channels == 1:
         return [waveform]
     return [_channel(waveform, index) for index in range(waveform.num_channels)]
 
 
+@overload
+def check_policy(policy: object) -> MonoPolicy: ...
+
+
+@overload
+def check_policy(policy: object, *, each: bool) -> ChannelPolicy: ...
+
+
+def check_policy(policy: object, *, each: bool = False) -> ChannelPolicy:
+    """Return a policy, numbers as int also where they came as text, or say which there are.
+
+    Raises:
+        WaveformError: it is none.
+
+    >>> check_policy("2"), check_policy("left")
+    (2, 'left')
+    """
+    if isinstance(policy, str) and policy.isdecimal() and policy.isascii():
+        policy = int(policy)
+    if isinstance(policy, int | np.integer) and not isinstance(policy, bool) and 0 <= policy < MAX_CHANNELS:
+        return int(policy)
+    names = (*get_args(_Name), *([_EACH] if each else []))
+    if isinstance(policy, str) and policy in names:
+        return policy  # type: ignore[return-value]
+    known = ", ".join(map(repr, names))
+    raise WaveformError(
+        f"channels is {known} or a channel's number from 0 to {MAX_CHANNELS - 1}, got {policy!r}."
+    )
+
+
+class _Downmix:
+    """Makes one channel of a recording's blocks, and remembers how loud all were."""
+
+    def __init__(self, channels: MonoPolicy, name: str) -> None:
+        self._policy = check_policy(channels)
+        self._name = name
+        # Sums of squares: of each channel, and of the mean.
+        self._energies: NDArray[np.float64] = np.zeros(0)
+        self._mixed = 0.0
+        self._num_samples = 0
+
+    def mix(self, block: Waveform) -> Waveform:
+        """Return the block's one channel."""
+        if block.num_channels == 1:
+            return block
+        if self._policy != "mean":
+            index = {"left": 0, "right": 1}.get(str(self._policy), self._policy)
+            return _channel(block, int(index))
+        mixed = block.samples.mean(axis=0, keepdims=True, dtype=np.float32)
+        self._note(block, mixed[0])
+        return Waveform(samples=mixed, sampling_rate=block.sampling_rate)
+
+    def _note(self, block: Waveform, mixed: NDArray[np.float32]) -> None:
+        if len(self._energies) != block.num_channels:
+            self.judge()
+            self._energies, self._mixed, self._num_samples = np.zeros(block.num_channels), 0.0, 0
+        self._energies += [float(np.dot(channel, channel)) for channel in block.samples]
+        self._mixed += float(np.dot(mixed, mixed))
+        self._num_samples += block.num_samples
+
+    def judge(self) -> None:
+        """Say what the mean has lost: nothing, a warning, or a refusal."""
+        if not self._num_samples:
+            return
+        loudest = int(self._energies.argmax())
+        before = math.sqrt(self._energies[loudest] / self._num_samples)
+        after = math.sqrt(self._mixed / self._num_samples)
+        if before < _SILENT:
+            return
+        if after < _CANCELLED * before / len(self._energies):
+            raise WaveformError(self._cancelled())
+        lost_db = 20 * math.log10(before / after)
+        if lost_db > _WORTH_TELLING_DB:
+            logger.warning("%s", self._quieter(lost_db, loudest))
+
+    def _cancelled(self) -> str:
+        return (
+            f"the recording's {len(self._energies)} channels cancel each other, so that their mean is silence (one "
+            f"of them is probably wired the wrong way round): {self._choice()}."
+        )
+
+    def _quieter(self, lost_db: float, loudest: int) -> str:
+        return (
+            f"{self._name}: the mean of its {len(self._energies)} channels is {lost_db:.1f} dB quieter than channel "
+            f"{loudest}, the loudest: {self._choice()}."
+        )
+
+    def _choice(self) -> str:
+        return (
+            f"for channels choose left, right or a number from 0 to {len(self._energies) - 1} instead of mean"
+        )
+
+
 def _channel(waveform: Waveform, index: int) -> Waveform:
     """One row, as a view: a row of a contiguous array is contiguous."""
+    if index >= waveform.num_channels:
+        raise WaveformError(
+            f"the recording has {waveform.num_channels} channels, counted from 0: there is no channel {index}."
+        )
     return Waveform(samples=waveform.samples[index : index + 1], sampling_rate=waveform.sampling_rate)

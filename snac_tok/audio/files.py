@@ -16,6 +16,7 @@ import soundfile as sf
 
 from snac_tok.audio.ffmpeg import read_with_torchcodec
 from snac_tok.audio.opening import AudioSource, ForwardReader, checked_source, name_of, opened
+from snac_tok.audio.values import refusing_int16_in_32_bits
 from snac_tok.audio.waveform import Samples, Waveform
 from snac_tok.errors import AudioError, AudioFileError
 
@@ -154,6 +155,7 @@ def _blocks(source: AudioSource, block_seconds: float, *, allow_truncated: bool)
         raise AudioFileError(_no_samples(name))
 
 
+@refusing_int16_in_32_bits
 def _decode(
     reader: ForwardReader, name: str, block_frames: int, *, allow_truncated: bool
 ) -> Iterator[Samples]:

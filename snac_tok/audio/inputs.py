@@ -15,32 +15,30 @@ import numpy as np
 
 from snac_tok.audio.ffmpeg import decode_all, samples_of
 from snac_tok.audio.files import read_audio
+from snac_tok.audio.values import scaled
 from snac_tok.audio.waveform import MAX_CHANNELS, Samples, Waveform, check_sampling_rate
 from snac_tok.errors import AudioFileError, SamplingRateError, WaveformError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Integer PCM: where silence lies, and the step that makes full scale ±1. 8 bits are unsigned in WAV.
-_PCM = {
-    np.dtype(np.uint8): (128, 2.0**-7),
-    np.dtype(np.int8): (0, 2.0**-7),
-    np.dtype(np.int16): (0, 2.0**-15),
-    np.dtype(np.int32): (0, 2.0**-31),
-}
+# A stereo recording has two rows; more are as likely a batch of clips.
+_MOST_ROWS = 2
 
 
-def as_waveform(audio: Any, *, sampling_rate: int | None = None) -> Waveform:
+def as_waveform(audio: Any, *, sampling_rate: int | None = None, rows_are_channels: bool = False) -> Waveform:
     """Return the waveform that `audio` holds; float32 arrays (C, T) are shared, not copied.
 
-    Accepted: a `Waveform`; a 1-D, (1, T), (C, T) or, as a batch of one, (1, C, T) numpy array, torch tensor or
-    list of floats; integer PCM as int16, int32, uint8 or int8; a path; the bytes of a sound file; a binary
-    file object; a `datasets` audio dict with "array" and "sampling_rate", or "bytes" and/or "path"; a
-    torchcodec `AudioDecoder` or `AudioSamples`.
+    Accepted: a `Waveform`; a 1-D, (1, T), (2, T) or, as a batch of one, (1, C, T) numpy array, torch tensor or
+    list of floats, and (C, T) where `rows_are_channels` says what its rows are; integer PCM as int16, int32,
+    uint8 or int8; a path; the bytes of a sound file; a binary file object; a `datasets` audio dict with "array",
+    (T,) or (C, T), and "sampling_rate", or "bytes" and/or "path"; a torchcodec `AudioDecoder` or `AudioSamples`.
 
     Args:
         audio: one recording.
         sampling_rate: Hz. Needed for bare samples; for everything that knows its own rate it must agree.
+        rows_are_channels: whether more than two rows of bare samples are channels of one recording; without
+            it they are refused, because a batch of clips looks the same.
 
     Raises:
         SamplingRateError: the rate is missing, impossible, or contradicts the sound's own.
@@ -57,7 +55,8 @@ def as_waveform(audio: Any, *, sampling_rate: int | None = None) -> Waveform:
     known = _with_own_rate(audio)
     if known is not None:
         return _agreeing(known, sampling_rate)
-    return Waveform(samples=_as_samples(audio), sampling_rate=check_sampling_rate(sampling_rate))
+    samples = _as_samples(audio, rows_are_channels=rows_are_channels)
+    return Waveform(samples=samples, sampling_rate=check_sampling_rate(sampling_rate))
 
 
 def _with_own_rate(audio: Any) -> Waveform | None:
@@ -80,7 +79,8 @@ def _from_mapping(audio: Mapping[str, Any], sampling_rate: int | None) -> Wavefo
     if audio.get("array") is not None:
         own = audio.get("sampling_rate")
         rate = sampling_rate if own is None else check_sampling_rate(own)
-        samples = _as_samples(audio["array"])
+        # One row of a dataset is one recording, so its rows are channels.
+        samples = _as_samples(audio["array"], rows_are_channels=True)
         return _agreeing(Waveform(samples=samples, sampling_rate=check_sampling_rate(rate)), sampling_rate)
     encoded, path = audio.get("bytes"), audio.get("path")
     source: Any = path if encoded is None else encoded
@@ -106,22 +106,31 @@ def _agreeing(waveform: Waveform, sampling_rate: int | None) -> Waveform:
     )
 
 
-def _as_samples(audio: Any) -> Samples:
+def _as_samples(audio: Any, *, rows_are_channels: bool) -> Samples:
     array = _as_array(audio)
     if array.ndim == 3 and len(array) == 1:  # noqa: PLR2004 - a batch of one, as codecs decode
-        array = array[0]
+        array, rows_are_channels = array[0], True
+    _check_shape(array, rows_are_channels=rows_are_channels)
+    return np.ascontiguousarray(scaled(np.atleast_2d(array)))
+
+
+def _check_shape(array: NDArray[Any], *, rows_are_channels: bool) -> None:
     if array.ndim not in (1, 2):
         raise WaveformError(
-            f"one recording is 1-D, (channels, samples) or (1, channels, samples), got shape {array.shape}: pass "
-            "the clips of a batch one by one."
+            f"one recording is 1-D, (channels, samples) or (1, channels, samples), got shape {array.shape}: "
+            + ("a single number is no sound." if array.ndim == 0 else "pass the clips of a batch one by one.")
         )
-    array = np.atleast_2d(array)
-    if array.shape[0] > MAX_CHANNELS:
+    rows = array.shape[0] if array.ndim == 2 else 1  # noqa: PLR2004 - (rows, T)
+    if rows > MAX_CHANNELS:
         raise WaveformError(
-            f"shape {array.shape} would mean {array.shape[0]} channels, at most {MAX_CHANNELS} are possible: "
-            "transpose (samples, channels) to (channels, samples)."
+            f"shape {array.shape} would mean {rows} channels, at most {MAX_CHANNELS} are possible: transpose "
+            "(samples, channels) to (channels, samples)."
         )
-    return np.ascontiguousarray(_scaled(array))
+    if rows > _MOST_ROWS and not rows_are_channels:
+        raise WaveformError(
+            f"shape {array.shape} may be {rows} clips or {rows} channels of one: pass clips as a list or one by "
+            "one, and the channels of one recording as {'array': samples, 'sampling_rate': …}."
+        )
 
 
 def _as_array(audio: Any) -> NDArray[Any]:
@@ -131,6 +140,8 @@ def _as_array(audio: Any) -> NDArray[Any]:
         tensor = audio.detach().cpu()
         # numpy has no bfloat16, so floats are widened on torch's side.
         return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
+    if isinstance(audio, list | tuple) and audio and isinstance(audio[0], Waveform):
+        raise WaveformError("a list of waveforms is several recordings: pass them one by one.")
     if not isinstance(audio, list | tuple) and not hasattr(audio, "__array__"):
         raise WaveformError(
             "sound is an array, a tensor, a list of floats, a path, encoded bytes, a file object or an audio "
@@ -142,20 +153,3 @@ def _as_array(audio: Any) -> NDArray[Any]:
         raise WaveformError(
             "the list holds rows of different lengths: a list is one recording, channels are equally long."
         ) from error
-
-
-def _scaled(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Floats as they are, integer PCM to ±1; integers whose full scale nobody knows are refused."""
-    if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
-            return array.astype(np.float32, copy=False)
-    if array.dtype not in _PCM:
-        raise WaveformError(
-            f"samples of type {array.dtype} have no known full scale: pass float32 in ±1, or int16, int32, "
-            "uint8 or int8 PCM."
-        )
-    silence, step = _PCM[array.dtype]
-    samples = array.astype(np.float32)
-    samples -= np.float32(silence)
-    samples *= np.float32(step)
-    return samples

@@ -6,14 +6,20 @@ files, changes rates or mixes channels; `inputs.py` turns what callers bring int
 
 from __future__ import annotations
 
-import math
+import numbers
 import operator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from snac_tok.audio.encoding import write_blocks
+from snac_tok.audio.values import check_values
 from snac_tok.errors import AudioError, SamplingRateError, WaveformError
+
+if TYPE_CHECKING:
+    import os
 
 # Below 1 kHz is no sound, and a header that claims it would make resampling swell a small file into
 # gigabytes; 768 kHz is the fastest converter sold.
@@ -26,28 +32,39 @@ Samples = NDArray[np.float32]
 
 
 def check_sampling_rate(sampling_rate: object) -> int:
-    """Return `sampling_rate` (Hz) as an int, or say why it is none.
+    """Return `sampling_rate` (Hz) as an int, or say why it is none; 24000.0 is a whole number, too.
 
     Raises:
         SamplingRateError: it is no whole number, or outside 1,000…768,000 Hz.
 
-    >>> check_sampling_rate(24000)
-    24000
+    >>> check_sampling_rate(24000), check_sampling_rate(24000.0)
+    (24000, 24000)
     """
     if sampling_rate is None:
         raise SamplingRateError(
             "no sampling rate was given: samples alone do not say it, pass sampling_rate=."
         )
-    try:
-        rate = -1 if isinstance(sampling_rate, bool) else operator.index(sampling_rate)  # type: ignore[arg-type]
-    except TypeError:
-        rate = -1
-    if not MIN_SAMPLING_RATE <= rate <= MAX_SAMPLING_RATE:
+    rate = _whole_number(sampling_rate)
+    if rate is None or not MIN_SAMPLING_RATE <= rate <= MAX_SAMPLING_RATE:
         raise SamplingRateError(
             f"a sampling rate is a whole number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}, "
             f"got {sampling_rate!r}."
         )
     return rate
+
+
+def _whole_number(value: object) -> int | None:
+    """Return an integer of any type, or a float of any width without a fraction, as an int; None for the rest."""
+    if isinstance(value, bool):
+        return None
+    # Data frames hold rates as floats as soon as one row lacks its own.
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        number = float(value)
+        return int(number) if number.is_integer() else None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
 def check_count(count: object, *, what: str, least: int, most: int) -> int:
@@ -77,15 +94,18 @@ class Waveform:
     The array is kept, not copied: do not write into it afterwards.
 
     Args:
-        samples: (C, T) float32, C-contiguous, finite; full scale is ±1, more is legal.
+        samples: (C, T) float32, C-contiguous, finite; full scale is ±1, up to ±10 is legal.
         sampling_rate: Hz, 1,000…768,000.
 
     Raises:
-        WaveformError: another shape, dtype or layout, or NaN or infinite values.
+        WaveformError: another shape, dtype or layout, NaN or infinite values, or integers kept as floats.
         SamplingRateError: an impossible rate.
 
-    >>> Waveform(samples=np.zeros((2, 12000), np.float32), sampling_rate=24000)
+    >>> hum = Waveform(samples=np.zeros((2, 12000), np.float32), sampling_rate=24000)
+    >>> hum
     Waveform(2 channels, 12000 samples, 24000 Hz, 0.500 s)
+    >>> np.asarray(hum).shape, len(hum)
+    ((2, 12000), 12000)
     """
 
     samples: Samples
@@ -94,7 +114,7 @@ class Waveform:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sampling_rate", check_sampling_rate(self.sampling_rate))
         _check_layout(self.samples)
-        _check_finite(self.samples)
+        check_values(self.samples)
 
     @property
     def num_channels(self) -> int:
@@ -110,6 +130,25 @@ class Waveform:
     def duration_seconds(self) -> float:
         """Length in seconds."""
         return self.num_samples / self.sampling_rate
+
+    def save(self, path: str | os.PathLike[str], *, subtype: str = "PCM_16") -> int:
+        """Write it as a WAV or FLAC file and return how many values were clipped; `write_audio` says more.
+
+        Raises:
+            AudioFileError: as in `write_audio`, and AudioError.
+
+        >>> Waveform(samples=np.zeros((1, 12000), np.float32), sampling_rate=24000).save("hum.wav")
+        0
+        """
+        return write_blocks(path, iter([self]), subtype=subtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - numpy's
+        """Return `samples`, (C, T), which is what `numpy.asarray(waveform)` gives; the rate is lost."""
+        return np.array(self.samples, dtype=dtype) if copy else np.asarray(self.samples, dtype=dtype)
+
+    def __len__(self) -> int:
+        """Return `num_samples`: len(waveform) / waveform.sampling_rate is its length in seconds."""
+        return self.num_samples
 
     def __repr__(self) -> str:
         channels = "1 channel" if self.num_channels == 1 else f"{self.num_channels} channels"
@@ -140,17 +179,3 @@ def _check_layout(samples: object) -> None:
         raise WaveformError(
             "samples must be C-contiguous: pass them through numpy.ascontiguousarray() first."
         )
-
-
-def _check_finite(samples: Samples) -> None:
-    """Refuse NaN and infinity, with their number and the first place."""
-    # min and max let NaN through and need no mask the size of the recording.
-    if samples.size == 0 or (math.isfinite(samples.min()) and math.isfinite(samples.max())):
-        return
-    bad = ~np.isfinite(samples)
-    position = int(bad.any(axis=0).argmax())
-    channel = int(bad[:, position].argmax())
-    raise WaveformError(
-        f"{int(bad.sum())} of {samples.size} samples are NaN or infinite, the first in channel {channel} at "
-        f"sample {position}: repair or drop the recording."
-    )

@@ -1,51 +1,29 @@
-"""From waveforms to WAV and FLAC files, whole or block by block, never half written.
+"""What callers bring → WAV and FLAC files: one recording, or its blocks as they come.
 
-blocks → integers, clipped → libsndfile → `snac_tok.files.replacing`: the whole file, or the old one
+The file itself is made in `encoding.py`, whole or not at all.
 """
 
 from __future__ import annotations
 
-import logging
-import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import soundfile as sf
-
+from snac_tok.audio.encoding import write_blocks
 from snac_tok.audio.inputs import as_waveform
-from snac_tok.audio.waveform import Samples, Waveform
-from snac_tok.errors import AudioError, AudioFileError, WaveformError
-from snac_tok.files import replacing
+from snac_tok.audio.waveform import Waveform
+from snac_tok.errors import WaveformError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from numpy.typing import NDArray
-
-logger = logging.getLogger(__name__)
-
-_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
-# Bits of each integer subtype, or None for floats, which need no clipping.
-_SUBTYPE_BITS = {
-    "PCM_S8": 8,
-    "PCM_U8": 8,
-    "PCM_16": 16,
-    "PCM_24": 24,
-    "PCM_32": 32,
-    "FLOAT": None,
-    "DOUBLE": None,
-}
-_BLOCK_FRAMES = 1 << 16
-# The 32-bit lengths of RIFF, less room for the header.
-_MAX_WAV_BYTES = (1 << 32) - (1 << 16)
+    import os
+    from collections.abc import Iterable
 
 
 def write_audio(
     path: str | os.PathLike[str],
     audio: Waveform | Iterable[Waveform] | Any,
-    *,
     sampling_rate: int | None = None,
+    *,
     subtype: str = "PCM_16",
 ) -> int:
     """Write a WAV or FLAC file (by its extension) in one step, and return how many values were clipped.
@@ -56,8 +34,8 @@ def write_audio(
     Args:
         path: ends in .wav or .flac; an existing file is replaced when the new one is complete.
         audio: a waveform, or the blocks of one in order; with `sampling_rate`, anything `as_waveform` takes,
-            such as what a codec decodes, (1, 1, T).
-        sampling_rate: Hz of bare samples; leave it out for waveforms and blocks.
+            such as what a codec decodes, (1, 1, T); the rows of (C, T) are the file's channels.
+        sampling_rate: Hz of bare samples; waveforms and blocks know theirs, and it must agree.
         subtype: PCM_16 (default), PCM_24, PCM_32, PCM_U8 (WAV), PCM_S8 (FLAC), FLOAT, DOUBLE (WAV).
 
     Raises:
@@ -66,35 +44,21 @@ def write_audio(
         AudioError: a subtype the format does not have, or samples or a rate that `as_waveform` refuses;
             bare samples without a rate are a WaveformError.
 
+    >>> import numpy as np
     >>> loud = Waveform(samples=np.array([[0.5, 1.5, -2.0]], np.float32), sampling_rate=24000)
     >>> write_audio("loud.flac", loud)
     2
-    >>> write_audio("hum.wav", np.zeros((1, 1, 12000), np.float32), sampling_rate=24000)
+    >>> write_audio("hum.wav", np.zeros((1, 1, 12000), np.float32), 24000)
     0
     """
-    target = Path(path)
-    file_format = _FORMATS.get(target.suffix.lower())
-    if file_format is None:
-        raise AudioFileError(f"{target}: only .wav and .flac files are written, got {target.suffix!r}.")
-    if subtype not in _SUBTYPE_BITS or not sf.check_format(file_format, subtype):
-        usable = [name for name in _SUBTYPE_BITS if sf.check_format(file_format, name)]
-        raise AudioError(f"{file_format} files are written as {', '.join(usable)}, got {subtype!r}.")
-    blocks = _blocks_of(target, audio, sampling_rate)
-    first = next(blocks, None)
-    if first is None:
-        raise AudioFileError(f"{target}: there is nothing to write: no samples were given.")
-    with replacing(target, error=AudioFileError) as raw:
-        file = _ErrorKeeper(raw)
-        clipped = _encode(file, target, first, blocks, file_format=file_format, subtype=subtype)
-    if clipped:
-        logger.warning("%s: %d values beyond ±1 were clipped.", target, clipped)
-    return clipped
+    return write_blocks(path, _blocks_of(Path(path), audio, sampling_rate), subtype=subtype)
 
 
 def _blocks_of(target: Path, audio: Any, sampling_rate: int | None) -> Iterator[Waveform]:
     """Yield the waveforms to write; what is none of them is refused where it stands."""
-    if sampling_rate is not None or isinstance(audio, Waveform):
-        yield as_waveform(audio, sampling_rate=sampling_rate)
+    if isinstance(audio, Waveform) or (sampling_rate is not None and not _are_blocks(audio)):
+        # A file keeps its channels apart, so that nothing is lost if the rows were no channels.
+        yield as_waveform(audio, sampling_rate=sampling_rate, rows_are_channels=True)
         return
     try:
         blocks = iter(audio)
@@ -103,7 +67,13 @@ def _blocks_of(target: Path, audio: Any, sampling_rate: int | None) -> Iterator[
     for block in blocks:
         if not isinstance(block, Waveform):
             raise WaveformError(_no_waveforms(target, f"{type(audio).__name__} of {type(block).__name__}"))
-        yield block
+        yield as_waveform(block, sampling_rate=sampling_rate)
+
+
+def _are_blocks(audio: Any) -> bool:
+    return isinstance(audio, Iterator) or (
+        isinstance(audio, list | tuple) and any(isinstance(block, Waveform) for block in audio)
+    )
 
 
 def _no_waveforms(target: Path, found: str) -> str:
@@ -111,120 +81,3 @@ def _no_waveforms(target: Path, found: str) -> str:
         f"{target}: a Waveform or blocks of one are written, got {found}; pass the samples' sampling_rate= as "
         "well, or wrap them: as_waveform(samples, sampling_rate=…)."
     )
-
-
-class _ErrorKeeper:
-    """The file libsndfile writes to, which remembers the first OSError.
-
-    An exception cannot pass through libsndfile: it would be printed and lost, and a full disk with it.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self.error = self.error or error
-            return 0
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        try:
-            return self._file.seek(offset, whence)
-        except OSError as error:  # seeking flushes, and the disk may be full
-            self.error = self.error or error
-            return -1
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def flush(self) -> None:
-        """Libsndfile asks for it at every close; the real one follows with fsync."""
-
-
-def _encode(
-    file: _ErrorKeeper,
-    target: Path,
-    first: Waveform,
-    rest: Iterator[Waveform],
-    *,
-    file_format: str,
-    subtype: str,
-) -> int:
-    """Write all blocks and return how many values were clipped; raise what the disk said."""
-    clipped = frames = 0
-    kind = (first.sampling_rate, first.num_channels)
-    try:
-        with sf.SoundFile(file, "w", *kind, subtype, format=file_format) as sound:
-            for block in _pieces(target, first, rest):
-                values, over = _quantise(block, _SUBTYPE_BITS[subtype])
-                frames += block.shape[1]
-                clipped += over
-                _check_wav_size(target, file_format, frames * first.num_channels * _bytes_per_value(subtype))
-                _put(sound, values.T, file)
-    except sf.SoundFileError as error:
-        if file.error is None:
-            # Without its prefix, which names the file object by its address in memory.
-            reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-            raise AudioFileError(f"{target}: soundfile cannot write it ({reason}).") from error
-    if file.error is not None:  # the header is written again at the end
-        raise file.error
-    if frames == 0:
-        raise AudioFileError(f"{target}: there is nothing to write: the recording has no samples.")
-    return clipped
-
-
-def _put(sound: Any, values: NDArray[Any], file: _ErrorKeeper) -> None:
-    """Write (n, C), and raise what the disk said: a short write trips an assertion inside soundfile."""
-    try:
-        sound.write(values)
-    except (AssertionError, sf.SoundFileError):
-        if file.error is None:
-            raise
-    if file.error is not None:
-        raise file.error
-
-
-def _pieces(target: Path, first: Waveform, rest: Iterator[Waveform]) -> Iterator[Samples]:
-    """All blocks as (C, n) of at most `_BLOCK_FRAMES`, so that converting them needs little memory."""
-    kind = (first.sampling_rate, first.num_channels)
-    for waveform in _chain(first, rest):
-        if (waveform.sampling_rate, waveform.num_channels) != kind:
-            raise AudioFileError(
-                f"{target}: blocks of one file share rate and channels, got {waveform!r} after {kind[0]} Hz "
-                f"with {kind[1]} channels."
-            )
-        for start in range(0, waveform.num_samples, _BLOCK_FRAMES):
-            yield waveform.samples[:, start : start + _BLOCK_FRAMES]
-
-
-def _chain(first: Waveform, rest: Iterator[Waveform]) -> Iterator[Waveform]:
-    yield first
-    yield from rest
-
-
-def _quantise(samples: Samples, bits: int | None) -> tuple[NDArray[Any], int]:
-    """Floats → integers in the high bits of int16 or int32, and how many were beyond ±1.
-
-    libsndfile's own conversion scales by 2^15 - 1 and reading divides by 2^15, which does not invert it.
-    """
-    if bits is None:
-        return samples, 0
-    over = int(np.count_nonzero(np.abs(samples) > 1.0))
-    full = 1 << (bits - 1)
-    # float32 is exact for up to 24 bits; 2^31 - 1 needs float64.
-    scaled = samples * (np.float32(full) if bits <= 24 else np.float64(full))  # noqa: PLR2004
-    whole = np.clip(np.rint(scaled), -full, full - 1)
-    width: type[np.signedinteger[Any]] = np.int16 if bits <= 16 else np.int32  # noqa: PLR2004
-    return whole.astype(width) << ((16 if bits <= 16 else 32) - bits), over  # noqa: PLR2004
-
-
-def _bytes_per_value(subtype: str) -> int:
-    return 8 if subtype == "DOUBLE" else (_SUBTYPE_BITS[subtype] or 32) // 8
-
-
-def _check_wav_size(target: Path, file_format: str, num_bytes: int) -> None:
-    if file_format == "WAV" and num_bytes > _MAX_WAV_BYTES:
-        raise AudioFileError(f"{target}: a WAV file holds at most 4 GiB: write a .flac file.")

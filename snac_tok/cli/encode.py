@@ -11,6 +11,7 @@ import click
 
 from snac_tok.cli.messages import counted, examples, lasting, say
 from snac_tok.cli.options import (
+    channels_option,
     device_option,
     force_option,
     levels_option,
@@ -22,7 +23,7 @@ from snac_tok.cli.options import (
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
-    from snac_tok.audio import AudioInfo
+    from snac_tok.audio import AudioInfo, MonoPolicy
     from snac_tok.tokenizer import SnacTokenizer
 
 _ID_ENDINGS = (".json", ".txt")
@@ -44,13 +45,7 @@ _ID_ENDINGS = (".json", ".txt")
 @click.option("--ids", is_flag=True, help="Write ids of --preset; without -o they go to stdout.")
 @preset_option
 @levels_option
-@click.option(
-    "--channels",
-    type=click.Choice(["mean", "left", "right"]),
-    default="mean",
-    show_default=True,
-    help="What becomes of a second channel.",
-)
+@channels_option()
 @progress_option
 @model_option
 @device_option
@@ -62,7 +57,7 @@ def encode(
     ids: bool,
     preset: str | None,
     levels: int | None,
-    channels: str,
+    channels: MonoPolicy,
     progress: bool | None,
     model: str | None,
     device: str,
@@ -135,7 +130,7 @@ def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool
 
     try:
         info = audio_info(sound)
-        codes, num_samples = tokenizer.encode_blocks(iter_audio(sound))
+        codes, num_samples = tokenizer.encode_blocks(iter_audio(sound), name=sound)
     except AudioError as error:
         say(str(error) if sound in str(error) else f"{sound}: {error}")
         return False

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.messages import examples, say
-from snac_tok.cli.options import device_option, force_option, load_tokenizer, refuse_existing
+from snac_tok.cli.options import (
+    channels_option,
+    device_option,
+    force_option,
+    load_tokenizer,
+    refuse_existing,
+)
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from snac_tok.audio import MonoPolicy
     from snac_tok.evaluation import Clip, Evaluation, RoundTrip
 
 _DEFAULT_RATE = 24_000
@@ -89,6 +96,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
 @click.option(
     "--sampling-rate", type=click.IntRange(8_000, 192_000), metavar="HZ", help="Compare at this rate."
 )
+@channels_option()
 @progress_option
 @device_option
 @force_option
@@ -105,6 +113,7 @@ def eval(  # noqa: A001 - the command's name
     png_path: str | None,
     limit: int | None,
     sampling_rate: int | None,
+    channels: MonoPolicy,
     progress: bool | None,
     device: str,
     force: bool,
@@ -130,13 +139,14 @@ def eval(  # noqa: A001 - the command's name
             measures=[name.strip() for name in metrics.split(",")],
             sampling_rate=sampling_rate or own_rate,
             num_seeds=seeds,
+            channels=channels,
             on_step=step,
         )
         step.finish()
     if not any(codec.clips for codec in found.codecs):
         reasons = [*found.failures, *(failure for codec in found.codecs for failure in codec.failures)]
         raise click.ClickException(f"no clip could be evaluated; {reasons[0].clip}: {reasons[0].reason}")
-    _write(found, targets, clips, round_trips)
+    _write(found, targets, clips, round_trips, channels=channels)
     _print(found, as_json=json_path == "-")
     return 1 if found.failures or any(codec.failures for codec in found.codecs) else 0
 
@@ -220,7 +230,12 @@ def _round_trips(
 
 
 def _write(
-    found: Evaluation, targets: dict[str, Path], clips: Sequence[Clip], round_trips: Sequence[RoundTrip]
+    found: Evaluation,
+    targets: dict[str, Path],
+    clips: Sequence[Clip],
+    round_trips: Sequence[RoundTrip],
+    *,
+    channels: MonoPolicy,
 ) -> None:
     from snac_tok.cli.eval_table import evaluation_text
     from snac_tok.errors import EvaluationError, MissingDependencyError
@@ -231,7 +246,7 @@ def _write(
         "json": lambda: evaluation_to_json(found).encode(),
         "text": f"{evaluation_text(found)}\n".encode,
         "png": lambda: draw_quality(found),
-        "spectrograms": lambda: _spectrograms(clips, round_trips),
+        "spectrograms": lambda: _spectrograms(clips, round_trips, channels),
     }
     for kind, path in targets.items():
         try:
@@ -243,7 +258,7 @@ def _write(
         write_bytes_atomically(path, content, error=EvaluationError)
 
 
-def _spectrograms(clips: Sequence[Clip], round_trips: Sequence[RoundTrip]) -> bytes:
+def _spectrograms(clips: Sequence[Clip], round_trips: Sequence[RoundTrip], channels: MonoPolicy) -> bytes:
     """Draw the first usable clip as it was, and as each codec gives it back."""
     from snac_tok.audio import as_waveform, to_mono
     from snac_tok.errors import AudioError
@@ -251,7 +266,7 @@ def _spectrograms(clips: Sequence[Clip], round_trips: Sequence[RoundTrip]) -> by
 
     for clip in clips:
         try:
-            waveform = to_mono(as_waveform(clip.source))
+            waveform = to_mono(as_waveform(clip.source), channels=channels, name=clip.name)
             after = {trip.name: trip.run(waveform).sounds[0] for trip in round_trips}
         except AudioError:
             continue

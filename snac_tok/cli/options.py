@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from snac_tok.codec import Noise
@@ -55,6 +56,30 @@ noise_option = click.option(
     metavar="random|off|SEED",
     help="The decoder's noise; a seed is repeatable.",
 )
+
+
+def channels_option(*, each: bool = False) -> Callable[[Any], Any]:
+    """Return the option that says what becomes of a second channel; `each` where a command takes all of them."""
+    names = "mean|left|right|each|N" if each else "mean|left|right|N"
+    more = "; each makes a record a channel" if each else ""
+
+    def checked(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+        from snac_tok.audio import check_policy
+        from snac_tok.errors import WaveformError
+
+        try:
+            return check_policy(value, each=each)
+        except WaveformError as error:
+            raise click.BadParameter(f"{value!r} is none of {names}.", ctx=ctx, param=param) from error
+
+    return click.option(
+        "--channels",
+        callback=checked,
+        default="mean",
+        show_default=True,
+        metavar=names,
+        help=f"What becomes of a second channel; N takes one by its number, from 0 on{more}.",
+    )
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:

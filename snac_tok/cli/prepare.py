@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import counted, examples, facts, lasting
-from snac_tok.cli.options import force_option
+from snac_tok.cli.options import channels_option, force_option
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
@@ -32,13 +32,7 @@ if TYPE_CHECKING:
     metavar="HZ",
     help="Of the codec that will be trained, 24000 for example.",
 )
-@click.option(
-    "--channels",
-    type=click.Choice(["mean", "left", "right"]),
-    default="mean",
-    show_default=True,
-    help="What becomes of a second channel.",
-)
+@channels_option()
 @click.option(
     "--min-seconds",
     type=click.FloatRange(min=0),

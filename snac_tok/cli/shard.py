@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.messages import counted, examples, facts, lasting
-from snac_tok.cli.options import device_option, force_option, load_tokenizer, model_option
+from snac_tok.cli.options import channels_option, device_option, force_option, load_tokenizer, model_option
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from snac_tok.audio import Waveform
+    from snac_tok.audio import ChannelPolicy, Waveform
     from snac_tok.corpus import Progress, Summary
     from snac_tok.frames import FrameLayout
     from snac_tok.tokenizer import SnacTokenizer
@@ -34,13 +34,7 @@ _SECONDS_PER_HOUR = 3600
 )
 @click.argument("folder", metavar="FOLDER")
 @click.argument("out", metavar="OUT")
-@click.option(
-    "--channels",
-    type=click.Choice(["mean", "left", "right", "each"]),
-    default="mean",
-    show_default=True,
-    help="What becomes of a second channel; each makes a record a channel.",
-)
+@channels_option(each=True)
 @click.option("--clips-per-shard", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
 @progress_option
 @model_option
@@ -50,7 +44,7 @@ def shard(
     *,
     folder: str,
     out: str,
-    channels: str,
+    channels: ChannelPolicy,
     clips_per_shard: int,
     progress: bool | None,
     model: str | None,
@@ -66,7 +60,7 @@ def shard(
     """
     from snac_tok.corpus import FAILED_NAME, shard_folder
 
-    encoder = _ChannelEncoder(load_tokenizer(model, device=device), channels)
+    encoder = _ChannelEncoder(load_tokenizer(model, device=device), str(channels))
     # How many recordings there are is known once the folder has been listed.
     with ProgressBar("encoding", unit="B", shown=is_wanted(progress, things=2)) as bar:
         summary = shard_folder(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snac_tok.errors import CodesError, WaveformError
+from snac_tok.errors import MAX_LEVEL, CodesError, WaveformError, wrong_scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dty
     """Return (B, 1, T) audio on the network's device, in its dtype.
 
     Raises:
-        WaveformError: the shape, type or length is wrong, or a sample is NaN or infinite.
+        WaveformError: the shape, type or length is wrong, or a sample is NaN, infinite or no float at full scale ±1.
     """
     if not isinstance(audio, torch.Tensor) or not audio.is_floating_point():
         raise WaveformError(
@@ -35,11 +35,13 @@ def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dty
         raise WaveformError(
             f"the audio has shape {tuple(audio.shape)}; (batch, 1, samples) is needed, mono and not empty."
         )
-    audio = audio.to(dtype)
     # NaN wins both comparisons. Where the audio comes from: asking a GPU would wait for all that it still has to do.
-    if not all(math.isfinite(extreme) for extreme in _extremes(audio)):
+    low, high = _extremes(audio)
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise WaveformError("the audio has NaN or infinite samples; replace or drop them before encoding.")
-    return _sent(audio, device)
+    if max(-low, high) > MAX_LEVEL:
+        raise wrong_scale(max(-low, high), subject="the audio's samples")
+    return _sent(audio.to(dtype), device)
 
 
 def checked_codes(

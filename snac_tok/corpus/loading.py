@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from snac_tok.audio import audio_info, iter_audio, read_audio, select_channels
+from snac_tok.audio import audio_info, check_policy, iter_audio, mono_blocks, read_audio, select_channels
 from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, WaveformError
 from snac_tok.shards import Failure
@@ -54,8 +54,9 @@ class LongClip:
         Raises:
             AudioError: the file cannot be used, while iterating.
         """
-        for block in iter_audio(self.path):
-            yield select_channels(block, cast("Any", self.channels))[self.index]
+        each = self.channels == "each"
+        policy = self.index if each else check_policy(self.channels)
+        return mono_blocks(iter_audio(self.path), channels=cast("Any", policy), name=self.id)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,7 +94,7 @@ def load(item: SourceItem, *, source: Path, channels: str, long_seconds: float) 
         waveform = read_audio(path)
         if waveform.num_samples == 0:
             raise WaveformError("it holds no samples.")
-        waveforms = select_channels(waveform, cast("Any", channels))
+        waveforms = select_channels(waveform, cast("Any", channels), name=item.path)
     except AudioError as error:
         return LoadedFile(item=item, failure=failure_of(item, error, source))
     named = zip(_ids(item, len(waveforms)), waveforms, strict=True)

@@ -178,6 +178,7 @@ class Evaluation:
         codecs: in the order of evaluation.
         failures: files that could not be read.
         versions: package → its version, of everything that has a say in the figures.
+        channels: what became of a second channel.
     """
 
     sampling_rate: int
@@ -187,6 +188,7 @@ class Evaluation:
     codecs: tuple[CodecResult, ...]
     failures: tuple[Failure, ...]
     versions: dict[str, str]
+    channels: str = "mean"
 
 
 def _interval(std: float | None, count: int) -> float | None:

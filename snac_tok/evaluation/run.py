@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snac_tok import __version__
-from snac_tok.audio import as_waveform, resample, to_mono
+from snac_tok.audio import as_waveform, check_policy, check_sampling_rate, resample, to_mono
 from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, EvaluationError, WaveformError
 from snac_tok.evaluation.alignment import find_delay, fitted
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from snac_tok.audio import Waveform
+    from snac_tok.audio import MonoPolicy, Waveform
     from snac_tok.evaluation.measures import Measure
     from snac_tok.evaluation.round_trips import RoundTrip, Trip
 
@@ -55,6 +55,7 @@ def evaluate(
     measures: Iterable[str] = DEFAULT_MEASURES,
     sampling_rate: int = 24_000,
     num_seeds: int = 1,
+    channels: MonoPolicy = "mean",
     on_step: Callable[[str, str], None] | None = None,
 ) -> Evaluation:
     """Send clips through codecs and measure what comes out.
@@ -65,11 +66,12 @@ def evaluate(
         measures: names, see `MEASURES`; those whose package is not installed are left out, which is noted.
         sampling_rate: at which mel, STFT and SI-SDR are taken, in Hz; figures of two rates do not compare.
         num_seeds: that the round trips were made with, noted in the report.
+        channels: which of several is taken: "mean", "left", "right" or its number, counted from 0.
         on_step: called with clip and codec before each of them.
 
     Raises:
         EvaluationError: no codec, two of one name, or an unknown measure.
-        AudioError: the machine failed, not a file.
+        AudioError: an impossible rate or channel policy, or the machine failed, not a file.
 
     Example:
         >>> import numpy as np
@@ -82,12 +84,13 @@ def evaluate(
     names = [trip.name for trip in round_trips]
     if not names or len(set(names)) < len(names):
         raise EvaluationError(f"codecs need names of their own to be told apart, got {names or 'none'}.")
+    sampling_rate, channels = check_sampling_rate(sampling_rate), check_policy(channels)
     usable, left_out = installed(chosen_measures(measures))
     tallies = [_Tally(round_trip) for round_trip in round_trips]
     failures = []
     for clip in clips:
         try:
-            waveform = _read(clip)
+            waveform = _read(clip, channels)
         except AudioError as error:
             failures.append(_failure(clip, error))
             continue
@@ -101,6 +104,7 @@ def evaluate(
         measures=tuple(measure.name for measure in usable),
         left_out=left_out,
         num_seeds=num_seeds,
+        channels=str(channels),
         codecs=tuple(tally.result() for tally in tallies),
         failures=tuple(failures),
         versions=_versions(),
@@ -160,8 +164,8 @@ class _Tally:
         )
 
 
-def _read(clip: Clip) -> Waveform:
-    waveform = to_mono(as_waveform(clip.source))
+def _read(clip: Clip, channels: MonoPolicy) -> Waveform:
+    waveform = to_mono(as_waveform(clip.source), channels=channels, name=clip.name)
     if waveform.num_samples == 0:
         raise WaveformError("it holds no samples.")
     return waveform

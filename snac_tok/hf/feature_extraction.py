@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 
+from snac_tok.audio import Waveform, check_sampling_rate
+from snac_tok.audio.values import as_float32, check_values
 from snac_tok.errors import SamplingRateError, WaveformError
 
 
@@ -32,7 +34,10 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
         self, sampling_rate: int = 24_000, feature_size: int = 1, padding_value: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(
-            feature_size=feature_size, sampling_rate=sampling_rate, padding_value=padding_value, **kwargs
+            feature_size=feature_size,
+            sampling_rate=check_sampling_rate(sampling_rate),
+            padding_value=padding_value,
+            **kwargs,
         )
 
     def __call__(
@@ -48,7 +53,7 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
         """Return `input_values` (B, 1, T) float32 and `padding_mask` (B, T) int32.
 
         Args:
-            raw_audio: one mono clip (T,) or a list of them: arrays, tensors or lists of floats.
+            raw_audio: one mono clip (T,) or a list of them: arrays, tensors, lists of floats or waveforms.
             sampling_rate: of the clips, in Hz; required, and must be the extractor's.
             padding: True or "longest" pads to the longest clip, "max_length" to `max_length`, False not at all.
             max_length: in samples.
@@ -57,9 +62,9 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
 
         Raises:
             SamplingRateError: a missing or another sampling rate.
-            WaveformError: a clip that is empty, not mono, or has NaN or infinite samples.
+            WaveformError: a clip that is empty, not mono, has NaN or infinite samples, or integers kept as floats.
         """
-        if sampling_rate != self.sampling_rate:
+        if sampling_rate is None or check_sampling_rate(sampling_rate) != self.sampling_rate:
             raise SamplingRateError(
                 f"the audio's sampling_rate is {sampling_rate}, this extractor's {self.sampling_rate}; resample it "
                 "(snac_tok.SnacTokenizer does) and say sampling_rate=."
@@ -76,7 +81,7 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
             raise WaveformError("truncation=True needs max_length=, a number of samples.")
         if padding == "max_length" and max_length is None:
             raise WaveformError('padding="max_length" needs max_length=, a number of samples.')
-        clips = [_checked(at, clip) for at, clip in enumerate(_clips(raw_audio))]
+        clips = [_checked(at, clip, self.sampling_rate) for at, clip in enumerate(_clips(raw_audio))]
         if truncation and max_length is not None:
             clips = [clip[:max_length] for clip in clips]
         length = max([len(clip) for clip in clips] + ([max_length or 0] if padding == "max_length" else []))
@@ -101,6 +106,8 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
 
 def _clips(raw_audio: Any) -> list[Any]:
     """Return recordings: a list of numbers, (T,) and (C, T) are one, as everywhere in this package."""
+    if isinstance(raw_audio, Waveform):
+        return [raw_audio]
     if isinstance(raw_audio, (list, tuple)) and (not raw_audio or not np.isscalar(raw_audio[0])):
         clips = list(raw_audio)
     else:
@@ -118,17 +125,25 @@ def _as_array(clip: Any) -> np.ndarray[Any, Any]:
     )
 
 
-def _checked(at: int, clip: Any) -> np.ndarray[Any, Any]:
+def _checked(at: int, clip: Any, sampling_rate: int) -> np.ndarray[Any, Any]:
+    if isinstance(clip, Waveform) and clip.sampling_rate != sampling_rate:
+        raise SamplingRateError(
+            f"clip {at} is at {clip.sampling_rate} Hz, this extractor at {sampling_rate}; resample it "
+            "(snac_tok.SnacTokenizer does)."
+        )
     array = _as_array(clip)
     if array.size and array.dtype.kind != "f":
-        raise WaveformError(
-            f"clip {at} is {array.dtype}; floats in [-1, 1] are needed: int16 is divided by 32768."
-        )
-    array = array.astype(np.float32)
+        cure = ": int16 is divided by 32768" if array.dtype.kind in "iu" else ""
+        raise WaveformError(f"clip {at} is {array.dtype}; floats in [-1, 1] are needed{cure}.")
     if array.ndim == 2 and 1 in array.shape:  # noqa: PLR2004 - (1, T) and (T, 1) are mono, too
         array = array.reshape(-1)
     if array.ndim != 1 or not array.size:
-        raise WaveformError(f"clip {at} has shape {array.shape}; mono samples (T,) are needed, not empty.")
-    if not np.isfinite(array).all():
-        raise WaveformError(f"clip {at} has NaN or infinite samples; replace or drop them.")
-    return array
+        raise WaveformError(
+            f"clip {at} has shape {array.shape}; mono samples (T,) are needed, not empty, and several clips as a list."
+        )
+    try:
+        samples = as_float32(array)
+        check_values(samples)
+    except WaveformError as error:
+        raise WaveformError(f"clip {at}: {error}") from error
+    return samples

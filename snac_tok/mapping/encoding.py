@@ -39,14 +39,18 @@ def encode_rows(
     results: dict[int, Encoded | AudioError] = {}
     for portion in _portions(audio, rates, encoder, seconds_per_call):
         short = {
-            at: clip.waveform for at, clip in portion.items() if isinstance(clip, Clip) and clip.waveform
+            at: clip.waveform
+            for at, clip in portion.items()
+            if isinstance(clip, Clip) and clip.waveform is not None
         }
         codes = encoder.encode_codes(list(short.values())) if short else []
         for (at, waveform), levels in zip(short.items(), codes, strict=True):
             results[at] = Encoded(codes=levels, num_samples=waveform.num_samples)
         for at, clip in portion.items():
             if at not in short:
-                results[at] = _encode_blocks(clip, encoder) if isinstance(clip, Clip) else clip
+                results[at] = (
+                    _encode_blocks(clip, encoder, name=_named(at)) if isinstance(clip, Clip) else clip
+                )
     return [results[at] for at in range(len(audio))]
 
 
@@ -57,7 +61,7 @@ def _portions(
     portion: dict[int, Clip | AudioError] = {}
     seconds = 0.0
     for at, (value, rate) in enumerate(zip(audio, rates, strict=True)):
-        clip = portion[at] = _loaded(value, rate, encoder)
+        clip = portion[at] = _loaded(value, rate, encoder, name=_named(at))
         seconds += clip.seconds if isinstance(clip, Clip) else 0.0
         if seconds >= most_seconds:
             yield portion
@@ -65,16 +69,20 @@ def _portions(
     yield portion
 
 
-def _loaded(value: Any, rate: Any, encoder: SnacTokenizer) -> Clip | AudioError:
+def _named(at: int) -> str:
+    return f"row {at} of the batch"
+
+
+def _loaded(value: Any, rate: Any, encoder: SnacTokenizer, *, name: str) -> Clip | AudioError:
     try:
-        return load_row(value, rate, encoder.preparation)
+        return load_row(value, rate, encoder.preparation, name=name)
     except AudioError as error:
         return error
 
 
-def _encode_blocks(clip: Clip, encoder: SnacTokenizer) -> Encoded | AudioError:
+def _encode_blocks(clip: Clip, encoder: SnacTokenizer, *, name: str) -> Encoded | AudioError:
     try:
-        codes, num_samples = encoder.encode_blocks(clip.blocks or ())
+        codes, num_samples = encoder.encode_blocks(clip.blocks or (), name=name)
     except AudioError as error:
         return error
     return Encoded(codes=codes, num_samples=num_samples)

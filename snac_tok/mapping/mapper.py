@@ -51,8 +51,8 @@ class SnacMapper:
         sampling_rate: of all bare arrays, in Hz.
         sampling_rate_column: holds each row's own rate.
         resample: whether other rates than the codec's are resampled; without it they are errors.
-        channels: which of several is taken: "mean", "left" or "right"; None is what the codec's folder says, or
-            "mean".
+        channels: which of several is taken: "mean", "left", "right" or its number, counted from 0; None is what the
+            codec's folder says, or "mean".
         resampler: how rates are changed; None is what the folder says, or soxr HQ.
         text_column: makes sequences of text and audio, as the preset's models are trained.
         text_tokenizer: for the texts: a Hugging Face tokenizer, or the folder or repository of one.

@@ -13,6 +13,7 @@ from snac_tok.tokenizer import SnacTokenizer
 if TYPE_CHECKING:
     import os
 
+    from snac_tok.audio import MonoPolicy
     from snac_tok.frames import Vocabulary
 
 OnError: TypeAlias = Literal["raise", "column"]
@@ -32,7 +33,7 @@ class MapperOptions:
     sampling_rate: int | None
     sampling_rate_column: str | None
     resample: bool
-    channels: str | None
+    channels: MonoPolicy | None
     resampler: list[str] | None
     text_column: str | None
     voice_column: str | None

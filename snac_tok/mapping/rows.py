@@ -32,7 +32,7 @@ class Clip:
     @property
     def seconds(self) -> float:
         """How much of it stands in memory."""
-        return self.waveform.duration_seconds if self.waveform else 0.0
+        return self.waveform.duration_seconds if self.waveform is not None else 0.0
 
 
 def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
@@ -72,8 +72,10 @@ def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
     return rows
 
 
-def load_row(value: Any, sampling_rate: Any, preparation: Preparation) -> Clip:
-    """Return a row's sound as the codec takes it.
+def load_row(
+    value: Any, sampling_rate: Any, preparation: Preparation, *, name: str = "the recording"
+) -> Clip:
+    """Return a row's sound as the codec takes it; `name` is what a warning calls it.
 
     Raises:
         AudioError: the row's sound is missing or unusable, or the machine failed; `audio.faults` tells them apart.
@@ -84,7 +86,8 @@ def load_row(value: Any, sampling_rate: Any, preparation: Preparation) -> Clip:
     rate = _rate_of(sampling_rate)
     if (blocks := long_file(source, rate)) is not None:
         return Clip(blocks=blocks)
-    return Clip(waveform=_writable(preparation.whole(as_waveform(source, sampling_rate=rate))))
+    waveform = as_waveform(source, sampling_rate=rate)
+    return Clip(waveform=_writable(preparation.whole(waveform, name=name)))
 
 
 def _writable(waveform: Waveform) -> Waveform:

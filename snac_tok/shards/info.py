@@ -34,7 +34,7 @@ class CollectionInfo:
         layout: arguments of the canonical `FrameLayout`: strides, order, levels.
         codebook_size: entries per codebook, at most 65536.
         resampler: what brought the sources to `sampling_rate`, and its quality.
-        channels: `"mean"`, `"left"`, `"right"` or `"each"` (a record per channel).
+        channels: `"mean"`, `"left"`, `"right"`, the number of a channel or `"each"` (a record per channel).
         package_version: of the snac_tok that encoded.
         format_version: of the shard format.
 
@@ -72,8 +72,9 @@ class CollectionInfo:
             )
         if self.sampling_rate < 1:
             raise ShardError(f"the codec's sampling_rate must be at least 1 Hz, got {self.sampling_rate}.")
-        if self.channels not in CHANNEL_POLICIES:
-            raise ShardError(f"channels must be one of {', '.join(CHANNEL_POLICIES)}, got {self.channels!r}.")
+        if self.channels not in CHANNEL_POLICIES and not str(self.channels).isdecimal():
+            known = ", ".join(CHANNEL_POLICIES)
+            raise ShardError(f"channels must be one of {known} or a channel's number, got {self.channels!r}.")
         layout = self.frame_layout()
         # One spelling, and a number of levels that whoever reads the footer need not work out.
         spelt = {"strides": list(layout.strides), "order": layout.order, "levels": layout.num_levels}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,34 +47,44 @@ class ClipEncoder:
         """The codec's canonical layout, depth-first with all levels, in which shards hold raw codes."""
         return FrameLayout(strides=self.codec.config.vq_strides)
 
-    def encode_codes(self, waveforms: Sequence[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
-        """Return raw codes: per clip, per level, an int64 array (T_k,).
+    def encode_codes(
+        self, waveforms: Sequence[Waveform], *, names: Sequence[str] | None = None
+    ) -> list[list[npt.NDArray[np.int64]]]:
+        """Return raw codes: per clip, per level, an int64 array (T_k,); `names` are what warnings call the clips.
 
         Raises:
             SamplingRateError: a clip is at another rate and the tokenizer does not resample.
-            WaveformError: a clip has no samples.
+            WaveformError: a clip has no samples, or channels that cannot be made one.
         """
-        clips = [torch.from_numpy(self.preparation.whole(waveform).samples) for waveform in waveforms]
+        names = names or ["the recording"] * len(waveforms)
+        whole = self.preparation.whole
+        clips = [
+            torch.from_numpy(whole(waveform, name=name).samples)
+            for waveform, name in zip(waveforms, names, strict=True)
+        ]
         return [[level.cpu().numpy() for level in codes] for codes in self.codec.encode_batch(clips)]
 
-    def encode_blocks(self, blocks: Iterable[Waveform]) -> tuple[list[npt.NDArray[np.int64]], int]:
+    def encode_blocks(
+        self, blocks: Iterable[Waveform], *, name: str = "the recording"
+    ) -> tuple[list[npt.NDArray[np.int64]], int]:
         """Encode one recording of any length that comes in blocks, in bounded memory.
 
         Args:
             blocks: such as `snac_tok.audio.iter_audio` gives, of any sizes.
+            name: what a warning calls the recording.
 
         Returns:
             raw codes, per level an int64 array (T_k,), and the number of samples at the codec's rate.
 
         Raises:
             SamplingRateError: as in `encode_codes`.
-            WaveformError: there are no samples.
+            WaveformError: there are no samples, or the channels cannot be made one.
         """
         num_samples = 0
 
         def counted() -> Iterator[torch.Tensor]:
             nonlocal num_samples
-            for block in self.preparation.blocks(blocks):
+            for block in self.preparation.blocks(blocks, name=name):
                 num_samples += block.num_samples
                 yield torch.from_numpy(block.samples)[None]
 
@@ -93,13 +104,17 @@ class ClipEncoder:
         """Return codes and length of each recording: long files block by block, the others in one batch."""
         long = {at: blocks for at, clip in enumerate(audio) if (blocks := long_file(clip, sampling_rate))}
         waveforms = {
-            at: as_waveform(clip, sampling_rate=sampling_rate)
+            at: _waveform(clip, sampling_rate, at=at if len(audio) > 1 else None)
             for at, clip in enumerate(audio)
             if at not in long
         }
-        codes = dict(zip(waveforms, self.encode_codes(list(waveforms.values())), strict=True))
+        names = [_name(clip, at) for at, clip in enumerate(audio)]
+        made = self.encode_codes(list(waveforms.values()), names=[names[at] for at in waveforms])
+        codes = dict(zip(waveforms, made, strict=True))
         return [
-            self.encode_blocks(long[at]) if at in long else (codes[at], self.num_samples(waveforms[at]))
+            self.encode_blocks(long[at], name=names[at])
+            if at in long
+            else (codes[at], self.num_samples(waveforms[at]))
             for at in range(len(audio))
         ]
 
@@ -113,9 +128,23 @@ class ClipEncoder:
             "layout": dataclasses.asdict(self.layout),
             "codebook_size": self.codec.codebook_size,
             "resampler": self.preparation.resampler.describe(),
-            "channels": self.preparation.channels,
+            "channels": str(self.preparation.channels),
             "package_version": __version__,
         }
+
+
+def _name(clip: Any, at: int) -> str:
+    return os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else f"clip {at}"
+
+
+def _waveform(clip: Any, sampling_rate: int | None, *, at: int | None) -> Waveform:
+    """Read one of several clips; of samples, only their place tells which of them are bad."""
+    try:
+        return as_waveform(clip, sampling_rate=sampling_rate)
+    except WaveformError as error:
+        if at is None:
+            raise
+        raise WaveformError(f"clip {at}: {error}") from error
 
 
 def is_list_of_clips(audio: Any) -> bool:

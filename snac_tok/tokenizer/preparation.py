@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from snac_tok.audio import MonoPolicy, Resampler, audio_info, iter_audio, resample, resample_blocks, to_mono
+from snac_tok.audio import (
+    MonoPolicy,
+    Resampler,
+    audio_info,
+    check_policy,
+    iter_audio,
+    mono_blocks,
+    resample,
+    resample_blocks,
+    to_mono,
+)
 from snac_tok.errors import SamplingRateError, WaveformError
 
 if TYPE_CHECKING:
@@ -25,7 +35,7 @@ class Preparation:
     Args:
         sampling_rate: the codec's, in Hz.
         resample: whether another rate is resampled; without it, it is an error.
-        channels: which channel of several is taken: "mean", "left" or "right".
+        channels: which channel of several is taken: "mean", "left", "right" or its number, counted from 0.
         resampler: how rates are changed.
     """
 
@@ -35,36 +45,36 @@ class Preparation:
     resampler: Resampler = field(default_factory=Resampler)
 
     def __post_init__(self) -> None:
-        if self.channels not in get_args(MonoPolicy):
-            raise WaveformError(f"channels is {self.channels!r}; one of {get_args(MonoPolicy)} is needed.")
+        object.__setattr__(self, "channels", check_policy(self.channels))
         if not isinstance(self.resample, bool):
             raise SamplingRateError(f"resample is {self.resample!r}; it must be True or False.")
 
-    def whole(self, waveform: Waveform) -> Waveform:
-        """Prepare a recording that stands in memory.
+    def whole(self, waveform: Waveform, *, name: str = "the recording") -> Waveform:
+        """Prepare a recording that stands in memory; `name` is what a warning calls it.
 
         Raises:
             SamplingRateError: another rate, and resampling was not asked for.
-            WaveformError: no samples.
+            WaveformError: no samples, or channels that cannot be made one.
         """
         if waveform.num_samples == 0:
             raise WaveformError("the recording has no samples; leave it out.")
         self._check_rate(waveform.sampling_rate)
-        return resample(
-            to_mono(waveform, channels=self.channels), self.sampling_rate, resampler=self.resampler
-        )
+        mono = to_mono(waveform, channels=self.channels, name=name)
+        return resample(mono, self.sampling_rate, resampler=self.resampler)
 
-    def blocks(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+    def blocks(self, blocks: Iterable[Waveform], *, name: str = "the recording") -> Iterator[Waveform]:
         """Prepare a recording that comes in blocks; joined, the result is that of the whole.
 
         Raises:
             SamplingRateError: another rate, and resampling was not asked for.
+            WaveformError: as in `whole`; of channels after the last block.
         """
-        return resample_blocks(map(self._mono, blocks), self.sampling_rate, resampler=self.resampler)
+        mono = mono_blocks(map(self._checked, blocks), channels=self.channels, name=name)
+        return resample_blocks(mono, self.sampling_rate, resampler=self.resampler)
 
-    def _mono(self, block: Waveform) -> Waveform:
+    def _checked(self, block: Waveform) -> Waveform:
         self._check_rate(block.sampling_rate)
-        return to_mono(block, channels=self.channels)
+        return block
 
     def _check_rate(self, found: int) -> None:
         if found != self.sampling_rate and not self.resample:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snac_tok.audio import Resampler, StreamResampler
+from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_rate
+from snac_tok.audio.values import as_float32, check_values
 from snac_tok.codec.chunks import ChunkEncoder
-from snac_tok.errors import TokenError, WaveformError
+from snac_tok.errors import SamplingRateError, TokenError, WaveformError
 from snac_tok.tokenizer.streaming import vocabulary_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class StreamEncoder:
         layout: as in `StreamDecoder`.
         sampling_rate: of the sound that is pushed, in Hz; None is the codec's.
         resampler: how another rate is changed.
+
+    Raises:
+        SamplingRateError: an impossible rate.
+        TokenError: ids in parallel rows, which are no stream.
 
     Example:
         >>> from snac_tok import SnacTokenizer
@@ -52,7 +57,9 @@ class StreamEncoder:
             raise TokenError(
                 "ids in parallel rows are no stream; encode the whole, or take another vocabulary."
             )
-        self.sampling_rate = sampling_rate or codec.sampling_rate
+        self.sampling_rate = check_sampling_rate(
+            codec.sampling_rate if sampling_rate is None else sampling_rate
+        )
         self._resampler = resampler or Resampler()
         self.reset()
 
@@ -74,9 +81,16 @@ class StreamEncoder:
         """Take the next samples (n,) of one channel, floats in [-1, 1], and return the ids (m,) they complete.
 
         Raises:
-            WaveformError: samples of another shape or type, NaN or infinite ones, or a push after flush.
+            WaveformError: samples of another shape or type, NaN or infinite ones, integers kept as floats, or a push
+                after flush.
+            SamplingRateError: a `Waveform` at another rate.
         """
         self._check_open()
+        if isinstance(samples, Waveform) and samples.sampling_rate != self.sampling_rate:
+            raise SamplingRateError(
+                f"the stream is at {self.sampling_rate} Hz, the block at {samples.sampling_rate} Hz; make the encoder "
+                f"with sampling_rate={samples.sampling_rate}."
+            )
         block = checked_block(samples)
         self._waiting = np.concatenate(
             (self._waiting, block if self._rates is None else self._rates.push(block)), 1
@@ -126,15 +140,19 @@ def checked_block(samples: Any) -> npt.NDArray[np.float32]:
     """Return one channel of samples as float32 (1, n).
 
     Raises:
-        WaveformError: another shape or type, NaN or infinite values.
+        WaveformError: another shape or type, NaN or infinite values, or integers kept as floats.
     """
-    array = np.asarray(samples.detach().cpu() if isinstance(samples, torch.Tensor) else samples)
+    if isinstance(samples, torch.Tensor):
+        # numpy has no bfloat16.
+        samples = (samples.float() if samples.is_floating_point() else samples).detach().cpu()
+    array = np.asarray(samples)
     if array.ndim == 2 and array.shape[0] == 1:  # noqa: PLR2004 - (1, n)
         array = array[0]
     if array.ndim != 1 or array.dtype.kind != "f":
+        scale = " (int16 is divided by 32768)" if array.dtype.kind in "iu" else ""
         raise WaveformError(
-            f"a block of sound is floats (n,) of one channel; got {array.dtype} {array.shape}."
+            f"a block of sound is floats (n,) of one channel{scale}; got {array.dtype} {array.shape}."
         )
-    if not np.isfinite(array).all():
-        raise WaveformError("the block has NaN or infinite samples; replace or drop them before encoding.")
-    return array.astype(np.float32, copy=False)[None]
+    block = as_float32(array)[None]
+    check_values(block)
+    return block

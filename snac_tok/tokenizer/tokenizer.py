@@ -39,7 +39,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         codec: the network; put into eval mode.
         vocabulary: the id table; its strides and codebook size must be the codec's.
         resample: whether recordings at another rate are resampled; without it they are an error.
-        channels: which channel of several is encoded: "mean", "left" or "right".
+        channels: which channel of several is encoded: "mean", "left", "right" or its number, counted from 0.
         resampler: how rates are changed.
         padding_side: where `padding` puts pad ids, "right" or "left".
 
@@ -161,7 +161,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         """Turn one recording, or a list of them, into ids.
 
         Args:
-            audio: an array or tensor (T,), (1, T) or (C, T), a path, encoded bytes, a `datasets` audio dict,
+            audio: an array or tensor (T,), (1, T), (2, T) or (1, C, T), a path, encoded bytes, a `datasets` audio dict,
                 a `Waveform`, or a list of these.
             sampling_rate: of arrays, in Hz; paths and dicts bring their own.
             padding: True or "longest" fills up to the longest clip, "max_length" to `max_length` ids.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snac_tok.audio import check_sampling_rate, resample_blocks, to_mono
+from snac_tok.audio import check_policy, check_sampling_rate, mono_blocks, resample_blocks
 from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, ConfigError, TrainingError
 from snac_tok.training.clip_store import FULL_SCALE
@@ -43,7 +43,7 @@ class PreparationOptions:
 
     Args:
         sampling_rate: Hz of the clips; the codec's.
-        channels: what becomes of a second channel.
+        channels: which of several is taken: "mean", "left", "right" or its number, counted from 0.
         min_seconds: shorter clips are left out.
         piece_seconds: a longer recording becomes several clips of this length.
         level_db: every clip is brought to this level (RMS of its parts that are not silent, in dB relative to full
@@ -52,6 +52,7 @@ class PreparationOptions:
     Raises:
         ConfigError: an impossible value.
         SamplingRateError: an impossible rate.
+        WaveformError: an unknown channel policy.
 
     Example:
         >>> PreparationOptions(sampling_rate=24000).piece_seconds
@@ -65,7 +66,8 @@ class PreparationOptions:
     level_db: float | None = None
 
     def __post_init__(self) -> None:
-        check_sampling_rate(self.sampling_rate)
+        object.__setattr__(self, "sampling_rate", check_sampling_rate(self.sampling_rate))
+        object.__setattr__(self, "channels", check_policy(self.channels))
         if not 0 <= self.min_seconds <= self.piece_seconds:
             raise ConfigError(f"min_seconds is {self.min_seconds!r}; it must be 0…{self.piece_seconds:g}.")
         if not _LEAST_PIECE_SECONDS <= self.piece_seconds < float("inf"):
@@ -181,7 +183,7 @@ def _named_pieces(
     recording: Recording, options: PreparationOptions
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Yield a recording's pieces at the wanted rate; one that is a whole recording has its plain name."""
-    mono = (to_mono(block, channels=options.channels) for block in recording.blocks())
+    mono = mono_blocks(recording.blocks(), channels=options.channels, name=recording.id)
     blocks = (block.samples[0] for block in resample_blocks(mono, options.sampling_rate))
     size = round(options.piece_seconds * options.sampling_rate)
     waiting: npt.NDArray[np.float32] | None = None

@@ -119,6 +119,60 @@ def test_bare_samples_are_written_with_their_rate(tmp_path, samples):
     assert (written.sampling_rate, written.samples.tolist()) == (RATE, [[0.0, 0.5]])
 
 
+def test_the_rate_may_stand_third_as_elsewhere(tmp_path):
+    """Soundfile's order of arguments; a whole float is a rate; blocks may come with theirs, if it agrees."""
+    write_audio(tmp_path / "a.wav", np.full(3, 0.5), RATE)
+    write_audio(tmp_path / "b.wav", [0.5, 0.5, 0.5], float(RATE))
+    write_audio(tmp_path / "c.wav", [make([0.5]), make([0.5, 0.5])], RATE)
+    write_audio(tmp_path / "d.wav", iter([make([0.5] * 3)]), sampling_rate=RATE)
+    assert len({(tmp_path / f"{name}.wav").read_bytes() for name in "abcd"}) == 1
+    with pytest.raises(SamplingRateError, match="24000 Hz, sampling_rate=8000"):
+        write_audio(tmp_path / "e.wav", [make([0.5])], 8000)
+
+
+@pytest.mark.parametrize("rate", [0, -24000, 24000.5, float("nan"), float("inf"), "24000", True, 1])
+def test_a_rate_that_is_none_is_one_sentence(tmp_path, rate):
+    """The same one as everywhere, before a file is begun."""
+    with pytest.raises(SamplingRateError, match="whole number of Hz from 1000 to 768000, got"):
+        write_audio(tmp_path / "x.wav", np.zeros(3), rate)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("samples", "found"),
+    [
+        ([0.0, float("nan")], "1 of 2 samples are NaN or infinite, the first in channel 0 at sample 1"),
+        ([0.0, -float("inf")], "NaN or infinite"),
+        ([0.0, 12_000.0], "look like 16-bit integers kept as floats; divide them by 32768"),
+    ],
+)
+def test_values_that_are_no_sound_are_not_written(tmp_path, samples, found):
+    """Neither clipped nor written as zeros."""
+    with pytest.raises(WaveformError, match=found):
+        write_audio(tmp_path / "x.wav", samples, RATE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_rows_of_an_array_are_the_channels_of_the_file(tmp_path):
+    """Four rows are four channels: nothing is mixed here."""
+    quad = np.arange(8).reshape(4, 2) / 8
+    write_audio(tmp_path / "x.wav", quad, RATE)
+    assert np.array_equal(read_audio(tmp_path / "x.wav").samples, quad)
+
+
+def test_a_waveform_saves_itself(tmp_path):
+    """As write_audio does: the bytes, the count of clipped values, the refusals."""
+    loud = make([0.5, 1.5])
+    assert loud.save(tmp_path / "a.wav") == 1
+    write_audio(tmp_path / "b.wav", loud)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    assert loud.save(tmp_path / "c.wav", subtype="FLOAT") == 0
+    with pytest.raises(AudioFileError, match="there is no folder"):
+        loud.save(tmp_path / "none" / "a.wav")
+    with pytest.raises(AudioFileError, match=r"only .wav and .flac"):
+        loud.save(tmp_path / "a.mp3")
+
+
 @pytest.mark.parametrize(
     ("samples", "found"),
     [
@@ -178,7 +232,7 @@ def test_blocks_of_one_file_share_rate_and_channels(tmp_path):
 
 def test_a_wav_beyond_four_gib_is_refused(tmp_path, monkeypatch):
     """RIFF lengths have 32 bits: the header would wrap around. FLAC has no such end."""
-    monkeypatch.setattr("snac_tok.audio.writing._MAX_WAV_BYTES", 1999)
+    monkeypatch.setattr("snac_tok.audio.encoding._MAX_WAV_BYTES", 1999)
     with pytest.raises(AudioFileError, match=r"at most 4 GiB: write a .flac"):
         write_audio(tmp_path / "x.wav", make(np.zeros(1000)))
     assert write_audio(tmp_path / "x.flac", make(np.zeros(1000))) == 0
@@ -238,8 +292,8 @@ def test_an_error_in_the_source_of_blocks_passes_unchanged(tmp_path):
 
 
 def test_missing_folders_and_folders_as_targets(tmp_path):
-    """The operating system's reason, with the name."""
-    with pytest.raises(AudioFileError, match="No such file or directory"):
+    """The operating system's reason, with the name, and what to do about a folder that is not there."""
+    with pytest.raises(AudioFileError, match=r"No such file or directory\); there is no folder .*none: make"):
         write_audio(tmp_path / "none" / "x.wav", make([0.0]))
     (tmp_path / "folder.wav").mkdir()
     with pytest.raises(AudioFileError, match="directory"):

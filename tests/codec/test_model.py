@@ -41,11 +41,11 @@ def test_unusable_audio_is_refused(small_codec, audio, says):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e300])
 @pytest.mark.parametrize("at", [0, 4_999, 9_999])
 def test_one_bad_sample_among_many_is_found(small_codec, value, at):
-    """Wherever it stands, in whatever row, and where it becomes infinite only in the network's dtype."""
+    """Wherever it stands, in whatever row, and where it would become infinite only in the network's dtype."""
     audio = torch.zeros(2, 1, 10_000, dtype=torch.float64)
     audio[1, 0, at] = value
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        with pytest.raises(WaveformError, match="NaN or infinite"):
+        with pytest.raises(WaveformError, match="NaN or infinite|no recording is that loud"):
             small_codec.to(dtype).encode(audio.to(dtype) if dtype == torch.bfloat16 else audio)
 
 

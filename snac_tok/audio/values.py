@@ -1,0 +1,159 @@
+"""What sample values mean: floats at full scale ±1, integer PCM, and numbers that are neither.
+
+    float16 … float64   as they are; beyond ±10 (`MAX_LEVEL`) nobody's sound: refused
+    uint8, int8, int16  PCM, divided by full scale
+    int32               the same, unless it holds int16 values: refused
+    the rest            nobody knows what full scale would be: refused
+
+Nothing here knows shapes, channels or rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+
+from snac_tok.errors import MAX_LEVEL, AudioFileError, WaveformError, wrong_scale
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Integer PCM: where silence lies, and the step that makes full scale ±1. 8 bits are unsigned in WAV.
+_PCM = {
+    np.dtype(np.uint8): (128, 2.0**-7),
+    np.dtype(np.int8): (0, 2.0**-7),
+    np.dtype(np.int16): (0, 2.0**-15),
+    np.dtype(np.int32): (0, 2.0**-31),
+}
+
+# Are 32-bit numbers that all fit into 16 bits a very quiet recording, or 16-bit sound that nobody scaled? Read as
+# 32-bit sound their peak is below -96 dB of full scale: under the noise of any microphone and converter, so nothing
+# to hear. Two things are quiet and right, and are taken:
+#   - 24-bit sound in 32 bits, a silent track of a recorder for example: its values are multiples of 256;
+#   - values of up to ±32, which are silence whichever way they are read (-60 dB as 16-bit sound).
+# The rest is refused: at worst that is a recording of silence, which as floats (x / 2**31) is taken; accepted, speech
+# would become the ids of silence without a word.
+_INT16_PEAK = 1 << 15
+_SILENT_PEAK = 32
+_STEP_OF_24_BITS = 1 << 8
+_INT32_FULL_SCALE = 1 << 31
+
+_Rest = ParamSpec("_Rest")
+Blocks = Iterator["NDArray[np.float32]"]
+
+
+def scaled(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Return floats as they are, integer PCM as ±1; float32 is shared, not copied.
+
+    Raises:
+        WaveformError: a type whose full scale nobody knows, int16 values kept as int32, or floats beyond float32.
+
+    >>> scaled(np.array([0, 16384], np.int16)).tolist()
+    [0.0, 0.5]
+    """
+    if array.dtype.kind == "f":
+        return as_float32(array)
+    kind = array.dtype.newbyteorder("=")
+    if kind not in _PCM:
+        raise WaveformError(
+            f"samples of type {array.dtype} have no known full scale: pass floats in ±1, or int16, int32, "
+            "uint8 or int8 PCM (16-bit values in another type: convert them to int16)."
+        )
+    if kind == np.int32:
+        _refuse_int16_values(array)
+    silence, step = _PCM[kind]
+    samples = array.astype(np.float32)
+    samples -= np.float32(silence)
+    samples *= np.float32(step)
+    return samples
+
+
+def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Return floats of any width as float32.
+
+    Raises:
+        WaveformError: a value beyond float32's range.
+
+    >>> as_float32(np.array([0.5], np.float16)).dtype
+    dtype('float32')
+    """
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(np.float32, copy=False)
+    except FloatingPointError as error:
+        raise wrong_scale(float(np.abs(array[np.isfinite(array)]).max())) from error
+
+
+def check_values(samples: NDArray[np.float32]) -> None:
+    """Refuse NaN, infinity and values that cannot be sound at full scale ±1; (C, T) or (T,).
+
+    Raises:
+        WaveformError: what was found, and the first place where it is NaN or infinite.
+
+    >>> check_values(np.array([0.5, -2.0], np.float32))
+    """
+    if samples.size == 0:
+        return
+    # min and max let NaN through and need no mask the size of the recording.
+    low, high = float(samples.min()), float(samples.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise WaveformError(_not_finite(np.atleast_2d(samples)))
+    if max(-low, high) > MAX_LEVEL:
+        raise wrong_scale(max(-low, high))
+
+
+def _not_finite(samples: NDArray[np.float32]) -> str:
+    bad = ~np.isfinite(samples)
+    position = int(bad.any(axis=0).argmax())
+    channel = int(bad[:, position].argmax())
+    return (
+        f"{int(bad.sum())} of {samples.size} samples are NaN or infinite, the first in channel {channel} at "
+        f"sample {position}: repair or drop the recording."
+    )
+
+
+def _refuse_int16_values(array: NDArray[Any]) -> None:
+    # Without abs, which has no value for the lowest int32.
+    peak = max(-int(array.min()), int(array.max())) if array.size else 0
+    if _SILENT_PEAK < peak <= _INT16_PEAK and (array % _STEP_OF_24_BITS).any():
+        raise WaveformError(
+            f"the int32 samples reach only ±{peak}, which is silence in 32 bits: they look like int16 values; "
+            "convert them with .astype(numpy.int16), or, if they are that quiet, pass floats: x / 2**31."
+        )
+
+
+def refusing_int16_in_32_bits(
+    decode: Callable[_Rest, Blocks],
+) -> Callable[_Rest, Blocks]:
+    """Have a decoder of files refuse, at its end, 32-bit files that hold nothing but 16-bit values.
+
+    The decoder is called with a soundfile reader and the file's name first, and yields blocks as floats.
+    """
+
+    @wraps(decode)
+    def watched(*args: _Rest.args, **options: _Rest.kwargs) -> Blocks:
+        reader, name = args[:2]
+        blocks = decode(*args, **options)
+        return _watched(blocks, str(name)) if getattr(reader, "subtype", None) == "PCM_32" else blocks
+
+    return watched
+
+
+def _watched(blocks: Blocks, name: str) -> Blocks:
+    peak, finer = 0.0, False
+    for block in blocks:
+        yield block
+        peak = max(peak, -float(block.min()), float(block.max()))
+        if peak * _INT32_FULL_SCALE <= _INT16_PEAK:
+            # Exact in float32: values of at most 16 bits, times powers of two.
+            finer = finer or bool(np.any(block * (_INT32_FULL_SCALE / _STEP_OF_24_BITS) % 1))
+    reach = round(peak * _INT32_FULL_SCALE)
+    if _SILENT_PEAK < reach <= _INT16_PEAK and finer:
+        raise AudioFileError(
+            f"{name}: its 32-bit samples reach only ±{reach}, which is silence in 32 bits: they look like 16-bit "
+            "values that were never scaled; write the file again with 16-bit samples."
+        )
