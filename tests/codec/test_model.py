@@ -45,7 +45,7 @@ def test_one_bad_sample_among_many_is_found(small_codec, value, at):
     audio = torch.zeros(2, 1, 10_000, dtype=torch.float64)
     audio[1, 0, at] = value
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        with pytest.raises(WaveformError, match="NaN or infinite|no recording is that loud"):
+        with pytest.raises(WaveformError, match=r"NaN or infinite|no recording is that loud"):
             small_codec.to(dtype).encode(audio.to(dtype) if dtype == torch.bfloat16 else audio)
 
 
