@@ -5,7 +5,10 @@
 
 Until the rename the old file stays as it was; after a failure the hidden file is gone, and what the operating
 system refused is one sentence of the caller's own error class. A process that is killed leaves at most a hidden
-file. Nothing here knows what the files hold, and racing for a name that must be taken once is not done here
+file; the next process that writes into the folder removes it. It knows by a lock: a writer holds one on its hidden
+file until the file has its final name, and the system takes it away from a writer that dies.
+
+Nothing here knows what the files hold, and racing for a name that must be taken once is not done here
 (`shards.publish` does that, with the same hidden files).
 """
 
@@ -13,26 +16,41 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import os
+import platform
+import re
 import secrets
 import stat
+import time
+import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from snac_tok.errors import SnacTokError
 
+# Windows has no fcntl, and removes no file that somebody has open: there that is the lock.
+fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
 # A file's name may have 255 bytes on common filesystems; the hidden one adds less than the 55 left over.
 _MAX_NAME_BYTES = 200
 _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR}
+# The machine is in the name because a lock on a network filesystem may be known to one machine alone.
+_HOST = f"{zlib.crc32(os.fsencode(platform.node())):08x}"
+_HIDDEN_NAME = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-\d+-[0-9a-f]{8}\.tmp", re.DOTALL)
+# Of another machine's files: nobody writes for a week without touching the file.
+_WEEK_SECONDS = 7 * 24 * 3600
+_swept: set[Path] = set()
 # Some network filesystems cannot sync a folder, and a folder may be writable without being readable.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF}
 
 
 class HiddenFile:
-    """A file being written next to `path` under a name of its own; whoever made it gives it the final name.
+    """A file being written next to `path` under a name of its own.
+
+    Whoever made it gives it the final name, and discards it in the end: until then its lock is held.
 
     Args:
         path: the final name; its folder must exist.
@@ -46,16 +64,39 @@ class HiddenFile:
     >>> hidden.complete()
     >>> hidden.path.rename("codes.bin").read_bytes()
     b'abc'
+    >>> hidden.discard()
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            label = path.name if len(os.fsencode(path.name)) <= _MAX_NAME_BYTES else "long-name"
-            self.path = path.with_name(f".{label}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-            # Opened like any file, so the umask decides who may read it; mkstemp would make it private.
-            self.handle: IO[bytes] = self.path.open("xb")
+            _sweep_once(path.parent)
+            self._open(path)
+            while not self._lock():
+                self.discard()
+                self._open(path)
         except ValueError as error:  # an empty name, a NUL in it, half a surrogate pair
             raise OSError(errno.EINVAL, f"no file can have this name: {error}") from error
+
+    def _open(self, path: Path) -> None:
+        label = path.name if len(os.fsencode(path.name)) <= _MAX_NAME_BYTES else "long-name"
+        self.path = path.with_name(f".{label}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        # Opened like any file, so the umask decides who may read it; mkstemp would make it private.
+        self.handle: IO[bytes] = self.path.open("xb")
+        self._lock_handle: int | None = None
+
+    def _lock(self) -> bool:
+        """Lock the file; False where somebody was faster, took it for a leftover and removes it."""
+        if fcntl is None:
+            return True
+        try:
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # a filesystem without locks: nobody removes what he cannot lock
+        # A second handle to the same lock: the first is closed before the file has its final name.
+        self._lock_handle = os.dup(self.handle.fileno())
+        return os.fstat(self._lock_handle).st_nlink > 0
 
     def complete(self, *, num_bytes: int | None = None) -> None:
         """Bring everything to the disk and close; with `num_bytes`, check that so many are there."""
@@ -75,6 +116,9 @@ class HiddenFile:
             self.handle.close()
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+        if self._lock_handle is not None:
+            os.close(self._lock_handle)
+            self._lock_handle = None
 
 
 @contextlib.contextmanager
@@ -171,6 +215,71 @@ def sync_folder(folder: Path) -> None:
     except OSError as refusal:
         if refusal.errno not in _NO_FOLDER_SYNC:
             raise
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove the hidden files that killed writers left in a folder; those of living ones, and all others, stay.
+
+    >>> sweep_folder(Path("."))
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _HIDDEN_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                _remove_if_left(Path(entry.path))
+
+
+def living_writers(path: Path) -> set[Path]:
+    """The hidden files for `path` whose writers may live, this process included; those of dead ones are removed.
+
+    >>> living_writers(Path("codes.bin"))
+    set()
+    """
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        found = [path.with_name(entry.name) for entry in entries if entry.name.startswith(f".{path.name}.")]
+        return {name for name in found if _HIDDEN_NAME.fullmatch(name.name) and not _remove_if_left(name)}
+    return set()
+
+
+def _sweep_once(folder: Path) -> None:
+    """Sweep a folder before this process's first write into it: only other processes leave anything."""
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 - no look at the disk: this runs for every file
+    if place not in _swept:
+        _swept.add(place)
+        sweep_folder(folder)
+
+
+def _remove_if_left(path: Path) -> bool:
+    """Remove a hidden file unless its writer may live; whether it is gone."""
+    try:
+        if _may_be_alive_elsewhere(path):
+            return False
+        with _locked(path):
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return True
+    except OSError:  # somebody holds the lock, or there is none to be had here
+        return False
+    return True
+
+
+def _may_be_alive_elsewhere(path: Path) -> bool:
+    name = _HIDDEN_NAME.fullmatch(path.name)
+    is_of_here = name is not None and name["host"] == _HOST
+    return not is_of_here and time.time() - path.stat().st_mtime < _WEEK_SECONDS
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a file's lock; removed under it, the file cannot be one whose writer is just about to lock it."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _refuse_what_is_no_file(path: Path) -> None:

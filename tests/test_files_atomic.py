@@ -5,7 +5,11 @@ from __future__ import annotations
 import doctest
 import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,14 @@ from hypothesis import strategies as st
 
 from snac_tok import files
 from snac_tok.errors import CheckpointError, ShardError, TokenError
-from snac_tok.files import HiddenFile, replacing, sync_folder, write_bytes_atomically
+from snac_tok.files import (
+    HiddenFile,
+    living_writers,
+    replacing,
+    sweep_folder,
+    sync_folder,
+    write_bytes_atomically,
+)
 
 SOURCES = sorted(Path(files.__file__).parent.rglob("*.py"))
 
@@ -218,3 +229,127 @@ def test_threads_that_write_one_name_leave_one_whole_file(tmp_path):
         thread.join()
     assert list(contents(tmp_path)) == ["x"]
     assert contents(tmp_path)["x"] in writes
+
+
+# Writes half a file, says so, and waits for whatever comes.
+WRITER = """
+import sys
+from snac_tok.errors import TokenError
+from snac_tok.files import replacing
+with replacing(sys.argv[1], error=TokenError) as file:
+    file.write(b"half")
+    file.flush()
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Another process in the middle of writing x.bin."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "x.bin")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"writing\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def hidden(folder):
+    """The names of the hidden files."""
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_process_that_writes_there(tmp_path, writer):
+    """Under whatever name it writes; the process that was killed has no say."""
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    assert len(hidden(tmp_path)) == 1
+    write_bytes_atomically(tmp_path / "y.bin", b"1", error=TokenError)
+    assert contents(tmp_path) == {"y.bin": b"1"}
+
+
+def test_a_living_writers_file_is_left_alone_and_becomes_whole(tmp_path, writer):
+    """Not by its age or its process number: by the lock that it holds."""
+    write_bytes_atomically(tmp_path / "x.bin", b"first", error=TokenError)
+    sweep_folder(tmp_path)
+    assert [path.name for path in living_writers(tmp_path / "x.bin")] == hidden(tmp_path)
+    assert writer.communicate(b"")[0] == b""
+    assert writer.returncode == 0
+    assert contents(tmp_path) == {"x.bin": b"half"}
+    assert living_writers(tmp_path / "x.bin") == set()
+
+
+def test_sweeping_and_writing_at_once_lose_no_file(tmp_path):
+    """A sweep between a file's beginning, its lock and its name costs the writer nothing."""
+    done = threading.Event()
+
+    def sweep():
+        while not done.is_set():
+            sweep_folder(tmp_path)
+
+    sweepers = [threading.Thread(target=sweep) for _ in range(2)]
+    for sweeper in sweepers:
+        sweeper.start()
+    try:
+        for number in range(300):
+            write_bytes_atomically(tmp_path / f"{number % 7}", b"%d" % number, error=TokenError)
+    finally:
+        done.set()
+        for sweeper in sweepers:
+            sweeper.join()
+    assert contents(tmp_path) == {f"{number % 7}": b"%d" % number for number in range(293, 300)}
+
+
+@pytest.mark.parametrize("taken", [1, 3])
+def test_a_writer_whose_new_file_is_taken_for_a_leftover_begins_another(tmp_path, monkeypatch, taken):
+    """Whoever has the lock first removes the file."""
+    real, left = files.fcntl.flock, [taken]
+
+    def flock(handle, how):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise BlockingIOError
+        real(handle, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    write_bytes_atomically(tmp_path / "x", b"1", error=TokenError)
+    assert contents(tmp_path) == {"x": b"1"}
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_files_are_written_and_none_is_swept(tmp_path, monkeypatch, writer, code):
+    """Some network filesystems have none: nobody can tell there who is dead."""
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    monkeypatch.setattr(files.fcntl, "flock", refusing(code))
+    write_bytes_atomically(tmp_path / "y", b"1", error=TokenError)
+    assert len(hidden(tmp_path)) == 1
+    assert contents(tmp_path)["y"] == b"1"
+
+
+def test_another_machines_file_stays_for_a_week(tmp_path):
+    """A lock on a network filesystem may not be seen from here."""
+    name = f".x.bin.{'0' * 8}-17-{'a' * 8}.tmp"
+    (tmp_path / name).write_bytes(b"half")
+    sweep_folder(tmp_path)
+    assert hidden(tmp_path) == [name]
+    old = time.time() - 8 * 24 * 3600
+    os.utime(tmp_path / name, (old, old))
+    sweep_folder(tmp_path)
+    assert hidden(tmp_path) == []
+
+
+def test_a_sweep_takes_nothing_else(tmp_path):
+    """Other programs' hidden files, folders and links stay, whatever they are called."""
+    ours = f".x.bin.{files._HOST}-17-{'a' * 8}.tmp"
+    (tmp_path / ".y.bin.17-abc.tmp").write_bytes(b"theirs")
+    (tmp_path / ours[1:]).write_bytes(b"no hidden file")
+    (tmp_path / f".link{ours}").symlink_to(ours[1:])
+    (tmp_path / f".folder{ours}").mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    (tmp_path / ours).write_bytes(b"half")
+    sweep_folder(tmp_path)
+    sweep_folder(tmp_path / "absent")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -4,7 +4,8 @@
       ─ samples.s16 named ─ failed.jsonl named ─ clips.json named: from here on there is a whole folder
 
 A full disk shows before the first name changes, and the folder of before stays. A process that is killed leaves
-hidden files, which the next preparation into the same folder removes. Nothing here knows where samples come from.
+hidden files, which the next preparation into the same folder removes; one that lives lets no second one begin.
+Nothing here knows where samples come from.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import TrainingError
-from snac_tok.files import HiddenFile, naming_refusals, sync_folder
+from snac_tok.files import HiddenFile, living_writers, naming_refusals, sweep_folder, sync_folder
 from snac_tok.training.clip_store import CLIPS_FILE, FORMAT_VERSION, SAMPLES_FILE, ClipEntry
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def making_folder(out: Path, *, replace: bool) -> Iterator[FolderInTheMaking]:
         replace: whether prepared sound that stands there may be replaced.
 
     Raises:
-        TrainingError: it is taken, or the disk refuses.
+        TrainingError: it is taken, another preparation writes into it, or the disk refuses.
 
     Example:
         >>> import numpy as np
@@ -101,12 +102,13 @@ def making_folder(out: Path, *, replace: bool) -> Iterator[FolderInTheMaking]:
     _check_free(out, replace=replace)
     with naming_refusals(out, error=TrainingError):
         out.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(out)
+        sweep_folder(out)
         with contextlib.ExitStack() as stack:
             hidden: dict[str, HiddenFile] = {}
             for name in _FILES:
                 hidden[name] = HiddenFile(out / name)
                 stack.callback(hidden[name].discard)
+            _refuse_company(out, own=hidden[CLIPS_FILE])
             folder = FolderInTheMaking(files={name: file.handle for name, file in hidden.items()})
             yield folder
             for file in hidden.values():
@@ -138,10 +140,15 @@ def _check_free(out: Path, *, replace: bool) -> None:
         raise TrainingError(f"{out} holds {SAMPLES_FILE} and no {CLIPS_FILE}; replace it (--force).")
 
 
-def _remove_leftovers(out: Path) -> None:
-    for name in _FILES:
-        for leftover in out.glob(f".{name}.*.tmp"):
-            leftover.unlink(missing_ok=True)
+def _refuse_company(out: Path, *, own: HiddenFile) -> None:
+    """Refuse a folder that somebody else is writing: the samples of one would end beside the list of the other.
+
+    Our file stands there already, so of two that begin together at least one sees the other.
+    """
+    if living_writers(out / CLIPS_FILE) - {own.path}:
+        raise TrainingError(
+            f"another process is preparing sound in {out}; wait until it has ended, or choose another folder."
+        )
 
 
 def _printable(name: str) -> str:
