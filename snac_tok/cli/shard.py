@@ -53,10 +53,11 @@ def shard(
 ) -> int:
     """Encode all recordings below FOLDER into Parquet shards in OUT.
 
-    Shards hold raw codes, readable with `snac_tok.read_shards` or datasets.load_dataset("parquet", …); texts come from
-    metadata.csv or metadata.jsonl in FOLDER and the folders in it. Interrupted, the same command goes on where it was.
+    Shards hold raw codes; `snac_tok.read_shards` reads them, and pandas, pyarrow and datasets open OUT as a folder of
+    Parquet. Texts come from metadata.csv or metadata.jsonl in FOLDER and the folders in it. Interrupted, the same
+    command goes on where it was; finished, it says so and changes nothing.
 
-    Exit code 1 says that some recordings could not be used; OUT/failed.jsonl lists them with the reasons.
+    Exit code 1 says that some recordings could not be used; OUT/_failed.jsonl lists them with the reasons.
     """
     from snac_tok.corpus import FAILED_NAME, shard_folder
 
@@ -116,9 +117,8 @@ def _account(summary: Summary, out: str) -> str:
         if summary.num_adopted_shards == 0
         else ""
     )
-    adopted = f", {summary.num_adopted_shards} of them from before" if summary.num_adopted_shards else ""
     rows = [
-        ("shards", f"{counted(summary.num_shards, 'file')} in {out}{adopted}"),
+        ("shards", f"{counted(summary.num_shards, 'file')} in {out}{_before(summary)}"),
         ("clips", f"{summary.num_clips:,}"),
         ("failures", f"{summary.num_failures:,}"),
         ("sound", f"{summary.hours:.4f} h ({lasting(seconds)})"),
@@ -126,3 +126,9 @@ def _account(summary: Summary, out: str) -> str:
         ("speed", f"{speed}{lasting(summary.elapsed_seconds)} in all"),
     ]
     return facts(rows)
+
+
+def _before(summary: Summary) -> str:
+    if summary.was_finished:
+        return ", finished before: nothing was left to do"
+    return f", {summary.num_adopted_shards} of them from before" if summary.num_adopted_shards else ""

@@ -6,21 +6,22 @@ Nothing that is not of a collection is ever removed or written over. What the fi
 from __future__ import annotations
 
 import contextlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.corpus.plan import Plan
 from snac_tok.errors import ShardError
+from snac_tok.files import sweep_folder
 from snac_tok.shards import MANIFEST_NAME, read_entry, read_manifest, shard_name
 from snac_tok.shards.publish import naming, publish_bytes, remove_leftovers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from snac_tok.corpus.plan import ShardSpec
-    from snac_tok.shards import ShardEntry
+    from snac_tok.shards import Manifest, ShardEntry
 
-PLAN_NAME = "plan.json"
-FAILED_NAME = "failed.jsonl"
+PLAN_NAME = "_plan.json"
+FAILED_NAME = "_failed.jsonl"
 
 
 def check_apart(source: Path, out: Path) -> None:
@@ -29,32 +30,39 @@ def check_apart(source: Path, out: Path) -> None:
     Raises:
         ShardError: `out` is `source` or lies in it.
     """
-    if out.resolve().is_relative_to(source.resolve()):
+    # Not Path.resolve, which a link that leads round in a circle makes fail.
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise ShardError(
             f"the shards cannot go into {out}: it lies in {source}, the folder of the recordings, or is that "
             "folder; choose one outside of it."
         )
 
 
-def prepare_folder(out: Path, plan: Plan) -> None:
+def prepare_folder(out: Path, plan: Plan) -> Manifest | None:
     """Make `out` and write the plan into it, or see that it holds this very plan.
 
+    Returns:
+        The manifest where a run of this plan has finished, and there is nothing left to do.
+
     Raises:
-        ShardError: `out` holds a finished collection, another plan, or shards of another run.
+        ShardError: `out` holds another plan, another collection, or shards of another run.
     """
     with naming(out):
         out.mkdir(parents=True, exist_ok=True)
+    sweep_folder(out)
     if (out / MANIFEST_NAME).exists():
-        raise ShardError(f"{out} already holds a finished collection; choose another folder or remove it.")
+        return _finished(out, plan)
+    plan_path = out / PLAN_NAME
+    has_plan = plan_path.exists()
+    if has_plan:
+        _check_same_plan(plan_path, plan)
     expected = {shard_name(index, plan.num_shards) for index in range(plan.num_shards)}
     strange = sorted(path.name for path in out.glob("*.parquet") if path.name not in expected)
     if strange:
         raise ShardError(f"{out} holds {strange[0]}, which is not of this run; choose another folder.")
-    plan_path = out / PLAN_NAME
-    if plan_path.exists():
-        _check_same_plan(plan_path, plan)
-    else:
+    if not has_plan:
         publish_bytes(plan_path, plan.to_json())
+    return None
 
 
 def adopt(spec: ShardSpec, out: Path) -> ShardEntry | None:
@@ -102,6 +110,35 @@ def _shard_counts(out: Path) -> set[int]:
     return counts
 
 
+def _finished(out: Path, plan: Plan) -> Manifest:
+    """The manifest of a collection that this plan made, with all of its files there."""
+    manifest = read_manifest(out)
+    if manifest.plan_fingerprint != plan.fingerprint:
+        raise ShardError(
+            f"{out} already holds a finished collection, made with other options "
+            f"({_differences(out, manifest, plan)}); choose another folder, or replace it (--force)."
+        )
+    for entry in manifest.shards:
+        with naming(out / entry.name):
+            found = (out / entry.name).stat().st_size if (out / entry.name).exists() else None
+        if found != entry.num_bytes:
+            state = "is missing" if found is None else f"has {found} bytes, not {entry.num_bytes}"
+            raise ShardError(
+                f"{out} holds a finished collection, but {entry.name} {state}; copy it back, or replace "
+                "the collection (--force)."
+            )
+    return manifest
+
+
+def _differences(out: Path, manifest: Manifest, plan: Plan) -> str:
+    """What is named only in the plan is told from it, where it can still be read."""
+    try:
+        names = plan.differences(Plan.from_json((out / PLAN_NAME).read_bytes()))
+    except (OSError, ShardError):
+        names = plan.collection.differences(manifest.collection) or ["clips_per_shard, source files or texts"]
+    return ", ".join(names)
+
+
 def _check_same_plan(path: Path, plan: Plan) -> None:
     try:
         found = Plan.from_json(path.read_bytes())
@@ -109,6 +146,6 @@ def _check_same_plan(path: Path, plan: Plan) -> None:
         raise ShardError(f"{path} cannot be read: {error}; remove the folder and run again.") from error
     if found.fingerprint != plan.fingerprint:
         raise ShardError(
-            f"{path.parent} was begun with other options: {', '.join(plan.differences(found))} differ; "
-            "run with the same ones, or choose another folder."
+            f"{path.parent} was begun with other options ({', '.join(plan.differences(found))}); "
+            "run with the same ones, choose another folder, or begin anew (--force)."
         )

@@ -1,17 +1,18 @@
 """From a file of the plan to what the encoder takes: its channels as clips, or as blocks where it is long.
 
-A file that cannot be used becomes a `Failure`; a disk or memory that fails is raised, since that says nothing
-about the file. Nothing is encoded here.
+A file that cannot be used, or that has changed since the plan was made, becomes a `Failure`; a disk or memory that
+fails is raised, since that says nothing about the file. Nothing is encoded here.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from snac_tok.audio import audio_info, check_policy, iter_audio, mono_blocks, read_audio, select_channels
 from snac_tok.audio.faults import is_machine_fault
-from snac_tok.errors import AudioError, WaveformError
+from snac_tok.errors import AudioError, AudioFileError, WaveformError
 from snac_tok.shards import Failure
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class LongClip:
         channels: the policy that makes clips of the file.
         index: of this clip among those.
         sampling_rate: of the file, in Hz.
+        num_bytes: of the file, by the plan.
     """
 
     id: str
@@ -47,16 +49,19 @@ class LongClip:
     channels: str
     index: int
     sampling_rate: int
+    num_bytes: int
 
     def blocks(self) -> Iterator[Waveform]:
         """The clip in blocks, read as they are taken.
 
         Raises:
-            AudioError: the file cannot be used, while iterating.
+            AudioError: the file cannot be used, or has changed since the plan, while iterating.
         """
         each = self.channels == "each"
         policy = self.index if each else check_policy(self.channels)
-        return mono_blocks(iter_audio(self.path), channels=cast("Any", policy), name=self.id)
+        with _staying(self.path, num_bytes=self.num_bytes):
+            blocks = iter_audio(self.path)
+            yield from mono_blocks(blocks, channels=cast("Any", policy), name=self.id)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,11 +92,19 @@ def load(item: SourceItem, *, source: Path, channels: str, long_seconds: float) 
         if info is not None:
             num_clips = info.num_channels if channels == "each" else 1
             long_clips = tuple(
-                LongClip(id=name, path=path, channels=channels, index=k, sampling_rate=info.sampling_rate)
+                LongClip(
+                    id=name,
+                    path=path,
+                    channels=channels,
+                    index=k,
+                    sampling_rate=info.sampling_rate,
+                    num_bytes=item.num_bytes,
+                )
                 for k, name in enumerate(_ids(item, num_clips))
             )
             return LoadedFile(item=item, long_clips=long_clips)
-        waveform = read_audio(path)
+        with _staying(path, num_bytes=item.num_bytes):
+            waveform = read_audio(path)
         if waveform.num_samples == 0:
             raise WaveformError("it holds no samples.")
         waveforms = select_channels(waveform, cast("Any", channels), name=item.path)
@@ -108,6 +121,26 @@ def failure_of(item: SourceItem, error: AudioError, source: Path) -> Failure:
     # Relative paths: a collection must not depend on where its sources were mounted.
     reason = str(error).replace(f"{source}/", "")
     return Failure(source=_printable(item.path), reason=reason)
+
+
+@contextlib.contextmanager
+def _staying(path: Path, *, num_bytes: int) -> Iterator[None]:
+    """Refuse a file whose size is not the plan's, before it is read or after."""
+    _check_size(path, num_bytes)
+    yield
+    _check_size(path, num_bytes)
+
+
+def _check_size(path: Path, num_bytes: int) -> None:
+    try:
+        found = path.stat().st_size
+    except (OSError, ValueError):
+        return  # reading it says best what is wrong
+    if found != num_bytes:
+        raise AudioFileError(
+            f"{path} had {num_bytes} bytes when the run was planned and has {found} now: it changed while the run "
+            "went on; shard it again when it no longer changes."
+        )
 
 
 def _long_info(path: Path, long_seconds: float) -> AudioInfo | None:

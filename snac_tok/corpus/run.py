@@ -1,13 +1,13 @@
 """From a folder of sound to a finished collection: plan, encode shard by shard, manifest last.
 
     OUT/
-    ├── plan.json         written first: what goes where
-    ├── shard-….parquet   each whole or absent
-    ├── failed.jsonl      sources that gave no record, where there were any
-    └── manifest.json     written last: the collection is finished
+    ├── _plan.json        written first: what goes where
+    ├── train-….parquet   each whole or absent
+    ├── _failed.jsonl     sources that gave no record, where there were any
+    └── _manifest.json    written last: the collection is finished
 
-A run that was interrupted leaves whole shards; the same call again adopts them. Anything else in the way is
-refused, and only a collection is replaced, when asked for.
+A run that was interrupted leaves whole shards; the same call again adopts them, and where nothing was left to do it
+does nothing. Anything else in the way is refused, and only a collection is replaced, when asked for.
 """
 
 from __future__ import annotations
@@ -61,11 +61,12 @@ class Summary:
 
     Attributes:
         num_clips: records written.
-        num_failures: sources that gave none; `failed.jsonl` lists them.
+        num_failures: sources that gave none; `_failed.jsonl` lists them.
         num_tokens: codes of all records.
         hours: of sound, before padding.
         num_shards: files written.
         num_adopted_shards: of these, left whole by an interrupted run and kept.
+        was_finished: whether an earlier run had finished the collection, and this one had nothing to do.
         elapsed_seconds: wall time of this run.
     """
 
@@ -75,6 +76,7 @@ class Summary:
     hours: float
     num_shards: int
     num_adopted_shards: int
+    was_finished: bool
     elapsed_seconds: float
 
 
@@ -93,7 +95,7 @@ def shard_folder(
 
     Args:
         source: a folder of audio files, with metadata.csv or metadata.jsonl where texts are known.
-        out: a new folder outside of `source`, or that of the same run after an interruption.
+        out: a new folder outside of `source`, or that of the same run, interrupted or finished.
         encoder: what makes the codes; a `SnacTokenizer`.
         clips_per_shard: files a shard.
         extensions: file endings that count as audio.
@@ -112,8 +114,36 @@ def shard_folder(
     plan = make_plan(list_sources(source, extensions=extensions), collection, clips_per_shard=clips_per_shard)
     if replace:
         remove_collection(out)
-    prepare_folder(out, plan)
-    tracker = _Tracker(plan, progress)
+    manifest = prepare_folder(out, plan)
+    was_finished = manifest is not None
+    num_adopted = plan.num_shards
+    if manifest is None:
+        entries, num_adopted = _make_shards(
+            plan, encoder, source=source, out=out, limits=limits, tracker=_Tracker(plan, progress)
+        )
+        manifest = finish(out, plan, entries)
+    return Summary(
+        num_clips=manifest.num_records,
+        num_failures=manifest.num_failures,
+        num_tokens=manifest.num_tokens,
+        hours=manifest.hours,
+        num_shards=plan.num_shards,
+        num_adopted_shards=num_adopted,
+        was_finished=was_finished,
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def _make_shards(
+    plan: Plan,
+    encoder: Encoder,
+    *,
+    source: Path,
+    out: Path,
+    limits: BatchLimits | None,
+    tracker: _Tracker,
+) -> tuple[list[ShardEntry], int]:
+    """Every shard's entry, and how many of them were there before."""
     entries, num_adopted = [], 0
     for spec in map(plan.shard, range(plan.num_shards)):
         entry = adopt(spec, out)
@@ -125,20 +155,11 @@ def shard_folder(
                 spec, encoder, source=source, out=out, limits=limits, on_batch=tracker.batch_done
             )
         entries.append(entry)
-    manifest = finish(out, plan, entries)
-    return Summary(
-        num_clips=manifest.num_records,
-        num_failures=manifest.num_failures,
-        num_tokens=manifest.num_tokens,
-        hours=manifest.hours,
-        num_shards=plan.num_shards,
-        num_adopted_shards=num_adopted,
-        elapsed_seconds=time.monotonic() - started,
-    )
+    return entries, num_adopted
 
 
 def finish(out: Path, plan: Plan, entries: list[ShardEntry]) -> Manifest:
-    """Write failed.jsonl where there were failures, then the manifest; all shards must be published.
+    """Write _failed.jsonl where there were failures, then the manifest; all shards must be published.
 
     Raises:
         ShardError: a shard is missing or damaged, or the disk refused.

@@ -43,7 +43,7 @@ def list_sources(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS
     """Every audio file below `folder` with its text, sorted by path.
 
     Linked folders are followed, each real folder once. Hidden files and folders are skipped. A link to
-    nowhere is listed: it fails when read, and is reported like any other file that cannot be.
+    nowhere, or round in a circle, is listed: it fails when read, and is reported like any other file that cannot be.
 
     Args:
         folder: where to look.
@@ -90,12 +90,12 @@ def _walk(root: Path) -> Iterator[tuple[str, int]]:
         seen.add(_identity(folder))
         for entry in _visible_entries(folder):
             name = f"{prefix}{entry.name}"
-            if entry.is_dir():
+            if entry.is_symlink() and not Path(entry.path).exists():
+                yield name, 0
+            elif entry.is_dir():
                 (links if entry.is_symlink() else folders).append((f"{name}/", Path(entry.path)))
             elif entry.is_file():
-                yield name, entry.stat().st_size
-            elif entry.is_symlink() and not Path(entry.path).exists():
-                yield name, 0  # a link to nowhere; pipes and devices are left out
+                yield name, entry.stat().st_size  # pipes and devices are left out
 
 
 def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,9 +1,12 @@
 """The on-disk format: Parquet shards of raw codes that say themselves how they were made.
 
     folder/
-    ├── shard-00000-of-00003.parquet    records, with codec, layout and failures in the footer
+    ├── train-00000-of-00003.parquet    records, with codec, layout and failures in the footer
     ├── …
-    └── manifest.json                   counts and checksums; written last
+    └── _manifest.json                  counts and checksums; written last
+
+The names are those that other readers expect of a folder of Parquet: `train-` is a split to `datasets`, and pandas,
+pyarrow, dask, Spark and `datasets` take no file for data whose name begins with `_` (docs/shards.md).
 
 Knows no model and no sound: integers in, integers out.
 """

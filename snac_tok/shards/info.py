@@ -16,7 +16,8 @@ from snac_tok.errors import LayoutError, ShardError
 from snac_tok.frames import FrameLayout
 from snac_tok.shards.record import MAX_CODEBOOK_SIZE
 
-FORMAT_VERSION = 1
+# 1 had other file names: a manifest.json and shard-….parquet, which no other reader could open as one folder.
+FORMAT_VERSION = 2
 FOOTER_KEY = b"snac_tok"
 FAILURES_KEY = b"snac_tok.failures"
 CHANNEL_POLICIES = ("mean", "left", "right", "each")
@@ -110,7 +111,7 @@ class CollectionInfo:
         """The info that `to_dict` described.
 
         Raises:
-            ShardError: a newer format, or fields that are missing, unknown or of a wrong type.
+            ShardError: another format, or fields that are missing, unknown or of a wrong type.
         """
         return cls(**checked_fields(cls, fields))
 
@@ -142,7 +143,7 @@ class ShardInfo:
 
     @property
     def name(self) -> str:
-        """The file's name: `shard-00000-of-00003.parquet`."""
+        """The file's name: `train-00000-of-00003.parquet`."""
         return shard_name(self.index, self.num_shards)
 
     def to_json(self) -> bytes:
@@ -154,7 +155,7 @@ class ShardInfo:
         """The info that `to_json` wrote.
 
         Raises:
-            ShardError: no JSON, a newer format, or fields that are missing, unknown or of a wrong type.
+            ShardError: no JSON, another format, or fields that are missing, unknown or of a wrong type.
         """
         fields = json_object(parse_json(data))
         collection = CollectionInfo.from_dict(fields.get("collection"))
@@ -164,12 +165,14 @@ class ShardInfo:
 def shard_name(index: int, num_shards: int) -> str:
     """The file name of shard `index` of `num_shards`; names sort in shard order.
 
+    It says `train` because `datasets` takes the split of a file from its name.
+
     Example:
         >>> shard_name(0, 3)
-        'shard-00000-of-00003.parquet'
+        'train-00000-of-00003.parquet'
     """
     width = max(5, len(str(num_shards)))
-    return f"shard-{index:0{width}d}-of-{num_shards:0{width}d}.parquet"
+    return f"train-{index:0{width}d}-of-{num_shards:0{width}d}.parquet"
 
 
 def canonical_json(value: Any) -> bytes:
@@ -206,16 +209,22 @@ def parse_json(data: bytes) -> Any:
 
 
 def json_object(value: Any) -> dict[str, Any]:
-    """`value` when it is a JSON object of a format this package reads.
+    """`value` when it is a JSON object of the format this package reads.
 
     Raises:
-        ShardError: another kind of value, or a newer format.
+        ShardError: another kind of value, or another format.
     """
     if not isinstance(value, dict):
         raise ShardError(f"damaged: a JSON object is needed, got {type(value).__name__}")
     found = value.get("format_version", FORMAT_VERSION)
-    if not isinstance(found, int) or found > FORMAT_VERSION:
-        raise ShardError(f"format version {found} is newer than {FORMAT_VERSION}; update snac_tok to read it")
+    if type(found) is not int or found > FORMAT_VERSION:
+        raise ShardError(
+            f"format version {found!r} is newer than {FORMAT_VERSION}; update snac_tok to read it"
+        )
+    if found < FORMAT_VERSION:
+        raise ShardError(
+            f"format version {found} is older than {FORMAT_VERSION}, the one this snac_tok reads; make the shards again"
+        )
     return value
 
 
@@ -226,7 +235,7 @@ def checked_fields(cls: type, fields: Any) -> dict[str, Any]:
     """`fields` when they are exactly the dataclass's, of its types.
 
     Raises:
-        ShardError: a newer format, or fields that are missing, unknown or of a wrong type.
+        ShardError: another format, or fields that are missing, unknown or of a wrong type.
     """
     checked = json_object(fields)
     types = {field.name: str(field.type) for field in dataclasses.fields(cls)}

@@ -18,7 +18,7 @@ from snac_tok.shards.shard_file import ShardEntry, blaming
 if TYPE_CHECKING:
     from pathlib import Path
 
-MANIFEST_NAME = "manifest.json"
+MANIFEST_NAME = "_manifest.json"
 SECONDS_PER_HOUR = 3600
 
 
@@ -110,8 +110,8 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a finished collection.
 
     Raises:
-        ShardError: no such folder, an unfinished collection, or a manifest that is cut off, damaged or of a
-            newer format.
+        ShardError: no such folder, an unfinished collection, or a manifest that is cut off, damaged or of
+            another format.
     """
     path = folder / MANIFEST_NAME
     if not folder.is_dir():

@@ -176,7 +176,7 @@ def open_shards(folder: str | Path) -> ShardCollection:
     """Open a finished collection; reads its manifest alone.
 
     Raises:
-        ShardError: no such folder, an unfinished collection, or a damaged or newer manifest.
+        ShardError: no such folder, an unfinished collection, or a damaged manifest or one of another format.
     """
     return ShardCollection(Path(folder), read_manifest(Path(folder)))
 

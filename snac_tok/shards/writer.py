@@ -52,7 +52,7 @@ class ShardWriter:
         ...     with ShardWriter(pathlib.Path(folder), info=info) as shard:
         ...         shard.add_failure(Failure(source="a.wav", reason="it is empty"))
         ...     [path.name for path in pathlib.Path(folder).iterdir()]
-        ['shard-00000-of-00001.parquet']
+        ['train-00000-of-00001.parquet']
     """
 
     def __init__(self, folder: Path, *, info: ShardInfo) -> None:

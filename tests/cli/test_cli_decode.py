@@ -280,7 +280,7 @@ def test_damaged_npz(refused, run, work, kind, command):
         (["-", "-o", "x.wav", "--preset", "orpheus", "--noise", "loud"], "loud"),
         (["-", "-o", "x.wav", "--limit", "1"], "--limit"),
         (["clips", "-o", "x.wav", "--preset", "orpheus"], "--preset"),
-        (["clips", "-o", "wavs"], "manifest.json"),
+        (["clips", "-o", "wavs"], "_manifest.json"),
         (["clips"], "--output"),
     ],
 )

@@ -104,7 +104,7 @@ def test_names_of_codecs_are_listed(run, refused):
         ([], "WHAT"),
         (["tiny", "--presets"], "one thing"),
         (["tiny", "--levels", "1"], "--preset"),
-        (["clips"], "manifest.json"),
+        (["clips"], "_manifest.json"),
         (["a.wav"], "a.wav"),
         (["missing.npz"], "missing.npz"),
         (["nothing-like-that"], "nothing-like-that"),
@@ -122,6 +122,6 @@ def test_damage_is_named(refused, work, shards, other_model):
     (work / other_model / "config.json").write_text('{"encoder_dim": -1}', encoding="utf-8")
     assert "config.json" in refused("inspect", other_model)
     next(shards.glob("*.parquet")).write_bytes(b"PAR1")
-    assert "shard-00000" in refused("inspect", "shards")
-    (shards / "manifest.json").write_text("{", encoding="utf-8")
-    assert "manifest.json" in refused("inspect", "shards")
+    assert "train-00000" in refused("inspect", "shards")
+    (shards / "_manifest.json").write_text("{", encoding="utf-8")
+    assert "_manifest.json" in refused("inspect", "shards")

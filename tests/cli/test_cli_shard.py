@@ -25,12 +25,12 @@ def test_a_folder_becomes_shards(run, work, tokenizer):
 
 
 def test_unusable_recordings_are_listed(run, work):
-    """A recording that cannot be used is listed in failed.jsonl; the others are done; exit code 1."""
+    """A recording that cannot be used is listed in _failed.jsonl; the others are done; exit code 1."""
     (work / "clips" / "bad.wav").write_bytes(b"no sound")
     result = run("shard", "clips", "shards")
     assert result.exit_code == 1
-    assert "failed.jsonl" in result.stdout
-    failed = [json.loads(line) for line in (work / "shards" / "failed.jsonl").read_text().splitlines()]
+    assert "_failed.jsonl" in result.stdout
+    failed = [json.loads(line) for line in (work / "shards" / "_failed.jsonl").read_text().splitlines()]
     assert [failure["source"] for failure in failed] == ["bad.wav"]
     assert len(open_shards(work / "shards")) == 2
 
@@ -56,13 +56,14 @@ def test_channels_each(run, work):
 
 
 def test_a_finished_folder_is_kept(refused, run, work, shards):
-    """A finished collection is refused, and replaced with --force; other files in the folder stay."""
+    """Another collection in its place is refused, and made with --force; other files in the folder stay."""
     (shards / "notes.txt").write_text("mine")
-    before = (shards / "manifest.json").read_bytes()
-    assert "shards" in refused("shard", "clips", "shards")
+    before = (shards / "_manifest.json").read_bytes()
+    sentence = refused("shard", "clips", "shards", "--clips-per-shard", "1")
+    assert "shards already holds a finished collection, made with other options (clips_per_shard)" in sentence
     (work / "empty").mkdir()
     assert "holds no audio" in refused("shard", "empty", "shards", "--force")
-    assert (shards / "manifest.json").read_bytes() == before
+    assert (shards / "_manifest.json").read_bytes() == before
     (work / "clips" / "b.flac").unlink()
     assert run("shard", "clips", "shards", "--force").exit_code == 0
     assert [record.id for record in open_shards(shards)] == ["a.wav"]
@@ -107,32 +108,52 @@ def test_long_recordings_with_their_channels(run, work, monkeypatch):
 
 
 def test_force_leaves_other_peoples_files(refused, work):
-    """A folder with a manifest.json of another kind is refused even with --force, and stays as it is."""
+    """A folder with a _manifest.json of another kind is refused even with --force, and stays as it is."""
     (work / "site").mkdir()
-    (work / "site" / "manifest.json").write_text("{}")
+    (work / "site" / "_manifest.json").write_text("{}")
     assert "site" in refused("shard", "clips", "site", "--force")
-    assert [path.name for path in (work / "site").iterdir()] == ["manifest.json"]
-    assert (work / "site" / "manifest.json").read_text() == "{}"
+    assert [path.name for path in (work / "site").iterdir()] == ["_manifest.json"]
+    assert (work / "site" / "_manifest.json").read_text() == "{}"
 
 
 def test_force_begins_anew_what_was_interrupted(run, refused, work):
     """An unfinished run with other options is refused, and replaced with --force."""
     assert run("shard", "clips", "shards", "--clips-per-shard", "1").exit_code == 0
-    (work / "shards" / "manifest.json").unlink()
+    (work / "shards" / "_manifest.json").unlink()
     assert "shards" in refused("shard", "clips", "shards")
     assert run("shard", "clips", "shards", "--force").exit_code == 0
-    assert [path.name for path in (work / "shards").glob("*.parquet")] == ["shard-00000-of-00001.parquet"]
+    assert [path.name for path in (work / "shards").glob("*.parquet")] == ["train-00000-of-00001.parquet"]
 
 
 def test_an_interrupted_run_goes_on(run, work):
     """Shards left by an interrupted run are kept, and the summary says so."""
     assert run("shard", "clips", "shards", "--clips-per-shard", "1").exit_code == 0
-    (work / "shards" / "manifest.json").unlink()
-    (work / "shards" / "shard-00001-of-00002.parquet").unlink()
+    (work / "shards" / "_manifest.json").unlink()
+    (work / "shards" / "train-00001-of-00002.parquet").unlink()
     result = run("shard", "clips", "shards", "--clips-per-shard", "1")
     assert result.exit_code == 0
     assert "1 of them from before" in result.stdout
     assert len(open_shards(work / "shards")) == 2
+
+
+def test_a_finished_run_repeated(run, work):
+    """It is finished: the summary says so, nothing is written, and the exit code is that of the first time."""
+    assert run("shard", "clips", "shards").exit_code == 0
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (work / "shards").iterdir()}
+    result = run("shard", "clips", "shards")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert lines["shards"] == "1 file in shards, finished before: nothing was left to do"
+    assert lines["clips"] == "2"
+    assert "real time" not in lines["speed"]
+    assert before == {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (work / "shards").iterdir()
+    }
+    (work / "clips" / "bad.wav").write_bytes(b"no sound")
+    for _ in range(2):
+        result = run("shard", "clips", "others")
+        assert result.exit_code == 1
+        assert "why files failed: others/_failed.jsonl" in result.stdout
 
 
 @pytest.mark.parametrize(

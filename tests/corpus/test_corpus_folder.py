@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from toy_encoder import ToyEncoder, files_of, write_tone
 
@@ -43,7 +45,7 @@ def test_a_folder_beside_whose_name_begins_alike_is_outside(source, tmp_path):
     assert shard_folder(source, tmp_path / "source-shards", ToyEncoder()).num_clips == 3
 
 
-@pytest.mark.parametrize("missing", [None, "manifest.json", "plan.json"])
+@pytest.mark.parametrize("missing", [None, "_manifest.json", "_plan.json"])
 def test_replacing_leaves_what_a_new_run_makes_and_other_files(source, out, tmp_path, missing):
     """A finished collection, a begun one and one without its plan are taken away whole."""
     (out / "notes.txt").write_text("mine")
@@ -68,11 +70,11 @@ def test_replacing_needs_something_to_put_in_its_place(out, tmp_path):
 
 
 def test_other_peoples_files_are_not_replaced(source, tmp_path):
-    """A manifest.json of another kind, and shards that no plan of ours knows, stay and are named."""
+    """A _manifest.json of another kind, and shards that no plan of ours knows, stay and are named."""
     other = tmp_path / "site"
     other.mkdir()
-    (other / "manifest.json").write_text("{}")
-    (other / "shard-00000-of-00001.parquet").write_bytes(b"theirs")
+    (other / "_manifest.json").write_text("{}")
+    (other / "train-00000-of-00001.parquet").write_bytes(b"theirs")
     before = files_of(other)
     with pytest.raises(ShardError, match="site"):
         shard_folder(source, other, ToyEncoder(), replace=True)
@@ -90,7 +92,7 @@ def test_a_foreign_shard_among_ours_stops_the_replacing(source, out):
 
 def test_removing_takes_what_attempts_left_along(out):
     """Hidden files of an interrupted run as well; without a collection nothing is done."""
-    (out / ".shard-00000-of-00002.parquet.1-dead.tmp").write_bytes(b"half")
+    (out / ".train-00000-of-00002.parquet.1-dead.tmp").write_bytes(b"half")
     assert len(open_shards(out)) == 3
     remove_collection(out)
     assert files_of(out) == {}
@@ -104,3 +106,62 @@ def test_replacing_lists_the_sources_once(source, out, caplog):
     (source / "metadata.csv").write_text("file_name,text\ngone.wav,x\n")
     shard_folder(source, out, ToyEncoder(), replace=True)
     assert len(caplog.records) == 1
+
+
+def damaged(path, how):
+    """Cut a JSON file short, or make it one of another version."""
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:-30])
+    else:
+        fields = json.loads(path.read_text())
+        fields["plan_version" if "plan" in path.name else "format_version"] = how
+        path.write_text(json.dumps(fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "words"),
+    [
+        ("_manifest.json", "cut", "no valid JSON"),
+        ("_manifest.json", 99, "newer"),
+        ("_manifest.json", 1, "older"),
+        ("_plan.json", "cut", "no valid JSON"),
+        ("_plan.json", 99, "no plan of version"),
+    ],
+)
+def test_a_damaged_or_foreign_manifest_or_plan_is_named_and_nothing_is_encoded(source, out, name, how, words):
+    """One sentence; whatever lies there stays."""
+    (source / "bad.wav").write_bytes(b"RIFF")
+    damaged(out / name, how)
+    if name == "_plan.json":
+        (out / "_manifest.json").unlink()
+    before, encoder = files_of(out), ToyEncoder()
+    with pytest.raises(ShardError, match=f"{name}.*{words}"):
+        shard_folder(source, out, encoder, clips_per_shard=2)
+    assert files_of(out) == before
+    assert encoder.batches == []
+
+
+def test_a_finished_run_needs_no_plan_to_be_known(source, out):
+    """The manifest has the plan's fingerprint; only what differs is named less exactly."""
+    (out / "_plan.json").unlink()
+    with pytest.raises(ShardError, match="clips_per_shard, source files or texts"):
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=2)
+    (source / "bad.wav").write_bytes(b"RIFF")
+    assert shard_folder(source, out, ToyEncoder(), clips_per_shard=2).was_finished
+
+
+@pytest.mark.parametrize("state", ["is missing", "has 9 bytes"])
+def test_a_finished_collection_that_lost_a_shard_is_not_called_finished(source, out, state):
+    """The file is named."""
+    (source / "bad.wav").write_bytes(b"RIFF")
+    shard = out / "train-00001-of-00002.parquet"
+    shard.unlink() if state == "is missing" else shard.write_bytes(b"x" * 9)
+    with pytest.raises(ShardError, match=rf"{shard.name} {state}"):
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=2)
+
+
+def test_an_out_that_is_a_link_round_in_a_circle_is_one_sentence(source, tmp_path):
+    """No error of the path's own."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ShardError, match="loop: cannot be written"):
+        shard_folder(source, tmp_path / "loop", ToyEncoder())

@@ -34,8 +34,8 @@ def out(tmp_path):
 
 
 def failed(out):
-    """The lines of failed.jsonl."""
-    return [json.loads(line) for line in (out / "failed.jsonl").read_text().splitlines()]
+    """The lines of _failed.jsonl."""
+    return [json.loads(line) for line in (out / "_failed.jsonl").read_text().splitlines()]
 
 
 def test_every_file_becomes_a_record_with_its_own_codes(source, out):
@@ -55,7 +55,7 @@ def test_every_file_becomes_a_record_with_its_own_codes(source, out):
     assert summary.num_tokens == sum(record.codes.size for record in records)
     assert summary.hours == sum(record.num_samples for record in records) / 24000 / 3600
     assert summary.elapsed_seconds > 0
-    assert not (out / "failed.jsonl").exists()
+    assert not (out / "_failed.jsonl").exists()
 
 
 def test_real_speech_brings_its_texts(out):
@@ -161,13 +161,71 @@ def test_progress_counts_up_to_the_whole(source, out):
 
 
 def test_a_finished_collection_is_never_written_over(source, out):
-    """The second run is refused before it encodes anything."""
-    shard_folder(source, out, ToyEncoder())
+    """The same run again has nothing to do, and says so; with other options it is refused, and they are named."""
+    first = shard_folder(source, out, ToyEncoder())
     before, encoder = files_of(out), ToyEncoder()
-    with pytest.raises(ShardError, match="already holds a finished collection"):
+    again = shard_folder(source, out, encoder)
+    assert (first.was_finished, again.was_finished) == (False, True)
+    assert (again.num_clips, again.num_tokens, again.hours) == (
+        first.num_clips,
+        first.num_tokens,
+        first.hours,
+    )
+    assert again.num_adopted_shards == again.num_shards == 1
+    with pytest.raises(
+        ShardError, match=r"already holds a finished collection, made with other.*\(weights_sha256\)"
+    ):
+        shard_folder(source, out, ToyEncoder(weights_sha256="11" * 32))
+    with pytest.raises(ShardError, match=r"\(clips_per_shard\)"):
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=2)
+    (source / "a.wav").unlink()
+    with pytest.raises(ShardError, match=r"\(source files or texts\)"):
         shard_folder(source, out, encoder)
     assert files_of(out) == before
     assert encoder.batches == []
+
+
+@pytest.mark.parametrize("long_seconds", [600.0, 0.0])
+@pytest.mark.parametrize("change", ["grown", "cut", "replaced"])
+def test_a_source_that_changes_while_the_run_goes_on_is_a_failure(source, out, long_seconds, change):
+    """It would be a record of something that the plan has not seen; its neighbours are not touched."""
+    path, size = source / "y.wav", (source / "y.wav").stat().st_size
+
+    def rewrite(_state):
+        if change == "grown":
+            with path.open("ab") as file:
+                file.write(b"more")
+        elif path.stat().st_size == size:
+            path.write_bytes(path.read_bytes()[:-2000]) if change == "cut" else write_tone(path, seconds=0.7)
+
+    limits = BatchLimits(max_files=1, long_seconds=long_seconds)
+    summary = shard_folder(source, out, ToyEncoder(), limits=limits, progress=rewrite)
+    assert (summary.num_clips, summary.num_failures) == (8, 1)
+    (failure,) = failed(out)
+    assert failure["source"] == "y.wav"
+    assert failure["reason"].startswith(f"y.wav had {size} bytes when the run was planned and has ")
+
+
+@pytest.mark.parametrize("long_seconds", [600.0, 0.0])
+def test_a_source_that_changes_while_it_is_read_is_a_failure(source, out, monkeypatch, long_seconds):
+    """Whether it is read at once or in blocks: what was read is neither the old file nor the new one."""
+
+    def growing(read):
+        def read_and_grow(path):
+            result = read(path)
+            whole = list(result) if long_seconds == 0 else result
+            if path.name == "y.wav":
+                with path.open("ab") as file:
+                    file.write(b"more")
+            return whole
+
+        return read_and_grow
+
+    name = "read_audio" if long_seconds else "iter_audio"
+    monkeypatch.setattr(loading, name, growing(getattr(loading, name)))
+    summary = shard_folder(source, out, ToyEncoder(), limits=BatchLimits(long_seconds=long_seconds))
+    assert (summary.num_clips, summary.num_failures) == (8, 1)
+    assert "changed while the run went on" in failed(out)[0]["reason"]
 
 
 def test_an_out_that_holds_other_shards_or_is_a_file_is_refused(source, tmp_path):
@@ -191,7 +249,7 @@ def test_a_failing_disk_is_no_data_error(source, out, monkeypatch, code):
     monkeypatch.setattr(loading, "read_audio", read)
     with pytest.raises(AudioFileError):
         shard_folder(source, out, ToyEncoder())
-    assert set(files_of(out)) == {"plan.json"}
+    assert set(files_of(out)) == {"_plan.json"}
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: device-side assert")])
@@ -204,7 +262,7 @@ def test_memory_and_device_errors_stop_the_run(source, out, error):
 
     with pytest.raises(type(error)):
         shard_folder(source, out, Broken())
-    assert set(files_of(out)) == {"plan.json"}
+    assert set(files_of(out)) == {"_plan.json"}
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,15 @@ def test_linked_files_count_and_links_to_nowhere_are_listed_to_fail_later(tmp_pa
     ]
 
 
+def test_links_round_in_a_circle_are_listed_to_fail_later(tmp_path):
+    """To itself, and through another: like a link to nowhere."""
+    touch(tmp_path, "a.wav")
+    for name, target in [("b.wav", "b.wav"), ("c.wav", "d.wav"), ("d.wav", "c.wav"), ("folder", "folder")]:
+        (tmp_path / name).symlink_to(target)
+    sizes = [(item.path, item.num_bytes) for item in list_sources(tmp_path)]
+    assert sizes == [("a.wav", 1), ("b.wav", 0), ("c.wav", 0), ("d.wav", 0)]
+
+
 def test_pipes_are_left_out(tmp_path):
     """Opening one would wait for ever."""
     touch(tmp_path, "a.wav")

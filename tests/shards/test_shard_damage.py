@@ -23,7 +23,7 @@ from snac_tok.shards import (
     write_shard,
 )
 
-FIRST, SECOND = "shard-00000-of-00002.parquet", "shard-00001-of-00002.parquet"
+FIRST, SECOND = "train-00000-of-00002.parquet", "train-00001-of-00002.parquet"
 RECORDS = [[make_record("a"), make_record("b", seed=1)], [make_record("c", seed=2)]]
 
 
@@ -70,9 +70,9 @@ def test_verify_lists_every_bad_file_and_every_stranger(folder):
     """One fault does not hide the next."""
     (folder / FIRST).unlink()
     (folder / SECOND).write_bytes(b"PAR1")
-    (folder / "shard-00000-of-00009.parquet").write_bytes(b"")
+    (folder / "train-00000-of-00009.parquet").write_bytes(b"")
     faults = open_shards(folder).verify()
-    assert [fault.name for fault in faults] == [FIRST, SECOND, "shard-00000-of-00009.parquet"]
+    assert [fault.name for fault in faults] == [FIRST, SECOND, "train-00000-of-00009.parquet"]
     assert "missing" in faults[0].reason
     assert "sha256" in faults[1].reason
     assert "not in the manifest" in faults[2].reason
@@ -131,7 +131,7 @@ def test_other_columns_than_the_formats_are_refused(tmp_path):
 
 def test_an_unfinished_collection_says_so(folder):
     """Without a manifest the run was interrupted."""
-    (folder / "manifest.json").unlink()
+    (folder / "_manifest.json").unlink()
     with pytest.raises(ShardError, match="interrupted"):
         read_shards(folder)
 
@@ -140,16 +140,16 @@ def test_no_folder_and_an_empty_folder_say_so(tmp_path):
     """Before any iteration."""
     with pytest.raises(ShardError, match="is no folder"):
         open_shards(tmp_path / "absent")
-    with pytest.raises(ShardError, match=r"has no manifest\.json"):
+    with pytest.raises(ShardError, match=r"has no _manifest\.json"):
         open_shards(tmp_path)
 
 
 def test_a_manifest_cut_off_anywhere_is_refused_by_name(folder):
     """Every length but the whole one."""
-    whole = (folder / "manifest.json").read_bytes()
+    whole = (folder / "_manifest.json").read_bytes()
     for size in range(0, len(whole.rstrip()), 41):
-        (folder / "manifest.json").write_bytes(whole[:size])
-        with pytest.raises(ShardError, match=r"manifest\.json"):
+        (folder / "_manifest.json").write_bytes(whole[:size])
+        with pytest.raises(ShardError, match=r"_manifest\.json"):
             open_shards(folder)
 
 
@@ -169,12 +169,12 @@ def test_a_manifest_cut_off_anywhere_is_refused_by_name(folder):
 )
 def test_a_manifest_that_was_changed_is_refused(folder, path, value, words):
     """Newer formats, contradictions and foreign paths each get their sentence."""
-    fields_ = json.loads((folder / "manifest.json").read_text())
+    fields_ = json.loads((folder / "_manifest.json").read_text())
     place = fields_
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    (folder / "manifest.json").write_text(json.dumps(fields_))
+    (folder / "_manifest.json").write_text(json.dumps(fields_))
     with pytest.raises(ShardError, match=words):
         read_manifest(folder)
 

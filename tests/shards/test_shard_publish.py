@@ -38,7 +38,7 @@ def failing_os(name, code):
 def test_a_disk_that_refuses_leaves_nothing_and_is_named(tmp_path, monkeypatch, name, code):
     """Neither a final name nor a temporary file is left; the error names file and reason."""
     monkeypatch.setattr(publish.os, *failing_os(name, code))
-    with pytest.raises(ShardError, match="shard-00000-of-00001") as caught:
+    with pytest.raises(ShardError, match="train-00000-of-00001") as caught:
         write_shard(tmp_path, [make_record("a")], info=shard_info())
     assert os.strerror(code) in str(caught.value)
     assert contents(tmp_path) == {}
@@ -97,7 +97,7 @@ def test_a_write_the_kernel_cuts_short_leaves_nothing_and_stays_quiet(tmp_path, 
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 7, done.stderr
-    assert "shard-00000-of-00001.parquet" in done.stdout
+    assert "train-00000-of-00001.parquet" in done.stdout
     assert done.stderr == ""
     assert contents(tmp_path) == {}
 
