@@ -184,6 +184,8 @@ def open_shards(folder: str | Path) -> ShardCollection:
 def read_shards(folder: str | Path, *, verify: bool = False) -> Iterator[Record]:
     """Iterate the records of a finished collection, one row group in memory at a time.
 
+    Their codes are uint16, in which adding an offset wraps around: `open_shards(folder).ids(preset)` adds them rightly.
+
     Args:
         folder: what `snac-tok shard` wrote.
         verify: compare each shard with the manifest's checksum before its first record.

@@ -1,7 +1,7 @@
 """One utterance as it stands in a shard, and the one place that states its Parquet columns.
 
 Codes are raw: integers 0…codebook_size−1 in canonical depth-first frame order, all levels of the codec.
-Ids with offsets are a view made on reading (`reader.ShardCollection.ids`), never stored.
+Ids with offsets are a view made on reading (`reader.ShardCollection.ids`), never stored: uint16 cannot hold them.
 Nothing here reads or writes files.
 """
 
@@ -44,7 +44,8 @@ class Record:
         num_samples: samples at the codec's rate before padding: what decoding trims to.
         source_sampling_rate: of the file it was read from, in Hz.
         text: what is said, where it is known.
-        codes: (N,) uint16, flat in canonical depth-first frame order.
+        codes: (N,) uint16, flat in canonical depth-first frame order. numpy adds in that type: an offset that takes
+            the sum past 65535 wraps around without a word, so widen first (`codes.astype(np.int64) + offset`).
 
     Raises:
         ShardError: an empty id or source, a negative length or a rate below 1.
