@@ -150,11 +150,7 @@ class ShardCollection:
 
     def _check_shard(self, shard: ShardFile, index: int, entry: ShardEntry) -> None:
         check_info(shard.path, shard.info, expected=self.manifest.shard_info(index))
-        if len(shard) != entry.num_records:
-            raise ShardError(
-                f"{shard.path} holds {len(shard)} records, the manifest says {entry.num_records}; "
-                "copy the file back or make the collection again."
-            )
+        shard.check_counts(entry)
 
     def _check_bytes(self, entry: ShardEntry) -> None:
         path = self.folder / entry.name

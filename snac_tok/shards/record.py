@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         pa.field("codes", pa.list_(pa.uint16()), nullable=False),
     ]
 )
+STRING_COLUMNS = [field.name for field in SCHEMA if field.type == pa.string()]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,12 +135,23 @@ def records_to_batch(records: Sequence[Record]) -> Any:
 def batch_to_records(batch: Any) -> Iterator[Record]:
     """The records of an Arrow record batch with `SCHEMA`, in order.
 
+    `STRING_COLUMNS` may be dictionaries: rows with equal strings then share one.
+
     Codes are copied, so that keeping one record does not keep its whole batch in memory.
     """
     names = [name for name in SCHEMA.names if name != "codes"]
-    rows = zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+    rows = zip(*(_values(batch.column(name)) for name in names), strict=True)
     lists = batch.column("codes")
     offsets, flat = lists.offsets.to_numpy(), lists.values.to_numpy()
     for row, values in enumerate(rows):
         codes = flat[offsets[row] : offsets[row + 1]].copy()
         yield Record(**dict(zip(names, values, strict=True)), codes=codes)
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values; of strings by number, each string once."""
+    if not isinstance(column, pa.DictionaryArray):
+        values: list[Any] = column.to_pylist()
+        return values
+    strings = column.dictionary.to_pylist()
+    return [None if number is None else strings[number] for number in column.indices.to_pylist()]

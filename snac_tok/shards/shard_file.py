@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from snac_tok.errors import CodesError, ShardError
 from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, ShardInfo, parse_json
-from snac_tok.shards.record import SCHEMA, Failure, Record, batch_to_records
+from snac_tok.shards.page_sizes import check_row_group
+from snac_tok.shards.record import SCHEMA, STRING_COLUMNS, Failure, Record, batch_to_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,12 +59,17 @@ class ShardFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with blaming(path):
-            self._file = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
-        try:
-            self.info, self.failures = self._read_footer()
-        except BaseException:
-            self.close()
-            raise
+            self._metadata = pq.read_metadata(path)
+        self.info, self.failures = self._read_footer()
+        with blaming(path):
+            # A string that many rows share stays one string: expanded, a few kilobytes could be gigabytes.
+            self._file = pq.ParquetFile(
+                path,
+                metadata=self._metadata,
+                read_dictionary=STRING_COLUMNS,
+                pre_buffer=False,
+                page_checksum_verification=True,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -72,12 +78,13 @@ class ShardFile:
         self.close()
 
     def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
+        return int(self._metadata.num_rows)
 
     def __iter__(self) -> Iterator[Record]:
         """The records in order; one row group is in memory at a time."""
-        for group in range(self._file.num_row_groups):
+        for group in range(self._metadata.num_row_groups):
             with blaming(self.path):
+                self._check_group(group)
                 table = self._file.read_row_group(group, use_threads=False).combine_chunks()
                 records = [row for batch in table.to_batches() for row in batch_to_records(batch)]
             yield from records
@@ -85,6 +92,25 @@ class ShardFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close(force=True)
+
+    def check_counts(self, entry: ShardEntry) -> None:
+        """Compare what the footer and the disk say with the manifest, before anything is read.
+
+        Raises:
+            ShardError: more or fewer records, codes or bytes.
+        """
+        groups = [self._metadata.row_group(index) for index in range(self._metadata.num_row_groups)]
+        # An empty list counts as one value.
+        num_values = sum(group.column(group.num_columns - 1).num_values for group in groups)
+        if sum(group.num_rows for group in groups) != entry.num_records or len(self) != entry.num_records:
+            found = f"{len(self)} records, the manifest says {entry.num_records}"
+        elif not entry.num_tokens <= num_values <= entry.num_tokens + entry.num_records:
+            found = f"{num_values} codes, the manifest says {entry.num_tokens}"
+        elif self.path.stat().st_size != entry.num_bytes:
+            found = f"{self.path.stat().st_size} bytes, the manifest says {entry.num_bytes}"
+        else:
+            return
+        raise ShardError(f"{self.path} holds {found}; copy the file back or make the collection again.")
 
     def describe(self) -> ShardEntry:
         """Read the whole file and count: what a manifest says of it.
@@ -107,8 +133,12 @@ class ShardFile:
             sha256=file_sha256(self.path),
         )
 
+    def _check_group(self, index: int) -> None:
+        with self.path.open("rb") as file:
+            check_row_group(file, self._metadata.row_group(index))
+
     def _read_footer(self) -> tuple[ShardInfo, tuple[Failure, ...]]:
-        footer: dict[bytes, bytes] = self._file.metadata.metadata or {}
+        footer: dict[bytes, bytes] = self._metadata.metadata or {}
         if FOOTER_KEY not in footer:
             raise ShardError(
                 f"{self.path} is a Parquet file of another kind: its footer has no snac_tok entry."
@@ -116,8 +146,9 @@ class ShardFile:
         with blaming(self.path):
             info = ShardInfo.from_json(footer[FOOTER_KEY])
             failures = _parse_failures(footer.get(FAILURES_KEY, b"[]"))
-            if not self._file.schema_arrow.equals(SCHEMA):
-                raise ShardError(f"damaged: its columns are {self._file.schema_arrow.names}")
+            schema = self._metadata.schema.to_arrow_schema()
+            if not schema.equals(SCHEMA):
+                raise ShardError(f"damaged: its columns are {schema.names}")
         return info, failures
 
 

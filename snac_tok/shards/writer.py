@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from snac_tok.errors import CodesError, ShardError
 from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, canonical_json
+from snac_tok.shards.page_sizes import MAX_STRING_BYTES
 from snac_tok.shards.publish import PendingFile, naming
 from snac_tok.shards.record import SCHEMA, Failure, Record, records_to_batch
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 # A row group is what a reader holds in memory: about 2 MB of codes, or 1024 short clips.
 ROW_GROUP_TOKENS = 1 << 20
 ROW_GROUP_RECORDS = 1024
+# A group's texts, unless one alone is longer.
+ROW_GROUP_TEXT_BYTES = 1 << 23
+MAX_TEXT_BYTES = MAX_STRING_BYTES // 2
 
 
 class ShardWriter:
@@ -37,7 +41,8 @@ class ShardWriter:
         info: which shard of which collection this is; gives the file its name.
 
     Raises:
-        ShardError: the disk refused (on any call, and on leaving), or an id came twice.
+        ShardError: the disk refused (on any call, and on leaving), an id came twice, or a text is no text of one
+            recording (32 MiB).
         CodesError: codes out of the codebook's range, or no whole frames.
 
     Example:
@@ -60,7 +65,7 @@ class ShardWriter:
         self._info = info
         self._tokens_per_frame = info.collection.tokens_per_frame
         self._rows: list[Record] = []
-        self._num_waiting_tokens = 0
+        self._num_waiting_tokens = self._num_waiting_bytes = 0
         self._ids: set[str] = set()
         self._failures: list[Failure] = []
 
@@ -80,7 +85,12 @@ class ShardWriter:
         self._ids.add(record.id)
         self._rows.append(record)
         self._num_waiting_tokens += record.codes.size
-        if self._num_waiting_tokens >= ROW_GROUP_TOKENS or len(self._rows) >= ROW_GROUP_RECORDS:
+        self._num_waiting_bytes += _text_bytes(record)
+        if (
+            self._num_waiting_tokens >= ROW_GROUP_TOKENS
+            or self._num_waiting_bytes >= ROW_GROUP_TEXT_BYTES
+            or len(self._rows) >= ROW_GROUP_RECORDS
+        ):
             with naming(self.path):
                 self._write_row_group()
 
@@ -109,6 +119,11 @@ class ShardWriter:
         collection = self._info.collection
         if record.id in self._ids:
             raise ShardError(f"record {record.id!r} came twice for {self.path.name}; ids must be unique.")
+        if _text_bytes(record) > MAX_TEXT_BYTES:
+            raise ShardError(
+                f"record {record.id!r} has a text of {_text_bytes(record)} bytes, the most are {MAX_TEXT_BYTES}: no "
+                "recording has so many words; mend the metadata."
+            )
         if record.codes.size % self._tokens_per_frame:
             raise CodesError(
                 f"record {record.id!r} has {record.codes.size} codes, no multiple of the layout's "
@@ -123,7 +138,7 @@ class ShardWriter:
     def _write_row_group(self) -> None:
         self._parquet.write_batch(records_to_batch(self._rows))
         self._rows.clear()
-        self._num_waiting_tokens = 0
+        self._num_waiting_tokens = self._num_waiting_bytes = 0
 
     def _write_footer(self) -> None:
         if self._rows:
@@ -139,6 +154,10 @@ class ShardWriter:
         with contextlib.suppress(Exception):
             self._parquet.close()
         self._pending.discard()
+
+
+def _text_bytes(record: Record) -> int:
+    return len((record.text or "").encode(errors="surrogatepass"))
 
 
 def write_shard(
