@@ -229,14 +229,14 @@ def sweep_folder(folder: Path) -> None:
 
 
 def living_writers(path: Path) -> set[Path]:
-    """The hidden files for `path` whose writers may live, this process included; those of dead ones are removed.
+    """The hidden files for `path` that somebody is writing, this process included; where locks fail, none.
 
     >>> living_writers(Path("codes.bin"))
     set()
     """
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         found = [path.with_name(entry.name) for entry in entries if entry.name.startswith(f".{path.name}.")]
-        return {name for name in found if _HIDDEN_NAME.fullmatch(name.name) and not _remove_if_left(name)}
+        return {name for name in found if _HIDDEN_NAME.fullmatch(name.name) and _is_held(name)}
     return set()
 
 
@@ -248,18 +248,23 @@ def _sweep_once(folder: Path) -> None:
         sweep_folder(folder)
 
 
-def _remove_if_left(path: Path) -> bool:
-    """Remove a hidden file unless its writer may live; whether it is gone."""
+def _remove_if_left(path: Path) -> None:
+    """Remove a hidden file unless its writer may live."""
+    # Refused: somebody holds the lock, there is none to be had here, or the file is gone.
+    with contextlib.suppress(OSError):
+        if not _may_be_alive_elsewhere(path):
+            with _locked(path):
+                path.unlink(missing_ok=True)
+
+
+def _is_held(path: Path) -> bool:
     try:
-        if _may_be_alive_elsewhere(path):
-            return False
         with _locked(path):
-            path.unlink(missing_ok=True)
-    except FileNotFoundError:
+            return False
+    except BlockingIOError:
         return True
-    except OSError:  # somebody holds the lock, or there is none to be had here
+    except OSError:
         return False
-    return True
 
 
 def _may_be_alive_elsewhere(path: Path) -> bool:

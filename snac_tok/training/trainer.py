@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,18 +102,19 @@ class Trainer:
         self.step = 0
         self._asked_to_stop = self._stopping = False
         self.folder = RunFolder(Path(folder))
-        self._restore(self._begin(resume=resume))
+        self._begin(resume=resume)
         self.curves = self._curves()
 
     def run(self) -> Iterator[StepReport]:
         """Train to the end of the run, yielding each step; checkpoints and figures are written on the way.
 
         Raises:
-            TrainingError: a loss is no number any more, or the disk refuses.
+            TrainingError: a loss is no number any more, another process trains into the folder, or the disk refuses.
         """
         try:
-            while self.step < self.config.steps and not self._stopping:
-                yield self._advance()
+            with self.folder.claimed() if self.placement.is_first else nullcontext():
+                while self.step < self.config.steps and not self._stopping:
+                    yield self._advance()
         finally:
             if self.curves:
                 self.curves.close()
@@ -267,10 +269,12 @@ class Trainer:
         folder = self.folder.path / "tensorboard"
         return Curves(folder, sampling_rate=self.codec.sampling_rate, first_step=self.step)
 
-    def _begin(self, *, resume: bool) -> dict[str, Any] | None:
-        state = self.folder.begin(self.config, resume=resume) if self.placement.is_first else None
+    def _begin(self, *, resume: bool) -> None:
+        if self.placement.is_first:
+            self.folder.begin(self.config, resume=resume, take_up=self._restore)
         self.placement.wait_for_all()
-        return state if self.placement.is_first or not resume else self.folder.newest()
+        if resume and not self.placement.is_first:
+            self.folder.newest(self._restore)
 
     def _state(self) -> dict[str, Any]:
         adversary = self.adversary
@@ -284,9 +288,7 @@ class Trainer:
             "discriminator_optimizer": adversary and adversary.optimization.adamw.state_dict(),
         }
 
-    def _restore(self, state: dict[str, Any] | None) -> None:
-        if state is None:
-            return
+    def _restore(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.codec.load_state_dict(state["codec"])
         self.average.load(state["average"])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 
+from snac_tok import files
 from snac_tok.errors import ConfigError, TrainingError
 from snac_tok.training import TrainingConfig
 from snac_tok.training.run_folder import LOSSES_FILE, RunFolder
@@ -110,20 +113,149 @@ def test_a_damaged_checkpoint_pushes_none_out(tmp_path):
     assert folder.steps() == [30]
 
 
-def test_all_checkpoints_damaged_is_a_new_beginning_and_said_so(tmp_path, caplog):
-    """Each is named."""
+def test_all_checkpoints_damaged_is_no_new_beginning(tmp_path):
+    """Each is named, and nothing in the folder changes: begun anew, the run would overwrite its own figures."""
     folder = begun(tmp_path, steps=(10, 20))
+    folder.append(LOSSES_FILE, {"step": 20, "mel": 1.0})
     for step in (10, 20):
         damage(folder, step)
-    assert RunFolder(tmp_path).begin(config(), resume=True) is None
-    assert [name in caplog.text for name in ("step-00000010.pt", "step-00000020.pt")] == [True, True]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    with pytest.raises(TrainingError) as refused:
+        RunFolder(tmp_path).begin(config(steps=30), resume=True)
+    sentence = str(refused.value)
+    assert sentence.startswith(f"no checkpoint in {tmp_path / 'checkpoints'} is whole: step-00000020.pt (")
+    assert "step-00000010.pt (" in sentence
+    assert sentence.endswith("; copy one back, or begin anew in another folder.")
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+
+
+STATE = {
+    "codec": {"w": torch.zeros(2, 3), "b": torch.zeros(3)},
+    "optimizer": {"state": {0: {"step": torch.tensor(5.0)}}, "param_groups": [{"betas": (0.8, 0.9)}]},
+    "discriminators": None,
+}
+
+
+def lacking(*path):
+    """Remove something from a checkpoint."""
+
+    def change(state):
+        place = state
+        for name in path[:-1]:
+            place = place[name]
+        del place[path[-1]]
+
+    return change
+
+
+def having(**values):
+    """Put something else into a checkpoint."""
+    return lambda state: state.update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lacking("codec"), "/codec: dict is missing"),
+        (lacking("optimizer", "state", 0, "step"), "/optimizer/state/0/step: torch.float32 () is missing"),
+        (lacking("optimizer", "param_groups", 0), "/optimizer/param_groups/0"),
+        (lacking("discriminators"), "/discriminators: NoneType is missing"),
+        (lacking("step"), "/step: int is missing"),
+        (lacking("parts"), "it lacks 'parts'"),
+        (lacking("format_version"), "it lacks 'format_version'"),
+        (having(codec={"w": torch.zeros(2, 2), "b": torch.zeros(3)}), "/codec/w: torch.float32"),
+        (having(codec=None), "/codec"),
+        (having(optimizer={}), "/optimizer"),
+        (having(step=-10), "it says step -10"),
+        (having(step=19), "it says step 19"),
+        (having(step="20"), "/step: "),
+        (having(surprise=1), "/surprise: int is none of its parts"),
+        (having(parts=5), "int"),
+    ],
+)
+def test_a_checkpoint_that_loads_but_is_not_whole_is_passed_over(tmp_path, caplog, change, reason):
+    """Like a damaged one, and one warning says what is wrong with it."""
+    folder = begun(tmp_path)
+    for step in (10, 20):
+        folder.save({"step": step, **STATE}, keep=9)
+    path = tmp_path / "checkpoints" / "step-00000020.pt"
+    state = torch.load(path, weights_only=True)
+    change(state)
+    torch.save(state, path)
+    assert RunFolder(tmp_path).begin(config(), resume=True)["step"] == 10
+    (record,) = caplog.records
+    assert "step-00000020.pt is damaged (" in record.getMessage()
+    assert reason in record.getMessage()
+
+
+def test_a_checkpoint_that_the_run_cannot_take_up_is_passed_over(tmp_path, caplog):
+    """Whatever its networks say of it; but a machine that is out of memory says nothing of the checkpoint."""
+    begun(tmp_path, steps=(10, 20))
+    taken = []
+
+    def take_up(state):
+        taken.append(state["step"])
+        if state["step"] == 20:
+            raise RuntimeError("size mismatch for codec.w")
+
+    assert RunFolder(tmp_path).begin(config(), resume=True, take_up=take_up)["step"] == 10
+    assert taken == [20, 10]
+    assert "size mismatch for codec.w" in caplog.text
+
+    def fail(_state):
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        RunFolder(tmp_path).begin(config(), resume=True, take_up=fail)
+
+
+CLAIMING = """
+import sys
+from pathlib import Path
+from snac_tok.training.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1])).claimed():
+    print("claimed", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_train_into_one_folder(tmp_path):
+    """The second is refused before it writes anything; the first being killed, it goes on; nothing hidden stays."""
+    begun(tmp_path, steps=(10,))
+    first = subprocess.Popen(
+        [sys.executable, "-c", CLAIMING, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert first.stdout.readline() == b"claimed\n"
+        with pytest.raises(TrainingError, match="another process is training into"):
+            RunFolder(tmp_path).begin(config(steps=30), resume=True)
+        with pytest.raises(TrainingError, match="another process"), RunFolder(tmp_path).claimed():
+            pass
+    finally:
+        first.kill()
+        first.communicate()
+    with RunFolder(tmp_path).claimed(), RunFolder(tmp_path).claimed():
+        assert RunFolder(tmp_path).begin(config(), resume=True)["step"] == 10
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_a_killed_run_left_hidden_is_removed_by_the_next(tmp_path):
+    """Beside the checkpoints as well as beside the codec."""
+    begun(tmp_path, steps=(10,))
+    (tmp_path / "codec").mkdir()
+    name = f".step-00000020.pt.{files._HOST}-1-{'a' * 8}.tmp"
+    left = [tmp_path / name, tmp_path / "checkpoints" / name, tmp_path / "codec" / name]
+    for path in left:
+        path.write_bytes(b"half")
+    RunFolder(tmp_path)
+    assert not any(path.exists() for path in left)
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     """It is whole, so passing over it would lose what it holds."""
     folder = begun(tmp_path, steps=(10,))
     torch.save({"format_version": 99, "step": 20}, tmp_path / "checkpoints" / "step-00000020.pt")
-    with pytest.raises(TrainingError, match=r"step-00000020\.pt has format 99; this version reads 1"):
+    with pytest.raises(TrainingError, match=r"step-00000020\.pt has format 99; this version reads 2"):
         folder.begin(config(), resume=True)
     torch.save([1, 2], tmp_path / "checkpoints" / "step-00000020.pt")
     assert folder.begin(config(), resume=True)["step"] == 10

@@ -193,6 +193,50 @@ def test_a_damaged_checkpoint_is_passed_over(sound, tmp_path, caplog):
     assert "step-00000006.pt is damaged" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        "codec",
+        "average",
+        "optimizer",
+        "code_use",
+        "discriminators",
+        "discriminator_optimizer",
+        "optimizer.state.0.exp_avg",
+        "optimizer.param_groups.0.betas",
+    ],
+)
+def test_a_checkpoint_without_one_of_its_parts_is_passed_over(sound, tmp_path, caplog, part):
+    """Whichever it is; the run goes on from the one before, and from none it is not begun anew."""
+    finished(Trainer(config(sound, steps=2, checkpoint_every=1), tmp_path / "run"))
+    *places, name = [int(name) if name.isdigit() else name for name in part.split(".")]
+
+    def cut(step):
+        path = tmp_path / "run" / "checkpoints" / f"step-{step:08}.pt"
+        state = torch.load(path, weights_only=True)
+        del functools.reduce(lambda place, key: place[key], places, state)[name]
+        torch.save(state, path)
+
+    cut(2)
+    assert Trainer(config(sound, steps=2), tmp_path / "run", resume=True).step == 1
+    assert f"/{part.replace('.', '/')}" in caplog.text
+    cut(1)
+    before = (tmp_path / "run" / "losses.jsonl").read_bytes()
+    with pytest.raises(TrainingError, match=r"no checkpoint in .* is whole"):
+        Trainer(config(sound, steps=2), tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "losses.jsonl").read_bytes() == before
+
+
+def test_a_checkpoint_of_other_networks_is_passed_over(sound, tmp_path, caplog):
+    """It is whole, and of another run."""
+    finished(Trainer(config(sound, steps=2, checkpoint_every=1), tmp_path / "run"))
+    finished(Trainer(config(sound, steps=2, codec=CODEC | {"decoder_dim": 8}), tmp_path / "other"))
+    name = "step-00000002.pt"
+    (tmp_path / "other" / "checkpoints" / name).replace(tmp_path / "run" / "checkpoints" / name)
+    assert Trainer(config(sound, steps=2), tmp_path / "run", resume=True).step == 1
+    assert f"{name} is damaged" in caplog.text
+
+
 def test_resuming_where_nothing_was_saved_begins_anew(sound, tmp_path):
     """A run that was killed before its first checkpoint."""
     first = Trainer(config(sound), tmp_path / "run")
