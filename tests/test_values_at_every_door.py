@@ -172,7 +172,7 @@ def test_streams_of_sound(tok):
 def test_files_in_folders(folder, tmp_path):
     """Shards, prepared sound and evaluation list what cannot be used with the reason, and use the rest."""
     assert run("shard", "clips", "shards").exit_code == 1
-    lines = (tmp_path / "shards" / "failed.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / "shards" / "_failed.jsonl").read_text(encoding="utf-8").splitlines()
     reasons = {entry["source"]: entry["reason"] for entry in map(json.loads, lines)}
     assert "divide them by 32768" in reasons.pop("int16.wav")
     assert "choose left, right or a number from 0 to 1 instead of mean" in reasons.pop("swapped.wav")
