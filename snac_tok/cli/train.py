@@ -51,7 +51,8 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
     """Train a codec as CONFIG (YAML or JSON) says; what can be set is in docs/training.md.
 
     An interrupted run, resumed, gives what it would have given uninterrupted. RUN/codec always holds the codec as of
-    the newest checkpoint, and loads with --model RUN/codec everywhere.
+    the newest checkpoint, and loads with --model RUN/codec everywhere. Without a terminal there is a line on stderr
+    every log_every steps in place of the bar.
     """
     from snac_tok.training import Trainer, TrainingConfig
 
@@ -61,10 +62,14 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
     trainer = Trainer(settings, out, resume=resume, device=device)
     reports = []
     shown = is_wanted(progress, things=2) and trainer.placement.is_first
+    lines = _Lines(trainer, shown=progress is None and not shown and trainer.placement.is_first)
+    if shown or lines.shown:
+        _say_what_begins(trainer, out, resume=resume)
     bar = ProgressBar("training", unit="step", shown=shown, total=settings.steps, done=trainer.step)
     with bar, _interrupted_between_steps(trainer):
         for report in trainer.run():
             reports.append(report.seconds)
+            lines.show(report)
             bar.show(done=report.step, total=settings.steps, note=_note(report))
     if trainer.step < settings.steps:
         if trainer.placement.is_first:
@@ -91,6 +96,64 @@ def _interrupted_between_steps(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class _Lines:
+    """What a log file is told in place of a bar: the first step, every few, the validated ones and the last."""
+
+    def __init__(self, trainer: Trainer, *, shown: bool) -> None:
+        self.shown = shown
+        self._first, self._steps, self._every = (
+            trainer.step + 1,
+            trainer.config.steps,
+            trainer.config.log_every,
+        )
+        self._seconds: list[float] = []
+
+    def show(self, report: StepReport) -> None:
+        """Say how far the run is, where it is time to."""
+        self._seconds.append(report.seconds)
+        is_time = report.step in (self._first, self._steps) or report.step % self._every == 0
+        if not self.shown or not (is_time or report.validation):
+            return
+        seconds = sum(self._seconds) / len(self._seconds)
+        self._seconds.clear()
+        parts = [f"step {report.step}/{self._steps}: {_note(report)}", f"{lasting(seconds)} a step"]
+        if report.validation:
+            parts.append(f"validated: mel {report.validation['mel']:.3g}")
+        # The first step compiles and warms up: nothing can be reckoned from it.
+        if self._first < report.step < self._steps:
+            parts.append(f"{lasting(seconds * (self._steps - report.step))} left")
+        say(f"{', '.join(parts)}.")
+
+
+def _say_what_begins(trainer: Trainer, out: str, *, resume: bool) -> None:
+    config, place = trainer.config, trainer.placement
+    if trainer.step >= config.steps:
+        say(f"all {config.steps} steps of {out} are done.")
+        return
+    if resume and not trainer.step:
+        say(f"{out} holds no checkpoint yet; the run begins at step 1.")
+    seconds = config.data.crop_samples / trainer.codec.sampling_rate
+    num_crops = config.batch_size * config.accumulate * place.num_ranks
+    say(
+        f"training {trainer.codec.num_parameters:,} parameters on {_device(trainer)} in {config.precision}: "
+        f"steps {trainer.step + 1} to {config.steps} of {num_crops} crops of {seconds:.2f} s; "
+        f"figures go to {Path(out) / 'losses.jsonl'}."
+    )
+    if config.compile:
+        say("compiling: the first step takes minutes, the others are faster.")
+
+
+def _device(trainer: Trainer) -> str:
+    import torch
+
+    device, place = trainer.placement.device, trainer.placement
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    about = ", ".join(part for part in (name, threads) if part)
+    many = f"{place.num_ranks} processes, each on " if place.num_ranks > 1 else ""
+    return f"{many}{device}" + (f" ({about})" if about else "")
 
 
 def _note(report: StepReport) -> str:

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -35,7 +37,7 @@ def test_a_run_from_yaml(run, work, config):
     assert lines["codec"] == f"new/run/codec ({codec.num_parameters:,} parameters)"
     assert lines["curves"] == "tensorboard --logdir new/run/tensorboard"
     assert lines["try-it"] == "snac-tok eval FOLDER --model new/run/codec"
-    assert not result.stderr
+    assert len(result.stderr.splitlines()) == 4
     assert [line["step"] for line in told(work / "new" / "run")] == [1, 2, 3]
     events = EventAccumulator(str(work / "new" / "run" / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("train/mel")] == [1, 2, 3]
@@ -88,7 +90,7 @@ def test_control_c_ends_after_the_step(run, work, config, monkeypatch):
     interrupting(monkeypatch, at=2)
     result = run("train", path, "-o", "run")
     assert (result.exit_code, result.stdout) == (130, "")
-    assert result.stderr.splitlines() == [
+    assert result.stderr.splitlines()[-3:] == [
         "snac-tok: step 2 is saved; go on with --resume.",
         "",
         "snac-tok: interrupted",
@@ -122,6 +124,79 @@ def test_progress_is_for_terminals(run, config):
     without = run("train", config(discriminators=None), "-o", "without", "--progress")
     assert "mel " in without.stderr
     assert "adv " not in without.stderr
+
+
+def test_without_a_terminal_there_are_lines(run, config):
+    """What begins, on what, and then the first step, every few, the validated ones and the last, with their losses."""
+    first, *lines = run(
+        "train", config(steps=7, log_every=3, validate_every=5), "-o", "run"
+    ).stderr.splitlines()
+    assert first.startswith("snac-tok: training ")
+    for words in ("parameters on cpu (", " in fp32: steps 1 to 7 of 2 crops of 0.04 s; ", "run/losses.jsonl"):
+        assert words in first
+    assert [line.split(":")[1] for line in lines] == [f" step {step}/7" for step in (1, 3, 5, 6, 7)]
+    for line in lines:
+        assert all(f"{name} " in line for name in ("mel", "adv", "fm", "disc", "vq"))
+        assert " a step" in line
+    assert ["validated: mel " in line for line in lines] == [False, False, True, False, True]
+    assert [line.endswith(" left.") for line in lines] == [False, True, True, True, False]
+
+
+def test_lines_appear_while_the_run_goes_on(work, config):
+    """Each is flushed: a log that is followed shows them at once. Resumed, they go on counting."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snac_tok.cli", "train", config(steps=100_000), "-o", "run"],
+        cwd=work,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while "step 2/100000: mel" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "is saved; go on with --resume." in rest
+
+
+def test_a_resumed_run_says_where_it_goes_on(run, config):
+    """Also where there is nothing to go on from, or nothing left to do."""
+    path = config(steps=2)
+    begun = run("train", path, "-o", "run", "--resume").stderr.splitlines()
+    assert begun[0] == "snac-tok: run holds no checkpoint yet; the run begins at step 1."
+    assert ": steps 3 to 4 of" in run("train", config(steps=4), "-o", "run", "--resume").stderr
+    assert run("train", config(steps=4), "-o", "run", "--resume").stderr == (
+        "snac-tok: all 4 steps of run are done.\n"
+    )
+
+
+def test_no_progress_is_quiet(run, config):
+    """Neither bar nor lines."""
+    result = run("train", config(steps=2), "-o", "run", "--no-progress")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_compiling_is_said(run, config, monkeypatch):
+    """Before the first step, which takes long."""
+    monkeypatch.setattr("torch.compile", lambda network, **_: network)
+    result = run("train", config(compile=True, discriminators=None), "-o", "run")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines()[1].startswith("snac-tok: compiling: the first step takes minutes")
+
+
+def test_damaged_checkpoints_are_no_new_beginning(run, work, config):
+    """Exit code 2, and the figures stay."""
+    assert run("train", config(checkpoint_every=1), "-o", "run").exit_code == 0
+    before = (work / "run" / "losses.jsonl").read_bytes()
+    for path in (work / "run" / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    result = run("train", "config.yaml", "-o", "run", "--resume")
+    assert result.exit_code == 2
+    assert "snac-tok: no checkpoint in run/checkpoints is whole: step-00000003.pt (" in result.stderr
+    assert (work / "run" / "losses.jsonl").read_bytes() == before
 
 
 def test_a_terminal_has_a_bar(run, config, monkeypatch):
