@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -171,3 +172,28 @@ def test_two_runs_into_one_folder_make_one_collection(source, tmp_path):
         assert run.communicate()[1] == b""
         assert run.returncode == 0
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_at_any_write_is_one_sentence_and_the_run_goes_on_later(
+    source, tmp_path, monkeypatch, code
+):
+    """No half file, nothing hidden; with room again the same bytes come of it."""
+    shard_folder(source, tmp_path / "whole", ToyEncoder(), clips_per_shard=4)
+    real, left = os.fsync, [0]
+
+    def fsync(handle):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(code, os.strerror(code))
+        real(handle)
+
+    for count in range(12):
+        out, left[0] = tmp_path / f"out-{count}", count
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(ShardError, match=os.strerror(code)):
+            shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+        assert not any(name.startswith(".") for name in files_of(out))
+        monkeypatch.undo()
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+        assert files_of(out) == files_of(tmp_path / "whole")

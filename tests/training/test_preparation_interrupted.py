@@ -111,6 +111,22 @@ def clips_or_none(out):
         return None
 
 
+def test_two_preparations_do_not_share_a_folder(source, tmp_path):
+    """The samples of one would end beside the list of the other; what the living one has written stays."""
+    out, seen = tmp_path / "ready", []
+
+    def begin_another(state):
+        if state.num_recordings == 2:
+            with pytest.raises(TrainingError, match="another process is preparing sound in") as refused:
+                prepare_sound([source / "a.wav"], out, OPTIONS, replace=True)
+            seen.append(refused)
+
+    prepare_sound([source], out, OPTIONS, progress=begin_another)
+    assert len(seen) == 1
+    prepare_sound([source], tmp_path / "whole", OPTIONS)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
 def test_samples_without_a_list_are_replaced_only_when_asked(source, tmp_path):
     """They may be another program's."""
     prepared([source], tmp_path / "ready")
