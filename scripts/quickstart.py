@@ -39,7 +39,7 @@ FRAMES_SHOWN = 2
 def main() -> None:
     """Make everything and say what was made."""
     shutil.rmtree(OUT, ignore_errors=True)
-    tokenizer = SnacTokenizer.from_pretrained("tiny", preset="orpheus", resample=True)
+    tokenizer = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
     summary = shard_folder(SPEECH, OUT / "shards", tokenizer)
     collection = open_shards(OUT / "shards")
     sounds = {record.id: (record, sound) for record, sound in decode_all(collection, tokenizer)}

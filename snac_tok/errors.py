@@ -8,6 +8,7 @@ Each message says what was found, what is needed and how to fix it, in one sente
     │   ├── SamplingRateError               a missing, wrong or impossible sampling rate
     │   └── WaveformError                   samples of a wrong shape, type or value
     ├── ConfigError (ValueError)            a codec config with missing, unknown or impossible values
+    │   └── MissingArgumentError (TypeError) what decides a result, such as the codec, was not named
     ├── CheckpointError                     weights that do not fit, are unsafe or are damaged
     │   └── HubError                        the model hub could not be reached or refused
     ├── CodesError (ValueError)             codes of a wrong shape, type or range
@@ -17,6 +18,11 @@ Each message says what was found, what is needed and how to fix it, in one sente
     ├── TrainingError                       training data, a run's folder or its checkpoint cannot be used
     ├── EvaluationError                     a codec, measure or report of an evaluation cannot be used
     └── MissingDependencyError (ImportError) an optional package is needed and not installed
+
+and the warnings that need a class of their own, so that they can be filtered:
+
+    UserWarning
+    └── TrialCodecWarning                   ids of the trial codec look like those of a published model
 """
 
 from __future__ import annotations
@@ -66,6 +72,10 @@ class ConfigError(SnacTokError, ValueError):
     """A codec config with missing, unknown or impossible values."""
 
 
+class MissingArgumentError(ConfigError, TypeError):
+    """What decides a result, such as the codec, was not named; nothing is guessed in its place."""
+
+
 class CheckpointError(SnacTokError):
     """Weights that do not fit their config, are unsafe to load or are damaged."""
 
@@ -104,3 +114,7 @@ class MissingDependencyError(SnacTokError, ImportError):
 
 class LostSpeechWarning(UserWarning):
     """Ids of speech were left out because of a fault among them; the message counts them and names the first."""
+
+
+class TrialCodecWarning(UserWarning):
+    """Ids made with the trial codec look like those of a published model and mean nothing to it."""

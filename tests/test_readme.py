@@ -46,7 +46,7 @@ def test_the_figures_in_comments_are_true(workplace):
 
     text = README.read_text(encoding="utf-8")
     speech = [f"{workplace}/tests/speech/LJ001-000{n}.flac" for n in (2, 8)]
-    tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus", resample=True)
+    tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
     batch = tok(speech, padding=True, return_tensors="pt")
     for shown in (
         batch["input_ids"].shape,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from snac_tok.cli.messages import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from snac_tok.audio import MonoPolicy
     from snac_tok.codec import Noise
     from snac_tok.tokenizer import SnacTokenizer
 
@@ -27,7 +30,7 @@ force_option = click.option("--force", is_flag=True, help="Replace what the outp
 preset_option = click.option(
     "--preset",
     metavar="NAME",
-    help="The id table, a preset's name or a .json file; `inspect --presets` lists them.",
+    help="The id table, a preset's name or a .json file; `inspect --presets` lists them. Without it codes are raw.",
 )
 levels_option = click.option(
     "--levels", type=click.IntRange(min=1), metavar="N", help="Keep only the first N levels of each frame."
@@ -98,18 +101,39 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         raise click.ClickException(f"{path} cannot be written: there is no folder {path.parent}.")
 
 
-def load_tokenizer(model: str | None, *, device: str, **options: Any) -> SnacTokenizer:
-    """Load a model by its name or the default one, with recordings resampled to its rate.
+def load_tokenizer(
+    model: str | None,
+    *,
+    device: str,
+    preset: str | None = None,
+    levels: int | None = None,
+    channels: MonoPolicy | None = None,
+) -> SnacTokenizer:
+    """Load a model by its name or the default one, for raw codes or for a preset's ids.
 
     Raises:
         SnacTokError: as in `SnacTokenizer.from_pretrained`.
         click.ClickException: the device is not there.
     """
+    from snac_tok.codec.trial import RELEASED_SPEECH_CODEC, is_trial
+    from snac_tok.frames import published_name
     from snac_tok.tokenizer import SnacTokenizer
+    from snac_tok.tokenizer.pairing import told_before
 
     check_device(device)
     name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
-    return SnacTokenizer.from_pretrained(name, device=device, resample=True, **options)
+    with told_before():
+        tokenizer = SnacTokenizer.from_pretrained(
+            name, device=device, preset=preset, levels=levels, channels=channels
+        )
+    preset_name = published_name(tokenizer.vocabulary)
+    if preset_name is not None and is_trial(tokenizer.codec):
+        say(
+            f"{name} is a codec for trials: its {preset_name} ids look right and mean nothing to models that were "
+            f"trained with {RELEASED_SPEECH_CODEC}, as the published ones were; for those, --model "
+            f"{RELEASED_SPEECH_CODEC}"
+        )
+    return tokenizer
 
 
 def check_device(device: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from snac_tok.frames.choice import vocabulary_for
 from snac_tok.frames.faults import Fault
 from snac_tok.frames.layout import FrameLayout
-from snac_tok.frames.presets import DEFAULT_PRESET, preset, preset_names
+from snac_tok.frames.presets import DEFAULT_PRESET, preset, preset_names, published_name
 from snac_tok.frames.text import TextForm
 from snac_tok.frames.vocabulary import Vocabulary
 from snac_tok.frames.vocabulary_json import vocabulary_from_json, vocabulary_to_json
@@ -23,6 +23,7 @@ __all__ = [
     "Vocabulary",
     "preset",
     "preset_names",
+    "published_name",
     "vocabulary_for",
     "vocabulary_from_json",
     "vocabulary_to_json",

@@ -88,6 +88,11 @@ def integers(value: Any, *, what: str, error: type[SnacTokError]) -> Array:
         dtype('int64')
     """
     array: Array = value if is_torch(value) else _as_numpy(value, what=what, error=error)
+    if not is_torch(array) and array.dtype.kind in "SU":
+        raise error(
+            f"{what} must be integers, got text such as {str(array.flat[0])[:40]!r}; a vocabulary's text_to_ids makes "
+            "ids of a text, a tokenizer's convert_tokens_to_ids of a list of tokens."
+        )
     if not _is_integer(array):
         raise error(f"{what} must be whole numbers of an integer type up to int64, got {array.dtype}.")
     if array.ndim == 0:

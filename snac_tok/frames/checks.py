@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +60,10 @@ def check_vocabulary(table: IdTable) -> None:
 
 def _check_types(table: IdTable) -> None:
     if not isinstance(table.layout, FrameLayout):
-        raise LayoutError(f"layout must be a FrameLayout, got {type(table.layout).__name__}.")
+        raise LayoutError(
+            f"layout must be a FrameLayout, such as FrameLayout((4, 2, 1)), got {reprlib.repr(table.layout)}; "
+            "preset(name) makes the published tables."
+        )
     if not isinstance(table.name, str) or not table.name:
         raise LayoutError(f"name must be a text, got {table.name!r}.")
     if table.offsets not in OFFSETS:

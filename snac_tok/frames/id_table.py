@@ -31,7 +31,7 @@ class IdTable:
     """One id table: where the codes of each slot begin, and which ids mean something else.
 
     Args:
-        layout: Which code fills which slot.
+        layout: Which code fills which slot; may be given by position.
         name: What errors and `describe` call it.
         codebook_size: Codes per level.
         base: The id of code 0 in slot 0.
@@ -55,7 +55,7 @@ class IdTable:
         (100, 108, 116)
     """
 
-    layout: FrameLayout
+    layout: FrameLayout = field(kw_only=False)
     name: str = "custom"
     codebook_size: int = 4096
     base: int = 0

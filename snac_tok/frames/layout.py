@@ -17,7 +17,7 @@ Codes stay codes here: offsets, special ids and value ranges are the vocabulary'
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -40,7 +40,8 @@ class FrameLayout:
     """The order of codes in a frame, from any strides.
 
     Args:
-        strides: Latents per code of each level, coarsest first, each dividing the one before it.
+        strides: Latents per code of each level, coarsest first, each dividing the one before it; may be given
+            by position.
         order: "depth-first" (time order, the order of the released speech models) or "breadth-first".
         levels: Keep only the first `levels` levels; None keeps all. Strides (8, 4, 2, 1) with levels=3
             give frames of 7 slots.
@@ -49,12 +50,12 @@ class FrameLayout:
         LayoutError: Strides that do not nest, an unknown order, or more levels than there are.
 
     Example:
-        >>> layout = FrameLayout(strides=(4, 2, 1))
+        >>> layout = FrameLayout((4, 2, 1))
         >>> layout.flatten([[0, 1], [10, 11, 12, 13], [20, 21, 22, 23, 24, 25, 26, 27]])
         array([ 0, 10, 20, 21, 11, 22, 23,  1, 12, 24, 25, 13, 26, 27])
     """
 
-    strides: tuple[int, ...]
+    strides: tuple[int, ...] = field(kw_only=False)
     order: Order = "depth-first"
     levels: int | None = None
 
@@ -224,7 +225,9 @@ def _whole_numbers(strides: Any) -> tuple[int, ...]:
     try:
         numbers = tuple(operator.index(stride) for stride in strides)
     except TypeError as reason:
-        raise LayoutError(f"strides must be whole numbers, coarsest first, got {strides!r}.") from reason
+        raise LayoutError(
+            f"strides must be whole numbers, coarsest first, such as (4, 2, 1); got {strides!r}."
+        ) from reason
     if not numbers or min(numbers) < 1 or any(isinstance(stride, bool) for stride in strides):
         raise LayoutError(f"strides must be one or more whole numbers from 1 up, got {strides!r}.")
     return numbers

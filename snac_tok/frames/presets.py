@@ -185,6 +185,9 @@ _MOVABLE: Mapping[str, _Movable] = MappingProxyType(
     }
 )
 
+# Published by its tokens' texts; where their ids begin is up to the tokenizer.
+_PUBLISHED_AS_TEXT = ("vita-audio",)
+
 _TABLES: Mapping[str, _Movable | _Published] = MappingProxyType({**_MOVABLE, **_PUBLISHED})
 
 
@@ -195,6 +198,28 @@ def preset_names() -> tuple[str, ...]:
     ('plain', 'vita-audio')
     """
     return tuple(_TABLES)
+
+
+def published_name(vocabulary: Vocabulary) -> str | None:
+    """Return the preset of the published models that read a vocabulary's ids, None for ids of no published model.
+
+    A table under another name counts, too, where its codes begin at a published id.
+
+    >>> published_name(Vocabulary(layout=FrameLayout((4, 2, 1)), base=128266)), published_name(preset("plain"))
+    ('orpheus', None)
+    """
+    if vocabulary.name in (*_PUBLISHED, *_PUBLISHED_AS_TEXT):
+        return vocabulary.name
+    is_delayed = vocabulary.delays is not None
+    return next(
+        (
+            name
+            for name, table in _PUBLISHED.items()
+            if (table.base, table.order, table.delayed)
+            == (vocabulary.base, vocabulary.layout.order, is_delayed)
+        ),
+        None,
+    )
 
 
 def preset(

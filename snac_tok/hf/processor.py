@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,17 +12,27 @@ import torch
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
+from snac_tok.codec.trial import TRIAL_CODEC
 from snac_tok.errors import TokenError
 from snac_tok.frames import Vocabulary, vocabulary_for, vocabulary_from_json, vocabulary_to_json
 from snac_tok.hf.chat import spoken_as_text
 from snac_tok.hf.collation import AudioTextCollator
 from snac_tok.prompts import PromptFormat, prompt_format, speech_ids
 from snac_tok.tokenizer import SnacTokenizer
+from snac_tok.tokenizer.decoding import check_specials_skipped
+from snac_tok.tokenizer.pairing import told_before, warn_of_trial_name
+from snac_tok.tokenizer.required import NO_CODEC, required
+from snac_tok.tokenizer.text_ids import check_apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _logger = logging.get_logger(__name__)
+
+_NO_VOCABULARY = (
+    "name the vocabulary of the audio ids: what add_audio_tokens(tokenizer, …) returned, or the preset that the "
+    "language model was trained with; raw codes make no line with text."
+)
 
 
 class SnacProcessor(ProcessorMixin):
@@ -31,13 +42,15 @@ class SnacProcessor(ProcessorMixin):
         feature_extractor: a `SnacFeatureExtractor`; says at which rate sound comes out.
         tokenizer: of the language model, with audio tokens in it (`add_audio_tokens`).
         codec: "tiny", a folder or a hub repository; loaded when sound is first needed, and saved by name only.
+            Recordings are resampled to its rate.
         vocabulary: the audio ids, as `add_audio_tokens` returned them; or a preset's name.
         prompt: the order of special ids around text and speech: a family's name (`snac_tok.prompts.prompt_names`), a
             `PromptFormat`, or None for what the vocabulary's own models were trained with.
         chat_template: as for every processor.
 
     Raises:
-        LayoutError: a vocabulary that makes no line with text.
+        MissingArgumentError: no codec or no vocabulary was named.
+        LayoutError: a vocabulary that makes no line with text, or whose ids mean something else to the tokenizer.
 
     Example:
         >>> processor = SnacProcessor(feature_extractor, tokenizer, "tiny", vocabulary)     # doctest: +SKIP
@@ -47,32 +60,34 @@ class SnacProcessor(ProcessorMixin):
         >>> sound = processor.decode(model.generate(**prompt))[0]                           # doctest: +SKIP
     """
 
-    # All can be given by position: transformers asks for exactly those names when it reloads a processor.
+    # All can be given by position: transformers asks for exactly those names when it reloads a processor, and reads
+    # them from the function's code. So codec and vocabulary, which must be named, say so themselves.
     def __init__(  # noqa: PLR0917
         self,
         feature_extractor: Any,
         tokenizer: Any,
-        codec: str | os.PathLike[str] = "tiny",
-        vocabulary: str | dict[str, Any] | Vocabulary = "plain",
+        codec: str | os.PathLike[str] | None = None,
+        vocabulary: str | dict[str, Any] | Vocabulary | None = None,
         prompt: str | dict[str, Any] | PromptFormat | None = None,
         chat_template: str | None = None,
     ) -> None:
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
-        self.codec = os.fspath(codec)
-        self.audio_vocabulary = _table(vocabulary)
+        self.codec: str = os.fspath(required(codec, NO_CODEC, door="SnacProcessor"))
+        self.audio_vocabulary = _table(required(vocabulary, _NO_VOCABULARY, door="SnacProcessor"))
         # What is saved must be JSON.
         self.vocabulary: dict[str, Any] = json.loads(vocabulary_to_json(self.audio_vocabulary))
         self.prompts = prompt_format(self.audio_vocabulary, prompt)
         self.prompt = prompt.to_dict() if isinstance(prompt, PromptFormat) else prompt
+        check_apart(self.audio_vocabulary, tokenizer)
+        warn_of_trial_name(self.codec, self.audio_vocabulary)
         self._audio: SnacTokenizer | None = None
 
     @property
     def audio_tokenizer(self) -> SnacTokenizer:
         """The codec with the audio vocabulary, loaded on first use; resamples and mixes down."""
         if self._audio is None:
-            self._audio = SnacTokenizer.from_pretrained(
-                self.codec, preset=self.audio_vocabulary, resample=True
-            )
+            with told_before() if self.codec == TRIAL_CODEC else nullcontext():
+                self._audio = SnacTokenizer.from_pretrained(self.codec, preset=self.audio_vocabulary)
         return self._audio
 
     @property
@@ -148,7 +163,14 @@ class SnacProcessor(ProcessorMixin):
         rows = [{"input_ids": each.input_ids, "labels": each.labels} for each in sequences]
         return self._batch(rows, return_tensors, pad_to_multiple_of, training=True)
 
-    def decode(self, sequences: Any, *, noise: Any = 0) -> Any:
+    def decode(
+        self,
+        sequences: Any,
+        *,
+        noise: Any = 0,
+        skip_special_tokens: bool = True,
+        clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - there are no spaces in sound
+    ) -> Any:
         """Turn what a language model wrote into sound.
 
         Speech is what follows the last start of speech, up to its end or the first id that is out of place; a
@@ -157,16 +179,27 @@ class SnacProcessor(ProcessorMixin):
         Args:
             sequences: ids (n,), or (B, n) as `generate` returns them, prompts included or not.
             noise: as in `SNAC.decode`.
+            skip_special_tokens: as in `SnacTokenizer.decode`, and so is the next.
+            clean_up_tokenization_spaces: see there.
 
         Returns:
             a float32 tensor (samples,), or a list of them; empty, with a warning, where there is no whole frame.
         """
+        check_specials_skipped(skip_special_tokens=skip_special_tokens)
         rows = list(sequences) if _is_batch(sequences) else [sequences]
         sounds = [self._sound(at, row, noise) for at, row in enumerate(rows)]
         return sounds if _is_batch(sequences) else sounds[0]
 
-    def batch_decode(self, sequences: Any, *, noise: Any = 0) -> list[torch.Tensor]:
+    def batch_decode(
+        self,
+        sequences: Any,
+        *,
+        noise: Any = 0,
+        skip_special_tokens: bool = True,
+        clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - as in decode
+    ) -> list[torch.Tensor]:
         """Return the sound of each row, as `decode` does."""
+        check_specials_skipped(skip_special_tokens=skip_special_tokens)
         return [self.decode(row, noise=noise) for row in sequences]
 
     # The rest of the signature is the text tokenizer's.

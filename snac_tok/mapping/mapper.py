@@ -24,6 +24,9 @@ from snac_tok.mapping.rows import column_of
 from snac_tok.mapping.splits import datasets_library
 from snac_tok.mapping.texts import TextIds
 from snac_tok.prompts import PromptFormat, prompt_format
+from snac_tok.tokenizer.pairing import told_before
+from snac_tok.tokenizer.required import NO_CODEC, requires
+from snac_tok.tokenizer.text_ids import check_apart
 
 if TYPE_CHECKING:
     from snac_tok.audio import MonoPolicy, Resampler
@@ -40,17 +43,20 @@ FORMAT_VERSION = 1
 class SnacMapper:
     """Turns batches of a dataset into columns of codes or ids; give it to `map(..., batched=True)`.
 
-    Each row gets what it gets alone, whatever is in its batch. Columns are named in `columns`.
+    Each row gets what it gets alone, whatever is in its batch. Columns are named in `columns`; it returns numpy arrays
+    of narrow types, which a stored dataset keeps as Arrow does and hands out as lists of ints. A streamed dataset hands
+    on the arrays themselves, unless `tokenize_dataset` maps it.
 
     Args:
         codec: "tiny", a folder or a hub repository, as `SNAC.from_pretrained` takes them.
-        preset: whose ids are made: a name, a .json file or a `Vocabulary`; None leaves raw codes, a column a level.
+        preset: whose ids are made: a name, a .json file or a `Vocabulary`; "auto" is what the codec's folder brings
+            along, else "plain"; None leaves raw codes, a column a level.
         levels: keep only the first levels.
         audio_column: holds paths, encoded bytes, dicts of these or of "array" and "sampling_rate", bare arrays, or
             torchcodec decoders. Audio columns are read undecoded, whatever their `decode` says.
         sampling_rate: of all bare arrays, in Hz.
         sampling_rate_column: holds each row's own rate.
-        resample: whether other rates than the codec's are resampled; without it they are errors.
+        resample: whether other rates than the codec's are resampled; False makes them errors.
         channels: which of several is taken: "mean", "left", "right" or its number, counted from 0; None is what the
             codec's folder says, or "mean".
         resampler: how rates are changed; None is what the folder says, or soxr HQ.
@@ -63,7 +69,8 @@ class SnacMapper:
         mask_prompt: whether the labels leave out what stands before the audio.
         on_error: "raise", or "column": a row that cannot be read keeps its place with empty values, and the reason
             stands in the column "error", which is "" elsewhere.
-        dtype: of the result: "uint16" (default for codes), "int32" (default for ids) or "int64".
+        dtype: of the result: "uint16" (default for codes), "int32" (default for ids) or "int64". Codes in uint16 are to
+            be widened before anything is added to them: `codes.astype(np.int64) + offset`, or the sum may wrap.
         revision: branch, tag or commit of the codec's hub repository.
         device: as in `Placement`; changes nothing in the hash, and so are threads and seconds_per_call.
         threads: see there.
@@ -72,7 +79,7 @@ class SnacMapper:
     Raises:
         ConfigError: options that are unknown or contradict each other.
         CheckpointError: the codec cannot be loaded.
-        LayoutError: the preset does not fit the codec, or no prompt is known for it.
+        LayoutError: the preset does not fit the codec or the text tokenizer, or no prompt is known for it.
 
     Example:
         >>> import numpy as np
@@ -82,11 +89,12 @@ class SnacMapper:
         ([84, 42], [24000, 12000])
     """
 
+    @requires(codec=NO_CODEC)
     def __init__(
         self,
         codec: str | os.PathLike[str],
         *,
-        preset: str | os.PathLike[str] | Vocabulary | None = None,
+        preset: str | os.PathLike[str] | Vocabulary | None = "auto",
         levels: int | None = None,
         audio_column: str = "audio",
         sampling_rate: int | None = None,
@@ -127,6 +135,8 @@ class SnacMapper:
         encoder = self._options.load_encoder(preset=preset, levels=levels, device="cpu")
         self._codec = self._options.describe(encoder, ids=preset is not None, levels=levels)
         self._output = self._make_output()
+        if self._text and self._output.vocabulary:
+            check_apart(self._output.vocabulary, self._text.tokenizer)
         # Kept where it already is in its place; a GPU is not touched before the work begins, so that forks may use it.
         self._encoder = (os.getpid(), encoder) if device == "cpu" else None
         for pickler in forking_picklers():
@@ -140,6 +150,11 @@ class SnacMapper:
         return (*self._output.arrays, *counted, *failed)
 
     @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of those that hold an array of codes or ids in each row."""
+        return tuple(self._output.arrays)
+
+    @property
     def vocabulary(self) -> Vocabulary | None:
         """The table of the ids; None for raw codes."""
         return self._output.vocabulary
@@ -148,6 +163,14 @@ class SnacMapper:
     def sampling_rate(self) -> int:
         """The codec's rate in Hz, at which `num_samples` counts."""
         return int(self._codec["sampling_rate"])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the columns, as JSON values: codec, weights, resampler, channels and id table."""
+        table = self._codec["vocabulary"]
+        return self._codec | {
+            "resample": self._options.resample,
+            "vocabulary": None if table is None else json.loads(table),
+        }
 
     def features(self) -> dict[str, Any]:
         """Return the types of its columns, by name, as `datasets.Features` takes them.
@@ -248,9 +271,10 @@ class SnacMapper:
         if self._encoder is None or self._encoder[0] != os.getpid():
             device = take_place(self._placement)
             table = self._codec["vocabulary"]
-            encoder = self._options.load_encoder(
-                preset=None if table is None else vocabulary_from_json(table), levels=None, device=device
-            )
+            with told_before():
+                encoder = self._options.load_encoder(
+                    preset=None if table is None else vocabulary_from_json(table), levels=None, device=device
+                )
             if encoder.codec.weights_sha256() != self._codec["weights_sha256"]:
                 raise CheckpointError(
                     f"the weights of {self._options.codec!r} have changed since the mapper was made; make it anew."

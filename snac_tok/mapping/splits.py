@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.audio.optional import import_optional
@@ -42,7 +44,7 @@ class SplitWork:
                 raise ConfigError(f"{name} is {count!r}; a whole number from 1 is needed.")
 
     def mapped(self, split: Any) -> Any:
-        """Return a split with the mapper's columns.
+        """Return a split with the mapper's columns, and with what made them in its description.
 
         Raises:
             ConfigError: a new column has the name of another one, or rows_per_file is for a dataset without files.
@@ -52,15 +54,22 @@ class SplitWork:
         split = undecoded(split)
         removed = [] if self.keep_audio else [self.column]
         if isinstance(split, datasets.IterableDataset):
-            return split.map(
-                self.mapper,
+            mapped = split.map(
+                partial(_as_stored, self.mapper),
                 batched=True,
                 batch_size=self.batch_size,
                 remove_columns=removed,
                 features=self._features(split, removed),
             )
+            return self._described(mapped)
         done = [self._mapped_rows(rows, removed) for rows in self._parts(split)]
-        return done[0] if len(done) == 1 else datasets.concatenate_datasets(done)
+        return self._described(done[0] if len(done) == 1 else datasets.concatenate_datasets(done))
+
+    def _described(self, split: Any) -> Any:
+        """Write what made the columns where the library saves it along; nobody could decode them without."""
+        record = json.dumps({"snac_tok": self.mapper.describe()}, sort_keys=True)
+        split.info.description = "\n".join(filter(None, (split.info.description, record)))
+        return split
 
     def _mapped_rows(self, rows: Any, removed: list[str]) -> Any:
         if not len(rows):
@@ -115,6 +124,14 @@ class SplitWork:
         datasets = datasets_library()
         kept = {name: feature for name, feature in split.features.items() if name not in removed}
         return datasets.Features(kept | self.mapper.features())
+
+
+def _as_stored(mapper: SnacMapper, batch: Any) -> dict[str, Any]:
+    """Return a batch's columns as lists of ints, which a stored dataset's rows hold, instead of narrow arrays."""
+    columns = mapper(batch)
+    for name in mapper.arrays:
+        columns[name] = [row.tolist() for row in columns[name]]
+    return columns
 
 
 def splits_of(dataset: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from snac_tok.mapping.mapper import SnacMapper
 from snac_tok.mapping.placement import threads_each
 from snac_tok.mapping.splits import SplitWork, audio_column_of, splits_of
+from snac_tok.tokenizer.required import NO_CODEC, requires
 
 if TYPE_CHECKING:
     import os
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 DatasetT = TypeVar("DatasetT")
 
 
+@requires(codec=NO_CODEC)
 def tokenize_dataset(
     dataset: DatasetT,
-    codec: str | os.PathLike[str] = "tiny",
+    codec: str | os.PathLike[str],
     *,
-    preset: str | os.PathLike[str] | Vocabulary | None = "orpheus",
+    preset: str | os.PathLike[str] | Vocabulary | None = "auto",
     levels: int | None = None,
     audio_column: str | None = None,
     sampling_rate: int | None = None,
@@ -49,12 +51,13 @@ def tokenize_dataset(
 ) -> DatasetT:
     """Turn a dataset's sound into ids, sequences to train on, or raw codes; other columns are carried through.
 
-    What was made before with the same weights and options is taken from the library's cache.
+    What was made before with the same weights and options is taken from the library's cache. The result's
+    `info.description`, which `save_to_disk` keeps, gets a line of JSON with codec, weights, resampler and id table.
 
     Args:
         dataset: a `Dataset`, a `DatasetDict`, or one that is streamed.
         codec: as in `SnacMapper`, and so is every option down to `device`.
-        preset: see there; None leaves raw codes.
+        preset: see there; "auto" is the codec's own table or "plain", None leaves raw codes.
         levels: see there.
         audio_column: which column is sound; None is the only Audio column, or one with a usual name.
         sampling_rate: see there.
@@ -133,3 +136,7 @@ def tokenize_dataset(
         return type(dataset)({name: work.mapped(split) for name, split in dataset.items()})
     result: DatasetT = work.mapped(dataset)
     return result
+
+
+# doctest passes decorated functions over.
+__test__ = {"tokenize_dataset": str(tokenize_dataset.__doc__)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import LayoutError, ShardError
-from snac_tok.frames import vocabulary_for
+from snac_tok.frames import published_name, vocabulary_for
 from snac_tok.metrics import CodebookUsage
 from snac_tok.shards.manifest import read_manifest
 from snac_tok.shards.shard_file import ShardFile, check_info, file_sha256
@@ -111,6 +111,7 @@ class ShardCollection:
             LayoutError: at once for an unknown preset, or frames that do not fit the codec's levels.
         """
         table = vocabulary_for(vocabulary, strides=self.layout.strides, codebook_size=self.info.codebook_size)
+        _warn_of_trial_codec(self.info, table)
         counts = _fitting_levels(self.layout, table.layout)
         return ((record, table.encode(levels[:counts])) for record, levels in self.codes())
 
@@ -180,7 +181,8 @@ def open_shards(folder: str | Path) -> ShardCollection:
 def read_shards(folder: str | Path, *, verify: bool = False) -> Iterator[Record]:
     """Iterate the records of a finished collection, one row group in memory at a time.
 
-    Their codes are uint16, in which adding an offset wraps around: `open_shards(folder).ids(preset)` adds them rightly.
+    Codes are uint16: `codes + 65000` wraps around without a word, and so does `np.diff`. Widen them before adding,
+    `codes.astype(np.int64)`, or take ids from `open_shards(folder).ids(preset)`, which are int64.
 
     Args:
         folder: what `snac-tok shard` wrote.
@@ -191,6 +193,20 @@ def read_shards(folder: str | Path, *, verify: bool = False) -> Iterator[Record]
             is missing, damaged or, with `verify`, changed.
     """
     return open_shards(folder).records(verify=verify)
+
+
+def _warn_of_trial_codec(info: CollectionInfo, table: Vocabulary) -> None:
+    """Say it where ids of a published model's preset are seen in codes of the codec for trials."""
+    preset_name = published_name(table)
+    if preset_name is None:
+        return
+    from snac_tok.codec.trial import (
+        TRIAL_CODEC,
+        warn_of_trial_ids,
+    )  # brings torch, which reading codes can do without
+
+    if info.codec_id == TRIAL_CODEC:
+        warn_of_trial_ids(preset_name)
 
 
 def _fitting_levels(stored: FrameLayout, wanted: FrameLayout) -> int:

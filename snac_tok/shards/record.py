@@ -45,8 +45,8 @@ class Record:
         num_samples: samples at the codec's rate before padding: what decoding trims to.
         source_sampling_rate: of the file it was read from, in Hz.
         text: what is said, where it is known.
-        codes: (N,) uint16, flat in canonical depth-first frame order. numpy adds in that type: an offset that takes
-            the sum past 65535 wraps around without a word, so widen first (`codes.astype(np.int64) + offset`).
+        codes: (N,) uint16, flat in canonical depth-first frame order. Sums of uint16 wrap around at 65,536: widen them,
+            `codes.astype(np.int64)`, before offsets are added.
 
     Raises:
         ShardError: an empty id or source, a negative length or a rate below 1.

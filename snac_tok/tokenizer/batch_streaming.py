@@ -16,7 +16,8 @@ import torch
 from snac_tok.codec.stream import StreamState, run_chunk
 from snac_tok.errors import TokenError
 from snac_tok.tokenizer.frame_buffer import FrameBuffer
-from snac_tok.tokenizer.streaming import stream_noise, vocabulary_of
+from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
+from snac_tok.tokenizer.streaming import stream_noise
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec import SNAC, Noise
     from snac_tok.codec.noise import NoiseSource
-    from snac_tok.frames import FrameLayout, Vocabulary
+    from snac_tok.tokenizer.pairing import Ids
 
 
 @dataclass
@@ -70,9 +71,10 @@ class BatchStreamDecoder:
         {'b': 4757}
     """
 
-    def __init__(self, codec: SNAC, layout: Vocabulary | FrameLayout) -> None:
+    def __init__(self, codec: SNAC, layout: Ids) -> None:
         self.codec = codec.ready()
         self.vocabulary = vocabulary_of(layout, codec)
+        warn_of_trial_codec(codec, self.vocabulary)
         self._streams: dict[Hashable, _Stream] = {}
 
     def __len__(self) -> int:

@@ -28,7 +28,15 @@ class IdDecoder:
     vocabulary: Vocabulary
     strip_specials: Callable[[Any], Any]
 
-    def decode(self, ids: Any, *, num_samples: int | None = None, noise: Noise = 0) -> Waveform:
+    def decode(
+        self,
+        ids: Any,
+        *,
+        num_samples: int | None = None,
+        noise: Noise = 0,
+        skip_special_tokens: bool = True,
+        clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - there are no spaces in sound
+    ) -> Waveform:
         """Turn the ids of one recording into sound.
 
         Args:
@@ -36,6 +44,8 @@ class IdDecoder:
                 special ids before and after the codes are passed over.
             num_samples: the original length at the codec's rate, to which the sound is trimmed.
             noise: as in `SNAC.decode`; the default seed makes decoding repeatable.
+            skip_special_tokens: as text tokenizers have it; special ids make no sound, so that it cannot be False.
+            clean_up_tokenization_spaces: taken because text tokenizers take it; it changes nothing.
 
         Returns:
             one channel at the codec's rate.
@@ -44,6 +54,7 @@ class IdDecoder:
             TokenError: no whole frame, or ids that are not valid frames; positions count from the first code.
             WaveformError: `num_samples` is more than the ids hold.
         """
+        check_specials_skipped(skip_special_tokens=skip_special_tokens)
         levels = self._levels(ids)
         length = self._length(ids, num_samples, levels)
         sound = self.codec.decode([level[None] for level in levels], noise=noise)
@@ -70,16 +81,24 @@ class IdDecoder:
                 )
 
     def batch_decode(
-        self, sequences: Any, *, num_samples: Sequence[int | None] | None = None, noise: Noise = 0
+        self,
+        sequences: Any,
+        *,
+        num_samples: Sequence[int | None] | None = None,
+        noise: Noise = 0,
+        skip_special_tokens: bool = True,
+        clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - as in decode
     ) -> list[Waveform]:
         """Turn several rows of ids into sound, many in one call; each row sounds as it does alone.
 
-        What a call of this tokenizer returned is trimmed by itself. On a GPU random noise depends on the other rows.
+        Options are those of `decode`. What a call of this tokenizer returned is trimmed by itself. On a GPU random
+        noise depends on the other rows.
 
         Raises:
             TokenError: as in `decode`, naming the row.
             WaveformError: as in `decode`, naming the row.
         """
+        check_specials_skipped(skip_special_tokens=skip_special_tokens)
         if isinstance(sequences, (dict, AudioTokens)):
             if num_samples is None:
                 num_samples = getattr(sequences, "num_samples", None)
@@ -123,3 +142,16 @@ class IdDecoder:
 
 def _is_count(value: Any, *, most: int) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 <= int(value) <= most
+
+
+def check_specials_skipped(*, skip_special_tokens: bool) -> None:
+    """Refuse to decode special ids, which text tokenizers do by default.
+
+    Raises:
+        TokenError: always skipped is the only way.
+    """
+    if not skip_special_tokens:
+        raise TokenError(
+            "special ids make no sound, so decoding always skips them: leave skip_special_tokens=False out; "
+            "convert_ids_to_tokens writes ids as text."
+        )

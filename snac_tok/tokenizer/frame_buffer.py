@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class FrameBuffer:
             TokenError: an id out of place; the buffer stays as it was.
             CodesError: codes of wrong lengths or values; the buffer stays as it was.
         """
-        if isinstance(ids, (list, tuple)) and ids and not isinstance(ids[0], (int, np.integer)):
+        if isinstance(ids, (list, tuple)) and ids and not isinstance(ids[0], int) and np.ndim(ids[0]):
             return self._codes(ids)
         line, ended = self._between_specials(self._checked_line(ids))
         line = np.concatenate((self._partial, line))
@@ -100,13 +101,18 @@ class FrameBuffer:
         return codes[:needed]
 
     def _checked_line(self, ids: Any) -> npt.NDArray[np.int64]:
+        if isinstance(ids, Mapping):
+            raise TokenError(
+                f"a stream takes integer ids (n,); got a {type(ids).__name__}: push one row of what is in its "
+                '"input_ids".'
+            )
         line = np.asarray(ids.cpu() if isinstance(ids, torch.Tensor) else ids)
         if line.size == 0:
             return np.zeros(0, np.int64)
         if line.ndim == 0:
             line = line[None]
         if line.ndim != 1 or line.dtype.kind not in "iu":
-            raise TokenError(f"a stream takes integers (n,); got {line.dtype} {line.shape}.")
+            raise TokenError(f"a stream takes integer ids (n,); got {_told(line)}.")
         return line.astype(np.int64)
 
     def _between_specials(self, line: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bool]:
@@ -129,3 +135,13 @@ class FrameBuffer:
         faults = [fault for fault in self.vocabulary.validate(line) if fault.token_id is not None]
         if faults:
             raise TokenError(f"counted from frame {self.num_frames} of the stream, {faults[0]}")
+
+
+def _told(line: npt.NDArray[Any]) -> str:
+    """Say what came where ids were expected, and of text how ids are had from it."""
+    if line.dtype.kind not in "SU":
+        return f"{line.dtype} {line.shape}"
+    return (
+        f"text such as {str(line.flat[0])[:40]!r}: a vocabulary's text_to_ids makes ids of a text, a tokenizer's "
+        "convert_tokens_to_ids of a list of tokens"
+    )

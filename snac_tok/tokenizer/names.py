@@ -27,8 +27,9 @@ _ROLES = {"bos": ("bos", "start_of_speech"), "eos": ("eos", "end_of_speech"), "p
 class TokenNames:
     """Sizes, tokens and special ids of `self.vocabulary`.
 
-    `vocab_size` counts the ids that are codes, `len()` those and the specials; `vocabulary.size` is the number of
-    rows that a language model's embedding needs.
+    `vocab_size` and `len()` are the rows that a language model's embedding needs, as `resize_token_embeddings` takes
+    them: one more than the largest id, whether or not every id below has a meaning here. `vocabulary.num_code_ids`
+    counts the ids that are codes.
     """
 
     vocabulary: Vocabulary
@@ -36,11 +37,11 @@ class TokenNames:
 
     @property
     def vocab_size(self) -> int:
-        """How many ids stand for codes."""
-        return self.vocabulary.num_code_ids
+        """One more than the largest id, specials counted."""
+        return self.vocabulary.size
 
     def __len__(self) -> int:
-        return self.vocab_size + len(self.special_ids())
+        return self.vocab_size
 
     def get_vocab(self) -> dict[str, int]:
         """Return every token's text with its id, specials included.

@@ -34,13 +34,13 @@ class Preparation:
 
     Args:
         sampling_rate: the codec's, in Hz.
-        resample: whether another rate is resampled; without it, it is an error.
+        resample: whether another rate is resampled; False makes it an error.
         channels: which channel of several is taken: "mean", "left", "right" or its number, counted from 0.
         resampler: how rates are changed.
     """
 
     sampling_rate: int
-    resample: bool = False
+    resample: bool = True
     channels: MonoPolicy = "mean"
     resampler: Resampler = field(default_factory=Resampler)
 
@@ -53,7 +53,7 @@ class Preparation:
         """Prepare a recording that stands in memory; `name` is what a warning calls it.
 
         Raises:
-            SamplingRateError: another rate, and resampling was not asked for.
+            SamplingRateError: another rate, and resample=False.
             WaveformError: no samples, or channels that cannot be made one.
         """
         if waveform.num_samples == 0:
@@ -66,7 +66,7 @@ class Preparation:
         """Prepare a recording that comes in blocks; joined, the result is that of the whole.
 
         Raises:
-            SamplingRateError: another rate, and resampling was not asked for.
+            SamplingRateError: another rate, and resample=False.
             WaveformError: as in `whole`; of channels after the last block.
         """
         mono = mono_blocks(map(self._checked, blocks), channels=self.channels, name=name)
@@ -79,8 +79,8 @@ class Preparation:
     def _check_rate(self, found: int) -> None:
         if found != self.sampling_rate and not self.resample:
             raise SamplingRateError(
-                f"the recording is at {found} Hz and the codec at {self.sampling_rate} Hz; resample it, or load "
-                "the tokenizer with resample=True."
+                f"the recording is at {found} Hz, the codec at {self.sampling_rate} Hz, and resample=False was asked "
+                "for; leave that out, or resample the recording before."
             )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from snac_tok.tokenizer.preparation import Preparation
 
-_KEYS = ("channels", "padding_side", "resample", "resampler", "vocabulary")
+_KEYS = ("channels", "padding_side", "resampler", "vocabulary")
 
 
 def write_settings(
@@ -25,7 +25,6 @@ def write_settings(
 ) -> None:
     """Write the settings into a folder, complete or not at all."""
     settings = {
-        "resample": preparation.resample,
         "channels": preparation.channels,
         "resampler": dataclasses.asdict(preparation.resampler),
         "padding_side": padding_side,

@@ -10,8 +10,8 @@ import torch
 from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_rate
 from snac_tok.audio.values import as_float32, check_values
 from snac_tok.codec.chunks import ChunkEncoder
-from snac_tok.errors import SamplingRateError, TokenError, WaveformError
-from snac_tok.tokenizer.streaming import vocabulary_of
+from snac_tok.errors import TokenError, WaveformError
+from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.codec import SNAC
-    from snac_tok.frames import FrameLayout, Vocabulary
+    from snac_tok.tokenizer.pairing import Ids
 
 
 class StreamEncoder:
@@ -46,7 +46,7 @@ class StreamEncoder:
     def __init__(
         self,
         codec: SNAC,
-        layout: Vocabulary | FrameLayout,
+        layout: Ids,
         *,
         sampling_rate: int | None = None,
         resampler: Resampler | None = None,
@@ -57,6 +57,7 @@ class StreamEncoder:
             raise TokenError(
                 "ids in parallel rows are no stream; encode the whole, or take another vocabulary."
             )
+        warn_of_trial_codec(codec, self.vocabulary)
         self.sampling_rate = check_sampling_rate(
             codec.sampling_rate if sampling_rate is None else sampling_rate
         )

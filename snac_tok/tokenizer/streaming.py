@@ -21,8 +21,8 @@ from snac_tok.codec.geometry import Conv, latent_influence
 from snac_tok.codec.noise import SeededNoise, checked_noise
 from snac_tok.codec.stream import run_chunk
 from snac_tok.errors import TokenError
-from snac_tok.frames import Vocabulary
 from snac_tok.tokenizer.frame_buffer import FrameBuffer
+from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from snac_tok.codec import SNAC, CodecConfig, Noise
     from snac_tok.codec.noise import NoiseSource
     from snac_tok.codec.stream import StreamState
-    from snac_tok.frames import FrameLayout
+    from snac_tok.tokenizer.pairing import Ids
 
 
 class StreamDecoder:
@@ -38,7 +38,8 @@ class StreamDecoder:
 
     Args:
         codec: the network.
-        layout: the `Vocabulary` of the ids, or a `FrameLayout` for raw codes in its order.
+        layout: the `Vocabulary` of the ids, a preset's name or a .json file; a `FrameLayout` for raw codes in its
+            order, None for raw codes in the canonical one.
         noise: an int seed or "off" decode as the whole does; "random" takes a seed from torch's generator.
         lookahead: None for exact sound. Otherwise how many latents of future are waited for, 0 or more: the fewer,
             the sooner sound comes and the further it is from exact.
@@ -61,7 +62,7 @@ class StreamDecoder:
     def __init__(
         self,
         codec: SNAC,
-        layout: Vocabulary | FrameLayout,
+        layout: Ids,
         *,
         noise: Noise = 0,
         lookahead: int | None = None,
@@ -74,7 +75,9 @@ class StreamDecoder:
             )
         self.codec = codec.ready()
         self.lookahead = lookahead
-        self._frames = FrameBuffer(vocabulary_of(layout, codec), codec.config)
+        vocabulary = vocabulary_of(layout, codec)
+        self._frames = FrameBuffer(vocabulary, codec.config)
+        warn_of_trial_codec(codec, vocabulary)
         self._noise = stream_noise(noise, codec)
         self.reset()
 
@@ -167,13 +170,6 @@ def exact_lag_samples(config: CodecConfig) -> int:
     # complete it.
     unfinished = window - step + -Conv().padding % step
     return unfinished * config.hop_length - latent_influence(config).first
-
-
-def vocabulary_of(layout: Vocabulary | FrameLayout, codec: SNAC) -> Vocabulary:
-    """Return a vocabulary as it is, and a bare layout as the vocabulary of raw codes."""
-    if isinstance(layout, Vocabulary):
-        return layout
-    return Vocabulary(layout=layout, name="raw codes", codebook_size=codec.codebook_size, offsets="none")
 
 
 def stream_noise(noise: Noise, codec: SNAC) -> NoiseSource | None:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from snac_tok.audio import Resampler
 from snac_tok.codec import SNAC
 from snac_tok.errors import LayoutError, WaveformError
-from snac_tok.frames import vocabulary_for
+from snac_tok.frames import DEFAULT_PRESET
 from snac_tok.tokenizer.batch import AudioTokens, assembled
 from snac_tok.tokenizer.clips import ClipEncoder, is_list_of_clips
 from snac_tok.tokenizer.decoding import IdDecoder
 from snac_tok.tokenizer.names import TokenNames
+from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
 from snac_tok.tokenizer.preparation import Preparation
+from snac_tok.tokenizer.required import NO_CODEC, requires
 from snac_tok.tokenizer.settings import read_settings, write_settings
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     import torch
 
     from snac_tok.audio import MonoPolicy
-    from snac_tok.frames import Vocabulary
     from snac_tok.tokenizer.batch import Padding, ReturnTensors
+    from snac_tok.tokenizer.pairing import Ids
 
 
 class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
@@ -37,8 +39,9 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
 
     Args:
         codec: the network; put into eval mode.
-        vocabulary: the id table; its strides and codebook size must be the codec's.
-        resample: whether recordings at another rate are resampled; without it they are an error.
+        vocabulary: the id table, a preset's name or a .json file; a `FrameLayout` or None for raw codes. Its strides
+            and codebook size must be the codec's.
+        resample: whether recordings at another rate are resampled; False makes them an error.
         channels: which channel of several is encoded: "mean", "left", "right" or its number, counted from 0.
         resampler: how rates are changed.
         padding_side: where `padding` puts pad ids, "right" or "left".
@@ -59,14 +62,14 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
     def __init__(
         self,
         codec: SNAC,
-        vocabulary: Vocabulary,
+        vocabulary: Ids,
         *,
-        resample: bool = False,
+        resample: bool = True,
         channels: MonoPolicy = "mean",
         resampler: Resampler | None = None,
         padding_side: Literal["right", "left"] = "right",
     ) -> None:
-        config = codec.config
+        config, vocabulary = codec.config, vocabulary_of(vocabulary, codec)
         if vocabulary.layout.strides != config.vq_strides or vocabulary.codebook_size != config.codebook_size:
             raise LayoutError(
                 f"vocabulary {vocabulary.name!r} is for strides {vocabulary.layout.strides} and codebooks of "
@@ -83,21 +86,26 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         ClipEncoder.__init__(self, codec, preparation)
         self.vocabulary = vocabulary
         self.padding_side = padding_side
+        warn_of_trial_codec(codec, vocabulary)
 
     @classmethod
+    @requires(name_or_path=NO_CODEC)
     def from_pretrained(
         cls,
         name_or_path: str | os.PathLike[str],
         *,
-        preset: str | os.PathLike[str] | Vocabulary | None = None,
+        preset: Ids = "auto",
         levels: int | None = None,
-        device: str | torch.device | None = None,
+        resample: bool = True,
+        channels: MonoPolicy | None = None,
+        resampler: Resampler | None = None,
+        padding_side: Literal["right", "left"] | None = None,
+        device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
         local_files_only: bool = False,
-        **options: Any,
     ) -> Self:
         """Load a codec and join it with a vocabulary.
 
@@ -105,15 +113,19 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             name_or_path: "tiny", a folder or a hub repository, as `SNAC.from_pretrained` takes them; a folder that
                 `save_pretrained` wrote brings its vocabulary and options along.
             preset: a preset's name (`snac_tok.preset_names()`), the path of a vocabulary's .json file, or a
-                `Vocabulary`; None is the folder's own, else "plain".
+                `Vocabulary`; "auto" is what the codec's folder brings along, else "plain"; None is raw codes.
             levels: keep only the first levels of each frame.
+            resample: whether recordings at another rate than the codec's are resampled; False makes them an error.
+            channels: which channel of several is encoded: "mean", "left" or "right"; None is what the folder says,
+                else "mean".
+            resampler: how rates are changed; None is what the folder says, else soxr HQ.
+            padding_side: "right" or "left"; None is what the folder says, else "right".
             device: where the network runs.
             dtype: what its weights are kept in.
             revision: as in `SNAC.from_pretrained`, and so are cache_dir, token and local_files_only.
             cache_dir: see there.
             token: see there.
             local_files_only: see there.
-            **options: the constructor's keyword arguments.
 
         Raises:
             CheckpointError: the codec cannot be loaded; ConfigError and HubError as in `SNAC.from_pretrained`.
@@ -130,16 +142,17 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         )
         # From where the codec's files were found: the name itself may also be a folder's in the current one.
         saved = read_settings(codec.folder) if codec.folder else {}
-        chosen = preset if preset is not None else saved.get("vocabulary", "plain")
-        vocabulary = vocabulary_for(
-            chosen, strides=codec.config.vq_strides, codebook_size=codec.config.codebook_size, levels=levels
-        )
-        return cls(
-            codec, vocabulary, **({name: saved[name] for name in saved if name != "vocabulary"} | options)
-        )
+        own = saved.pop("vocabulary", DEFAULT_PRESET)
+        vocabulary = vocabulary_of(own if preset == "auto" else preset, codec, levels=levels)
+        given = {"channels": channels, "resampler": resampler, "padding_side": padding_side}
+        chosen = saved | {name: value for name, value in given.items() if value is not None}
+        return cls(codec, vocabulary, resample=resample, **chosen)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the codec's files and the tokenizer's; `from_pretrained(folder)` gives an equal tokenizer."""
+        """Write the codec's files and the tokenizer's; `from_pretrained(folder)` gives the same ids.
+
+        What decides ids and batches is saved. `resample=False` is not: what may come in is each caller's to say.
+        """
         self.codec.save_pretrained(Path(folder))
         write_settings(
             Path(folder),
@@ -194,9 +207,28 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         )
 
     def encode(
-        self, audio: Any, *, sampling_rate: int | None = None, add_special_tokens: bool = False
+        self,
+        audio: Any,
+        *,
+        sampling_rate: int | None = None,
+        padding: Padding = False,
+        max_length: int | None = None,
+        add_special_tokens: bool = False,
+        return_tensors: ReturnTensors | None = None,
     ) -> Any:
-        """Return the ids of one recording as a list of ints (parallel rows: a list of lists).
+        """Return the ids of one recording: what a call puts into `input_ids`.
+
+        Args:
+            audio: as in a call, and so is every option.
+            sampling_rate: see there.
+            padding: see there.
+            max_length: see there.
+            add_special_tokens: see there.
+            return_tensors: see there.
+
+        Returns:
+            a list of ints, a list of lists for parallel rows; with `return_tensors` an array (1, N) or
+            (1, slots, steps).
 
         Raises:
             AudioError: as in a call.
@@ -204,11 +236,28 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         """
         if is_list_of_clips(audio):
             raise WaveformError("encode takes one recording; call the tokenizer itself for a list of them.")
-        return self(audio, sampling_rate=sampling_rate, add_special_tokens=add_special_tokens)["input_ids"]
+        return self(
+            audio,
+            sampling_rate=sampling_rate,
+            padding=padding,
+            max_length=max_length,
+            add_special_tokens=add_special_tokens,
+            return_tensors=return_tensors,
+        )["input_ids"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.codec.device
+
+    def to(self, device: str | torch.device | None = None, *, dtype: torch.dtype | None = None) -> Self:
+        """Move the network, as `SNAC.to` does, and return this tokenizer."""
+        self.codec.to(device=device, dtype=dtype)
+        return self
 
     def __repr__(self) -> str:
         return (
             f"SnacTokenizer({self.codec.codec_id}, {self.vocabulary.name}, "
             f"{self.sampling_rate} Hz, {self.vocabulary.layout.slots_per_frame} codes a frame, "
-            f"{self.vocab_size} audio ids)"
+            f"{self.vocabulary.num_code_ids} audio ids)"
         )

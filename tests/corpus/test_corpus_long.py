@@ -49,7 +49,7 @@ def test_the_tokenizer_on_speech(tmp_path, channels):
     shutil.copy(SPEECH / "LJ001-0002.flac", tmp_path / "source")
     stereo = np.stack([samples[:16_000], -0.5 * samples[16_000:32_000]], axis=1)
     soundfile.write(tmp_path / "source" / "stereo.wav", stereo, rate)
-    tokenizer = SnacTokenizer.from_pretrained("tiny", resample=True)
+    tokenizer = SnacTokenizer.from_pretrained("tiny")
 
     class Encoder(ToyEncoder):
         num_samples = staticmethod(tokenizer.num_samples)

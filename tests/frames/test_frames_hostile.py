@@ -31,7 +31,7 @@ BAD_CODES = [
     ([torch.tensor([float("nan")]), torch.zeros(2), torch.zeros(4)], "got torch.float32"),
     ([torch.zeros(1).long(), *zeros(2, 4)], "one place"),
     ([[None], [1, 2], [1, 2, 3, 4]], "got object"),
-    ([["a"], [1, 2], [1, 2, 3, 4]], "got <U1"),
+    ([["a"], [1, 2], [1, 2, 3, 4]], "got text such as 'a'"),
     ([[10**30], [1, 2], [1, 2, 3, 4]], "got object"),
     ([[[1, 2], [3]], [1, 2], [1, 2, 3, 4]], "equal lengths"),
     ([1, 2, 3], "at least one dimension"),
@@ -111,7 +111,8 @@ BAD_IDS = [
     ([True] * 7, "got bool"),
     (7, "at least one dimension"),
     (None, "got object"),
-    ("<custom_token_10>", "got <U17"),
+    ("<custom_token_10>", "got text such as '<custom_token_10>'; a vocabulary's text_to_ids"),
+    (["<custom_token_10>"], "convert_tokens_to_ids"),
 ]
 
 

@@ -32,7 +32,7 @@ def processor():
 @pytest.fixture(scope="module")
 def plain(processor):
     """The tokenizer that the processor should agree with."""
-    return SnacTokenizer.from_pretrained("tiny", preset=processor.audio_vocabulary, resample=True)
+    return SnacTokenizer.from_pretrained("tiny", preset=processor.audio_vocabulary)
 
 
 def tone(length=6_000):

@@ -36,7 +36,7 @@ def text_tokenizer():
 @pytest.fixture(scope="module")
 def tok():
     """Each row alone."""
-    return SnacTokenizer.from_pretrained("tiny", preset="orpheus", resample=True)
+    return SnacTokenizer.from_pretrained("tiny", preset="orpheus")
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,14 @@ def test_each_row_gets_what_it_gets_alone(tok, mapper, rows):
 def test_raw_codes_are_a_column_a_level_in_two_bytes_a_code(tok):
     """uint16, decodable as they come; fewer levels on request."""
     clips = {"audio": [noise(0.3), noise(0.5, seed=1)]}
-    columns = SnacMapper("tiny", sampling_rate=CODEC_RATE)(clips)
+    columns = SnacMapper("tiny", preset=None, sampling_rate=CODEC_RATE)(clips)
     assert list(columns) == ["codes_0", "codes_1", "codes_2", "num_samples"]
     for row, clip in enumerate(clips["audio"]):
         wanted = tok.recordings([clip], CODEC_RATE)[0][0]
         for level, codes in enumerate(wanted):
             assert columns[f"codes_{level}"][row].dtype == np.uint16
             assert columns[f"codes_{level}"][row].tolist() == codes.tolist()
-    coarse = SnacMapper("tiny", sampling_rate=CODEC_RATE, levels=2)
+    coarse = SnacMapper("tiny", preset=None, sampling_rate=CODEC_RATE, levels=2)
     assert coarse.columns == ("codes_0", "codes_1", "num_samples")
     assert coarse(clips)["codes_1"][1].tolist() == columns["codes_1"][1].tolist()
 
@@ -170,13 +170,14 @@ def test_a_row_without_text_is_a_bad_row():
         ({"dtype": "uint8"}, ConfigError, "uint8"),
         ({"preset": "orpheus", "dtype": "uint16"}, ConfigError, "cannot hold 156939"),
         ({"sampling_rate": 16_000, "sampling_rate_column": "rate"}, ConfigError, "leave one out"),
-        ({"levels": 4}, ConfigError, "1 to 3"),
-        ({"levels": True}, ConfigError, "1 to 3"),
+        ({"levels": 4, "preset": None}, ConfigError, "1 to 3"),
+        ({"levels": True, "preset": None}, ConfigError, "1 to 3"),
+        ({"levels": 4}, LayoutError, "1 to 3"),
         ({"mask_prompt": True}, ConfigError, "text_column"),
         ({"text_column": "text"}, ConfigError, "text_tokenizer"),
         ({"voice_column": "voice"}, ConfigError, "text_column"),
         ({"text_column": "text", "text_tokenizer": 7}, ConfigError, "is a int"),
-        ({"text_column": "text", "text_tokenizer": len}, ConfigError, "name a preset"),
+        ({"text_column": "text", "text_tokenizer": len, "preset": None}, ConfigError, "name a preset"),
         ({"text_column": "t", "text_tokenizer": len, "preset": "mini-omni"}, LayoutError, "mini-omni"),
         ({"preset": "no such"}, LayoutError, "no such"),
         ({"device": "moon"}, ConfigError, "moon"),
@@ -293,4 +294,4 @@ def test_a_mapper_says_what_it_is():
     assert repr(mapper) == "SnacMapper(tiny, orpheus, input_ids, num_samples)"
     assert mapper.vocabulary == preset("orpheus")
     assert mapper.sampling_rate == CODEC_RATE
-    assert SnacMapper("tiny").vocabulary is None
+    assert SnacMapper("tiny", preset=None).vocabulary is None

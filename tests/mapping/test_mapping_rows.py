@@ -24,7 +24,7 @@ PREPARATION = Preparation(sampling_rate=CODEC_RATE, resample=True)
 @pytest.fixture(scope="module")
 def tok():
     """Each row alone, by the class that most people use."""
-    return SnacTokenizer.from_pretrained("tiny", preset="orpheus", resample=True)
+    return SnacTokenizer.from_pretrained("tiny", preset="orpheus")
 
 
 @pytest.fixture(scope="module")

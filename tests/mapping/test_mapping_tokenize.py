@@ -1,5 +1,7 @@
 """tokenize_dataset: one call for every kind of dataset, and sentences for what it cannot guess."""
 
+import json
+
 import numpy as np
 import pytest
 from datasets import Audio, Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Value, load_dataset
@@ -7,6 +9,7 @@ from sound_rows import BAD_ROWS, CODEC_RATE, encoded, hostile_rows, noise
 
 from snac_tok import SnacTokenizer
 from snac_tok.errors import ConfigError, MissingDependencyError
+from snac_tok.frames import vocabulary_from_json
 from snac_tok.mapping import SnacMapper, tokenize_dataset
 
 SPEECH = ("tests/speech/LJ001-0002.flac", "tests/speech/LJ001-0008.flac")
@@ -14,8 +17,8 @@ SPEECH = ("tests/speech/LJ001-0002.flac", "tests/speech/LJ001-0008.flac")
 
 @pytest.fixture(scope="module")
 def tok():
-    """Each row alone."""
-    return SnacTokenizer.from_pretrained("tiny", preset="orpheus", resample=True)
+    """Each row alone, with the defaults that a dataset gets, too."""
+    return SnacTokenizer.from_pretrained("tiny")
 
 
 def audio_rows(num_rows=3):
@@ -82,7 +85,7 @@ def test_a_stream_is_mapped_while_it_is_read(tok, typed):
     mapped = tokenize_dataset(stream, "tiny", batch_size=2)
     assert taken == []
     found = list(mapped)
-    assert [list(row["input_ids"]) for row in found] == ids_alone(tok, rows)
+    assert [row["input_ids"] for row in found] == ids_alone(tok, rows)
     assert [row["name"] for row in found] == rows["name"]
     assert all("audio" not in row for row in found)
     assert (mapped.column_names is not None) == typed
@@ -95,7 +98,7 @@ def test_streamed_splits_are_mapped(tok, dataset):
     )
     mapped = tokenize_dataset(splits, "tiny")
     assert isinstance(mapped, IterableDatasetDict)
-    assert [list(row["input_ids"]) for row in mapped["train"]] == ids_alone(tok, audio_rows())
+    assert [row["input_ids"] for row in mapped["train"]] == ids_alone(tok, audio_rows())
     assert mapped["train"].column_names == ["name", "input_ids", "num_samples"]
 
 
@@ -111,8 +114,45 @@ def test_parquet_files_are_read_as_they_come(tok, dataset, tmp_path, streaming):
         cache_dir=str(tmp_path / "cache"),
     )
     mapped = tokenize_dataset(loaded, "tiny", on_error="column")
-    assert [list(row["input_ids"]) for row in mapped] == ids_alone(tok, audio_rows())
+    assert [row["input_ids"] for row in mapped] == ids_alone(tok, audio_rows())
     assert [row["error"] for row in mapped] == [""] * 3
+
+
+@pytest.mark.parametrize("name", ["plain", "mini-omni", None])
+def test_streamed_and_stored_rows_are_of_one_type(name):
+    """Lists of ints at any depth, whether the stream knows its types or not, and where rows failed."""
+    rows = {"audio": [noise(0.1), None], "sampling_rate": [CODEC_RATE, CODEC_RATE]}
+    stored = Dataset.from_dict(rows)
+
+    def source():
+        yield from ({"audio": sound, "sampling_rate": CODEC_RATE} for sound in rows["audio"])
+
+    options = {"preset": name, "sampling_rate_column": "sampling_rate", "on_error": "column"}
+    wanted = list(tokenize_dataset(stored, "tiny", **options))
+    assert all(type(value) in (list, int, str) for value in wanted[0].values())
+    for stream in (stored.to_iterable_dataset(), IterableDataset.from_generator(source)):
+        found = list(tokenize_dataset(stream, "tiny", **options))
+        assert found == wanted
+        assert [[type(value) for value in row.values()] for row in found] == [
+            [type(value) for value in row.values()] for row in wanted
+        ]
+
+
+def test_what_made_the_columns_is_kept_with_them(tok, dataset, tmp_path):
+    """One line of JSON in the dataset's description, behind the one that it had, on disk and in streams."""
+    dataset = dataset.cast_column("sound", Audio(decode=False))
+    dataset.info.description = "Three clips."
+    stream = dataset.to_iterable_dataset()
+    tokenize_dataset(dataset, "tiny").save_to_disk(tmp_path / "ds")
+    stored, streamed = Dataset.load_from_disk(tmp_path / "ds"), tokenize_dataset(stream, "tiny")
+    assert stored.info.description.startswith("Three clips.\n")
+    assert (dataset.info.description, stream.info.description) == ("Three clips.", "")
+    for found in (stored, streamed):
+        record = json.loads(found.info.description.splitlines()[-1])["snac_tok"]
+        assert record["resample"] is True
+        assert vocabulary_from_json(record["vocabulary"]) == tok.vocabulary
+        for name in ("codec_id", "weights_sha256", "resampler", "channels"):
+            assert record[name] == tok.describe()[name]
 
 
 def test_paths_of_real_speech(tok):

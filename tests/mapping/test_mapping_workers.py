@@ -144,7 +144,7 @@ def test_a_second_run_finds_what_the_first_one_stored(script, folder):
 
 def test_a_forked_worker_does_not_hang_after_its_parent_computed():
     """OpenMP's threads do not survive a fork; workers compute with one of their own."""
-    mapper = SnacMapper("tiny", sampling_rate=CODEC_RATE)
+    mapper = SnacMapper("tiny", preset=None, sampling_rate=CODEC_RATE)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -243,13 +243,15 @@ def _device(mapper):
 def test_the_place_travels_to_the_worker(library):
     """It is no part of an ordinary pickle, yet a worker gets it."""
     place = {"device": "cuda:1", "threads": 2, "seconds_per_call": 3.0}
-    mapper = SnacMapper("tiny", sampling_rate=CODEC_RATE, **place)
+    mapper = SnacMapper("tiny", preset=None, sampling_rate=CODEC_RATE, **place)
     with library.get_context("fork").Pool(1) as pool:
         assert pool.apply(_device, (mapper,)) == Placement(**place)
 
 
 def test_a_gpu_that_is_not_there_is_refused_in_a_sentence():
     """When the work begins; making the mapper touches no GPU, so that forks may use it."""
-    mapper = SnacMapper("tiny", sampling_rate=CODEC_RATE, device=f"cuda:{torch.cuda.device_count()}")
+    mapper = SnacMapper(
+        "tiny", preset=None, sampling_rate=CODEC_RATE, device=f"cuda:{torch.cuda.device_count()}"
+    )
     with pytest.raises(ConfigError, match="GPUs are visible"):
         mapper({"audio": [noise(0.1)]})

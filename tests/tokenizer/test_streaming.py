@@ -267,7 +267,7 @@ def test_any_partition_of_sound_gives_the_same_ids(any_tok, data):
 
 def test_a_microphone_at_another_rate(tok):
     """Resampling inside the stream equals resampling the whole."""
-    other = SnacTokenizer(tok.codec, tok.vocabulary, resample=True)
+    other = SnacTokenizer(tok.codec, tok.vocabulary)
     samples = np.sin(np.arange(20_000) * 0.03).astype(np.float32) * 0.3
     stream = StreamEncoder(tok.codec, tok.vocabulary, sampling_rate=44_100)
     pieces = [stream.push(samples[start : start + 777]) for start in range(0, 20_000, 777)] + [stream.flush()]

@@ -25,13 +25,13 @@ RATE = 24_000
 @pytest.fixture(scope="module")
 def tok():
     """The embedded codec with the most used id table, at one rate only."""
-    return SnacTokenizer.from_pretrained("tiny", preset="orpheus")
+    return SnacTokenizer.from_pretrained("tiny", preset="orpheus", resample=False)
 
 
 @pytest.fixture(scope="module")
 def resampling():
     """The same, for recordings at any rate."""
-    return SnacTokenizer.from_pretrained("tiny", preset="orpheus", resample=True)
+    return SnacTokenizer.from_pretrained("tiny", preset="orpheus")
 
 
 def sine(seconds=0.5, rate=RATE, hertz=220.0):
@@ -58,7 +58,7 @@ def test_every_form_of_one_sound_gives_the_same_ids(tok):
 
 
 def test_a_path_gives_the_ids_of_its_samples(resampling):
-    """Files bring their own rate, and are resampled because the caller asked for it."""
+    """Files bring their own rate, and are resampled to the codec's."""
     speech = read_audio(SPEECH)
     assert resampling.encode(SPEECH) == resampling.encode(speech.samples, sampling_rate=speech.sampling_rate)
 
@@ -233,8 +233,8 @@ def test_a_bad_row_of_many_is_named(tok):
     ("audio", "rate", "error", "says"),
     [
         (sine(), None, SamplingRateError, "sampling_rate"),
-        (sine(), 8_000, SamplingRateError, "at 8000 Hz and the codec at 24000 Hz"),
-        (SPEECH, None, SamplingRateError, "resample=True"),
+        (sine(), 8_000, SamplingRateError, "at 8000 Hz, the codec at 24000 Hz"),
+        (SPEECH, None, SamplingRateError, "resample=False was asked for"),
         (SPEECH, 24_000, SamplingRateError, "22050"),
         (np.zeros(0), RATE, WaveformError, "no samples"),
         (np.full(10, np.nan), RATE, WaveformError, "NaN"),
@@ -264,7 +264,7 @@ def test_one_sample_is_a_clip(tok):
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
-def test_other_rates_are_resampled_on_request(resampling, rate):
+def test_other_rates_are_resampled(resampling, rate):
     """The number of samples is that of the resampled clip, and its frames follow from it."""
     batch = resampling(sine(0.7, rate), sampling_rate=rate)
     assert batch.num_samples == [16_800]
@@ -281,7 +281,7 @@ def test_tokens_and_seconds(tok):
 
 def test_hugging_face_names(tok):
     """Sizes, special tokens and conversions, as text tokenizers have them."""
-    assert (tok.vocab_size, len(tok), tok.vocabulary.size) == (28_672, 28_684, 156_940)
+    assert tok.vocab_size == len(tok) == tok.vocabulary.size == 1 + max(tok.get_vocab().values()) == 156_940
     assert (tok.bos_token_id, tok.eos_token_id, tok.pad_token_id) == (128_257, 128_258, 128_263)
     assert (tok.bos_token, tok.eos_token, tok.pad_token) == (
         "<custom_token_1>",
@@ -294,7 +294,7 @@ def test_hugging_face_names(tok):
     assert tok.convert_tokens_to_ids("<custom_token_10>") == 128_266
     assert tok.convert_tokens_to_ids(["<custom_token_28681>"]) == [156_937]
     vocab = tok.get_vocab()
-    assert len(vocab) == len(tok)
+    assert len(vocab) == 28_684
     assert all(tok.convert_tokens_to_ids(token) == token_id for token, token_id in list(vocab.items())[::997])
     assert len(tok.all_special_ids) == len(tok.all_special_tokens) == 12
 
@@ -355,9 +355,7 @@ def test_the_first_levels_of_a_four_level_codec_make_seven_slot_frames():
 
 def test_save_and_load_is_the_identity(tmp_path):
     """Codec, vocabulary and options survive, and a preset asked for wins over the saved one."""
-    tok = SnacTokenizer.from_pretrained(
-        "tiny", preset="vyvo-lfm2", resample=True, channels="left", padding_side="left"
-    )
+    tok = SnacTokenizer.from_pretrained("tiny", preset="vyvo-lfm2", channels="left", padding_side="left")
     tok.save_pretrained(tmp_path / "saved")
     loaded = SnacTokenizer.from_pretrained(tmp_path / "saved")
     assert loaded.vocabulary == tok.vocabulary
@@ -478,7 +476,7 @@ def test_levels_are_never_ignored(tmp_path, tok):
         ("tiny", path),
         ("tiny", str(path)),
         ("tiny", preset("orpheus")),
-        (tmp_path / "saved", None),
+        (tmp_path / "saved", "auto"),
     ):
         with pytest.raises(LayoutError, match="has 3 levels of its own, not 2"):
             SnacTokenizer.from_pretrained(place, preset=table, levels=2)
@@ -489,7 +487,8 @@ def test_levels_are_never_ignored(tmp_path, tok):
 def test_every_presets_vocabulary_can_be_listed(tok, name):
     """get_vocab and the special tokens list what has a text here."""
     other = SnacTokenizer(tok.codec, preset(name))
-    assert len(other.get_vocab()) >= other.vocab_size
+    assert len(other.get_vocab()) >= other.vocabulary.num_code_ids
+    assert max(other.get_vocab().values()) < other.vocab_size
     assert all(isinstance(token, str) for token in other.all_special_tokens)
 
 

@@ -1,0 +1,61 @@
+"""The codec that ships for trials: how it is recognised, and what its ids are not.
+
+Its codes have the shape of the released speech codec's, so its ids pass for a published model's; only a warning can
+tell them apart. Which doors warn is decided where codecs and id tables meet: the tokenizer, and readers of shards.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+
+from snac_tok.codec import checkpoint
+from snac_tok.codec.config import CodecConfig
+from snac_tok.errors import TrialCodecWarning
+
+if TYPE_CHECKING:
+    from snac_tok.codec.model import SNAC
+
+TRIAL_CODEC = "tiny"
+RELEASED_SPEECH_CODEC = "hubertsiuzdak/snac_24khz"
+
+_recognised: WeakKeyDictionary[SNAC, bool] = WeakKeyDictionary()
+
+
+def is_trial(codec: SNAC) -> bool:
+    """Tell whether a codec has the trial codec's codebooks, under whatever name it was saved and loaded."""
+    if codec not in _recognised:
+        _recognised[codec] = codec.config == _trial_config() and _has_trial_codebooks(codec)
+    return _recognised[codec]
+
+
+def warn_of_trial_ids(preset_name: str) -> None:
+    """Say that ids of a published model's preset were made with the trial codec.
+
+    Always from this line: Python shows a warning once for each place that it comes from.
+    """
+    warnings.warn(
+        f'"{TRIAL_CODEC}" is a codec for trials: its {preset_name!r} ids look right and mean nothing to models that '
+        f"were trained with {RELEASED_SPEECH_CODEC}, as the published ones were; name that codec for them.",
+        TrialCodecWarning,
+        stacklevel=1,
+    )
+
+
+@lru_cache(maxsize=1)
+def _trial_config() -> CodecConfig:
+    return CodecConfig.from_json(checkpoint.find_files(TRIAL_CODEC).config)
+
+
+def _has_trial_codebooks(codec: SNAC) -> bool:
+    found = codec.state_dict()
+    wanted = checkpoint.read_weights(checkpoint.find_files(TRIAL_CODEC).weights, expected=found)
+    return all(
+        torch.equal(found[name].cpu(), tensor.to(found[name].dtype))
+        for name, tensor in wanted.items()
+        if name.startswith("quantizer.")
+    )

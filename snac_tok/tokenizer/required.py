@@ -1,0 +1,65 @@
+"""Arguments that decide what a result means: a call that leaves them out fails with a sentence, and nothing is guessed.
+
+Python's own error says that an argument is missing, and not what could be written there.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from snac_tok.codec.trial import RELEASED_SPEECH_CODEC, TRIAL_CODEC
+from snac_tok.errors import MissingArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NO_CODEC = (
+    f'name the codec: "{RELEASED_SPEECH_CODEC}" made the tokens of the published speech models; a folder or another '
+    f'repository is possible, too, and "{TRIAL_CODEC}" for trials.'
+)
+
+
+def requires(**sentences: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a call that leaves one of these parameters out, or None, fail with its sentence.
+
+    Example:
+        >>> @requires(codec=NO_CODEC)
+        ... def door(dataset, codec):
+        ...     return codec
+        >>> door([])
+        Traceback (most recent call last):
+        snac_tok.errors.MissingArgumentError: door: name the codec: "hubertsiuzdak/snac_24khz" made the tokens of ...
+    """
+
+    def decorated(door: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(door)
+
+        @functools.wraps(door)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                given = signature.bind_partial(*args, **kwargs).arguments
+            except TypeError:
+                return door(*args, **kwargs)  # which is refused with its own name
+            for name, sentence in sentences.items():
+                required(given.get(name), sentence, door=door.__qualname__.removesuffix(".__init__"))
+            return door(*args, **kwargs)
+
+        return checked
+
+    return decorated
+
+
+def required(value: Any, sentence: str, *, door: str) -> Any:
+    """Return what was given.
+
+    Raises:
+        MissingArgumentError: with the door's name and the sentence, where nothing was.
+    """
+    if value is None:
+        raise MissingArgumentError(f"{door}: {sentence}")
+    return value
