@@ -52,6 +52,12 @@ attention, the latent's whole absolute window of `attn_window_size` latents come
 
 - **Padding.** `encode` pads a clip at its end with zeros to the multiple above; `decode` returns the padded
   length. Codes do not know how long the clip was: carry the number of samples along (shards and the tokenizer do).
+- **Whose ids.** Every codec has codes of its own. Those of `tiny` have the shape of the released speech codec's, so
+  its ids look like Orpheus's and mean nothing to any published model; the doors that make them say so
+  (`TrialCodecWarning`). Models that you train yourself may use it.
+- **Narrow integers.** Shards and mapped datasets store raw codes as uint16. In numpy `codes + 65000` and
+  `np.diff(codes)` wrap around without a word: widen first, `codes.astype(np.int64)`, or take ids, which shards hand
+  out as int64.
 - **Edges.** The network pads with zeros at every layer, so surrounding a clip with silence gives other codes at
   its edges than the clip alone, and so does padding a batch to its longest clip. Here every clip is encoded as if
   alone.

@@ -30,7 +30,7 @@ force_option = click.option("--force", is_flag=True, help="Replace what the outp
 preset_option = click.option(
     "--preset",
     metavar="NAME",
-    help="The id table, a preset's name or a .json file; `inspect --presets` lists them. Without it codes are raw.",
+    help="The id table, a preset's name or a .json file; `inspect --presets` lists them.",
 )
 levels_option = click.option(
     "--levels", type=click.IntRange(min=1), metavar="N", help="Keep only the first N levels of each frame."
@@ -129,9 +129,9 @@ def load_tokenizer(
     preset_name = published_name(tokenizer.vocabulary)
     if preset_name is not None and is_trial(tokenizer.codec):
         say(
-            f"{name} is a codec for trials: its {preset_name} ids look right and mean nothing to models that were "
-            f"trained with {RELEASED_SPEECH_CODEC}, as the published ones were; for those, --model "
-            f"{RELEASED_SPEECH_CODEC}"
+            f"{name} is a codec for trials: its {preset_name} ids look right and mean nothing to models trained with "
+            f"{RELEASED_SPEECH_CODEC}, as the published ones were, nor theirs to it; for those, "
+            f"--model {RELEASED_SPEECH_CODEC}"
         )
     return tokenizer
 

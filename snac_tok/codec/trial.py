@@ -39,8 +39,8 @@ def warn_of_trial_ids(preset_name: str) -> None:
     Always from this line: Python shows a warning once for each place that it comes from.
     """
     warnings.warn(
-        f'"{TRIAL_CODEC}" is a codec for trials: its {preset_name!r} ids look right and mean nothing to models that '
-        f"were trained with {RELEASED_SPEECH_CODEC}, as the published ones were; name that codec for them.",
+        f'"{TRIAL_CODEC}" is a codec for trials: its {preset_name!r} ids look right and mean nothing to models trained '
+        f"with {RELEASED_SPEECH_CODEC}, as the published ones were, nor theirs to it; name that codec for them.",
         TrialCodecWarning,
         stacklevel=1,
     )

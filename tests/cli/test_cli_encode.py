@@ -59,7 +59,7 @@ def test_the_ids_written_are_counted(run, preset):
         assert result.exit_code == 0, result.stderr
         number = np.asarray(json.loads(Path("a.json").read_text())).size
         assert f", {number} ids, " in result.stderr
-        assert "code" not in result.stderr
+        assert " codes" not in result.stderr
 
 
 def test_levels_keep_the_coarse_codes(run, tokenizer):
