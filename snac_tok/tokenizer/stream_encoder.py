@@ -10,7 +10,7 @@ import torch
 from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_rate
 from snac_tok.audio.values import as_float32, check_values
 from snac_tok.codec.chunks import ChunkEncoder
-from snac_tok.errors import TokenError, WaveformError
+from snac_tok.errors import SamplingRateError, TokenError, WaveformError
 from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
 
 if TYPE_CHECKING:
