@@ -23,12 +23,10 @@ from snac_tok.audio.resampling import (
     resample_blocks,
     resampled_length,
 )
+from snac_tok.audio.sampling_rate import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE, check_sampling_rate
 from snac_tok.audio.waveform import (
     MAX_CHANNELS,
-    MAX_SAMPLING_RATE,
-    MIN_SAMPLING_RATE,
     Waveform,
-    check_sampling_rate,
 )
 from snac_tok.audio.writing import write_audio
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from snac_tok.audio.ffmpeg import decode_all, samples_of
 from snac_tok.audio.files import read_audio
+from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.values import scaled
-from snac_tok.audio.waveform import MAX_CHANNELS, Samples, Waveform, check_sampling_rate
+from snac_tok.audio.waveform import MAX_CHANNELS, Samples, Waveform
 from snac_tok.errors import AudioFileError, SamplingRateError, WaveformError
 
 if TYPE_CHECKING:

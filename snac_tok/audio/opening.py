@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import soundfile as sf
 
+from snac_tok.audio.sampling_rate import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE
 from snac_tok.audio.wav_header import count_missing_bytes
-from snac_tok.audio.waveform import MAX_CHANNELS, MAX_SAMPLING_RATE, MIN_SAMPLING_RATE
+from snac_tok.audio.waveform import MAX_CHANNELS
 from snac_tok.errors import AudioFileError
 
 if TYPE_CHECKING:

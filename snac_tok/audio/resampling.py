@@ -20,12 +20,12 @@ import numpy as np
 import soxr
 
 from snac_tok.audio.optional import import_optional
+from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.waveform import (
     MAX_CHANNELS,
     Samples,
     Waveform,
     check_count,
-    check_sampling_rate,
 )
 from snac_tok.errors import AudioError, SamplingRateError, WaveformError
 

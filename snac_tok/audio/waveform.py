@@ -6,7 +6,6 @@ files, changes rates or mixes channels; `inputs.py` turns what callers bring int
 
 from __future__ import annotations
 
-import numbers
 import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,56 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snac_tok.audio.encoding import write_blocks
+from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.values import check_values
-from snac_tok.errors import AudioError, SamplingRateError, WaveformError
+from snac_tok.errors import AudioError, WaveformError
 
 if TYPE_CHECKING:
     import os
 
-# Below 1 kHz is no sound, and a header that claims it would make resampling swell a small file into
-# gigabytes; 768 kHz is the fastest converter sold.
-MIN_SAMPLING_RATE = 1_000
-MAX_SAMPLING_RATE = 768_000
 # Microphone arrays and fourth-order ambisonics fit; more means a lying header or samples laid out (T, C).
 MAX_CHANNELS = 32
 
 Samples = NDArray[np.float32]
-
-
-def check_sampling_rate(sampling_rate: object) -> int:
-    """Return `sampling_rate` (Hz) as an int, or say why it is none; 24000.0 is a whole number, too.
-
-    Raises:
-        SamplingRateError: it is no whole number, or outside 1,000…768,000 Hz.
-
-    >>> check_sampling_rate(24000), check_sampling_rate(24000.0)
-    (24000, 24000)
-    """
-    if sampling_rate is None:
-        raise SamplingRateError(
-            "no sampling rate was given: samples alone do not say it, pass sampling_rate=."
-        )
-    rate = _whole_number(sampling_rate)
-    if rate is None or not MIN_SAMPLING_RATE <= rate <= MAX_SAMPLING_RATE:
-        raise SamplingRateError(
-            f"a sampling rate is a whole number of Hz from {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE}, "
-            f"got {sampling_rate!r}."
-        )
-    return rate
-
-
-def _whole_number(value: object) -> int | None:
-    """Return an integer of any type, or a float of any width without a fraction, as an int; None for the rest."""
-    if isinstance(value, bool):
-        return None
-    # Data frames hold rates as floats as soon as one row lacks its own.
-    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
-        number = float(value)
-        return int(number) if number.is_integer() else None
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        return None
 
 
 def check_count(count: object, *, what: str, least: int, most: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 
-from snac_tok.audio import Waveform, check_sampling_rate
+from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.values import as_float32, check_values
 from snac_tok.errors import SamplingRateError, WaveformError
 
@@ -106,7 +106,7 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
 
 def _clips(raw_audio: Any) -> list[Any]:
     """Return recordings: a list of numbers, (T,) and (C, T) are one, as everywhere in this package."""
-    if isinstance(raw_audio, Waveform):
+    if _has_a_rate(raw_audio):
         return [raw_audio]
     if isinstance(raw_audio, (list, tuple)) and (not raw_audio or not np.isscalar(raw_audio[0])):
         clips = list(raw_audio)
@@ -118,6 +118,11 @@ def _clips(raw_audio: Any) -> list[Any]:
     return clips
 
 
+def _has_a_rate(clip: Any) -> bool:
+    """Say whether this is a `Waveform`, whose class would bring libraries of sound files with it."""
+    return hasattr(clip, "samples") and hasattr(clip, "sampling_rate")
+
+
 def _as_array(clip: Any) -> np.ndarray[Any, Any]:
     # numpy has no bfloat16 and reads no other device.
     return np.asarray(
@@ -126,7 +131,7 @@ def _as_array(clip: Any) -> np.ndarray[Any, Any]:
 
 
 def _checked(at: int, clip: Any, sampling_rate: int) -> np.ndarray[Any, Any]:
-    if isinstance(clip, Waveform) and clip.sampling_rate != sampling_rate:
+    if _has_a_rate(clip) and clip.sampling_rate != sampling_rate:
         raise SamplingRateError(
             f"clip {at} is at {clip.sampling_rate} Hz, this extractor at {sampling_rate}; resample it "
             "(snac_tok.SnacTokenizer does)."
