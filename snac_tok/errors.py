@@ -1,6 +1,7 @@
 """Every exception of ours, so that a caller can catch as much or as little as wanted.
 
-Each message says what was found, what is needed and how to fix it, in one sentence or two.
+Each message says what was found, what is needed and how to fix it, in one sentence or two; `did_you_mean` makes the
+second one where a name is unknown.
 
     SnacTokError
     ├── AudioError (ValueError)             sound that cannot be used
@@ -26,6 +27,11 @@ and the warnings that need a class of their own, so that they can be filtered:
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class SnacTokError(Exception):
@@ -118,3 +124,22 @@ class LostSpeechWarning(UserWarning):
 
 class TrialCodecWarning(UserWarning):
     """Ids made with the trial codec look like those of a published model and mean nothing to it."""
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Return a sentence with the known name that is nearest to an unknown one, "" where none is near.
+
+    The last part of a name counts, too: "snac_24khz" is near "hubertsiuzdak/snac_24khz".
+
+    >>> did_you_mean("orfeus", ["plain", "orpheus"])
+    " Did you mean 'orpheus'?"
+    >>> did_you_mean("xyz", ["plain", "orpheus"])
+    ''
+    """
+    from difflib import get_close_matches  # only where something went wrong
+
+    names = list(known)
+    spellings = {name.casefold().rpartition("/")[2]: name for name in names}
+    spellings |= {name.casefold(): name for name in names}
+    near = get_close_matches(found.casefold(), spellings, n=1)
+    return f" Did you mean {spellings[near[0]]!r}?" if near else ""

@@ -70,6 +70,8 @@ def _check_types(table: IdTable) -> None:
         raise LayoutError(f"offsets must be one of {OFFSETS}, got {table.offsets!r}.")
     if not all(isinstance(name, str) and name for name in table.specials):
         raise LayoutError(f"specials must have names, got {[*table.specials]}.")
+    if table.separator is not None and not isinstance(table.separator, str):
+        raise LayoutError(f"separator must be the name of a special, got {table.separator!r}.")
     if table.text is not None and not isinstance(table.text, TextForm):
         raise LayoutError(f"text must be a TextForm or None, got {type(table.text).__name__}.")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from snac_tok.errors import LayoutError
+from snac_tok.errors import LayoutError, did_you_mean
 from snac_tok.frames.arrays import whole_number
 from snac_tok.frames.layout import FrameLayout, Order
 from snac_tok.frames.text import TextForm
@@ -251,11 +251,13 @@ def preset(
         array([128266, 132363, 136461, 140558, 144652, 148751, 152848])
     """
     if not isinstance(name, str) or name not in _TABLES:
-        raise LayoutError(f"no preset {name!r}; there are {', '.join(preset_names())}.")
+        hint = did_you_mean(name, preset_names()) if isinstance(name, str) else ""
+        raise LayoutError(f"no preset {name!r}; there are {', '.join(preset_names())}.{hint}")
     try:
         layout = FrameLayout(strides=strides, levels=levels, order=_TABLES[name].order)
         return _TABLES[name].vocabulary(name, layout, codebook_size=codebook_size, base=base)
     except LayoutError as reason:
         hint = " Fewer levels may fit, and 'plain' takes any strides." if name in _PUBLISHED else ""
-        asked = f"strides {strides!r}, levels={levels}, codebook_size={codebook_size}"
-        raise LayoutError(f"preset {name!r} with {asked}: {reason}{hint}") from reason
+        kept = "all levels" if levels is None else f"levels {levels}"
+        asked = f"strides {strides!r}, {kept} and codebooks of {codebook_size!r}"
+        raise LayoutError(f"preset {name!r} for {asked}: {reason}{hint}") from reason

@@ -18,7 +18,7 @@ from snac_tok.frames.arrays import any_integer, integers, to_numpy, whole_number
 from snac_tok.frames.frozen import FrozenMapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 # What an error shows of a text it cannot read.
 SHOWN_CHARACTERS = 24
@@ -68,6 +68,8 @@ class TextForm:
         pattern = re.compile(_number_pattern(self.template))
         for token, number in self.literals.items():
             other = taken.setdefault(number, token)
+            if not isinstance(token, str):
+                raise LayoutError(f"text form: literals are spelled as text, got {token!r} for id {number}.")
             if not token or other != token or number in self.ids or pattern.fullmatch(token):
                 raise LayoutError(f"text form: {token!r} for id {number} clashes with another spelling.")
 
@@ -157,6 +159,23 @@ class TextForm:
             ids.append(self._read_at(position, match))
             position = match.end()
         return np.array(ids, dtype=np.int64)
+
+    def tokens_in(self, text: str) -> Iterator[tuple[range, int]]:
+        """Find the tokens in a text that may hold other things, too: what a language model's server returned.
+
+        Yields:
+            where each token stands in the text, and its id; what no token covers is not of this form.
+
+        Raises:
+            TokenError: A number outside the form, with its character position.
+
+        Example:
+            >>> form = TextForm(template="<|audio_{}|>", first_id=100, num_ids=8)
+            >>> list(form.tokens_in("hm <|audio_3|></s>"))
+            [(range(3, 14), 103)]
+        """
+        for match in _token_pattern(self.template, tuple(self.literals)).finditer(text):
+            yield range(*match.span()), self._read_at(match.start(), match)
 
     def _read_at(self, position: int, match: re.Match[str]) -> int:
         number = match.group("number")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # A table is a few kilobytes; more is another file.
 MAX_BYTES = 1_000_000
+# Objects and lists inside each other: the table, its layout or text, their lists and mappings.
+MAX_DEPTH = 3
 
 
 def vocabulary_to_json(vocabulary: Vocabulary) -> str:
@@ -54,6 +56,7 @@ def vocabulary_from_json(source: str | os.PathLike[str] | Mapping[str, Any]) -> 
         range(5096, 9192)
     """
     data = dict(source) if isinstance(source, Mapping) else _load(source)
+    _check_depth(data)
     _check_keys(data, Vocabulary, required=("layout",), where="a vocabulary")
     data["layout"] = _part(data["layout"], FrameLayout, required=("strides",), where='"layout"')
     if data.get("text") is not None:
@@ -89,9 +92,24 @@ def _read(source: str | os.PathLike[str]) -> str:
     if len(content) > MAX_BYTES:
         raise LayoutError(f"{path} has more than {MAX_BYTES} bytes; it is no vocabulary.")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # some editors begin a file with a byte-order mark
     except UnicodeDecodeError as reason:
         raise LayoutError(f"{path} is no UTF-8 text: {reason}.") from reason
+
+
+def _check_depth(data: Mapping[str, Any]) -> None:
+    """Refuse what is nested deeper than any table: comparing or showing it could exhaust the interpreter's stack."""
+    layer: list[Any] = [data]
+    for _ in range(MAX_DEPTH):
+        layer = [inner for value in layer for inner in _inside(value)]
+    if any(isinstance(value, (Mapping, list, tuple)) for value in layer):
+        raise LayoutError(f"the vocabulary is nested deeper than {MAX_DEPTH} levels; it is none.")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -299,6 +299,19 @@ GOOD_JSON = {"layout": {"strides": [4, 2, 1]}, "base": 10}
         ({"specials": {"pad": 2**40}}, "special 'pad'"),
         ({"base": None}, "base"),
         ({"base": 1e3}, "base"),
+        ({"separator": {}}, "separator must be the name of a special"),
+        ({"separator": []}, "separator must be the name of a special"),
+        ({"separator": 7}, "separator must be the name of a special"),
+        ({"separator": ""}, "is no special"),
+        ({"offsets": {}}, "offsets must be one of"),
+        ({"name": {}}, "name must be a text"),
+        ({"delays": {}}, "delays must be 7 numbers"),
+        ({"specials": []}, "expected a mapping"),
+        ({"layout": {"strides": {}}}, "strides must be one or more"),
+        ({"layout": {"strides": [4, 2, 1], "order": {}}}, "order must be one of"),
+        ({"text": {"template": "<{}>", "first_id": 0, "num_ids": 5, "literals": []}}, "expected a mapping"),
+        ({"text": {"template": "<{}>", "first_id": 0, "num_ids": 5, "literals": {"a": "b"}}}, "a must be"),
+        ({"base": {"a": {"b": {"c": {}}}}}, "nested deeper than 3"),
     ],
 )
 def test_user_presets_are_checked(change, words) -> None:
@@ -308,6 +321,40 @@ def test_user_presets_are_checked(change, words) -> None:
         with pytest.raises(LayoutError) as refusal:
             vocabulary_from_json(source)
         assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("depth", [4, 300, 900, 5_000])
+@pytest.mark.parametrize(
+    "key", ["name", "base", "separator", "delays", "specials", "layout", "text", "offsets"]
+)
+def test_values_nested_without_end_are_refused(key, depth) -> None:
+    """However deep lists lie in lists under whichever key, the refusal is a LayoutError, never the stack's end."""
+    with pytest.raises(LayoutError, match=r"nested deeper|no valid JSON"):
+        vocabulary_from_json(f'{{"layout": {{"strides": [1]}}, "x": 0, "{key}": {"[" * depth}{"]" * depth}}}')
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path) -> None:
+    """Editors on Windows begin a JSON file with one."""
+    (tmp_path / "mine.json").write_text(json.dumps(GOOD_JSON), encoding="utf-8-sig")
+    assert vocabulary_from_json(tmp_path / "mine.json") == vocabulary_from_json(GOOD_JSON)
+
+
+def test_literals_are_text() -> None:
+    """A number as a literal's spelling is refused with the id that it stands for."""
+    with pytest.raises(LayoutError, match="got 5 for id 90"):
+        TextForm(template="<{}>", first_id=0, num_ids=3, literals={5: 90})
+
+
+def test_tokens_are_found_among_other_text() -> None:
+    """Where each one stands, its id, and a refusal of a number outside the table with its place."""
+    text = "tara: hm <custom_token_10></s><|audio|>\n<custom_token_11"
+    found = list(ORPHEUS.text.tokens_in(text))
+    assert [(text[place.start : place.stop], number) for place, number in found] == [
+        ("<custom_token_10>", 128266),
+        ("<|audio|>", 156939),
+    ]
+    with pytest.raises(TokenError, match=r"character 3: .*out of range"):
+        list(ORPHEUS.text.tokens_in("hm <custom_token_28682>"))
 
 
 def test_files_that_are_no_presets_are_refused(tmp_path) -> None:

@@ -194,6 +194,18 @@ def test_a_preset_that_cannot_be_is_refused(arguments, words) -> None:
     assert words in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "near"), [("Orpheus", "orpheus"), ("vyvo-qwen", "vyvo-qwen3"), ("plane", "plain")]
+)
+def test_a_name_that_is_nearly_a_preset(name, near) -> None:
+    """The one that was probably meant is named; for a name near to none nothing is."""
+    with pytest.raises(LayoutError, match=f"Did you mean '{near}'\\?"):
+        preset(name)
+    with pytest.raises(LayoutError) as refusal:
+        preset("xyz")
+    assert "mean" not in str(refusal.value)
+
+
 def test_a_smaller_codebook_keeps_the_published_blocks() -> None:
     """A toy codec of 64 codes still starts slot 1 of orpheus at 132362."""
     assert preset("orpheus", codebook_size=64).id_range(1) == range(132362, 132426)
