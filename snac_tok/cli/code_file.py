@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snac_tok.cli.npz import read_arrays
 from snac_tok.codec import CodecConfig
 from snac_tok.errors import CodesError, ConfigError
 from snac_tok.files import write_bytes_atomically
@@ -27,7 +30,20 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, NotImplementedError)
+# What a damaged zip, .npy or JSON raises. NotImplementedError is a zip of a later version.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    OverflowError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+)
+_KINDS = {"level_": "u", "num_samples": "iu", "sampling_rate": "iu", "settings": "U"}
+_MAX_SETTINGS_CHARACTERS = 100_000
+# Settings hold objects of plain values: the codec's config, the layout, the resampler; nothing lies deeper.
+_MAX_DEPTH = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +65,7 @@ class CodeFile:
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
+        _check_settings(self.settings)
         config, layout = self.config, FrameLayout(strides=self.config.vq_strides)
         layout.check_codes(self.levels)
         if self.levels[0].ndim != 1:
@@ -58,8 +75,6 @@ class CodeFile:
         longest = len(self.levels[0]) * config.frame_length
         if not 1 <= self.num_samples <= longest:
             raise CodesError(f"num_samples is {self.num_samples}; the codes hold 1 to {longest} samples.")
-        if not all(isinstance(self.settings.get(name), str) for name in ("codec_id", "weights_sha256")):
-            raise CodesError("the settings do not name the codec and its weights_sha256.")
 
     @property
     def config(self) -> CodecConfig:
@@ -103,28 +118,58 @@ def read_code_file(path: Path) -> CodeFile:
         CodesError: the file is missing, damaged, or no codes; the message names it.
     """
     try:
-        # Opened here: numpy leaves a file open that it cannot make sense of.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            names = sorted(
-                (name for name in arrays if name.startswith("level_")), key=lambda name: int(name[6:])
-            )
-            return CodeFile(
-                levels=[_level(arrays[name]) for name in names],
-                num_samples=int(arrays["num_samples"]),
-                settings=json.loads(str(arrays["settings"])),
-            )
+        with path.open("rb") as file:
+            arrays = read_arrays(file, _KINDS)
+        return _content(arrays)
     except (CodesError, ConfigError) as error:
         raise CodesError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise CodesError(f"{path} is not there.") from error
-    except (*_UNREADABLE, TypeError, AttributeError) as error:
-        reason = str(error).split("\n", 1)[0].rstrip(".") or type(error).__name__
-        raise CodesError(
-            f"{path} is damaged, or no .npz that `snac-tok encode` wrote ({type(error).__name__}: {reason})."
-        ) from error
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split()).rstrip(".") or "it ends too early"
+        raise CodesError(f"{path} is damaged, or no .npz that `snac-tok encode` wrote ({reason}).") from error
+
+
+def _content(arrays: dict[str, npt.NDArray[Any]]) -> CodeFile:
+    """Return what the arrays of an .npz say."""
+    text = arrays.get("settings")
+    if text is None or text.ndim or text.itemsize > 4 * _MAX_SETTINGS_CHARACTERS:
+        raise CodesError("the settings are missing, or no text of their size.")
+    number = arrays.get("num_samples")
+    if number is None or number.ndim:
+        raise CodesError("num_samples is missing, or no single number.")
+    levels = [name for name in arrays if re.fullmatch(r"level_[0-9]{1,3}", name)]
+    try:
+        settings = json.loads(str(text))
+    except RecursionError as error:
+        raise CodesError("the settings are nested too deep.") from error
+    return CodeFile(
+        levels=[_level(arrays[name]) for name in sorted(levels, key=lambda name: int(name[6:]))],
+        num_samples=int(number),
+        settings=settings,
+    )
 
 
 def _level(codes: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
     if codes.dtype != np.uint16:
         raise CodesError(f"codes must be uint16, got {codes.dtype}.")
     return codes
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Refuse settings that cannot be shown, or do not name the codec: they come from a file."""
+    if not isinstance(settings, dict) or not isinstance(settings.get("codec_config"), dict):
+        raise CodesError("the settings do not describe the codec.")
+    if not all(isinstance(settings.get(name), str) for name in ("codec_id", "weights_sha256")):
+        raise CodesError("the settings do not say the codec's codec_id and weights_sha256.")
+    if not isinstance(settings.get("resampler") or {}, dict):
+        raise CodesError("the settings' resampler is no object.")
+    layer: list[Any] = [settings]
+    for _ in range(_MAX_DEPTH):
+        layer = [inner for value in layer for inner in _inside(value)]
+    if any(isinstance(value, (dict, list)) for value in layer):
+        raise CodesError(f"the settings are nested deeper than {_MAX_DEPTH} levels.")
+
+
+def _inside(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []

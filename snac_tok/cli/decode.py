@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.messages import counted, examples, lasting, say
+from snac_tok.cli.advice import reason
+from snac_tok.cli.messages import counted, examples, lasting, say, shortened
 from snac_tok.cli.options import (
+    FILE_ENDINGS,
     device_option,
     force_option,
     levels_option,
@@ -19,11 +22,11 @@ from snac_tok.cli.options import (
     refuse_existing,
 )
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.sound_writing import Way, made_with, write_sound
 
 if TYPE_CHECKING:
-    from snac_tok.audio import Waveform
+    from snac_tok.cli.sound_names import SoundNames
     from snac_tok.codec import Noise
-    from snac_tok.tokenizer import SnacTokenizer
 
 _SOUND_ENDINGS = (".wav", ".flac")
 
@@ -53,6 +56,9 @@ _SOUND_ENDINGS = (".wav", ".flac")
 @click.option(
     "--num-samples", type=click.IntRange(min=1), metavar="N", help="Trim sound made from ids to N samples."
 )
+@click.option(
+    "--drop-partial", is_flag=True, help="Leave out a last frame that is not whole; says how many ids it had."
+)
 @noise_option
 @progress_option
 @model_option
@@ -68,52 +74,61 @@ def decode(
     limit: int | None,
     flac: bool,
     num_samples: int | None,
+    drop_partial: bool,
     noise: Noise,
     progress: bool | None,
     model: str | None,
     device: str,
     force: bool,
-) -> None:
+) -> int:
     """Decode codes or ids into sound.
 
     IN is a shard folder, an .npz of `encode`, or a file with ids of a --preset: a JSON list, numbers between spaces,
-    or tokens such as <custom_token_10>; "-" reads them from stdin. Shards and .npz files name the model they were
-    made with; it is used by default, and another one's weights are refused.
+    or text with tokens such as <custom_token_10>, as a language model's server returns it; "-" reads them from stdin.
+
+    Shards and .npz files name the model they were made with. Without --model that name is loaded: a folder of this
+    name in the current one, else a repository that the model hub is asked for. Give --model for files from people you
+    do not know. Another model's weights than the recorded ones are refused.
+
+    Sounds of shards are named like their records, with .wav behind unless the name ends so: a.mp3.wav, a.wav. A record
+    that has a name no file may have, or cannot be decoded, is skipped and listed at the end.
+
+    Exit code 1 says that some of the records were skipped, 2 that nothing could be decoded.
     """
     target, is_shards = Path(output), Path(source).is_dir()
     of_shards = {"--id": bool(ids), "--limit": limit is not None, "--flac": flac}
-    of_ids = {"--preset": preset is not None, "--num-samples": num_samples is not None}
+    of_ids = {
+        "--preset": preset is not None,
+        "--num-samples": num_samples is not None,
+        "--drop-partial": drop_partial,
+    }
+    way = Way(levels=levels, noise=noise, model=model, device=device, force=force)
     if is_shards:
         _refuse_options(of_ids, f"is for a file of ids; {source} is a folder")
-        _decode_shards(
+        return _decode_shards(
             source,
-            target,
-            ids=ids,
+            output,
+            way,
+            ids=tuple(dict.fromkeys(ids)),
             limit=limit,
-            levels=levels,
             ending=".flac" if flac else ".wav",
-            noise=noise,
             progress=progress,
-            model=model,
-            device=device,
-            force=force,
         )
-        return
     _refuse_options(of_shards, f"is for a shard folder; {source} is none")
     _check_sound_file(target, force=force)
     if Path(source).suffix.lower() == ".npz":
         _refuse_options(of_ids, f"is for a file of ids; {source} holds raw codes")
-        with _bar(1, progress) as bar:
-            sound = _decode_npz(Path(source), levels=levels, noise=noise, model=model, device=device)
-            bar.advance(1)
     elif preset is None:
         raise click.UsageError(f"{source} is no .npz and no shard folder; ids need --preset, their id table")
-    else:
-        tokenizer = load_tokenizer(model, device=device, preset=preset, levels=levels)
-        with _bar(1, progress) as bar:
-            sound = _decode_ids(source, tokenizer, num_samples=num_samples, noise=noise)
-            bar.advance(1)
-    _write(target, sound)
+    with _bar(1, progress) as bar:
+        if preset is None:
+            _decode_npz(Path(source), target, way)
+        else:
+            _decode_ids(
+                source, target, way, preset=preset, num_samples=num_samples, drop_partial=drop_partial
+            )
+        bar.advance(1)
+    return 0
 
 
 def _bar(num_records: int, progress: bool | None) -> ProgressBar:
@@ -121,93 +136,84 @@ def _bar(num_records: int, progress: bool | None) -> ProgressBar:
     return ProgressBar("decoding", unit="record", shown=shown, total=num_records)
 
 
-def _decode_ids(source: str, tokenizer: SnacTokenizer, *, num_samples: int | None, noise: Noise) -> Waveform:
-    from snac_tok.cli.id_file import read_ids, source_name
-    from snac_tok.errors import TokenError, WaveformError
-
-    ids = read_ids(source, tokenizer.vocabulary)
-    try:
-        return tokenizer.decode(ids, num_samples=num_samples, noise=noise)
-    except (TokenError, WaveformError) as error:
-        raise type(error)(f"{source_name(source)}: {error}") from error
-
-
-def _decode_npz(
-    source: Path, *, levels: int | None, noise: Noise, model: str | None, device: str
-) -> Waveform:
+def _decode_npz(source: Path, target: Path, way: Way) -> None:
     from snac_tok.cli.code_file import read_code_file
 
     content = read_code_file(source)
-    tokenizer = _made_with(str(source), model, content.settings, levels=levels, device=device)
+    tokenizer = made_with(str(source), content.settings, way)
     ids = tokenizer.vocabulary.encode(content.levels[: tokenizer.vocabulary.layout.num_levels])
-    return tokenizer.decode(ids, num_samples=content.num_samples, noise=noise)
+    write_sound(target, tokenizer.decode_blocks(ids, num_samples=content.num_samples, noise=way.seed))
+
+
+def _decode_ids(
+    source: str, target: Path, way: Way, *, preset: str, num_samples: int | None, drop_partial: bool
+) -> None:
+    from snac_tok.cli.id_file import read_ids, source_name
+    from snac_tok.errors import TokenError, WaveformError
+
+    tokenizer = load_tokenizer(way.model, device=way.device, preset=preset, levels=way.levels)
+    found = read_ids(source, tokenizer.vocabulary, drop_partial=drop_partial)
+    try:
+        write_sound(target, tokenizer.decode_blocks(found.ids, num_samples=num_samples, noise=way.seed))
+    except (TokenError, WaveformError) as error:
+        raise type(error)(f"{source_name(source)}: {error}") from error
+    for left_out in found.left_out:
+        say(f"{source_name(source)}: {left_out}")
 
 
 def _decode_shards(
     source: str,
-    target: Path,
+    output: str,
+    way: Way,
     *,
     ids: tuple[str, ...],
     limit: int | None,
-    levels: int | None,
     ending: str,
-    noise: Noise,
     progress: bool | None,
-    model: str | None,
-    device: str,
-    force: bool,
-) -> None:
-    from snac_tok.cli.record_files import SoundNames, chosen_ids
+) -> int:
+    from snac_tok.cli.record_files import RECORD_FAULTS, chosen, write_record
     from snac_tok.shards import open_shards
 
-    collection, ids = open_shards(source), tuple(dict.fromkeys(ids))
+    collection = open_shards(source)
     number = min(len(ids) or len(collection), limit or len(collection))
-    names: SoundNames | None = None
-    if target.suffix.lower() not in _SOUND_ENDINGS or target.is_dir():
-        names = SoundNames(target, ending=ending)
-    elif number == 1:
-        _check_sound_file(target, force=force)
-    else:
+    names = _names(output, number, ending=ending, force=way.force)
+    tokenizer = made_with(source, collection.info.to_dict(), way)
+    if not isinstance(names, Path):
+        names.folder.mkdir(parents=True, exist_ok=True)
+    seconds, skipped = [], []
+    try:
+        with _bar(number, progress) as bar:
+            for target in chosen(collection, names, ids=ids, limit=limit):
+                try:
+                    seconds.append(write_record(target, tokenizer, way))
+                except RECORD_FAULTS as error:
+                    skipped.append(f"skipped {shortened(target.id)}: {reason(error)}")
+                bar.advance(1)
+    finally:  # a shard may be damaged, and what came before it is to be told all the same
+        if seconds or number == 0:
+            say(f"decoded {counted(len(seconds), 'record')}, {lasting(sum(seconds))}, into {output}")
+        for sentence in skipped:
+            say(sentence)
+    return 0 if not skipped else 1 if seconds else 2
+
+
+def _names(output: str, number: int, *, ending: str, force: bool) -> SoundNames | Path:
+    """Return how the sounds of shards are named: in a folder, or one by the file that is asked for."""
+    from snac_tok.cli.sound_names import SoundNames
+
+    target = Path(output)
+    if target.is_dir() or output.endswith(("/", os.sep)) or target.suffix.lower() not in FILE_ENDINGS:
+        if target.exists() and not target.is_dir():
+            raise click.ClickException(
+                f"{target} is a file; name a folder for the sounds, or one --id and a .wav."
+            )
+        return SoundNames(target, ending=ending)
+    if number > 1:
         raise click.UsageError(
             f"{number} records do not go into one file, {target}; name a folder, or one --id"
         )
-    tokenizer = _made_with(source, model, collection.info.to_dict(), levels=levels, device=device)
-    seconds = 0.0
-    with _bar(number, progress) as bar:
-        for record, row in chosen_ids(collection, tokenizer.vocabulary, ids=ids, limit=limit):
-            path = names.path_of(record) if names else target
-            if names:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                refuse_existing(path, force=force)
-            sound = tokenizer.decode(row, num_samples=record.num_samples, noise=noise)
-            seconds += sound.duration_seconds
-            _write(path, sound)
-            bar.advance(1)
-    say(f"decoded {counted(number, 'record')}, {lasting(seconds)}, into {target}")
-
-
-def _made_with(
-    source: str, model: str | None, settings: dict[str, str], *, levels: int | None, device: str
-) -> SnacTokenizer:
-    """Load the model that codes were made with, or see that the one asked for has its weights."""
-    from snac_tok.errors import CheckpointError
-
-    recorded = settings["codec_id"]
-    try:
-        tokenizer = load_tokenizer(model or recorded, device=device, preset="plain", levels=levels)
-    except CheckpointError as error:
-        if model is not None:
-            raise
-        raise CheckpointError(
-            f"{source} was made with the model {recorded!r}; name it with --model: {error}"
-        ) from error
-    found = tokenizer.codec.weights_sha256()
-    if found != settings["weights_sha256"]:
-        raise CheckpointError(
-            f"{source} was made with {recorded!r}, weights {settings['weights_sha256'][:12]}…; "
-            f"{model or recorded!r} has weights {found[:12]}…: name the model it was made with by --model."
-        )
-    return tokenizer
+    _check_sound_file(target, force=force)
+    return target
 
 
 def _refuse_options(given: dict[str, bool], reason: str) -> None:
@@ -220,10 +226,3 @@ def _check_sound_file(path: Path, *, force: bool) -> None:
     if path.suffix.lower() not in _SOUND_ENDINGS and not path.is_dir():
         raise click.UsageError(f"{path}: sound is written to .wav or .flac")
     refuse_existing(path, force=force)
-
-
-def _write(path: Path, sound: Waveform) -> None:
-    from snac_tok.audio import write_audio
-
-    write_audio(path, sound)
-    say(f"{path}: {lasting(sound.duration_seconds)} at {sound.sampling_rate} Hz")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snac_tok.cli.advice import reason
 from snac_tok.cli.messages import counted, examples, lasting, say
 from snac_tok.cli.options import (
+    FILE_ENDINGS,
     channels_option,
     device_option,
     force_option,
@@ -21,6 +23,7 @@ from snac_tok.cli.options import (
     refuse_existing,
 )
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.sound_names import seen_as
 
 if TYPE_CHECKING:
     from snac_tok.audio import AudioInfo, MonoPolicy
@@ -70,6 +73,7 @@ def encode(
 
     Exit code 1 says that some of several sounds could not be encoded, 2 that none could.
     """
+    _refuse_folders(sounds)
     targets = _targets(sounds, output, as_ids=ids or preset is not None)
     _check_usage(targets, as_ids=ids or preset is not None, preset=preset, levels=levels)
     for path in filter(None, targets):
@@ -84,6 +88,14 @@ def encode(
     return 0 if not failed else 1 if failed < len(sounds) else 2
 
 
+def _refuse_folders(sounds: tuple[str, ...]) -> None:
+    for sound in sounds:
+        if Path(sound).is_dir():
+            raise click.UsageError(
+                f"{sound} is a folder; `snac-tok shard {sound} OUT` encodes the recordings in it"
+            )
+
+
 def _targets(sounds: tuple[str, ...], output: str | None, *, as_ids: bool) -> list[Path | None]:
     """Return where each sound's codes go; None is stdout."""
     if output is None:
@@ -91,13 +103,15 @@ def _targets(sounds: tuple[str, ...], output: str | None, *, as_ids: bool) -> li
     folder = Path(output)
     if len(sounds) == 1 and not output.endswith("/") and not folder.is_dir():
         return [folder]
-    if folder.suffix.lower() in (".npz", *_ID_ENDINGS) and not folder.is_dir():
+    if folder.suffix.lower() in FILE_ENDINGS and not folder.is_dir() and not output.endswith("/"):
         raise click.UsageError(f"{len(sounds)} sounds do not go into one file, {output}; name a folder")
     targets: list[Path | None] = [
         folder / f"{Path(sound).stem}{'.json' if as_ids else '.npz'}" for sound in sounds
     ]
-    if len(set(targets)) < len(targets):
-        raise click.UsageError("two of the sounds have the same name; encode them into different folders")
+    if len({seen_as(str(target)) for target in targets}) < len(targets):
+        raise click.UsageError(
+            "two of the sounds have the same name but for folder, ending or case; encode them into different folders"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     return targets
 
@@ -132,7 +146,8 @@ def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool
         info = audio_info(sound)
         codes, num_samples = tokenizer.encode_blocks(iter_audio(sound), name=sound)
     except AudioError as error:
-        say(str(error) if sound in str(error) else f"{sound}: {error}")
+        said = reason(error)
+        say(said if sound in said else f"{sound}: {said}")
         return False
     written = _write(tokenizer, info, codes, num_samples, path)
     say(f"{sound} → {path or 'stdout'}: {_account(tokenizer, info, num_samples, written=written)}")

@@ -1,17 +1,23 @@
 """A clip's ids as text: a JSON list, numbers between spaces, or tokens like `<custom_token_10>`.
 
-Parallel rows are a list of lists in JSON, and one row a line in text.
+Parallel rows are a list of lists in JSON, and one row a line in text. What a language model's server returned may
+have other things around the codes: ids and words that are no codes are left out there, and told; between codes they
+are refused.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snac_tok.cli.messages import counted, shortened
 from snac_tok.errors import TokenError
 from snac_tok.files import write_bytes_atomically
 
@@ -19,8 +25,31 @@ if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
 
 STDIN = "-"
-# An hour of the densest released codec is about 6 MB of text; more is another file.
-_MAX_CHARACTERS = 200_000_000
+# An hour of the densest released codec is about 6 MB of numbers, 13 MB of tokens; more is another file.
+_MAX_BYTES = 200_000_000
+# How editors and shells (PowerShell's `>`, for one) mark a text's encoding; UTF-32's mark begins like UTF-16's.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# How many ids, or characters, a message shows of what is left out.
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoundIds:
+    """What a text holds.
+
+    Attributes:
+        ids: integers, from the first code to the last; decoding checks them.
+        left_out: sentences about what stood around them.
+    """
+
+    ids: Any
+    left_out: tuple[str, ...] = ()
 
 
 def ids_as_json(ids: Any) -> str:
@@ -44,15 +73,22 @@ def write_ids(path: Path, ids: Any) -> None:
     write_bytes_atomically(path, text.encode(), error=TokenError)
 
 
-def read_ids(source: str, vocabulary: Vocabulary) -> Any:
+def read_ids(source: str, vocabulary: Vocabulary, *, drop_partial: bool = False) -> FoundIds:
     """Read ids from a file, or from stdin for "-".
+
+    Args:
+        source: path or "-".
+        vocabulary: whose ids they are.
+        drop_partial: leave the last frame out where it is not whole.
 
     Raises:
         TokenError: nothing there, or no ids; the message names the source.
+        LayoutError: tokens, and a vocabulary without a text form.
     """
     text = _read(source)
     try:
-        return parse_ids(text, vocabulary)
+        found = parse_ids(text, vocabulary)
+        return _without_partial(found, vocabulary) if drop_partial else found
     except TokenError as error:
         raise TokenError(f"{source_name(source)}: {error}") from error
 
@@ -62,46 +98,134 @@ def source_name(source: str) -> str:
     return "stdin" if source == STDIN else source
 
 
-def parse_ids(text: str, vocabulary: Vocabulary) -> Any:
-    """Return the ids that a text holds, whichever of the three forms it has; decoding checks that they are ids.
+def parse_ids(text: str, vocabulary: Vocabulary) -> FoundIds:
+    """Return the ids that a text holds, whichever of the three forms it has.
 
     Raises:
         TokenError: none of them.
         LayoutError: tokens, and a vocabulary without a text form.
     """
     text = text.strip()
+    if vocabulary.text is not None and (tokens := list(vocabulary.text.tokens_in(text))):
+        return _spelled(text, tokens, vocabulary)
     if text.startswith("<"):
-        return vocabulary.text_to_ids("".join(text.split()))
+        vocabulary.text_to_ids(text)  # says what a token looks like, or that this vocabulary has none
+    return _without_edges(_numbers(text, vocabulary), vocabulary)
+
+
+def _numbers(text: str, vocabulary: Vocabulary) -> Any:
+    if text.startswith(("[", "{")):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise TokenError(f"this is no JSON list of ids ({error}).") from error
+        return _as_array(value)
+    rows = [list(map(_number, line.split())) for line in text.splitlines() if line.strip()]
+    return _as_array(rows if vocabulary.is_parallel else [number for row in rows for number in row])
+
+
+def _number(word: str) -> int:
     try:
-        if text.startswith(("[", "{")):
-            return _as_array(json.loads(text))
-        rows = [[int(word) for word in line.split()] for line in text.splitlines() if line.strip()]
-    except TokenError:
-        raise
-    except (ValueError, RecursionError) as error:
+        return int(word)
+    except ValueError as error:
         raise TokenError(
-            f"this is no JSON list of ids and no text of ids ({error}); an .npz or a sound file ends in its own name."
+            f"this is no JSON list of ids and no text of ids: {shortened(word)} is no whole number; an .npz or a sound "
+            "file ends in its own name."
         ) from error
-    ids = rows if vocabulary.is_parallel else [number for row in rows for number in row]
-    return _as_array(ids)
 
 
 def _as_array(value: Any) -> Any:
+    if isinstance(value, dict):
+        keys = ", ".join(map(shortened, list(value)[:_SHOWN]))
+        raise TokenError(f"this JSON is an object with the keys {keys}; a list of ids is needed.")
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise TokenError(f"ids must be one list, or lists of equal lengths ({error}).") from error
+        raise TokenError("ids must be one list, or lists of equal lengths.") from error
+    if array.dtype.kind in "OUS":
+        raise TokenError("ids must be whole numbers below 2^63.")
     # numpy calls an empty list float64; it holds no float.
     return array.astype(np.int64) if array.size == 0 else array
+
+
+def _spelled(text: str, tokens: list[tuple[range, int]], vocabulary: Vocabulary) -> FoundIds:
+    """Return the tokens from the first code to the last one."""
+    places = [place for place, _ in tokens]
+    ids = np.array([number for _, number in tokens], dtype=np.int64)
+    codes = np.flatnonzero(_are_codes(ids, vocabulary))
+    if not len(codes):
+        return FoundIds(ids=ids)
+    first, last = int(codes[0]), int(codes[-1])
+    for before, after in pairwise(places[first : last + 1]):
+        if between := text[before.stop : after.start].strip():
+            raise TokenError(
+                f"character {before.stop}: {shortened(between)} stands between two audio tokens; only around them may "
+                "there be other text."
+            )
+    words = [
+        text[: places[0].start],
+        *(text[a.stop : b.start] for a, b in pairwise(places)),
+    ]
+    around = " ".join(" ".join([*words, text[places[-1].stop :]]).split())
+    told = (f"left out {counted(len(around), 'character')} around the audio tokens: {shortened(around)}.",)
+    return FoundIds(ids=ids[first : last + 1], left_out=told if around else ())
+
+
+def _without_edges(ids: Any, vocabulary: Vocabulary) -> FoundIds:
+    """Return one line of ids from the first code to the last one; what is no such line stays, to be refused."""
+    line = ids[0] if ids.ndim == 2 and len(ids) == 1 else ids  # noqa: PLR2004 - a batch of one
+    if vocabulary.is_parallel or line.ndim != 1 or line.dtype != np.int64:
+        return FoundIds(ids=ids)
+    codes = np.flatnonzero(_are_codes(line, vocabulary))
+    if not len(codes):
+        return FoundIds(ids=ids)
+    around = np.concatenate((line[: codes[0]], line[codes[-1] + 1 :]))
+    strange = around[~np.isin(around, list(vocabulary.specials.values()))]
+    shown = ", ".join(map(str, strange[:_SHOWN].tolist())) + (", …" if len(strange) > _SHOWN else "")
+    told = (f"left out {counted(len(strange), 'id')} around the codes that are none: {shown}.",)
+    return FoundIds(ids=line[codes[0] : codes[-1] + 1], left_out=told if len(strange) else ())
+
+
+def _are_codes(ids: np.ndarray[Any, Any], vocabulary: Vocabulary) -> np.ndarray[Any, Any]:
+    """Say of each id whether it is a code or the separator, which belongs to a frame."""
+    block, code = np.divmod(ids - vocabulary.base, vocabulary.block)
+    found = (block >= 0) & (block < vocabulary.num_blocks) & (code < vocabulary.codebook_size)
+    if vocabulary.separator is not None:
+        found |= ids == vocabulary.specials[vocabulary.separator]
+    return found
+
+
+def _without_partial(found: FoundIds, vocabulary: Vocabulary) -> FoundIds:
+    """Return the whole frames.
+
+    Raises:
+        TokenError: of parallel rows no end can be cut off.
+    """
+    if vocabulary.is_parallel:
+        raise TokenError(
+            f"--drop-partial is for one line of ids; those of {vocabulary.name!r} stand in parallel rows."
+        )
+    over = found.ids.shape[-1] % vocabulary.ids_per_frame if found.ids.ndim else 0
+    if not over:
+        return found
+    told = f"left out the last {counted(over, 'id')}, a frame that is not whole."
+    return FoundIds(ids=found.ids[..., :-over], left_out=(*found.left_out, told))
 
 
 def _read(source: str) -> str:
     name = source_name(source)
     try:
         if source == STDIN:
-            return sys.stdin.read(_MAX_CHARACTERS)
-        with Path(source).open(encoding="utf-8") as file:
-            return file.read(_MAX_CHARACTERS)
+            content = sys.stdin.buffer.read(_MAX_BYTES + 1)
+        else:
+            with Path(source).open("rb") as file:
+                content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise TokenError(
+                f"{name} has more than {_MAX_BYTES // 1_000_000} MB; it is no text of one clip's ids."
+            )
+        encoding = next((found for mark, found in _MARKS if content.startswith(mark)), "utf-8")
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise TokenError(
             f"{name} is no text of ids; give a .json, .txt or .npz file or a shard folder."

@@ -11,12 +11,33 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# How much of a name from somebody's file a message shows.
+_SHOWN = 80
+
 
 def say(message: str) -> None:
     """Print one line on stderr, with the program's name before it; a progress bar steps aside for it."""
     tqdm = sys.modules.get("tqdm")  # where there is a bar, it has been imported
     with tqdm.tqdm.external_write_mode(file=sys.stderr) if tqdm else nullcontext():
-        click.echo(f"snac-tok: {' '.join(message.split())}", err=True)
+        click.echo(f"snac-tok: {printable(' '.join(message.split()))}", err=True)
+
+
+def printable(text: str) -> str:
+    r"""Return a text without signs that a terminal would obey: names come from files of other people.
+
+    >>> printable("a\x1b[2J.wav")
+    'a\\x1b[2J.wav'
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def shortened(name: str) -> str:
+    """Return a name in quotes, as much of it as one line takes.
+
+    >>> shortened("a.wav"), len(shortened("a" * 1000))
+    ("'a.wav'", 83)
+    """
+    return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
 
 
 def examples(*lines: str) -> str:
@@ -33,7 +54,7 @@ def facts(rows: Sequence[tuple[str, str]]) -> str:
     rate  24000 Hz
     """
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name.ljust(width)}  {value}".rstrip() for name, value in rows)
+    return "\n".join(f"{name.ljust(width)}  {printable(value)}".rstrip() for name, value in rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.messages import say
+from snac_tok.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "hubertsiuzdak/snac_24khz"
 MODEL_VARIABLE = "SNAC_TOK_MODEL"
+# What a file is called, where it is not a folder: sound of any kind, codes, ids.
+FILE_ENDINGS = frozenset(
+    {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".webm", ".wma"}
+    | {".aif", ".aiff", ".au", ".caf", ".w64", ".rf64", ".npz", ".json", ".txt", ".parquet"}
+)
+# Where people have torch run; it knows more.
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+class OneOf(click.Choice[str]):
+    """One of a few words; an unknown one is answered with the nearest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return click's sentence and the word that was probably meant."""
+        return super().get_invalid_choice_message(value, ctx) + did_you_mean(str(value), self.choices)
+
 
 model_option = click.option(
     "--model",
@@ -47,7 +64,9 @@ def _noise(ctx: click.Context, param: click.Parameter, value: str) -> Noise:
         return int(value)
     except ValueError:
         raise click.BadParameter(
-            f"{value!r} is none of random, off and a whole number.", ctx=ctx, param=param
+            f"{value!r} is none of random, off and a whole number.{did_you_mean(value, ('random', 'off'))}",
+            ctx=ctx,
+            param=param,
         ) from None
 
 
@@ -148,4 +167,6 @@ def check_device(device: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).split("\n", 1)[0].rstrip(".")
-        raise click.ClickException(f"the device {device!r} cannot be used: {reason}.") from error
+        kind = device.partition(":")[0]
+        near = "" if kind in _DEVICES else did_you_mean(kind, _DEVICES)
+        raise click.ClickException(f"the device {device!r} cannot be used: {reason}.{near}") from error

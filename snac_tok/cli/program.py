@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from snac_tok import __version__
+from snac_tok.cli.advice import in_options, options_of, reason
 from snac_tok.cli.messages import examples, say
-from snac_tok.errors import SnacTokError
+from snac_tok.errors import SnacTokError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +55,15 @@ class Program(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is named; for an unknown one say which is near."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            raise click.UsageError(f"No such command {name!r}.{did_you_mean(name, _COMMANDS)}", ctx=ctx)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whatever it raises leaves as a click exception."""
         try:
@@ -69,6 +80,9 @@ class Program(click.Group):
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run with the process's arguments and exit."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a file name or a console may know fewer characters
+                stream.reconfigure(errors="backslashreplace")
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
         except click.ClickException as error:
@@ -82,6 +96,7 @@ class Program(click.Group):
 
 @click.group(
     cls=Program,
+    invoke_without_command=True,
     epilog=examples(
         "snac-tok encode a.wav -o a.npz --model tiny",
         "snac-tok decode a.npz -o back.wav",
@@ -97,11 +112,14 @@ class Program(click.Group):
     help=f"Show where an error happened; also {DEBUG_VARIABLE}=1.",
 )
 @click.version_option(__version__, prog_name="snac-tok", message="%(prog)s %(version)s")
-def program(debug: bool) -> None:
+@click.pass_context
+def program(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - `Program.invoke` reads it
     """Sound to language-model tokens and back, with the SNAC neural audio codec.
 
     The model "tiny" ships with the package and needs no download; it is for trials, not for production.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @contextmanager
@@ -117,7 +135,7 @@ def _log_as_messages() -> Iterator[None]:
 
 class _MessageHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage())
+        say(in_options(record.getMessage(), options_of(click.get_current_context(silent=True))))
 
 
 def _leave_closed_pipe() -> NoReturn:
@@ -130,12 +148,14 @@ def _leave_closed_pipe() -> NoReturn:
 def _sentence(error: Exception) -> str:
     """Say what happened; what this package did not raise on purpose gets its kind and a hint."""
     if isinstance(error, SnacTokError):
-        return str(error)
+        return reason(error)
     if isinstance(error, OSError):
         where = f"{Path(os.fsdecode(error.filename))}: " if error.filename else ""
         return f"{where}{error.strerror or error}."
     if isinstance(error, MemoryError):
         return "there is not enough memory for this; split the recording, or close other programs."
+    if isinstance(error, RecursionError):
+        return "something in the input is nested too deep to be read; no file of ours is."
     return f"unexpected {type(error).__name__}: {error}; `snac-tok --debug …` shows where."
 
 
@@ -143,5 +163,6 @@ def _usage(error: click.ClickException) -> str:
     """The exception's sentence; a usage error says where help is."""
     message = error.format_message()
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        return f"{message.rstrip('.')}. Try `{error.ctx.command_path} --help`."
+        end = "" if message.endswith(("?", "?)")) else "."
+        return f"{message.rstrip('.')}{end} Try `{error.ctx.command_path} --help`."
     return message

@@ -1,69 +1,110 @@
-"""Which records of a shard folder are decoded, and under which names their sounds go."""
+"""Which records of a shard folder are decoded, and each one's way into a file of its own."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+import errno
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from snac_tok.errors import ShardError
+from snac_tok.cli.messages import shortened
+from snac_tok.cli.options import refuse_existing
+from snac_tok.cli.sound_names import NAME_REFUSALS, SoundNames
+from snac_tok.cli.sound_writing import write_sound
+from snac_tok.errors import AudioFileError, CodesError, ShardError, TokenError, WaveformError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from snac_tok.frames import Vocabulary
+    from snac_tok.cli.sound_writing import Way
     from snac_tok.shards import Record, ShardCollection
+    from snac_tok.tokenizer import SnacTokenizer
+
+# What is wrong with one record alone: the others can be decoded.
+RECORD_FAULTS = (ShardError, CodesError, TokenError, WaveformError)
 
 
-class SoundNames:
-    """Gives every record a path in one folder: its source's, with another ending.
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A record that was asked for, and where its sound goes.
+
+    Attributes:
+        id: of the record.
+        record: None where there is none of this id.
+        path: of its sound; None where it cannot have one.
+        fault: why one of them is None.
+    """
+
+    id: str
+    record: Record | None = None
+    path: Path | None = None
+    fault: str = ""
+
+
+def chosen(
+    collection: ShardCollection, names: SoundNames | Path, *, ids: Sequence[str], limit: int | None
+) -> Iterator[Target]:
+    """Yield the records with these ids (all where none is named), `limit` at most, each with its sound's path.
 
     Args:
-        folder: where the sounds go.
-        ending: ".wav" or ".flac".
-    """
-
-    def __init__(self, folder: Path, *, ending: str) -> None:
-        self._folder = folder
-        self._ending = ending
-        self._taken: set[PurePosixPath] = set()
-
-    def path_of(self, record: Record) -> Path:
-        """Return the path for a record; a.wav and a.flac, side by side, keep their endings to stay apart.
-
-        Raises:
-            ShardError: a record whose name leads out of the folder, as no shard of ours has it.
-        """
-        source = PurePosixPath(record.source)
-        channel = record.id.removeprefix(record.source)
-        if source.is_absolute() or ".." in source.parts or not source.name or {"/", "\0"} & set(channel):
-            raise ShardError(
-                f"the record {record.id!r} has a name that leads out of the folder; it is not written."
-            )
-        name = source.with_name(f"{source.stem}{channel}{self._ending}")
-        if name in self._taken:
-            name = source.with_name(f"{source.name}{channel}{self._ending}")
-        self._taken.add(name)
-        return self._folder / name
-
-
-def chosen_ids(
-    collection: ShardCollection, vocabulary: Vocabulary, *, ids: Sequence[str], limit: int | None
-) -> Iterator[tuple[Record, Any]]:
-    """Yield the records with these ids (all where none is named), `limit` at most, each with its ids (N,).
+        collection: the shards.
+        names: how sounds are named in a folder, or the file for the one record.
+        ids: of the records that are wanted.
+        limit: how many of them.
 
     Raises:
-        ShardError: there is no record of a name; raised at the end, after the others.
+        ShardError: a shard is damaged.
     """
-    missing, left = set(ids), limit
-    for record, row in collection.ids(vocabulary):
+    missing, left, first = dict.fromkeys(ids), limit, "it holds none"
+    for record in collection:
         if left == 0 or (ids and not missing):
             return
+        if first == "it holds none":
+            first = f"the first is {shortened(record.id)}"
+        # Of every record, wanted or not: names must not depend on which ones are decoded together.
+        target = _target(record, names)
         if ids and record.id not in missing:
             continue
-        missing.discard(record.id)
+        missing.pop(record.id, None)
         left = None if left is None else left - 1
-        yield record, row
-    if missing and left != 0:
-        first = next(iter(collection), None)
-        there = f"the first is {first.id!r}" if first else "it holds none"
-        raise ShardError(f"{collection.folder} has no record {min(missing)!r}; {there}.")
+        yield target
+    for name in list(missing)[:left]:
+        yield Target(id=name, fault=f"{collection.folder} has no such record; {first}")
+
+
+def write_record(target: Target, tokenizer: SnacTokenizer, way: Way) -> float:
+    """Decode a record into its file and return its seconds.
+
+    Raises:
+        ShardError: there is no such record, or no file can have its name; the others of `RECORD_FAULTS`: its codes
+            or its length are no sound.
+        click.ClickException: the file is already there.
+        AudioFileError: the disk refuses.
+    """
+    if target.record is None or target.path is None:
+        alone = "" if target.record is None else "; --id with -o FILE.wav decodes it alone"
+        raise ShardError(f"{target.fault}{alone}.")
+    levels = tokenizer.layout.unflatten(target.record.codes)
+    ids = tokenizer.vocabulary.encode(levels[: tokenizer.vocabulary.layout.num_levels])
+    blocks = tokenizer.decode_blocks(ids, num_samples=target.record.num_samples, noise=way.seed)
+    try:
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        if target.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
+        refuse_existing(target.path, force=way.force)
+        return write_sound(target.path, blocks)
+    except (OSError, AudioFileError) as error:
+        refusal = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refusal, OSError) or refusal.errno not in NAME_REFUSALS:
+            raise
+        raise ShardError(f"no file can have its name ({os.strerror(refusal.errno)}).") from error
+
+
+def _target(record: Record, names: SoundNames | Path) -> Target:
+    if not isinstance(names, SoundNames):
+        return Target(id=record.id, record=record, path=names)
+    try:
+        return Target(id=record.id, record=record, path=names.path_of(record))
+    except ShardError as error:
+        return Target(id=record.id, record=record, fault=str(error))

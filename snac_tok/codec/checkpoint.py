@@ -15,7 +15,7 @@ import torch
 from snac_tok.codec import hub
 from snac_tok.codec.hub import CONFIG_FILE, LEGACY_FILE, SAFETENSORS_FILE, CheckpointFiles, first_line
 from snac_tok.codec.weight_norm import OLD_NAMES
-from snac_tok.errors import CheckpointError
+from snac_tok.errors import CheckpointError, HubError, did_you_mean
 from snac_tok.files import write_bytes_atomically
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Codecs that ship inside this package.
 EMBEDDED = {"tiny": Path(__file__).parent / "embedded" / "tiny_24khz"}
+# What somebody who writes a name slightly wrong is most likely to mean.
+_RELEASED = tuple(f"hubertsiuzdak/snac_{rate}" for rate in ("24khz", "32khz", "44khz"))
 
 _NAMES_SHOWN = 3
 
@@ -44,12 +46,18 @@ def find_files(
     if isinstance(repo_id, Path) or str(repo_id).count("/") != 1 or str(repo_id).startswith((".", "/", "~")):
         raise CheckpointError(
             f"{str(repo_id)!r} is neither an existing folder nor a hub repository's id like 'owner/name'; "
-            f"embedded codecs: {', '.join(EMBEDDED)}."
+            f"embedded codecs: {', '.join(EMBEDDED)}.{_nearest(repo_id)}"
         )
-
-    return hub.find_files(
-        str(repo_id), revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
-    )
+    try:
+        return hub.find_files(
+            str(repo_id),
+            revision=revision,
+            cache_dir=cache_dir,
+            token=token,
+            local_files_only=local_files_only,
+        )
+    except HubError as error:
+        raise HubError(f"{error}{_nearest(repo_id)}") from error
 
 
 def read_weights(path: Path, *, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -81,6 +89,12 @@ def write_files(folder: str | Path, *, config: CodecConfig, weights: Mapping[str
     write_bytes_atomically(folder / SAFETENSORS_FILE, content, error=CheckpointError)
     settings = (json.dumps(config.to_dict(), indent=2) + "\n").encode()
     write_bytes_atomically(folder / CONFIG_FILE, settings, error=CheckpointError)
+
+
+def _nearest(repo_id: str | Path) -> str:
+    """Return a sentence with the known codec that a name is near to, "" for none or for a known one."""
+    known = (*EMBEDDED, *_RELEASED)
+    return "" if str(repo_id) in known else did_you_mean(str(repo_id), known)
 
 
 def _files_in(folder: Path) -> CheckpointFiles:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from snac_tok.audio.optional import import_optional
-from snac_tok.errors import EvaluationError, MissingDependencyError, WaveformError
+from snac_tok.errors import EvaluationError, MissingDependencyError, WaveformError, did_you_mean
 from snac_tok.metrics.distances import si_sdr, stft_distance
 from snac_tok.metrics.speech import extended_stoi, pesq_wideband, stoi, visqol, visqol_audio
 
@@ -109,7 +109,10 @@ def chosen_measures(names: Iterable[str]) -> list[Measure]:
     wanted: set[str] = set()
     for name in names:
         if name not in (*MEASURES, "all", "default"):
-            raise EvaluationError(f"there is no measure {name!r}; there are {', '.join(MEASURES)} and all.")
+            near = did_you_mean(name, (*MEASURES, "all", "default"))
+            raise EvaluationError(
+                f"there is no measure {name!r}; there are {', '.join(MEASURES)} and all.{near}"
+            )
         wanted |= {"all": set(MEASURES), "default": set(DEFAULT_MEASURES)}.get(name, {name})
     return [measure for name, measure in MEASURES.items() if name in wanted]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snac_tok.errors import EvaluationError
+from snac_tok.errors import EvaluationError, did_you_mean
 from snac_tok.evaluation.local_codecs import LocalCodec
 from snac_tok.evaluation.programs import Codec2RoundTrip, OpusRoundTrip
 from snac_tok.evaluation.round_trips import Identity
@@ -47,7 +47,8 @@ def round_trip_from_spec(spec: str, *, device: str = "cpu") -> RoundTrip:
         if not at:
             return LocalCodec(kind, option, device=device)
         return LocalCodec(kind, folder, amount=_number(amount, spec), device=device)
-    raise EvaluationError(f"there is no codec {spec!r} to compare with; there are {_KNOWN}.")
+    near = did_you_mean(kind, ("opus", "codec2", "encodec", "dac", "identity"))
+    raise EvaluationError(f"there is no codec {spec!r} to compare with; there are {_KNOWN}.{near}")
 
 
 def _number(text: str, spec: str) -> float:

@@ -60,11 +60,14 @@ class IdDecoder:
         sound = self.codec.decode([level[None] for level in levels], noise=noise)
         return self._waveform(sound[0], length)
 
-    def decode_blocks(self, ids: Any, *, noise: int | Literal["off"] = 0) -> Iterator[Waveform]:
+    def decode_blocks(
+        self, ids: Any, *, num_samples: int | None = None, noise: int | Literal["off"] = 0
+    ) -> Iterator[Waveform]:
         """Turn the ids of one recording of any length into sound piece by piece; `write_audio` takes the pieces.
 
         Args:
             ids: as in `decode`.
+            num_samples: as in `decode`.
             noise: a seed or "off".
 
         Yields:
@@ -72,13 +75,16 @@ class IdDecoder:
 
         Raises:
             TokenError: as in `decode`.
+            WaveformError: as in `decode`.
         """
-        levels = [level[None] for level in self._levels(ids)]
-        for samples in self.codec.decode_blocks(levels, noise=noise):
-            if samples.shape[-1]:
-                yield Waveform(
-                    samples=samples[0].float().cpu().numpy(), sampling_rate=self.codec.sampling_rate
-                )
+        levels = self._levels(ids)
+        left = self._length(ids, num_samples, levels)
+        for samples in self.codec.decode_blocks([level[None] for level in levels], noise=noise):
+            if taken := min(samples.shape[-1], left):
+                yield self._waveform(samples[0], taken)
+                left -= taken
+            if not left:
+                return
 
     def batch_decode(
         self,

@@ -403,6 +403,18 @@ def test_sound_comes_piece_by_piece(tok, tmp_path):
     assert (tmp_path / "blocks.wav").read_bytes() == (tmp_path / "whole.wav").read_bytes()
 
 
+@pytest.mark.parametrize("num_samples", [1, 2048, 50_001, None])
+def test_pieces_are_trimmed_like_the_whole(tok, num_samples):
+    """decode_blocks trims to num_samples, and what a call returned by itself, and refuses, all as decode does."""
+    batch = tok(sine(3.0), sampling_rate=RATE)
+    for ids in (batch, batch["input_ids"]):
+        pieces = [piece.samples for piece in tok.decode_blocks(ids, num_samples=num_samples)]
+        wanted = tok.decode(ids, num_samples=num_samples).samples
+        np.testing.assert_array_equal(np.concatenate(pieces, axis=1), wanted)
+    with pytest.raises(WaveformError, match="the ids hold 1 to"):
+        list(tok.decode_blocks(batch, num_samples=10**9))
+
+
 def test_blocks_of_a_recording(resampling):
     """encode_blocks counts the samples and refuses an empty recording."""
     speech = read_audio(SPEECH)
