@@ -38,7 +38,7 @@ def process(*arguments, **options):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["nothing"]]
+    "arguments", [[], ["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["nothing"]]
 )
 def test_fast_start(arguments):
     """Help, the version and usage errors come without importing anything heavy."""
@@ -53,13 +53,38 @@ def test_fast_start(arguments):
     assert result.returncode == (2 if arguments == ["nothing"] else 0)
 
 
-def test_module_and_exit_code():
-    """`python -m snac_tok.cli` is the program; its exit code reaches the shell."""
-    assert process("-m", "snac_tok.cli", "--version").stdout == f"snac-tok {snac_tok.__version__}\n"
-    result = process("-m", "snac_tok.cli", "inspect", "no-such-thing")
+def test_alone_it_prints_its_help(run):
+    """`snac-tok` without arguments prints what `--help` prints, on stdout, line by line."""
+    for options in ([], ["--debug"]):
+        result = run(*options)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout == run("--help").stdout
+    lines = result.stdout.splitlines()
+    assert all(any(line.startswith(f"  {name} ") for line in lines) for name in COMMANDS)
+
+
+@pytest.mark.parametrize("module", ["snac_tok", "snac_tok.cli"])
+def test_module_and_exit_code(module):
+    """`python -m snac_tok` and `python -m snac_tok.cli` are the program; its exit code reaches the shell."""
+    assert process("-m", module, "--version").stdout == f"snac-tok {snac_tok.__version__}\n"
+    result = process("-m", module, "inspect", "no-such-thing")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("snac-tok: 'no-such-thing'")
     assert "Traceback" not in result.stderr
+
+
+def test_a_console_that_knows_few_characters():
+    """Arrows and accents do not stop a command where the console has another code page, as on Windows."""
+    code = (
+        "import io, sys, snac_tok.frames\n"
+        "sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='cp1252')\n"
+        "snac_tok.frames.preset_names = lambda: ['a → b']\n"
+        "sys.argv = ['snac-tok', 'inspect', '--presets']\n"
+        "from snac_tok.cli import main\n"
+        "main()"
+    )
+    result = process("-c", code)
+    assert (result.returncode, result.stdout) == (0, "a \\u2192 b\n")
 
 
 def test_closed_pipe_is_quiet():
