@@ -61,9 +61,9 @@ def in_options(sentence: str, options: Mapping[str, str]) -> str:
     return sentence
 
 
-def reason(error: BaseException) -> str:
-    """Return what an error of the library says, in the options of the command that runs."""
-    return in_options(str(error), options_of(click.get_current_context(silent=True)))
+def at_the_command_line(sentence: object) -> str:
+    """Return what the library says, an error for one, in the options of the command that runs."""
+    return in_options(str(sentence), options_of(click.get_current_context(silent=True)))
 
 
 def options_of(context: click.Context | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.advice import reason
+from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import counted, examples, lasting, say, shortened
 from snac_tok.cli.options import (
     FILE_ENDINGS,
@@ -187,7 +187,7 @@ def _decode_shards(
                 try:
                     seconds.append(write_record(target, tokenizer, way))
                 except RECORD_FAULTS as error:
-                    skipped.append(f"skipped {shortened(target.id)}: {reason(error)}")
+                    skipped.append(f"skipped {shortened(target.id)}: {at_the_command_line(error)}")
                 bar.advance(1)
     finally:  # a shard may be damaged, and what came before it is to be told all the same
         if seconds or number == 0:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snac_tok.cli.advice import reason
+from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import counted, examples, lasting, say
 from snac_tok.cli.options import (
     FILE_ENDINGS,
@@ -146,7 +146,7 @@ def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool
         info = audio_info(sound)
         codes, num_samples = tokenizer.encode_blocks(iter_audio(sound), name=sound)
     except AudioError as error:
-        said = reason(error)
+        said = at_the_command_line(error)
         say(said if sound in said else f"{sound}: {said}")
         return False
     written = _write(tokenizer, info, codes, num_samples, path)

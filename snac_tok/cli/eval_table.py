@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import counted, lasting, table
 from snac_tok.evaluation import MEASURES
 
@@ -57,7 +58,7 @@ def _parts(evaluation: Evaluation) -> Iterator[str]:
     if usage:
         yield table(["codec", "level", "codes", "used", "share", "perplexity", "bits/code"], usage)
     yield from _worst(evaluation, measures)
-    notes = list(_notes(evaluation, measures))
+    notes = [at_the_command_line(note) for note in _notes(evaluation, measures)]
     if notes:
         yield "\n".join(notes)
 

@@ -28,15 +28,6 @@ FILE_ENDINGS = frozenset(
 # Where people have torch run; it knows more.
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
-
-class OneOf(click.Choice[str]):
-    """One of a few words; an unknown one is answered with the nearest."""
-
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """Return click's sentence and the word that was probably meant."""
-        return super().get_invalid_choice_message(value, ctx) + did_you_mean(str(value), self.choices)
-
-
 model_option = click.option(
     "--model",
     metavar="NAME",
@@ -63,11 +54,7 @@ def _noise(ctx: click.Context, param: click.Parameter, value: str) -> Noise:
     try:
         return int(value)
     except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is none of random, off and a whole number.{did_you_mean(value, ('random', 'off'))}",
-            ctx=ctx,
-            param=param,
-        ) from None
+        raise click.BadParameter(f"{value!r} is none of random|off|SEED.", ctx=ctx, param=param) from None
 
 
 noise_option = click.option(

@@ -13,6 +13,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import sys
 import traceback
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from snac_tok import __version__
-from snac_tok.cli.advice import in_options, options_of, reason
+from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import examples, say
 from snac_tok.errors import SnacTokError, did_you_mean
 
@@ -34,6 +35,10 @@ _FAILED = 2
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 DEBUG_VARIABLE = "SNAC_TOK_DEBUG"
+# How click refuses a word that is none of a few, and how our own options do.
+_CHOICE = re.compile(
+    r"'(?P<found>[^']*)' is (?:not one of|none of) (?P<words>'[^']*'(?:, '[^']*')+|\w+(?:\|\w+)+)\.$"
+)
 
 
 class _Reported(click.ClickException):
@@ -69,7 +74,13 @@ class Program(click.Group):
         try:
             with _log_as_messages():
                 return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
+        except click.UsageError:
+            raise
+        except (
+            click.ClickException
+        ) as error:  # a command's own sentence, and in it perhaps one of the library
+            raise _Reported(at_the_command_line(error.format_message())) from error
+        except (click.exceptions.Exit, click.Abort, KeyboardInterrupt):
             raise
         except BrokenPipeError:
             _leave_closed_pipe()
@@ -135,7 +146,7 @@ def _log_as_messages() -> Iterator[None]:
 
 class _MessageHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(in_options(record.getMessage(), options_of(click.get_current_context(silent=True))))
+        say(at_the_command_line(record.getMessage()))
 
 
 def _leave_closed_pipe() -> NoReturn:
@@ -148,7 +159,7 @@ def _leave_closed_pipe() -> NoReturn:
 def _sentence(error: Exception) -> str:
     """Say what happened; what this package did not raise on purpose gets its kind and a hint."""
     if isinstance(error, SnacTokError):
-        return reason(error)
+        return at_the_command_line(error)
     if isinstance(error, OSError):
         where = f"{Path(os.fsdecode(error.filename))}: " if error.filename else ""
         return f"{where}{error.strerror or error}."
@@ -160,8 +171,10 @@ def _sentence(error: Exception) -> str:
 
 
 def _usage(error: click.ClickException) -> str:
-    """The exception's sentence; a usage error says where help is."""
+    """The exception's sentence; a usage error says which word was probably meant, and where help is."""
     message = error.format_message()
+    if choice := _CHOICE.search(message):
+        message += did_you_mean(choice["found"], re.findall(r"[\w-]+", choice["words"]))
     if isinstance(error, click.UsageError) and error.ctx is not None:
         end = "" if message.endswith(("?", "?)")) else "."
         return f"{message.rstrip('.')}{end} Try `{error.ctx.command_path} --help`."
