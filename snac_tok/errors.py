@@ -12,6 +12,7 @@ second one where a name is unknown.
     │   └── MissingArgumentError (TypeError) what decides a result, such as the codec, was not named
     ├── CheckpointError                     weights that do not fit, are unsafe or are damaged
     │   └── HubError                        the model hub could not be reached or refused
+    ├── NetworkError                        a codec whose layers were changed cannot do this
     ├── CodesError (ValueError)             codes of a wrong shape, type or range
     ├── TokenError (ValueError)             ids that are no whole, valid frames
     ├── LayoutError (ValueError)            a frame layout, vocabulary or preset that makes no sense
@@ -88,6 +89,10 @@ class CheckpointError(SnacTokError):
 
 class HubError(CheckpointError):
     """The model hub could not be reached, or refused."""
+
+
+class NetworkError(SnacTokError):
+    """A codec whose layers were wrapped, replaced or hooked cannot do this."""
 
 
 class CodesError(SnacTokError, ValueError):

@@ -24,11 +24,11 @@ class RotaryPositions(nn.Module):
         super().__init__()
         self.register_buffer("inv_freq", 1.0 / (10_000 ** (torch.arange(0, dim, 2).float() / dim)))
 
-    def forward(self, length: int) -> torch.Tensor:
-        """Angles of positions 0 to length-1: (length, dim)."""
-        positions = torch.arange(length, device=self.inv_freq.device).type_as(self.inv_freq)
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Angles of the positions of x (…, length, dim), (length, dim), and the scale of their rotation, 1."""
+        positions = torch.arange(x.shape[-2], device=x.device).type_as(self.inv_freq)
         angles = positions[:, None] * self.inv_freq
-        return torch.cat((angles, angles), dim=-1)
+        return torch.cat((angles, angles), dim=-1), torch.ones(1, device=x.device)
 
 
 class Projection(Deriving, nn.Linear):
@@ -53,13 +53,13 @@ class LocalAttention(nn.Module):
     crashes there or silently widens every window.
     """
 
-    def __init__(self, dim: int, window_size: int) -> None:
+    def __init__(self, dim: int = 1024, window_size: int = 32, dim_head: int = HEAD_DIM) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.heads = dim // HEAD_DIM
+        self.heads = dim // dim_head
         self.window_size = window_size
         self.to_qkv = Projection(dim, 3 * dim)
-        self.rel_pos = RotaryPositions(HEAD_DIM)
+        self.rel_pos = RotaryPositions(dim_head)
         self.to_out = Projection(dim, dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -78,12 +78,17 @@ class LocalAttention(nn.Module):
     def _attend(self, qkv: torch.Tensor, window: int) -> torch.Tensor:
         split = "b (w n) (three h d) -> three b h w n d"
         q, k, v = rearrange(qkv, split, n=window, three=3, h=self.heads)
-        angles = self.rel_pos(window)
-        out = F.scaled_dot_product_attention(_rotate(q, angles), _rotate(k, angles), v)
+        angles, _ = self.rel_pos(k)
+        out = F.scaled_dot_product_attention(rotate(q, angles), rotate(k, angles), v)
         return rearrange(out, "b h w n d -> b (w n) (h d)")
 
 
-def _rotate(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+def rotate(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+    """Rotate x (…, length, dim) by angles (length, dim), in pairs of the first and the second half of dim."""
+    return x * angles.cos() + half_turned(x) * angles.sin()
+
+
+def half_turned(x: torch.Tensor) -> torch.Tensor:
+    """Return x (…, dim) rotated by 90 degrees, in the same pairs."""
     first, second = x.chunk(2, dim=-1)
-    turned = torch.cat((-second, first), dim=-1)
-    return x * angles.cos() + turned * angles.sin()
+    return torch.cat((-second, first), dim=-1)

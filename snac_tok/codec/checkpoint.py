@@ -6,7 +6,9 @@ fallback to pickle. A file that does not fit the network is refused, not loaded 
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +21,10 @@ from snac_tok.errors import CheckpointError, HubError, did_you_mean
 from snac_tok.files import write_bytes_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from snac_tok.codec.config import CodecConfig
+    from snac_tok.codec.hub_options import HubOptions
 
 # Codecs that ship inside this package.
 EMBEDDED = {"tiny": Path(__file__).parent / "embedded" / "tiny_24khz"}
@@ -31,14 +34,7 @@ _RELEASED = tuple(f"hubertsiuzdak/snac_{rate}" for rate in ("24khz", "32khz", "4
 _NAMES_SHOWN = 3
 
 
-def find_files(
-    repo_id: str | Path,
-    *,
-    revision: str | None = None,
-    cache_dir: str | Path | None = None,
-    token: str | bool | None = None,
-    local_files_only: bool = False,
-) -> CheckpointFiles:
+def find_files(repo_id: str | Path, options: HubOptions) -> CheckpointFiles:
     """Locate config and weights: an embedded codec's name, a folder (no network), or a hub repository."""
     folder = EMBEDDED.get(str(repo_id), Path(repo_id))
     if folder.is_dir():
@@ -49,13 +45,7 @@ def find_files(
             f"embedded codecs: {', '.join(EMBEDDED)}.{_nearest(repo_id)}"
         )
     try:
-        return hub.find_files(
-            str(repo_id),
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-        )
+        return hub.find_files(str(repo_id), options)
     except HubError as error:
         raise HubError(f"{error}{_nearest(repo_id)}") from error
 
@@ -69,14 +59,23 @@ def read_weights(path: Path, *, expected: Mapping[str, torch.Tensor]) -> dict[st
     Raises:
         CheckpointError: the file is damaged or unsafe, or names, shapes, types or values do not fit.
     """
-    weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_legacy(path)
-    weights = {_current_name(name): tensor for name, tensor in weights.items()}
-    _check_names(path, set(weights), set(expected))
-    return {name: _checked_tensor(path, name, weights[name], expected[name]) for name in expected}
+    read = _read_safetensors if path.suffix == ".safetensors" else _read_legacy
+    return {name: _checked_values(path, name, tensor) for name, tensor in read(path, expected).items()}
 
 
-def write_files(folder: str | Path, *, config: CodecConfig, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write config.json and model.safetensors, each to a temporary file that is renamed when complete."""
+def write_files(
+    folder: str | Path, *, config: CodecConfig, weights: Mapping[str, torch.Tensor], legacy: bool
+) -> None:
+    """Write config.json and weights, each to a temporary file that is renamed when complete.
+
+    A file of the other format that lies there already is written anew, too: it would go on holding other weights.
+
+    Args:
+        folder: made where it is missing.
+        config: of the network.
+        weights: its state dict.
+        legacy: write pytorch_model.bin instead of model.safetensors.
+    """
     import safetensors.torch  # here, so that networks can be trained where torch is all there is
 
     folder = Path(folder)
@@ -85,8 +84,13 @@ def write_files(folder: str | Path, *, config: CodecConfig, weights: Mapping[str
     except OSError as error:
         raise CheckpointError(f"no codec can be saved into {folder}: {error.strerror}.") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
-    write_bytes_atomically(folder / SAFETENSORS_FILE, content, error=CheckpointError)
+    if not legacy or (folder / SAFETENSORS_FILE).exists():
+        content = safetensors.torch.save(tensors, metadata={"format": "pt"})
+        write_bytes_atomically(folder / SAFETENSORS_FILE, content, error=CheckpointError)
+    if legacy or (folder / LEGACY_FILE).exists():
+        pickled = io.BytesIO()
+        torch.save(tensors, pickled)
+        write_bytes_atomically(folder / LEGACY_FILE, pickled.getvalue(), error=CheckpointError)
     settings = (json.dumps(config.to_dict(), indent=2) + "\n").encode()
     write_bytes_atomically(folder / CONFIG_FILE, settings, error=CheckpointError)
 
@@ -107,16 +111,22 @@ def _files_in(folder: Path) -> CheckpointFiles:
     )
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    import safetensors.torch
+def _read_safetensors(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    import safetensors
 
     try:
-        return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = _names_in_file(path, file.keys(), expected)
+            # What the header says is compared first, so that a file that does not fit is not read.
+            for name, stored in names.items():
+                _check_shape(path, name, tuple(file.get_slice(stored).get_shape()), expected[name])
+            return {name: file.get_tensor(stored) for name, stored in names.items()}
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} is no complete safetensors file: {first_line(error)}") from error
 
 
-def _read_legacy(path: Path) -> dict[str, torch.Tensor]:
+def _read_legacy(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    _check_archive(path)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, runtime and OS errors here
@@ -128,14 +138,61 @@ def _read_legacy(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(
             f"{path} holds a {type(weights).__name__}; a dict of names to dense tensors is needed."
         )
-    return weights
+    names = _names_in_file(path, weights, expected)
+    tensors = {name: weights[stored] for name, stored in names.items()}
+    for name, tensor in tensors.items():
+        _check_shape(path, name, tuple(tensor.shape), expected[name])
+    _check_storage(path, tensors)
+    return tensors
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a zip file that holds more than its size: torch writes what it holds uncompressed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = sum(entry.file_size for entry in archive.infolist())
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
+        return  # an older format, or nothing that can be read: torch will say
+    if packed or held > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} claims to hold {held:,} bytes in {path.stat().st_size:,}; torch does not compress what it saves, "
+            "so this is no checkpoint that it wrote."
+        )
+
+
+def _check_storage(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse tensors that repeat a few stored values, or share them: they would take more memory than the file."""
+    stored = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()
+    }
+    needed = sum(tensor.nbytes for tensor in tensors.values())
+    if needed > sum(stored.values()):
+        raise CheckpointError(
+            f"{path} stores {sum(stored.values()):,} bytes for tensors of {needed:,}; some of them repeat or share "
+            "values, which no weights do: save them with .clone()."
+        )
 
 
 def _is_plain(item: tuple[object, object]) -> bool:
-    """Whether an entry is a name and a tensor with values of its own: neither sparse nor on no device."""
+    """Whether an entry is a name and a tensor with values of its own: not nested, sparse, quantized or elsewhere."""
     name, value = item
-    dense = isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu"
-    return isinstance(name, str) and dense
+    if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+        return False
+    dense = not value.is_nested and not value.is_quantized and value.layout == torch.strided
+    return dense and value.device.type == "cpu" and type(value) in {torch.Tensor, torch.nn.Parameter}
+
+
+def _names_in_file(path: Path, stored: Iterable[str], expected: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return under which name the file holds each expected tensor."""
+    found: dict[str, str] = {}
+    for name in stored:
+        current = _current_name(name)
+        if current in found:
+            raise CheckpointError(f"{path} holds {current} twice, as {found[current]} and as {name}.")
+        found[current] = name
+    _check_names(path, set(found), set(expected))
+    return {name: found[name] for name in expected}
 
 
 def _current_name(name: str) -> str:
@@ -154,11 +211,12 @@ def _check_names(path: Path, found: set[str], needed: set[str]) -> None:
         )
 
 
-def _checked_tensor(path: Path, name: str, found: torch.Tensor, needed: torch.Tensor) -> torch.Tensor:
-    if found.shape != needed.shape:
-        raise CheckpointError(
-            f"{path}: {name} has shape {tuple(found.shape)}; {tuple(needed.shape)} is needed."
-        )
+def _check_shape(path: Path, name: str, found: tuple[int, ...], needed: torch.Tensor) -> None:
+    if found != tuple(needed.shape):
+        raise CheckpointError(f"{path}: {name} has shape {found}; {tuple(needed.shape)} is needed.")
+
+
+def _checked_values(path: Path, name: str, found: torch.Tensor) -> torch.Tensor:
     if not found.is_floating_point():
         raise CheckpointError(f"{path}: {name} is {found.dtype}; floating point values are needed.")
     values = found.to(torch.float32)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from snac_tok.codec.geometry import Conv
 
 if TYPE_CHECKING:
+    import torch
+
+    from snac_tok.codec.layers import Decoder, Encoder
     from snac_tok.codec.model import SNAC
 
 # Values in the widest activation of a chunk. On a CPU a chunk's activations should stay in its caches, and small
@@ -57,7 +60,17 @@ def decode_cuts(codec: SNAC, num_frames: int) -> list[int]:
     return [0, *range(frames + held_back, num_frames, frames), num_frames]
 
 
+def latents_at_once(network: Encoder | Decoder, *, multiple: int) -> int:
+    """Return how many latents to run through one network at once."""
+    device = next(network.parameters()).device
+    return _fitting(device, network.audio_channels * network.hop_length, multiple)
+
+
 def _num_latents(codec: SNAC, *, channels: int, multiple: int) -> int:
-    """Return how many latents make an activation of that many channels at the audio's rate suit the device."""
-    values = _CPU_VALUES if codec.device.type == "cpu" else _GPU_VALUES
-    return max(1, values // (channels * codec.hop_length * multiple)) * multiple
+    return _fitting(codec.device, channels * codec.hop_length, multiple)
+
+
+def _fitting(device: torch.device, values_per_latent: int, multiple: int) -> int:
+    """Return how many latents make the activations at the audio's rate suit the device."""
+    values = _CPU_VALUES if device.type == "cpu" else _GPU_VALUES
+    return max(1, values // (values_per_latent * multiple)) * multiple

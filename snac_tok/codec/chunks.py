@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec import chunk_sizes, crew
+from snac_tok.codec.layers import noise_blocks
 from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise
 from snac_tok.codec.relay import Relay
 from snac_tok.codec.stream import StreamState, run_chunk
@@ -169,7 +170,7 @@ def num_threads(network: Encoder | Decoder) -> int:
 
 def whole_clip_noise(codec: SNAC, noise: Noise, batch: int, num_latents: int) -> NoiseSource | None:
     """Return the noise of clips whose length is known."""
-    if noise == "off" or not codec.config.noise:
+    if noise == "off" or not noise_blocks(codec.decoder):
         return None
     if noise != "random":
         return SeededNoise(seed=noise)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snac_tok.codec.parameter_count import num_parameters
 from snac_tok.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # One attention head is 64 channels wide in every SNAC (upstream LocalMHA, dim_head).
 HEAD_DIM = 64
+
+# Kernel width of every convolution that does not change the rate (upstream layers.py).
+KERNEL_SIZE = 7
 
 # Dilations of the three residual units in every encoder and decoder block (upstream layers.py).
 RESIDUAL_DILATIONS = (1, 3, 9)
@@ -39,6 +43,8 @@ _MAX_LEVELS = 16
 _MAX_RATE = 64
 _MAX_LATENT_DIM = 8192
 _MAX_PAD_SAMPLES = 1 << 24
+# Ten times the largest released codec; two GiB as float32.
+_MAX_PARAMETERS = 1 << 29
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +106,11 @@ class CodecConfig:
         self._check_rates()
         self._check_levels()
         self._check_channels()
+        if self.num_parameters > _MAX_PARAMETERS:
+            raise ConfigError(
+                f"the codec would have {self.num_parameters:,} parameters; at most {_MAX_PARAMETERS:,} are supported: "
+                "lower encoder_dim, decoder_dim or the codebooks."
+            )
 
     def _check_rates(self) -> None:
         for name in ("encoder_rates", "decoder_rates"):
@@ -167,6 +178,11 @@ class CodecConfig:
     def num_levels(self) -> int:
         """Number of codebooks."""
         return len(self.vq_strides)
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights, known before any is made."""
+        return num_parameters(self, kernel_size=KERNEL_SIZE, units=len(RESIDUAL_DILATIONS))
 
     @property
     def latents_per_frame(self) -> int:

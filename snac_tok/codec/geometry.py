@@ -11,15 +11,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snac_tok.codec.config import RESIDUAL_DILATIONS
+from snac_tok.codec.config import KERNEL_SIZE, RESIDUAL_DILATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from snac_tok.codec.config import CodecConfig
-
-# Kernel width of every convolution that does not change the rate (upstream layers.py).
-KERNEL_SIZE = 7
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal, Self
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from snac_tok.codec import chunks, mixed
+from snac_tok.codec import calling, chunks, mixed
+from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.compiled import CompiledChunks, CompileReport
 from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.inputs import checked_audio, checked_codes
-from snac_tok.codec.layers import Decoder, Encoder
+from snac_tok.codec.networks import Decoder, Encoder
 from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.pretrained import Pretrained
 from snac_tok.codec.quantizer import ResidualQuantizer
@@ -85,9 +86,11 @@ class SNAC(Pretrained):
         self.codebook_dim = self.config.codebook_dim
         self.vq_strides = list(self.config.vq_strides)
         self.attn_window_size = self.config.attn_window_size
-        self.encoder = Encoder(self.config)
+        self.encoder = Encoder(encoder_dim, self.encoder_rates, depthwise, attn_window_size)
         self.quantizer = ResidualQuantizer(self.latent_dim, codebook_size, codebook_dim, self.vq_strides)
-        self.decoder = Decoder(self.config)
+        self.decoder = Decoder(
+            self.latent_dim, decoder_dim, self.decoder_rates, noise, depthwise, attn_window_size
+        )
 
     @property
     def device(self) -> torch.device:
@@ -120,9 +123,11 @@ class SNAC(Pretrained):
             WaveformError: as in `encode`.
         """
         audio = checked_audio(audio_data, device=self.device, dtype=self.dtype)
-        if self.training or (torch.is_grad_enabled() and audio.requires_grad):
-            latents, codes = self.quantizer(self.encoder(self.preprocess(audio)))
-            return self._decode_whole(latents, noise)[..., : audio.shape[-1]], codes
+        gradients = self.training or (torch.is_grad_enabled() and audio.requires_grad)
+        if gradients or calling.is_needed(self, self.encoder, self.quantizer, self.decoder):
+            with torch.set_grad_enabled(gradients and torch.is_grad_enabled()):
+                latents, codes = calling.quantized(self, audio)
+                return calling.sound(self, latents, noise)[..., : audio.shape[-1]], codes
         with torch.no_grad():
             codes = chunks.encode(self.fold_weight_norm(), audio)
             sound = chunks.decode(self, codes, checked_noise(noise))
@@ -142,10 +147,9 @@ class SNAC(Pretrained):
             WaveformError: the shape, type or length is wrong, or a sample is NaN or infinite.
         """
         audio = checked_audio(audio_data, device=self.device, dtype=self.dtype)
-        if self.training:
-            codes: list[torch.Tensor] = self.quantizer(self.encoder(self.preprocess(audio)))[1]
-            return codes
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
+            if calling.is_needed(self, self.encoder, self.quantizer):
+                return calling.quantized(self, audio)[1]
             return chunks.encode(self.fold_weight_norm(), audio)
 
     def decode(self, codes: Sequence[torch.Tensor], *, noise: Noise = "random") -> torch.Tensor:
@@ -164,9 +168,9 @@ class SNAC(Pretrained):
             CodesError: levels are missing or of lengths that do not fit each other, or a code is out of range.
         """
         levels = checked_codes(codes, config=self.config, device=self.device)
-        if self.training:
-            return self._decode_whole(self.quantizer.from_codes(levels), noise)
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
+            if calling.is_needed(self, self.quantizer, self.decoder):
+                return calling.sound(self, self.quantizer.from_codes(levels), noise)
             return chunks.decode(self.fold_weight_norm(), levels, checked_noise(noise))
 
     def encode_batch(self, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
@@ -183,6 +187,8 @@ class SNAC(Pretrained):
         """
         checked = [self._checked_clip(at, clip) for at, clip in enumerate(clips)]
         with torch.no_grad():
+            if calling.is_needed(self, self.encoder, self.quantizer):
+                return [[level[0] for level in self.encode(clip)] for clip in checked]
             codes = mixed.encode_batch(self.fold_weight_norm(), checked)
         return [[level[0] for level in levels] for levels in codes]
 
@@ -205,6 +211,8 @@ class SNAC(Pretrained):
         if len({len(levels) for levels in checked}) > 1:
             raise CodesError("the clips have different numbers of levels; decode them in separate calls.")
         with torch.no_grad():
+            if calling.is_needed(self, self.quantizer, self.decoder):
+                return [self.decode(levels, noise=noise)[0] for levels in checked]
             audio = mixed.decode_batch(self.fold_weight_norm(), checked, checked_noise(noise))
         return [samples[0] for samples in audio]
 
@@ -221,6 +229,7 @@ class SNAC(Pretrained):
         Raises:
             WaveformError: as in `encode`.
         """
+        check_as_built(self.encoder)
         checked = (checked_audio(block, device=self.device, dtype=self.dtype) for block in blocks)
         yield from chunks.encode_blocks(self.fold_weight_norm(), checked)
 
@@ -240,6 +249,7 @@ class SNAC(Pretrained):
         Raises:
             CodesError: as in `decode`.
         """
+        check_as_built(self.decoder)
         levels = checked_codes(codes, config=self.config, device=self.device)
         source = chunks.whole_clip_noise(self, checked_noise(noise), levels[0].shape[0], 0)
         yield from chunks.decode_blocks(self.fold_weight_norm(), levels, source)
@@ -275,12 +285,6 @@ class SNAC(Pretrained):
         """Pad (…, T) with zeros at the end to a multiple of `config.padding_multiple` samples."""
         length = audio_data.shape[-1]
         return F.pad(audio_data, (0, self.config.padded_num_samples(length) - length))
-
-    def _decode_whole(self, latents: torch.Tensor, noise: Noise) -> torch.Tensor:
-        """Decode in one piece, so that gradients can be recorded."""
-        source = chunks.whole_clip_noise(self, checked_noise(noise), latents.shape[0], latents.shape[-1])
-        audio: torch.Tensor = self.decoder(latents, source)
-        return audio
 
     def _checked_clip(self, at: int, clip: torch.Tensor) -> torch.Tensor:
         try:

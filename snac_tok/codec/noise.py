@@ -11,7 +11,7 @@ import itertools
 import math
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -29,6 +29,7 @@ _MASK = 0xFFFFFFFF
 _GOLDEN = 0x9E3779B9
 
 
+@runtime_checkable
 class NoiseSource(Protocol):
     """Gives each noise block its noise."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import torch
 
 from snac_tok.codec import checkpoint, hub
 from snac_tok.codec.config import CodecConfig
+from snac_tok.codec.hub_options import HubOptions, check_names
 from snac_tok.codec.weight_norm import Foldable
+from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,13 +35,13 @@ class Pretrained(Foldable):
         return Path(self.name_or_path).name if Path(self.name_or_path).is_dir() else self.name_or_path
 
     @classmethod
-    def from_config(cls, config: CodecConfig | Mapping[str, Any] | str | Path) -> Self:
-        """Build a network with random weights from a config, a config's dict or a config.json's path."""
-        if isinstance(config, CodecConfig):
-            return cls(**config.to_dict())
-        if isinstance(config, (str, Path)):
-            return cls(**CodecConfig.from_json(config).to_dict())
-        return cls(**CodecConfig.from_dict(config).to_dict())
+    def from_config(cls, config_path: CodecConfig | Mapping[str, Any] | str | Path) -> Self:
+        """Build a network with random weights from a config.json's path, a config or a config's dict."""
+        if isinstance(config_path, CodecConfig):
+            return cls(**config_path.to_dict())
+        if isinstance(config_path, (str, Path)):
+            return cls(**CodecConfig.from_json(config_path).to_dict())
+        return cls(**CodecConfig.from_dict(config_path).to_dict())
 
     @classmethod
     def from_pretrained(
@@ -48,10 +50,7 @@ class Pretrained(Foldable):
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
+        **hub_options: Unpack[HubOptions],
     ) -> Self:
         """Load trained weights, in eval mode.
 
@@ -60,19 +59,16 @@ class Pretrained(Foldable):
                 model.safetensors or pytorch_model.bin (no network is used), or a hub repository's id.
             device: where to put the weights.
             dtype: what to keep them in.
-            revision: branch, tag or commit of the hub repository.
-            cache_dir: where downloads are kept.
-            token: hub access token.
-            local_files_only: use what has been downloaded before, and no network.
+            **hub_options: those of huggingface_hub's `hf_hub_download`, as upstream takes them: `revision`,
+                `cache_dir`, `token`, `local_files_only`, `force_download`, `subfolder`, …; `HubOptions` lists them.
 
         Raises:
             ConfigError: the config describes no possible network.
             CheckpointError: files are missing, damaged, unsafe or do not fit the config.
             HubError: the hub cannot be reached or has no such repository.
         """
-        files = checkpoint.find_files(
-            repo_id, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
-        )
+        check_names(hub_options)
+        files = checkpoint.find_files(repo_id, hub_options)
         config = CodecConfig.from_json(files.config)
         # On the meta device nothing is allocated before the file has been compared with what the config asks for.
         with torch.device("meta"):
@@ -83,9 +79,33 @@ class Pretrained(Foldable):
         model.name_or_path, model.folder = str(repo_id), files.config.parent
         return model.to(device=device, dtype=dtype).eval()
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors into `folder`, each complete or not at all."""
-        checkpoint.write_files(folder, config=self.config, weights=self.state_dict())
+    def save_pretrained(self, folder: str | Path, *, safe_serialization: bool = True) -> None:
+        """Write config.json and weights into `folder`, each complete or not at all.
+
+        Args:
+            folder: made where it is missing.
+            safe_serialization: False writes pytorch_model.bin, which upstream's `SNAC.from_pretrained` loads, instead
+                of model.safetensors. A file of the other format that lies there already is written anew, too.
+
+        Raises:
+            CheckpointError: the folder or a file cannot be written.
+            NetworkError: layers were exchanged, so that no codec could load the weights.
+        """
+        checkpoint.write_files(
+            folder, config=self.config, weights=self._own_weights(), legacy=not safe_serialization
+        )
+
+    def _own_weights(self) -> dict[str, torch.Tensor]:
+        """Return the state dict under the names of a network as built; torch.compile's wrappers are looked through."""
+        weights = {name.replace("_orig_mod.", ""): value for name, value in self.state_dict().items()}
+        with torch.device("meta"):
+            needed = set(type(self).from_config(self.config).state_dict())
+        if changed := sorted(needed ^ set(weights)):
+            raise NetworkError(
+                f"{len(changed)} weights are not those of a codec ({changed[0]}, …): layers were exchanged or wrapped; "
+                "put the original layers back before saving."
+            )
+        return weights
 
     def push_to_hub(
         self,
@@ -94,8 +114,16 @@ class Pretrained(Foldable):
         private: bool | None = None,
         token: str | bool | None = None,
         revision: str | None = None,
+        safe_serialization: bool = True,
     ) -> str:
-        """Create `repo_id` on the hub where it is missing and upload config.json and model.safetensors.
+        """Create `repo_id` on the hub where it is missing and upload config.json and weights.
+
+        Args:
+            repo_id: "owner/name".
+            private: whether a new repository is private.
+            token: hub access token.
+            revision: branch to upload to.
+            safe_serialization: as in `save_pretrained`.
 
         Returns:
             the commit's address.
@@ -103,7 +131,14 @@ class Pretrained(Foldable):
         Raises:
             HubError: the hub cannot be reached or refuses.
         """
-        return hub.push(self, repo_id, private=private, token=token, revision=revision)
+        return hub.push(
+            self,
+            repo_id,
+            private=private,
+            token=token,
+            revision=revision,
+            safe_serialization=safe_serialization,
+        )
 
     def weights_sha256(self) -> str:
         """A digest of the weights' names, shapes and values, the same for every file format they come in."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from einops import rearrange
 from torch import nn
 
+from snac_tok.codec.as_built import structures
 from snac_tok.codec.weight_norm import NormConv1d
 
 if TYPE_CHECKING:
@@ -25,29 +26,39 @@ _SEARCH_ROWS = 8192
 class VectorQuantize(nn.Module):
     """One codebook at one time scale."""
 
-    def __init__(self, input_dim: int, codebook_size: int, codebook_dim: int, stride: int) -> None:
+    def __init__(self, input_dim: int, codebook_size: int, codebook_dim: int, stride: int = 1) -> None:
         super().__init__()
+        self.codebook_size = codebook_size
+        self.codebook_dim = codebook_dim
         self.stride = stride
         self.in_proj = NormConv1d(input_dim, codebook_dim, kernel_size=1)
         self.out_proj = NormConv1d(codebook_dim, input_dim, kernel_size=1)
         self.codebook = nn.Embedding(codebook_size, codebook_dim)
 
-    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Quantize (B, C, T).
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Quantize (B, C, T) to (B, C, T), with straight-through gradients, and codes (B, T/stride)."""
+        return self.quantize(z)[:2]
+
+    def quantize(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Quantize (B, C, T) and tell what was looked up.
 
         Returns:
-            quantized (B, C, T) with straight-through gradients, codes (B, T/stride), and the projected
-            latents and codebook entries (B, D, T/stride) that training's commitment and codebook losses compare.
+            quantized and codes as `forward` does, and the projected latents and codebook entries (B, D, T/stride)
+            that training's commitment and codebook losses compare.
         """
         if self.stride > 1:
             z = F.avg_pool1d(z, self.stride, self.stride)
         projected = self.in_proj(z)  # (B, D, T/stride)
-        codes = self.search(projected)
-        entries = self.codebook(codes).transpose(1, 2)  # (B, D, T/stride)
+        entries, codes = self.decode_latents(projected)
         # Forward this is `entries`; backward the gradient goes to `projected` as if nothing had been quantized.
         # The sum stays in inference too: it rounds, and equality with upstream's codes includes that rounding.
         straight_through = projected + (entries - projected).detach()
         return self._expand(straight_through), codes, projected, entries
+
+    def decode_latents(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Look projected latents (B, D, T) up: the nearest entries (B, D, T) and their codes (B, T)."""
+        codes = self.search(latents)
+        return self.decode_code(codes), codes
 
     @torch.no_grad()
     def search(self, projected: torch.Tensor) -> torch.Tensor:
@@ -58,9 +69,17 @@ class VectorQuantize(nn.Module):
         found = [_nearest(part, codebook, norms) for part in torch.split(rows, _SEARCH_ROWS)]
         return rearrange(torch.cat(found), "(b t) -> b t", b=projected.shape[0])
 
+    def embed_code(self, embed_id: torch.Tensor) -> torch.Tensor:
+        """Codebook entries of codes: (B, T) to (B, T, D)."""
+        return F.embedding(embed_id, self.codebook.weight)
+
+    def decode_code(self, embed_id: torch.Tensor) -> torch.Tensor:
+        """Codebook entries of codes: (B, T) to (B, D, T)."""
+        return self.embed_code(embed_id).transpose(1, 2)
+
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Latents of codes: (B, T) to (B, C, T * stride)."""
-        return self._expand(self.codebook(codes).transpose(1, 2))
+        return self._expand(self.decode_code(codes))
 
     def _expand(self, entries: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.out_proj(entries)
@@ -71,12 +90,20 @@ class ResidualQuantizer(nn.Module):
     """The levels, coarsest first; each quantizes what the ones before it left over."""
 
     def __init__(
-        self, input_dim: int, codebook_size: int, codebook_dim: int, vq_strides: Sequence[int]
+        self,
+        input_dim: int = 512,
+        codebook_size: int = 1024,
+        codebook_dim: int = 8,
+        vq_strides: Sequence[int] = (1, 1, 1, 1),
     ) -> None:
         super().__init__()
+        self.n_codebooks = len(vq_strides)
+        self.codebook_size = codebook_size
+        self.codebook_dim = codebook_dim
         self.quantizers = nn.ModuleList(
             VectorQuantize(input_dim, codebook_size, codebook_dim, stride) for stride in vq_strides
         )
+        self.structures = structures(self)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Quantize latents (B, C, T) to their sum over levels (B, C, T) and codes [(B, T_k)]."""
@@ -85,7 +112,7 @@ class ResidualQuantizer(nn.Module):
         residual = z
         codes = []
         for quantizer in self.quantizers:
-            quantized, level_codes, _, _ = quantizer(residual)
+            quantized, level_codes = quantizer(residual)
             total = total + quantized
             residual = residual - quantized
             codes.append(level_codes)

@@ -25,12 +25,14 @@ import torch
 from torch import nn
 
 from snac_tok.codec import dense, kernels
+from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.attention import LocalAttention
 from snac_tok.codec.layers import (
     Decoder,
     DecoderBlock,
     Encoder,
     EncoderBlock,
+    Layers,
     NoiseBlock,
     ResidualUnit,
     Snake,
@@ -120,7 +122,25 @@ def run_chunk(
 
     Returns:
         all outputs that are final now and were not before (B, C', m), m possibly 0.
+
+    Raises:
+        NetworkError: a clip begins, and the network is not as it was built.
     """
+    if not state.kept:
+        check_as_built(network)
+    return run_checked_chunk(network, x, state, last=last, noise=noise, valid=valid)
+
+
+def run_checked_chunk(
+    network: Encoder | Decoder,
+    x: torch.Tensor,
+    state: StreamState,
+    *,
+    last: bool,
+    noise: NoiseSource | None = None,
+    valid: Sequence[int] | None = None,
+) -> torch.Tensor:
+    """Run a chunk as `run_chunk` does, through a network of which everything inside is known to be as built."""
     with full_precision() if isinstance(network, Encoder) else nullcontext():
         if network.compiled is not None and valid is None:
             return network.compiled.run(x, state, last=last, noise=noise)
@@ -173,6 +193,7 @@ class _Pass:
         """Send x through one layer, or through all layers of a block."""
         steps: dict[type, Callable[[Any, torch.Tensor], torch.Tensor]] = {
             nn.Sequential: self._sequence,
+            Layers: self._sequence,
             EncoderBlock: self._block,
             DecoderBlock: self._block,
             ResidualUnit: self._residual,
@@ -182,6 +203,7 @@ class _Pass:
             LocalAttention: self._attend,
             NoiseBlock: self._add_noise,
             nn.Tanh: _activate,
+            nn.Identity: _activate,
         }
         return steps[type(module)](module, x)
 
@@ -208,17 +230,18 @@ class _Pass:
 
     def _convolve(self, conv: NormConv1d, x: torch.Tensor) -> torch.Tensor:
         weight = conv.weight
-        reach = conv.dilation * (weight.shape[-1] - 1) + 1
+        (stride,), (padding,), (dilation,) = conv.stride, conv.padding, conv.dilation
+        reach = dilation * (weight.shape[-1] - 1) + 1
         if reach == 1:
             x = self._extended(x, 0, end=0)
             return dense.pointwise(x, weight, conv.bias) if x.shape[-1] else _empty(x, weight.shape[0])
         layer = self._next_layer()
         before = self.state.take(layer)
-        start = conv.padding if before is None else before
-        x = self._extended(self._silenced(x), start, end=conv.padding if self.last else 0)
-        count = max(0, (x.shape[-1] - reach) // conv.stride + 1)
+        start = padding if before is None else before
+        x = self._extended(self._silenced(x), start, end=padding if self.last else 0)
+        count = max(0, (x.shape[-1] - reach) // stride + 1)
         # A copy: a view would keep the whole chunk alive.
-        self.state.put(layer, x[..., count * conv.stride :].clone())
+        self.state.put(layer, x[..., count * stride :].clone())
         return _convolve_unpadded(conv, weight, x) if count else _empty(x, weight.shape[0])
 
     def _upsample(self, conv: NormConvTranspose1d, x: torch.Tensor) -> torch.Tensor:
@@ -232,8 +255,9 @@ class _Pass:
             return _empty(x, conv.out_channels)
         self.state.put(layer, x[..., -1:].clone())
         out = conv.between(x)
-        start = conv.padding if before is None else 0
-        return out[..., start : out.shape[-1] - (conv.stride - conv.padding if self.last else 0)]
+        (stride,), (padding,) = conv.stride, conv.padding
+        start = padding if before is None else 0
+        return out[..., start : out.shape[-1] - (stride - padding if self.last else 0)]
 
     def _extended(self, x: torch.Tensor, start: torch.Tensor | int, *, end: int) -> torch.Tensor:
         return kernels.extended(self._held(), x, start, end=end)
@@ -273,8 +297,8 @@ def _activate(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def _convolve_unpadded(conv: NormConv1d, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     if conv.groups > 1:
-        return kernels.depthwise(x, weight, conv.bias, conv.dilation)
-    return dense.convolve(x, weight, conv.bias, stride=conv.stride, dilation=conv.dilation)
+        return kernels.depthwise(x, weight, conv.bias, conv.dilation[0])
+    return dense.convolve(x, weight, conv.bias, stride=conv.stride[0], dilation=conv.dilation[0])
 
 
 def _empty(x: torch.Tensor, channels: int) -> torch.Tensor:

@@ -15,11 +15,10 @@ from torch import nn
 
 from snac_tok.codec import dense
 from snac_tok.codec.derived import Deriving, versions
+from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from snac_tok.codec.geometry import Conv
 
 # Weight norm's names before torch 2.1 made parametrizations of it.
 OLD_NAMES = {
@@ -27,9 +26,36 @@ OLD_NAMES = {
     "weight_v": "parametrizations.weight.original1",
 }
 
+# What torch's convolutions say of themselves, and tools ask them for.
+_SHAPE = (
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "transposed",
+    "output_padding",
+    "groups",
+    "padding_mode",
+    "_reversed_padding_repeated_twice",
+)
+
+
+class _Refusal:
+    """What torch's `remove_parametrizations` asks for first; it would take the weight from every convolution."""
+
+    def __bool__(self) -> bool:
+        raise NetworkError(
+            "weight norm cannot be removed from a convolution of snac_tok: in eval mode its weight is folded already, "
+            "and it pickles, copies and exports as it is; leave the removal out, or read the weight as conv.weight."
+        )
+
 
 class WeightNorm(nn.Module):
     """A weight as length (original0) times direction (original1), one length per first dimension."""
+
+    is_tensor = _Refusal()
 
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__()
@@ -45,16 +71,31 @@ class WeightNorm(nn.Module):
         """Changes whenever a parameter is replaced, moved or written to in place."""
         return versions((self.original0, self.original1))
 
+    def append(self, parametrization: nn.Module) -> None:
+        """What torch's `register_parametrization` calls.
+
+        Raises:
+            NetworkError: always.
+        """
+        raise NetworkError(
+            f"a {type(parametrization).__name__} cannot be put on top of weight norm in a convolution of snac_tok; "
+            "put it on parametrizations.weight.original1, the direction."
+        )
+
 
 class _NormConv(Deriving):
     """What both convolutions share: a weight-normed weight that can be folded."""
 
+    bias: torch.Tensor | None
     folded: torch.Tensor | None
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        super().__init__()
-        self.bias = None if bias is None else nn.Parameter(bias.detach())
-        self.parametrizations = nn.ModuleDict({"weight": WeightNorm(weight)})
+    def __init__(self, plain: nn.Conv1d | nn.ConvTranspose1d) -> None:
+        # The plain convolution supplies its shape and torch's initial values; its own constructor is passed over.
+        nn.Module.__init__(self)
+        for name in _SHAPE:
+            setattr(self, name, getattr(plain, name))
+        self.bias = None if plain.bias is None else nn.Parameter(plain.bias.detach())
+        self.parametrizations = nn.ModuleDict({"weight": WeightNorm(plain.weight)})
         # Not persistent: a state dict holds upstream's keys alone, folded or not.
         self.register_buffer("folded", None, persistent=False)
         self._folded_version: tuple[int, ...] = ()
@@ -67,6 +108,12 @@ class _NormConv(Deriving):
             return folded
         weight: torch.Tensor = self._norm()
         return weight
+
+    @weight.setter
+    def weight(self, weight: torch.Tensor) -> None:
+        with torch.no_grad():
+            self._norm.original0.copy_(torch.norm_except_dim(weight, 2, 0))
+            self._norm.original1.copy_(weight)
 
     @torch.no_grad()
     def fold(self) -> None:
@@ -95,25 +142,25 @@ class _NormConv(Deriving):
         return norm
 
 
-class NormConv1d(_NormConv):
-    """Weight-normed convolution over (B, C, T)."""
+class NormConv1d(_NormConv, nn.Conv1d):
+    """Weight-normed convolution over (B, C, T); the arguments are those of `torch.nn.Conv1d`."""
 
-    def __init__(
+    padding: tuple[int, ...]
+
+    def __init__(  # noqa: PLR0917 - torch's signature
         self,
         in_channels: int,
         out_channels: int,
-        *,
         kernel_size: int,
         stride: int = 1,
         padding: int = 0,
         dilation: int = 1,
         groups: int = 1,
-        bias: bool = True,
+        bias: bool = True,  # noqa: FBT001, FBT002 - torch's signature
     ) -> None:
-        # A plain convolution supplies torch's initial values.
-        plain = nn.Conv1d(in_channels, out_channels, kernel_size, groups=groups, bias=bias)
-        super().__init__(plain.weight, plain.bias)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        super().__init__(
+            nn.Conv1d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve (B, C_in, T) to (B, C_out, T / stride)."""
@@ -123,32 +170,45 @@ class NormConv1d(_NormConv):
 
     def _tap_by_tap(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve depthwise as a sum of shifted copies: on CPUs its gradient costs half of the convolution's."""
+        (dilation,), (padding,) = self.dilation, self.padding
         weight = self.weight.to(x.dtype)  # (C, 1, K)
-        padded = F.pad(x, (self.padding, self.padding))
-        length = padded.shape[-1] - self.dilation * (weight.shape[-1] - 1)
+        padded = F.pad(x, (padding, padding))
+        length = padded.shape[-1] - dilation * (weight.shape[-1] - 1)
         out = torch.zeros((), dtype=x.dtype) if self.bias is None else self.bias.to(x.dtype)[:, None]
         for tap in range(weight.shape[-1]):
-            start = tap * self.dilation
+            start = tap * dilation
             out = out + weight[:, 0, tap : tap + 1] * padded[..., start : start + length]
         return out
 
 
-class NormConvTranspose1d(_NormConv):
-    """Weight-normed transposed convolution over (B, C, T)."""
+class NormConvTranspose1d(_NormConv, nn.ConvTranspose1d):
+    """Weight-normed transposed convolution over (B, C, T); the arguments are those of `torch.nn.ConvTranspose1d`."""
 
-    def __init__(self, in_channels: int, out_channels: int, conv: Conv) -> None:
-        plain = nn.ConvTranspose1d(in_channels, out_channels, conv.kernel_size)
-        super().__init__(plain.weight, plain.bias)
-        self.stride, self.padding, self.output_padding = conv.stride, conv.padding, conv.output_padding
-        self.out_channels = out_channels
+    padding: tuple[int, ...]
+
+    def __init__(  # noqa: PLR0917 - torch's signature
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: int = 0,
+        groups: int = 1,
+        bias: bool = True,  # noqa: FBT001, FBT002 - torch's signature
+        dilation: int = 1,
+    ) -> None:
+        shape = kernel_size, stride, padding, output_padding, groups, bias, dilation
+        super().__init__(nn.ConvTranspose1d(in_channels, out_channels, *shape))
 
     def between(self, x: torch.Tensor) -> torch.Tensor:
         """Upsample (B, C_in, T) to what lies between its times: (B, C_out, (T - 1) * stride)."""
         return dense.upsample(x, self.weight, self.bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override] # no output_size
         """Upsample (B, C_in, T) to (B, C_out, T * stride)."""
-        return F.conv_transpose1d(x, self.weight, self.bias, self.stride, self.padding, self.output_padding)
+        shape = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return F.conv_transpose1d(x, self.weight, self.bias, *shape)
 
 
 class Foldable(nn.Module):

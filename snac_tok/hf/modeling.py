@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snac_tok.codec import Noise
 
 # What SNAC.from_pretrained understands of transformers' options.
-_LOADING = ("revision", "cache_dir", "token", "local_files_only")
+_LOADING = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder", "proxies")
 
 
 class SnacModel(PreTrainedAudioTokenizerBase):
@@ -64,8 +64,9 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         Args:
             pretrained_model_name_or_path: "tiny", a folder or a hub repository.
             *args: none are used; transformers hands them over.
-            **kwargs: `revision`, `cache_dir`, `token`, `local_files_only`, `dtype`, `device_map` (one device) and
-                `output_loading_info`; the rest of transformers' options makes no difference here.
+            **kwargs: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`, `subfolder`, `dtype`,
+                `device_map` (one device) and `output_loading_info`; the rest of transformers' options makes no
+                difference here.
 
         Raises:
             CheckpointError, ConfigError, HubError: as in `SNAC.from_pretrained`.
@@ -84,6 +85,12 @@ class SnacModel(PreTrainedAudioTokenizerBase):
             names = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
             return model, {name: set() for name in names}
         return model
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set; a part that is replaced is replaced in the codec, which runs it."""
+        super().__setattr__(name, value)
+        if name in {"encoder", "quantizer", "decoder"} and "codec" in self.__dict__:
+            setattr(self.codec, name, value)
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
         """Switch to training or eval mode, the codec along with its parts."""

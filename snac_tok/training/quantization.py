@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from snac_tok.training.losses import codebook_loss, commitment_loss
 
 if TYPE_CHECKING:
-    from snac_tok.codec.quantizer import ResidualQuantizer
+    from snac_tok.codec.quantizer import ResidualQuantizer, VectorQuantize
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ def quantize(quantizer: ResidualQuantizer, latents: torch.Tensor, *, levels: tor
     codebook, commitment = latents.new_zeros(()), latents.new_zeros(())
     codes, looked_up = [], []
     for place, level in enumerate(quantizer.quantizers):
-        quantized, found, projected, entries = level(residual)
+        quantized, found, projected, entries = cast("VectorQuantize", level).quantize(residual)
         kept = (levels > place).to(latents.dtype)  # (B,)
         total = total + quantized * kept[:, None, None]
         residual = residual - quantized

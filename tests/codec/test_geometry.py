@@ -44,7 +44,7 @@ def test_one_latent_changes_exactly_the_derived_samples(plain_codec):
     latents = torch.randn(1, plain_codec.latent_dim, 2 * at + 9, dtype=torch.float64)
     nudged = latents.clone()
     nudged[..., at] += 1.0
-    first, last = changed(plain_codec.decoder(latents, None), plain_codec.decoder(nudged, None))
+    first, last = changed(plain_codec.decoder.model(latents, None), plain_codec.decoder.model(nudged, None))
     assert (first - at * hop, last - at * hop) == (reach.first, reach.last)
 
 
@@ -54,9 +54,9 @@ def test_one_sample_changes_exactly_the_derived_latents(plain_codec):
     hop, reach = plain_codec.hop_length, latent_dependence(plain_codec.config)
     count = 2 * (2 - reach.first // hop) + 9
     audio = torch.randn(1, 1, count * hop, dtype=torch.float64)
-    before = plain_codec.encoder(audio)
+    before = plain_codec.encoder.block(audio)
     for sample in range(count // 2 * hop, count // 2 * hop + hop):
         nudged = audio.clone()
         nudged[..., sample] += 1.0
         wanted = [at for at in range(count) if reach.first <= sample - at * hop <= reach.last]
-        assert changed(before, plain_codec.encoder(nudged)) == (wanted[0], wanted[-1])
+        assert changed(before, plain_codec.encoder.block(nudged)) == (wanted[0], wanted[-1])

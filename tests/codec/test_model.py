@@ -121,7 +121,7 @@ def test_missing_fine_levels_are_left_out_of_the_sum(small_codec):
             q.decode(level) for q, level in zip(small_codec.quantizer.quantizers[:2], codes, strict=False)
         )
         short = latents.repeat_interleave(1, dim=-1)
-        wanted = small_codec.decoder(short, None)
+        wanted = small_codec.decoder.model(short, None)
     torch.testing.assert_close(small_codec.decode(codes[:2], noise="off"), wanted, rtol=0, atol=1e-6)
     assert not torch.equal(wanted, small_codec.decode(codes, noise="off"))
 

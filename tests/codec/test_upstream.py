@@ -90,7 +90,7 @@ def test_sound_is_as_exact_as_upstreams(pair):
         torch.manual_seed(1)
         noise = DrawnNoise.from_global_generator(latents, ours.config.decoder_rates)
         exact_noise = DrawnNoise(layers=tuple(layer.double() for layer in noise.layers))
-        exact = copy.deepcopy(ours).double().decoder(latents.double(), exact_noise)
+        exact = copy.deepcopy(ours).double().decoder.model(latents.double(), exact_noise)
     error, their_error = ((audio - exact).square().mean().sqrt() for audio in (found, theirs))
     assert error <= 1.1 * their_error
 

@@ -33,7 +33,7 @@ def by_hand(quantizer, row, *, kept):
     """Quantize one row (1, C, T) level by level: its latents and both losses, of the first `kept` levels."""
     total, residual, codebook, commitment = torch.zeros_like(row), row, 0.0, 0.0
     for place, level in enumerate(quantizer.quantizers):
-        quantized, _, projected, entries = level(residual)
+        quantized, _, projected, entries = level.quantize(residual)
         residual = residual - quantized
         if place < kept:
             total = total + quantized
