@@ -34,6 +34,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         files = self.server.files
         path = self.path.split("?")[0]
         self.server.asked.append(path)
+        if self.server.status:
+            return self.answer({"error": "as it was told"}, self.server.status)
+        if "/revision/absent" in path:
+            return self.answer({"error": "Revision not found"}, 404, X_Error_Code="RevisionNotFound")
         if path.startswith("/api/models/"):
             if "absent" in path:
                 return self.answer({"error": "Repository not found"}, 404, X_Error_Code="RepoNotFound")
@@ -79,7 +83,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def hub(monkeypatch, tmp_path):
     """A running stand-in; huggingface_hub is told to use it, and to keep its cache in a temporary folder."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files, server.asked = {}, []
+    server.files, server.asked, server.status = {}, [], 0
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     point_to(monkeypatch, f"http://127.0.0.1:{server.server_address[1]}")
