@@ -85,7 +85,8 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     default="default",
     show_default=True,
     metavar="NAMES",
-    help="mel, stft, si_sdr, pesq, stoi, estoi, visqol, visqol_audio, default (all but ViSQOL) or all.",
+    help="mel, stft, si_sdr, pesq, stoi, estoi, voiced, f0, visqol, visqol_audio, default (all but ViSQOL) or "
+    "all.",
 )
 @click.option("-o", "--out", metavar="FOLDER", help="Write report.json, report.txt and the pictures there.")
 @click.option(

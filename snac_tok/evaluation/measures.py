@@ -64,6 +64,18 @@ def _mel(reference: Samples, estimate: Samples, *, sampling_rate: int) -> float:
         return float(mel_distance(*pair, sampling_rate=sampling_rate))
 
 
+def _voiced_share(reference: Samples, estimate: Samples, *, sampling_rate: int) -> float:
+    from snac_tok.metrics.voicing import voiced_share
+
+    return voiced_share(reference, estimate, sampling_rate=sampling_rate)
+
+
+def _f0_error(reference: Samples, estimate: Samples, *, sampling_rate: int) -> float:
+    from snac_tok.metrics.voicing import f0_error
+
+    return f0_error(reference, estimate, sampling_rate=sampling_rate)
+
+
 def _measure(
     name: str,
     title: str,
@@ -87,13 +99,16 @@ MEASURES: dict[str, Measure] = dict(
         _measure("pesq", "PESQ", pesq_wideband, needs="pesq"),
         _measure("stoi", "STOI", stoi, digits=3, needs="pystoi"),
         _measure("estoi", "ESTOI", extended_stoi, digits=3, needs="pystoi"),
+        # A share that is too high is no better than the recording's, so identical sounds do not have the best one.
+        _measure("voiced", "voiced", _voiced_share, bounded=False),
+        _measure("f0", "F0 error", _f0_error, better="lower"),
         _measure("visqol", "ViSQOL", visqol, needs="visqol"),
         _measure("visqol_audio", "ViSQOL-A", visqol_audio, needs="visqol"),
     )
 )
 
 # ViSQOL takes ten times as long as all others together, so it has to be asked for.
-DEFAULT_MEASURES = ("mel", "stft", "si_sdr", "pesq", "stoi", "estoi")
+DEFAULT_MEASURES = ("mel", "stft", "si_sdr", "pesq", "stoi", "estoi", "voiced", "f0")
 
 
 def chosen_measures(names: Iterable[str]) -> list[Measure]:
