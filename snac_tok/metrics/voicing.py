@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # The range of speech.
 _LOWEST_HERTZ, _HIGHEST_HERTZ = 70.0, 400.0
-# Nearly three periods of the lowest pitch, so that its correlation rests on more than one.
-_FRAME_SECONDS, _HOP_SECONDS = 0.04, 0.01
+# A frame, and so the least that has a pitch: nearly three periods of the lowest one.
+LEAST_SECONDS, _HOP_SECONDS = 0.04, 0.01
 # White noise stays below 0.2, steady voices lie above 0.8; real speech has 78 % of its audible frames above this.
 _LEAST_CORRELATION = 0.45
 # Frames that lie further below the recording's loudest are pauses.
@@ -118,9 +118,9 @@ def pitch_track(samples: torch.Tensor, *, sampling_rate: int) -> PitchTrack:
         >>> bool(track.voiced.all()), round(float(track.f0_hertz.mean()), 1)
         (True, 200.0)
     """
-    length, hop = round(_FRAME_SECONDS * sampling_rate), round(_HOP_SECONDS * sampling_rate)
+    length, hop = round(LEAST_SECONDS * sampling_rate), round(_HOP_SECONDS * sampling_rate)
     if len(samples) < length:
-        raise WaveformError(f"pitch needs {_FRAME_SECONDS} s of sound; there are {len(samples)} samples.")
+        raise WaveformError(f"pitch needs {LEAST_SECONDS} s of sound; there are {len(samples)} samples.")
     frames = samples.double().unfold(0, length, hop)  # (N, length)
     parts = [_of_frames(part, sampling_rate) for part in torch.split(frames, _FRAMES_AT_ONCE)]
     f0, power = (torch.cat(values) for values in zip(*parts, strict=True))
@@ -192,7 +192,7 @@ def f0_error(reference: Samples, estimate: Samples, *, sampling_rate: int) -> fl
 
 
 def _compared(reference: Samples, estimate: Samples, sampling_rate: int) -> Voicing:
-    check_pair(reference, estimate, sampling_rate=sampling_rate, least_seconds=_FRAME_SECONDS)
+    check_pair(reference, estimate, sampling_rate=sampling_rate, least_seconds=LEAST_SECONDS)
     pair = [torch.from_numpy(samples) for samples in (reference, estimate)]
     return voicing(*pair, sampling_rate=sampling_rate)
 
@@ -224,14 +224,14 @@ def _correlation(frames: torch.Tensor, *, lags: tuple[int, int]) -> torch.Tensor
     length = frames.shape[1]
     spectra = torch.fft.rfft(frames, 2 * length)
     products = torch.fft.irfft(spectra.abs().square(), 2 * length)[:, lags[0] : lags[1] + 1]
-    energy = torch.nn.functional.pad(
-        frames.square().cumsum(1), (1, 0)
-    )  # of the first n samples, n = 0 … length
+    # Of the first n samples, n = 0 … length.
+    energy = torch.nn.functional.pad(frames.square().cumsum(1), (1, 0))
     at = torch.arange(lags[0], lags[1] + 1, device=frames.device)
     of_start, of_end = energy[:, length - at], energy[:, -1:] - energy[:, at]
     # What differs from 0 by rounding alone has no correlation with anything.
     least = 1e-9 * energy[:, -1:] + 1e-20
-    return products / (of_start.clamp(min=least) * of_end.clamp(min=least)).sqrt()
+    correlation: torch.Tensor = products / (of_start.clamp(min=least) * of_end.clamp(min=least)).sqrt()
+    return correlation
 
 
 def _offset(correlation: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
@@ -239,4 +239,6 @@ def _offset(correlation: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     before, middle, after = (correlation.gather(1, (at + step)[:, None])[:, 0] for step in (-1, 0, 1))
     bend = before - 2 * middle + after
     vertex = (before - after) / (2 * bend).clamp(max=-1e-12)
-    return torch.where(bend < 0, vertex, 0.0).clamp(-0.5, 0.5)
+    offset = torch.where(bend < 0, vertex, 0.0)
+    clamped: torch.Tensor = offset.clamp(-0.5, 0.5)
+    return clamped

@@ -4,13 +4,9 @@ Training itself needs torch and einops alone, so that it runs where little else 
 (`preparation`) needs the audio room, YAML configs PyYAML, curves tensorboard, several processes accelerate.
 """
 
-from snac_tok.training.config import (
-    DataConfig,
-    OptimizerConfig,
-    QuantizerConfig,
-    Source,
-    TrainingConfig,
-)
+from snac_tok.training.config import DataConfig, Source, TrainingConfig
+from snac_tok.training.recipe import OptimizerConfig, QuantizerConfig
+from snac_tok.training.stages import StageConfig
 from snac_tok.training.trainer import StepReport, Trainer
 
 __all__ = [
@@ -18,6 +14,7 @@ __all__ = [
     "OptimizerConfig",
     "QuantizerConfig",
     "Source",
+    "StageConfig",
     "StepReport",
     "Trainer",
     "TrainingConfig",

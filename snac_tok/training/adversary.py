@@ -30,6 +30,8 @@ class Adversary:
     def __init__(self, discriminators: Discriminators, config: TrainingConfig, placement: Placement) -> None:
         self.discriminators = discriminators
         self.placement = placement
+        # Until then they are what the seed drew, and need no room in a checkpoint.
+        self.has_learned = False
         self.bf16 = config.precision == "bf16"
         # Gradients are added over processes only where the discriminators learn; for the codec they are a loss.
         self._learning: Callable[[torch.Tensor], Any] = placement.wrapped(discriminators)
@@ -43,6 +45,7 @@ class Adversary:
     def learn(self, real: torch.Tensor, fake: torch.Tensor, *, share: float) -> float:
         """Collect the discriminators' gradients for (B, 1, T) of each; `share` scales them. Returns the loss."""
         self.discriminators.requires_grad_(requires_grad=True)
+        self.has_learned = True
         maps = self._run(self._learning, torch.cat((real, fake.detach())))
         scores = [stack[-1].chunk(2) for stack in maps]
         loss = discriminator_loss([real for real, _ in scores], [fake for _, fake in scores])
@@ -59,6 +62,17 @@ class Adversary:
             "adversarial": adversarial_loss([maps[-1] for maps in fake_maps]),
             "feature_matching": feature_matching_loss(real_maps, fake_maps),
         }
+
+    def take_over(self, before: Adversary) -> None:
+        """Go on with the weights of the stage before; its optimizer ends with it."""
+        self.discriminators.load_state_dict(before.discriminators.state_dict())
+        self.has_learned = True
+
+    def restore(self, weights: dict[str, Any], optimizer: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.discriminators.load_state_dict(weights)
+        self.optimization.adamw.load_state_dict(optimizer)
+        self.has_learned = True
 
     def _run(
         self, discriminators: Callable[[torch.Tensor], Any], audio: torch.Tensor

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,20 @@ from snac_tok.metrics.mel import DAC_SCALES
 from snac_tok.training.augmentation import Augmentation
 from snac_tok.training.discriminators import DiscriminatorConfig
 from snac_tok.training.losses import LossWeights
+from snac_tok.training.recipe import OptimizerConfig, QuantizerConfig, check
 from snac_tok.training.settings import from_plain, to_plain
+from snac_tok.training.stages import (  # `from_plain` reads the fields' types while it runs
+    CodebookUse,  # noqa: TC001 - as above
+    StageConfig,  # noqa: TC001 - as above
+    Start,  # noqa: TC001 - as above
+    Trainable,  # noqa: TC001 - as above
+)
 
 # What may change between a run and its continuation: how long it goes on and what it tells.
 CHANGEABLE = ("steps", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "sound_clips")
+
+# SNAC's paper's.
+_STEPS = 800_000
 
 # torch's generators take no larger ones; the discriminators' is one more.
 _LARGEST_SEED = 10**18
@@ -36,7 +46,7 @@ class Source:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check("weight", self.weight, low=0.0, open_low=True)
+        check("weight", self.weight, low=0.0, open_low=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,69 +72,8 @@ class DataConfig:
             raise ConfigError(
                 "data.train names no folder; prepare one with snac-tok prepare and name it there."
             )
-        _check("crop_samples", self.crop_samples, low=1)
-        _check("silence_db", self.silence_db, low=-200.0, high=0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuantizerConfig:
-    """How the codebooks are trained.
-
-    Args:
-        level_dropout: share of clips of which only the first n levels, n drawn evenly, are decoded.
-        restart_after: a code that no step has used for so many steps starts anew at a latent of the current batch;
-            0 leaves unused codes as they are.
-        restart_every: how often, in steps, unused codes are looked for.
-    """
-
-    level_dropout: float = 0.5
-    restart_after: int = 500
-    restart_every: int = 50
-
-    def __post_init__(self) -> None:
-        _check("level_dropout", self.level_dropout, low=0.0, high=1.0)
-        _check("restart_after", self.restart_after, low=0)
-        _check("restart_every", self.restart_every, low=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """AdamW and its schedule; the defaults are SNAC's.
-
-    Args:
-        learning_rate: at the start, after the warm-up.
-        betas: AdamW's.
-        weight_decay: AdamW's.
-        decay_per_step: factor on the learning rate, each step.
-        warmup_steps: steps over which the rate rises from zero.
-        cooldown_steps: steps at the end over which the rate falls to zero; 0 for none.
-        clip_norm: the gradient's norm is cut to this.
-    """
-
-    learning_rate: float = 6e-4
-    betas: tuple[float, float] = (0.8, 0.99)
-    weight_decay: float = 0.01
-    decay_per_step: float = 0.999994
-    warmup_steps: int = 0
-    cooldown_steps: int = 0
-    clip_norm: float = 1e3
-
-    def __post_init__(self) -> None:
-        _check("learning_rate", self.learning_rate, low=0.0, open_low=True)
-        for beta in self.betas:
-            _check("each of betas", beta, low=0.0, high=1.0, open_high=True)
-        _check("weight_decay", self.weight_decay, low=0.0)
-        _check("decay_per_step", self.decay_per_step, low=0.0, high=1.0, open_low=True)
-        _check("warmup_steps", self.warmup_steps, low=0)
-        _check("cooldown_steps", self.cooldown_steps, low=0)
-        _check("clip_norm", self.clip_norm, low=0.0, open_low=True)
-
-    def rate_at(self, step: int, *, steps: int) -> float:
-        """Return the learning rate of step 0 … steps - 1, a function of the step alone."""
-        rate = self.learning_rate * self.decay_per_step**step
-        if step < self.warmup_steps:
-            rate *= (step + 1) / self.warmup_steps
-        return rate * min(1.0, (steps - step) / self.cooldown_steps) if self.cooldown_steps else rate
+        check("crop_samples", self.crop_samples, low=1)
+        check("silence_db", self.silence_db, low=-200.0, high=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,14 +85,18 @@ class TrainingConfig:
         codec: the network's shape, the released 24 kHz one unless told; ignored where `start_from` names one.
         start_from: a codec to go on from ("tiny", a folder, a hub repository), or None for random weights.
         trainable: "all", or "decoder" to leave encoder and codebooks, and so the codes, as they are.
+        codebooks: "searched", or "bypassed" to train encoder, projections and decoder without looking anything up.
+        start_codebooks: "kept", or "k-means" to set them on the latents that the encoder gives at the start.
         losses: weights by name.
         discriminators: their shape, or None for training without an adversary.
         adversarial_from_step: the discriminators start here; before, the codec learns from the other losses.
+        discriminators_alone: so many steps from there on the discriminators learn alone and the codec stands still.
         quantizer: dropout of levels and restart of unused codes.
         optimizer: of the codec.
         discriminator_optimizer: of the discriminators.
         mel_sizes: window lengths of the mel loss, of DAC's seven; empty for all.
-        steps: length of the run.
+        steps: length of the run; with stages, their sum.
+        stages: what differs from the settings here, stage after stage; empty for a run of one.
         batch_size: crops a step, on each device.
         accumulate: steps of that size whose gradients are added before the weights change.
         seed: decides crops, augmentation, noise, dropout and initial weights.
@@ -158,15 +111,19 @@ class TrainingConfig:
     data: DataConfig
     codec: CodecConfig = PRESETS["snac_24khz"]
     start_from: str | None = None
-    trainable: Literal["all", "decoder"] = "all"
+    trainable: Trainable = "all"
+    codebooks: CodebookUse = "searched"
+    start_codebooks: Start = "kept"
     losses: LossWeights = field(default_factory=LossWeights)
     discriminators: DiscriminatorConfig | None = field(default_factory=DiscriminatorConfig)
     adversarial_from_step: int = 0
+    discriminators_alone: int = 0
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     discriminator_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(clip_norm=10.0))
     mel_sizes: tuple[int, ...] = ()
-    steps: int = 800_000
+    steps: int = _STEPS
+    stages: tuple[StageConfig, ...] = ()
     batch_size: int = 16
     accumulate: int = 1
     seed: int = 0
@@ -181,40 +138,91 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every"):
-            _check(name, getattr(self, name), low=1)
-        _check("keep_checkpoints", self.keep_checkpoints, low=1)
-        _check("adversarial_from_step", self.adversarial_from_step, low=0)
-        _check("sound_clips", self.sound_clips, low=0)
-        _check("ema_decay", self.ema_decay, low=0.0, high=1.0)
-        _check("seed", self.seed, low=0, high=_LARGEST_SEED)
-        self._check_that_sound_is_judged()
+            check(name, getattr(self, name), low=1)
+        check("keep_checkpoints", self.keep_checkpoints, low=1)
+        check("adversarial_from_step", self.adversarial_from_step, low=0)
+        check("discriminators_alone", self.discriminators_alone, low=0)
+        check("sound_clips", self.sound_clips, low=0)
+        check("ema_decay", self.ema_decay, low=0.0, high=1.0)
+        check("seed", self.seed, low=0, high=_LARGEST_SEED)
         known = [scale.window_length for scale in DAC_SCALES]
         unknown = [size for size in self.mel_sizes if size not in known]
         if unknown:
             raise ConfigError(f"mel_sizes has {unknown}; there are {known}.")
+        if self.stages:
+            self._check_stages()
+        else:
+            self._check_that_parts_fit()
 
-    def _check_that_sound_is_judged(self) -> None:
+    def _check_stages(self) -> None:
+        together = sum(stage.steps for stage in self.stages)
+        if self.steps not in {_STEPS, together}:
+            raise ConfigError(f"steps is {self.steps}, the stages' together {together}; leave steps out.")
+        object.__setattr__(self, "steps", together)  # frozen for everybody else
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"the stages are called {names}; each needs a name of its own.")
+        for place, stage in enumerate(self.stages):
+            try:
+                self.of_stage(stage)
+            except ConfigError as error:
+                raise ConfigError(f"stages[{place}] ({stage.name}): {error}") from error
+
+    def _check_that_parts_fit(self) -> None:
         losses = self.losses
         judged_at_first = self.discriminators is not None and not self.adversarial_from_step
         adversary = losses.adversarial + losses.feature_matching if judged_at_first else 0.0
-        if not losses.mel + losses.waveform + adversary:
+        if not losses.judges_sound and not adversary:
             raise ConfigError(
                 "losses has no weight above 0 for what the decoder makes from the first step on: "
-                "give mel or waveform one, or have discriminators from step 0."
+                "give mel, log_stft or waveform one, or have discriminators from step 0."
             )
+        if self.codebooks == "bypassed" and self.trainable == "decoder":
+            raise ConfigError(
+                'codebooks is "bypassed" and trainable is "decoder": the decoder would learn latents that no codes '
+                "give; train all, or search the codebooks."
+            )
+        if self.start_codebooks == "k-means" and (self.trainable, self.codebooks) != ("all", "searched"):
+            raise ConfigError(
+                'start_codebooks is "k-means", which needs trainable "all" and codebooks "searched"; '
+                "name it in the stage that begins to use the codebooks."
+            )
+        if self.discriminators_alone and self.discriminators is None:
+            raise ConfigError("discriminators_alone is set and there are no discriminators.")
+
+    def of_stage(self, stage: StageConfig) -> TrainingConfig:
+        """Return the run that a stage is: these settings with the stage's over them, and no stages."""
+        changes: dict[str, Any] = {"stages": (), "steps": stage.steps} | stage.changes()
+        changes["discriminators"] = (
+            (stage.discriminators or self.discriminators) if stage.adversarial else None
+        )
+        if stage.crop_samples is not None:
+            changes["data"] = dataclasses.replace(self.data, crop_samples=stage.crop_samples)
+        return dataclasses.replace(self, **changes)
+
+    def stage_runs(self) -> list[tuple[str, TrainingConfig]]:
+        """Return each stage's name and the run that it is; a run without stages is one, of no name."""
+        return [(stage.name, self.of_stage(stage)) for stage in self.stages] or [("", self)]
+
+    def may_change(self, setting: str) -> bool:
+        """Whether a run may be resumed with another value of this setting, by its path."""
+        return setting in CHANGEABLE or setting == f"stages[{len(self.stages) - 1}].steps"
 
     def check_crop(self, codec: CodecConfig) -> None:
-        """Refuse crops that the codec would pad: it would learn silence at their ends.
+        """Refuse crops, of any stage, that the codec would pad: it would learn silence at their ends.
 
         Raises:
             ConfigError: the crop is no multiple of the codec's padding.
         """
         multiple = codec.padding_multiple
-        if self.data.crop_samples % multiple:
-            raise ConfigError(
-                f"data.crop_samples is {self.data.crop_samples}; this codec needs a multiple of {multiple}, "
-                f"for example {max(1, round(self.data.crop_samples / multiple)) * multiple}."
-            )
+        for name, run in self.stage_runs():
+            crop = run.data.crop_samples
+            if crop % multiple:
+                place = f"the stage {name}'s crop_samples" if name else "data.crop_samples"
+                raise ConfigError(
+                    f"{place} is {crop}; this codec needs a multiple of {multiple}, "
+                    f"for example {max(1, round(crop / multiple)) * multiple}."
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tree as plain values."""
@@ -268,21 +276,3 @@ def _parse(path: Path) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # the latter for dates that no calendar has
         raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}.") from error
-
-
-def _check(
-    name: str,
-    value: float,
-    *,
-    low: float,
-    high: float = math.inf,
-    open_low: bool = False,
-    open_high: bool = False,
-) -> None:
-    above = value > low if open_low else value >= low
-    below = value < high if open_high else value <= high
-    if not (above and below and math.isfinite(value)):
-        bounds = f"{'above' if open_low else 'at least'} {low:g}"
-        if high < math.inf:
-            bounds += f" and {'below' if open_high else 'at most'} {high:g}"
-        raise ConfigError(f"{name} is {value!r}; it must be {bounds}.")

@@ -6,6 +6,7 @@ Multi-period (HiFi-GAN, Kong et al. 2020, section 2.3) and multi-resolution comp
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ _BAND_STRIDE = 8
 # Channels of the period discriminators' layers, in widths.
 _PERIOD_CHANNELS = (1, 4, 16, 32, 32)
 _SLOPE = 0.1
+# DAC's width, and SNAC's decoder_dim of 1024 for it; below 4 channels discriminators hardly learn.
+_DAC_WIDTH, _DECODER_CHANNELS_PER_WIDTH, _LEAST_WIDTH = 32, 32, 4
 # Sound is brought to this peak; what peaks below -60 dB is left quieter, or its gradients would be without bound.
 _PEAK, _QUIETEST_PEAK = 0.8, 1e-3
 
@@ -37,8 +40,8 @@ class DiscriminatorConfig:
     Args:
         periods: one discriminator each, in samples; primes overlap least.
         fft_sizes: one discriminator each, in samples; multiples of 4.
-        width: channels of every first layer. 32 is DAC's (42 million parameters); 4 suits a small codec on a CPU
-            (0.7 million).
+        width: channels of every first layer. 32 is DAC's (42 million parameters, half a gigabyte in a checkpoint); 4
+            suits a small codec on a CPU (0.7 million). None takes what DAC's is to SNAC's decoder: `for_codec`.
 
     Raises:
         ConfigError: no discriminator at all, or an impossible one.
@@ -50,12 +53,12 @@ class DiscriminatorConfig:
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     fft_sizes: tuple[int, ...] = (2048, 1024, 512)
-    width: int = 32
+    width: int | None = None
 
     def __post_init__(self) -> None:
         if not self.periods and not self.fft_sizes:
             raise ConfigError("periods and fft_sizes are both empty; name at least one discriminator.")
-        if self.width < 1:
+        if self.width is not None and self.width < 1:
             raise ConfigError(f"width is {self.width}; it must be at least 1.")
         for period in self.periods:
             if period < 1:
@@ -65,6 +68,16 @@ class DiscriminatorConfig:
                 raise ConfigError(
                     f"fft_sizes has {size}; each must be a multiple of 4, {_SMALLEST_FFT} or more."
                 )
+
+    def for_codec(self, decoder_dim: int) -> DiscriminatorConfig:
+        """Return these with a width: their own, or a 32nd of the decoder's, from 4 to 32.
+
+        Example:
+            >>> [DiscriminatorConfig().for_codec(dim).width for dim in (1024, 384, 64)]
+            [32, 12, 4]
+        """
+        fitting = min(max(decoder_dim // _DECODER_CHANNELS_PER_WIDTH, _LEAST_WIDTH), _DAC_WIDTH)
+        return self if self.width is not None else dataclasses.replace(self, width=fitting)
 
 
 class Discriminators(nn.Module):
@@ -82,9 +95,10 @@ class Discriminators(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
+        width = _DAC_WIDTH if config.width is None else config.width
         self.discriminators = nn.ModuleList(
-            [PeriodDiscriminator(period, width=config.width) for period in config.periods]
-            + [SpectrumDiscriminator(size, width=config.width) for size in config.fft_sizes]
+            [PeriodDiscriminator(period, width=width) for period in config.periods]
+            + [SpectrumDiscriminator(size, width=width) for size in config.fft_sizes]
         )
 
     def forward(self, audio: torch.Tensor) -> list[list[torch.Tensor]]:

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from snac_tok.codec.noise import DrawnNoise
-from snac_tok.training.quantization import quantize
+from snac_tok.training.bypass import bypassed
+from snac_tok.training.quantization import Quantized, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +23,8 @@ class Reconstruction(NamedTuple):
 
     Attributes:
         audio: (B, 1, T).
-        codebook, commitment: losses.
-        codes: per level (B, T_k).
+        codebook, commitment: losses; 0 where codebooks are bypassed.
+        codes: per level (B, T_k); none where codebooks are bypassed, and none below.
         projected: per level (B, D, T_k), what was looked up in the codebook.
     """
 
@@ -41,21 +42,30 @@ class Generator(nn.Module):
         codec: its weights are trained in place.
         decoder_only: leave encoder and quantizer as they are.
         codebooks_learn: whether a loss draws codebook entries; without one they have no gradient at all.
+        bypass: leave the codebooks out; there are no codes and no codebook losses then.
         bf16: run the convolutions under autocast; the quantizer stays in float32.
         compiled: run encoder and decoder through torch.compile.
     """
 
     def __init__(
-        self, codec: SNAC, *, decoder_only: bool, codebooks_learn: bool, bf16: bool, compiled: bool
+        self,
+        codec: SNAC,
+        *,
+        decoder_only: bool,
+        codebooks_learn: bool,
+        bf16: bool,
+        compiled: bool,
+        bypass: bool = False,
     ) -> None:
         super().__init__()
         self.codec = codec
-        self.decoder_only = decoder_only
+        self.decoder_only, self.bypass = decoder_only, bypass
         self.bf16 = bf16
+        codec.requires_grad_(requires_grad=True)  # a stage before may have frozen some
         if decoder_only:
             codec.encoder.requires_grad_(requires_grad=False)
             codec.quantizer.requires_grad_(requires_grad=False)
-        if not codebooks_learn:
+        if bypass or not codebooks_learn:
             # Several processes would wait for ever for the gradients of what is said to want some.
             for level in codec.quantizer.quantizers:
                 cast("VectorQuantize", level).codebook.requires_grad_(requires_grad=False)
@@ -77,7 +87,7 @@ class Generator(nn.Module):
         kind = audio.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
             latents = self._run["encoder"](audio)
-        quantized = quantize(self.codec.quantizer, latents.float(), levels=levels)
+        quantized = self._quantized(latents.float(), levels)
         with torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
             source = DrawnNoise(layers=tuple(noise)) if noise else None
             decoded = self._run["decoder"](quantized.latents, source)
@@ -88,3 +98,10 @@ class Generator(nn.Module):
             codes=tuple(quantized.codes),
             projected=tuple(quantized.projected),
         )
+
+    def _quantized(self, latents: torch.Tensor, levels: torch.Tensor) -> Quantized:
+        if not self.bypass:
+            return quantize(self.codec.quantizer, latents, levels=levels)
+        none = latents.new_zeros(())
+        through = bypassed(self.codec.quantizer, latents, levels=levels)
+        return Quantized(latents=through, codes=[], projected=[], codebook=none, commitment=none)

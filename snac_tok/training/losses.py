@@ -1,6 +1,6 @@
 """The losses of the GAN recipe, each a function of tensors, and how they are added up.
 
-The mel loss is `snac_tok.metrics.mel.mel_distance`.
+The mel loss is `snac_tok.metrics.mel.mel_distance`; the others that compare sounds are in `sound_losses`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from snac_tok.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+# The losses that compare two sounds and need nothing else.
+SOUND_LOSSES = ("mel", "waveform", "log_stft", "convergence", "low_spectrum", "periodicity", "envelope")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
@@ -30,6 +33,11 @@ class LossWeights:
         commitment: draws latents to codebook entries.
         codebook: draws codebook entries to latents.
         waveform: distance of samples.
+        log_stft: distance of log magnitudes, at three resolutions.
+        convergence: distance of magnitudes relative to the recording's: what is loud counts.
+        low_spectrum: distance of complex spectra below 600 Hz, where a voice's lowest partials are.
+        periodicity: distance of autocorrelations: whether there is a pitch, and which.
+        envelope: how little the loudness of bands over time correlates, which is what STOI measures.
 
     Raises:
         ConfigError: a weight is negative or not finite.
@@ -45,6 +53,11 @@ class LossWeights:
     commitment: float = 0.25
     codebook: float = 1.0
     waveform: float = 0.0
+    log_stft: float = 0.0
+    convergence: float = 0.0
+    low_spectrum: float = 0.0
+    periodicity: float = 0.0
+    envelope: float = 0.0
 
     def __post_init__(self) -> None:
         for name, weight in dataclasses.asdict(self).items():
@@ -52,6 +65,11 @@ class LossWeights:
                 raise ConfigError(
                     f"the weight {name} is {weight!r}; it must be a finite number of at least 0."
                 )
+
+    @property
+    def judges_sound(self) -> bool:
+        """Whether any weight compares what the decoder makes with the recording, without discriminators."""
+        return any(getattr(self, name) > 0 for name in SOUND_LOSSES)
 
 
 def weighted_total(losses: Mapping[str, torch.Tensor], weights: LossWeights) -> torch.Tensor:
@@ -169,16 +187,6 @@ def commitment_loss(projected: torch.Tensor, entries: torch.Tensor) -> torch.Ten
         [1.0, 1.0]
     """
     return (projected - entries.detach()).square().mean((1, 2))
-
-
-def waveform_loss(reference: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
-    """Return the mean absolute difference of samples, of two tensors of one shape.
-
-    Example:
-        >>> float(waveform_loss(torch.zeros(1, 1, 4), torch.tensor([[[1.0, 0.0, -1.0, 0.0]]])))
-        0.5
-    """
-    return F.l1_loss(estimate, reference)
 
 
 def _sum(terms: Iterable[torch.Tensor]) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from snac_tok.training.config import OptimizerConfig
+    from snac_tok.training.recipe import OptimizerConfig
 
 
 class Optimization:

@@ -28,14 +28,27 @@ def starting_codec(config: TrainingConfig) -> SNAC:
         return SNAC.from_config(config.codec)
 
 
-def adversary_of(config: TrainingConfig, placement: Placement) -> Adversary | None:
-    """Draw discriminators by the run's seed; None where it has none."""
+def adversary_of(
+    config: TrainingConfig, placement: Placement, *, decoder_dim: int, before: Adversary | None = None
+) -> Adversary | None:
+    """Draw discriminators by the run's seed, or go on with those of the stage before; None where there are none.
+
+    Args:
+        config: of the stage.
+        placement: of this process.
+        decoder_dim: of the codec, which decides the width where the config does not.
+        before: of the stage before; its weights are taken over where the shape is the same.
+    """
     if config.discriminators is None:
         return None
+    shape = config.discriminators.for_codec(decoder_dim)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
-        discriminators = Discriminators(config.discriminators)
-    return Adversary(discriminators.to(placement.device), config, placement)
+        discriminators = Discriminators(shape)
+    made = Adversary(discriminators.to(placement.device), config, placement)
+    if before and before.has_learned and before.discriminators.config == shape:
+        made.take_over(before)
+    return made
 
 
 def crops_of(config: TrainingConfig, sampling_rate: int) -> CropSampler:

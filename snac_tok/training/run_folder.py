@@ -32,7 +32,7 @@ from snac_tok.files import (
     sweep_folder,
     write_bytes_atomically,
 )
-from snac_tok.training.config import CHANGEABLE, TrainingConfig
+from snac_tok.training.config import TrainingConfig
 from snac_tok.training.settings import differences
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class RunFolder:
             )
         if before is not None and resume:
             changed = differences(before, json.loads(json.dumps(config.to_dict())))
-            decisive = [name for name in changed if name not in CHANGEABLE]
+            decisive = [name for name in changed if not config.may_change(name)]
             if decisive:
                 raise TrainingError(
                     f"{self.path} was begun with other values of {', '.join(decisive)}; resume with the config "

@@ -31,7 +31,7 @@ def from_plain(kind: type[Settings], values: Any, *, at: str = "") -> Settings:
         ConfigError: a name is unknown or a value is of the wrong type or out of its bounds.
 
     Example:
-        >>> from snac_tok.training.config import OptimizerConfig
+        >>> from snac_tok.training.recipe import OptimizerConfig
         >>> from_plain(OptimizerConfig, {"learning_rate": "3e-4"}).learning_rate  # YAML reads 3e-4 as text
         0.0003
     """
@@ -71,9 +71,17 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], *, at: str = 
         old, new = before.get(name), now.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             found += differences(old, new, at=_path(at, name))
+        elif isinstance(old, list) and isinstance(new, list) and _are_alike(old, new):
+            for place, (one, other) in enumerate(zip(old, new, strict=True)):
+                found += differences(one, other, at=f"{_path(at, name)}[{place}]")
         elif old != new:
             found.append(_path(at, name))
     return found
+
+
+def _are_alike(old: list[Any], new: list[Any]) -> bool:
+    """Whether two lists are of as many mappings, which can be compared one by one."""
+    return len(old) == len(new) and all(isinstance(value, dict) for value in (*old, *new))
 
 
 def _value(hint: Any, value: Any, *, at: str) -> Any:

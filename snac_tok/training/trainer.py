@@ -1,8 +1,13 @@
-"""The training loop: one step after another, each a function of the weights before it and of (seed, step)."""
+"""The training loop: stage after stage, step after step, each a function of the weights before and of (seed, step).
+
+What a step does is `phase`'s; here are the order of stages, checkpoints, validation and figures.
+"""
 
 from __future__ import annotations
 
+import bisect
 import copy
+import itertools
 import math
 import time
 from contextlib import nullcontext
@@ -10,28 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from snac_tok.codec.noise import DrawnNoise
 from snac_tok.errors import TrainingError
-from snac_tok.metrics.mel import DAC_SCALES, mel_distance
 from snac_tok.training.curves import Curves
-from snac_tok.training.dead_codes import CodeUse
-from snac_tok.training.generator import Generator, Reconstruction
-from snac_tok.training.losses import waveform_loss, weighted_total
-from snac_tok.training.optimization import Optimization, WeightAverage
-from snac_tok.training.parts import adversary_of, crops_of, starting_codec
+from snac_tok.training.parts import starting_codec
+from snac_tok.training.phase import Phase
 from snac_tok.training.placement import Placement
-from snac_tok.training.quantization import drawn_levels
-from snac_tok.training.randomness import generator_for
 from snac_tok.training.run_folder import LOSSES_FILE, VALIDATION_FILE, RunFolder
 from snac_tok.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import torch
+
     from snac_tok.codec.model import SNAC
+    from snac_tok.training.adversary import Adversary
     from snac_tok.training.config import TrainingConfig
+    from snac_tok.training.optimization import WeightAverage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,14 @@ class StepReport:
         losses: by name, unweighted; "total" is the weighted sum, "discriminator" the discriminators' own.
         seconds: that the step took.
         validation: figures by name where this step was validated.
+        stage: the name of the stage it belongs to; "" in a run without stages.
     """
 
     step: int
     losses: dict[str, float]
     seconds: float
     validation: dict[str, float] | None = None
+    stage: str = ""
 
 
 class Trainer:
@@ -83,24 +85,11 @@ class Trainer:
         self.codec = starting_codec(config).train().to(self.placement.device)
         shape = self.codec.config
         config.check_crop(shape)
-        self.crops = crops_of(config, shape.sampling_rate)
-        self.validation = Validation.of(config, shape.sampling_rate)
-        self.generator = Generator(
-            self.codec,
-            decoder_only=config.trainable == "decoder",
-            codebooks_learn=config.losses.codebook > 0,
-            bf16=config.precision == "bf16",
-            compiled=config.compile,
-        )
-        self._forward = self.placement.wrapped(self.generator)
-        self.optimization = Optimization(
-            self.codec.parameters(), config.optimizer, first_step=0, steps=config.steps
-        )
-        self.average = WeightAverage(self.codec, decay=config.ema_decay)
-        self.adversary = adversary_of(config, self.placement)
-        self.code_use = CodeUse(num_levels=shape.num_levels, codebook_size=shape.codebook_size)
-        self.step = 0
+        self.step, self.stage = 0, ""
         self._asked_to_stop = self._stopping = False
+        # All data is opened before anything is written.
+        self._enter(0)
+        self.validation = Validation.of(config, shape.sampling_rate)
         self.folder = RunFolder(Path(folder))
         self._begin(resume=resume)
         self.curves = self._curves()
@@ -130,16 +119,49 @@ class Trainer:
             self.folder.export(self.averaged_codec())
         self.placement.wait_for_all()
 
+    @property
+    def average(self) -> WeightAverage:
+        """The averaged weights, of the stage that the run is in."""
+        return self._phase.average
+
+    @property
+    def adversary(self) -> Adversary | None:
+        """The discriminators, where the stage that the run is in has some."""
+        return self._phase.adversary
+
     def averaged_codec(self) -> SNAC:
         """Return a copy of the codec with averaged weights, in eval mode on the CPU."""
         averaged = copy.deepcopy(self.codec).cpu()
         averaged.load_state_dict(self.average.state_dict())
         return averaged.eval()
 
+    def _enter(self, step: int) -> None:
+        """Make the parts of the stage that took the run to `step`: at a border, of the one that ends there."""
+        runs = self.config.stage_runs()
+        ends = list(itertools.accumulate(run.steps for _, run in runs))
+        self._make_phase(min(bisect.bisect_left(ends, step), len(runs) - 1))
+
+    def _make_phase(self, place: int, *, before: Adversary | None = None) -> None:
+        runs = self.config.stage_runs()
+        self.stage, run = runs[place]
+        first = sum(run.steps for _, run in runs[:place])
+        self._place = place
+        self._phase = Phase(run, first_step=first, codec=self.codec, placement=self.placement, before=before)
+
+    def _begin_next_stage(self) -> None:
+        """Begin the stage after this one as a run that starts from this one's codec would."""
+        self.codec.load_state_dict(self.average.state_dict())
+        self._make_phase(self._place + 1, before=self.adversary)
+        self._phase.begin()
+
     def _advance(self) -> StepReport:
         config, began = self.config, time.perf_counter()
+        if self.step == self._phase.end:
+            self._begin_next_stage()
+        elif self.step == 0:
+            self._phase.begin()
         # Processes that are told to stop at different moments agree on one step.
-        shared = self.placement.mean(self._train_step() | {"stop": float(self._asked_to_stop)})
+        shared = self.placement.mean(self._phase.train_step(self.step) | {"stop": float(self._asked_to_stop)})
         self._stopping = shared.pop("stop") > 0
         losses, validation = shared, None
         self.step += 1
@@ -154,89 +176,8 @@ class Trainer:
         if self.step % config.checkpoint_every == 0 or ended or self._stopping:
             self.save()
         seconds = time.perf_counter() - began
-        return StepReport(step=self.step, losses=losses, seconds=seconds, validation=validation)
-
-    def _train_step(self) -> dict[str, float]:
-        totals: dict[str, float] = {}
-        passes = []
-        for turn in range(self.config.accumulate):
-            losses, reconstruction = self._collect(self.step * self.config.accumulate + turn)
-            passes.append(reconstruction)
-            for name, value in losses.items():
-                totals[name] = totals.get(name, 0.0) + value / self.config.accumulate
-        totals["gradient_norm"] = self.optimization.apply(self.step)
-        if self._adversarial and self.adversary:
-            totals["discriminator_gradient_norm"] = self.adversary.optimization.apply(self.step)
-        self.average.update(self.step)
-        if self.config.trainable == "all":
-            self._keep_codes_alive(passes)
-        return totals
-
-    def _collect(self, micro_step: int) -> tuple[dict[str, float], Reconstruction]:
-        """Add the gradients of one batch to those collected."""
-        rank, num_ranks, share = self.placement.rank, self.placement.num_ranks, 1 / self.config.accumulate
-        audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.placement.device)
-        reconstruction: Reconstruction = self._forward(
-            audio, self._noise(audio, micro_step), self._levels(micro_step)
-        )
-        told: dict[str, float] = {}
-        if self._adversarial and self.adversary:
-            told["discriminator"] = self.adversary.learn(audio, reconstruction.audio, share=share)
-        losses = self._losses(audio, reconstruction)
-        total = weighted_total(losses, self.config.losses)
-        self.placement.backward(total * share)
-        told |= {name: float(loss.detach()) for name, loss in losses.items()} | {
-            "total": float(total.detach())
-        }
-        return told, reconstruction
-
-    def _losses(self, audio: torch.Tensor, made: Reconstruction) -> dict[str, torch.Tensor]:
-        sizes = self.config.mel_sizes
-        scales = [scale for scale in DAC_SCALES if not sizes or scale.window_length in sizes]
-        losses = {
-            "mel": mel_distance(audio, made.audio, sampling_rate=self.codec.sampling_rate, scales=scales),
-            "waveform": waveform_loss(audio, made.audio),
-        }
-        if self.config.trainable == "all":
-            losses |= {"codebook": made.codebook, "commitment": made.commitment}
-        if self._adversarial and self.adversary:
-            losses |= self.adversary.judge(audio, made.audio)
-        return losses
-
-    @property
-    def _adversarial(self) -> bool:
-        return self.adversary is not None and self.step >= self.config.adversarial_from_step
-
-    def _noise(self, audio: torch.Tensor, micro_step: int) -> tuple[torch.Tensor, ...]:
-        if not self.codec.config.noise:
-            return ()
-        generator = generator_for(self.config.seed, "noise", micro_step, self.placement.rank)
-        latents = torch.empty((len(audio), 0, audio.shape[-1] // self.codec.hop_length))
-        drawn = DrawnNoise.from_generator(latents, self.codec.config.decoder_rates, generator)
-        return tuple(layer.to(audio.device) for layer in drawn.layers)
-
-    def _levels(self, micro_step: int) -> torch.Tensor:
-        config, num_levels = self.config, self.codec.config.num_levels
-        generator = generator_for(config.seed, "levels", micro_step, self.placement.rank)
-        # With frozen codes the decoder hears all levels: nothing before it could learn from fewer.
-        dropout = config.quantizer.level_dropout if config.trainable == "all" else 0.0
-        return drawn_levels(
-            config.batch_size, num_levels=num_levels, dropout=dropout, generator=generator
-        ).to(self.placement.device)
-
-    def _keep_codes_alive(self, passes: list[Reconstruction]) -> None:
-        config = self.config.quantizer
-        for made in passes:
-            self.code_use.observe(self.placement.gathered(made.codes), step=self.step)
-        if not config.restart_after or self.step % config.restart_every:
-            return
-        # Every process moves the same entries to the same places: generator and gathered latents are equal.
-        self.code_use.restart(
-            self.codec.quantizer,
-            self.placement.gathered(passes[-1].projected),
-            step=self.step,
-            after=config.restart_after,
-            generator=generator_for(self.config.seed, "restart", self.step),
+        return StepReport(
+            step=self.step, losses=losses, seconds=seconds, validation=validation, stage=self.stage
         )
 
     def _check(self, losses: dict[str, float]) -> None:
@@ -251,7 +192,7 @@ class Trainer:
         assert self.validation is not None
         figures: dict[str, float] = {}
         if self.placement.is_first:
-            result = self.validation.run(self.averaged_codec())
+            result = self.validation.run(self.averaged_codec(), bypassed=self._phase.bypassed)
             figures = result.figures
             self._write(VALIDATION_FILE, figures)
             if self.curves:
@@ -277,23 +218,10 @@ class Trainer:
             self.folder.newest(self._restore)
 
     def _state(self) -> dict[str, Any]:
-        adversary = self.adversary
-        return {
-            "step": self.step,
-            "codec": self.codec.state_dict(),
-            "average": self.average.values,
-            "optimizer": self.optimization.adamw.state_dict(),
-            "code_use": self.code_use.last_used,
-            "discriminators": adversary and adversary.discriminators.state_dict(),
-            "discriminator_optimizer": adversary and adversary.optimization.adamw.state_dict(),
-        }
+        return {"step": self.step, "codec": self.codec.state_dict(), **self._phase.state()}
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.codec.load_state_dict(state["codec"])
-        self.average.load(state["average"])
-        self.optimization.adamw.load_state_dict(state["optimizer"])
-        self.code_use.last_used = state["code_use"]
-        if self.adversary:
-            self.adversary.discriminators.load_state_dict(state["discriminators"])
-            self.adversary.optimization.adamw.load_state_dict(state["discriminator_optimizer"])
+        self._enter(self.step)
+        self._phase.restore(state)

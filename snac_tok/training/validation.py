@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
+from snac_tok.codec.noise import SeededNoise
 from snac_tok.errors import TrainingError
 from snac_tok.metrics.mel import mel_distance
+from snac_tok.metrics.voicing import LEAST_SECONDS, Voicing, voicing
+from snac_tok.training.bypass import bypassed as bypassed_latents
 from snac_tok.training.clip_store import ClipStore
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ class ValidationResult:
     """What a validation gave.
 
     Attributes:
-        figures: "mel", the mean mel distance, and "used_0" …, the share of each level's entries that occur.
+        figures: "mel", the mean mel distance; "voiced" and "voiced_recording", the shares of audible frames that have a
+            pitch; "f0_error", in semitones, where both have one somewhere; "used_0" …, the share of each level's
+            entries that occur, where codebooks are in use.
         sounds: the first few clips.
     """
 
@@ -68,19 +73,46 @@ class Validation:
             )
         return cls(store, sound_clips=config.sound_clips)
 
-    def run(self, codec: SNAC) -> ValidationResult:
-        """Send every clip through a codec in eval mode."""
-        distances, sounds = [], []
+    def run(self, codec: SNAC, *, bypassed: bool = False) -> ValidationResult:
+        """Send every clip through a codec in eval mode, or through its networks without the codebooks."""
+        distances, pitches, sounds = [], [], []
         used = torch.zeros((codec.config.num_levels, codec.config.codebook_size), dtype=torch.bool)
         for place in range(self.store.num_clips):
             audio = self.store.clip(place)[None, None]  # (1, 1, T)
-            codes = codec.encode(audio)
-            decoded = codec.decode(codes, noise=_NOISE_SEED)[..., : audio.shape[-1]]
+            decoded, codes = _without_codebooks(codec, audio) if bypassed else _through(codec, audio)
             distances.append(float(mel_distance(audio, decoded, sampling_rate=codec.sampling_rate)))
+            pitches += _voicing(audio, decoded, codec.sampling_rate)
             for level, values in enumerate(codes):
                 used[level, values.flatten()] = True
             if place < self.sound_clips:
                 clip_id = self.store.clip_ids[place]
                 sounds.append(Sound(clip_id=clip_id, reference=audio[0, 0], decoded=decoded[0, 0]))
-        shares = {f"used_{level}": float(row.float().mean()) for level, row in enumerate(used)}
-        return ValidationResult(figures={"mel": sum(distances) / len(distances), **shares}, sounds=sounds)
+        figures = {"mel": sum(distances) / len(distances), **_figures(Voicing.total(pitches))}
+        if not bypassed:
+            figures |= {f"used_{level}": float(row.float().mean()) for level, row in enumerate(used)}
+        return ValidationResult(figures=figures, sounds=sounds)
+
+
+def _through(codec: SNAC, audio: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    codes = codec.encode(audio)
+    return codec.decode(codes, noise=_NOISE_SEED)[..., : audio.shape[-1]], codes
+
+
+@torch.no_grad()
+def _without_codebooks(codec: SNAC, audio: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    latents = bypassed_latents(codec.quantizer, codec.encoder(codec.preprocess(audio)))
+    noise = SeededNoise(seed=_NOISE_SEED) if codec.config.noise else None
+    decoded: torch.Tensor = codec.decoder(latents, noise)
+    return decoded[..., : audio.shape[-1]], []
+
+
+def _voicing(audio: torch.Tensor, decoded: torch.Tensor, sampling_rate: int) -> list[Voicing]:
+    if audio.shape[-1] < LEAST_SECONDS * sampling_rate:
+        return []
+    return [voicing(audio[0, 0], decoded[0, 0], sampling_rate=sampling_rate)]
+
+
+def _figures(pitch: Voicing) -> dict[str, float]:
+    figures = {"voiced": pitch.estimate_share, "voiced_recording": pitch.reference_share}
+    error = pitch.f0_error_semitones
+    return figures if error is None else figures | {"f0_error": error}

@@ -13,9 +13,9 @@ from snac_tok.training.losses import (
     commitment_loss,
     discriminator_loss,
     feature_matching_loss,
-    waveform_loss,
     weighted_total,
 )
+from snac_tok.training.sound_losses import waveform_loss
 
 
 def _leaf(*values: float) -> torch.Tensor:

@@ -1,0 +1,218 @@
+"""One stage of a run at work: its crops, its networks in training, its optimizers, and what a step of it does.
+
+A stage begins as a run that starts from the codec of the stage before would: with averaged weights and new optimizers.
+What it needs to go on in the middle is its state; everything else follows from its config.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snac_tok.codec.noise import DrawnNoise
+from snac_tok.training.codebook_start import LATENTS_PER_ENTRY, start_codebooks
+from snac_tok.training.dead_codes import CodeUse
+from snac_tok.training.generator import Generator, Reconstruction
+from snac_tok.training.losses import SOUND_LOSSES, weighted_total
+from snac_tok.training.optimization import Optimization, WeightAverage
+from snac_tok.training.parts import adversary_of, crops_of
+from snac_tok.training.quantization import drawn_levels
+from snac_tok.training.randomness import generator_for
+from snac_tok.training.sound_losses import sound_losses
+
+if TYPE_CHECKING:
+    from snac_tok.codec.model import SNAC
+    from snac_tok.training.adversary import Adversary
+    from snac_tok.training.config import TrainingConfig
+    from snac_tok.training.placement import Placement
+
+# Told in every run, whether they count or not: they cost next to nothing.
+_ALWAYS_TOLD = ("mel", "waveform")
+
+
+class Phase:
+    """A stage's parts, and its steps.
+
+    Args:
+        config: of the stage, `TrainingConfig.of_stage`.
+        first_step: how many steps of the run came before it.
+        codec: trained in place.
+        placement: of this process.
+        before: the discriminators of the stage before, which go on learning where their shape is the same.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        *,
+        first_step: int,
+        codec: SNAC,
+        placement: Placement,
+        before: Adversary | None = None,
+    ) -> None:
+        self.config, self.first_step, self.codec, self.placement = config, first_step, codec, placement
+        shape = codec.config
+        self.crops = crops_of(config, shape.sampling_rate)
+        self.generator = Generator(
+            codec,
+            decoder_only=config.trainable == "decoder",
+            codebooks_learn=config.losses.codebook > 0,
+            bf16=config.precision == "bf16",
+            compiled=config.compile,
+            bypass=config.codebooks == "bypassed",
+        )
+        self._forward = placement.wrapped(self.generator)
+        self.adversary = adversary_of(config, placement, decoder_dim=shape.decoder_dim, before=before)
+        alone = config.discriminators_alone if self.adversary else 0
+        self._alone = range(config.adversarial_from_step, config.adversarial_from_step + alone)
+        self.optimization = Optimization(
+            codec.parameters(), config.optimizer, first_step=0, steps=max(1, config.steps - alone)
+        )
+        self.average = WeightAverage(codec, decay=config.ema_decay)
+        self.code_use = CodeUse(num_levels=shape.num_levels, codebook_size=shape.codebook_size)
+        sounds = {name for name in SOUND_LOSSES if getattr(config.losses, name) > 0}
+        self._sound_losses = [name for name in SOUND_LOSSES if name in sounds.union(_ALWAYS_TOLD)]
+
+    @property
+    def end(self) -> int:
+        """The step of the run at which this stage is over."""
+        return self.first_step + self.config.steps
+
+    @property
+    def bypassed(self) -> bool:
+        """Whether codebooks are left out, so that codes mean nothing yet."""
+        return self.generator.bypass
+
+    def begin(self) -> None:
+        """Do what a stage does before its first step; a resumed one must not."""
+        if self.config.start_codebooks == "k-means":
+            self._start_codebooks()
+            self.average = WeightAverage(self.codec, decay=self.config.ema_decay)
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """Take one step, counted over the whole run from 0, and return the losses by name."""
+        at = step - self.first_step
+        totals: dict[str, float] = {}
+        passes = []
+        for turn in range(self.config.accumulate):
+            losses, reconstruction = self._collect(at, step * self.config.accumulate + turn)
+            passes.append(reconstruction)
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0.0) + value / self.config.accumulate
+        if self.adversary and self._adversarial(at):
+            totals["discriminator_gradient_norm"] = self.adversary.optimization.apply(at)
+        if at in self._alone:
+            return totals
+        own_step = at - len(self._alone) if at >= self._alone.stop else at
+        totals["gradient_norm"] = self.optimization.apply(own_step)
+        self.average.update(own_step)
+        if self.config.trainable == "all" and not self.bypassed:
+            self._keep_codes_alive(passes, at)
+        return totals
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next step depends on besides the codec's weights; discriminators once they have learned."""
+        adversary = self.adversary if self.adversary and self.adversary.has_learned else None
+        return {
+            "average": self.average.values,
+            "optimizer": self.optimization.adamw.state_dict(),
+            "code_use": self.code_use.last_used,
+            "discriminators": adversary and adversary.discriminators.state_dict(),
+            "discriminator_optimizer": adversary and adversary.optimization.adamw.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.average.load(state["average"])
+        self.optimization.adamw.load_state_dict(state["optimizer"])
+        self.code_use.last_used = state["code_use"]
+        if self.adversary and state["discriminators"] is not None:
+            self.adversary.restore(state["discriminators"], state["discriminator_optimizer"])
+
+    def _collect(self, at: int, micro_step: int) -> tuple[dict[str, float], Reconstruction]:
+        """Add the gradients of one batch to those collected."""
+        rank, num_ranks, share = self.placement.rank, self.placement.num_ranks, 1 / self.config.accumulate
+        audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.placement.device)
+        alone = at in self._alone
+        with torch.set_grad_enabled(not alone):
+            reconstruction: Reconstruction = (self.generator if alone else self._forward)(
+                audio, self._noise(audio, micro_step), self._levels(micro_step)
+            )
+        told: dict[str, float] = {}
+        if self.adversary and self._adversarial(at):
+            told["discriminator"] = self.adversary.learn(audio, reconstruction.audio, share=share)
+        if alone:
+            return told, reconstruction
+        losses = self._losses(audio, reconstruction, at)
+        total = weighted_total(losses, self.config.losses)
+        self.placement.backward(total * share)
+        told |= {name: float(loss.detach()) for name, loss in losses.items()}
+        return told | {"total": float(total.detach())}, reconstruction
+
+    def _losses(self, audio: torch.Tensor, made: Reconstruction, at: int) -> dict[str, torch.Tensor]:
+        losses = sound_losses(
+            audio,
+            made.audio,
+            names=self._sound_losses,
+            sampling_rate=self.codec.sampling_rate,
+            mel_sizes=self.config.mel_sizes,
+        )
+        if self.config.trainable == "all" and not self.bypassed:
+            losses |= {"codebook": made.codebook, "commitment": made.commitment}
+        if self.adversary and self._adversarial(at):
+            losses |= self.adversary.judge(audio, made.audio)
+        return losses
+
+    def _adversarial(self, at: int) -> bool:
+        return at >= self.config.adversarial_from_step
+
+    def _noise(self, audio: torch.Tensor, micro_step: int) -> tuple[torch.Tensor, ...]:
+        if not self.codec.config.noise:
+            return ()
+        generator = generator_for(self.config.seed, "noise", micro_step, self.placement.rank)
+        latents = torch.empty((len(audio), 0, audio.shape[-1] // self.codec.hop_length))
+        drawn = DrawnNoise.from_generator(latents, self.codec.config.decoder_rates, generator)
+        return tuple(layer.to(audio.device) for layer in drawn.layers)
+
+    def _levels(self, micro_step: int) -> torch.Tensor:
+        config, num_levels = self.config, self.codec.config.num_levels
+        generator = generator_for(config.seed, "levels", micro_step, self.placement.rank)
+        # With frozen codes the decoder hears all levels: nothing before it could learn from fewer.
+        dropout = config.quantizer.level_dropout if config.trainable == "all" else 0.0
+        return drawn_levels(
+            config.batch_size, num_levels=num_levels, dropout=dropout, generator=generator
+        ).to(self.placement.device)
+
+    def _keep_codes_alive(self, passes: list[Reconstruction], at: int) -> None:
+        config = self.config.quantizer
+        for made in passes:
+            self.code_use.observe(self.placement.gathered(made.codes), step=at)
+        if not config.restart_after or at % config.restart_every:
+            return
+        # Every process moves the same entries to the same places: generator and gathered latents are equal.
+        self.code_use.restart(
+            self.codec.quantizer,
+            self.placement.gathered(passes[-1].projected),
+            step=at,
+            after=config.restart_after,
+            generator=generator_for(self.config.seed, "restart", self.first_step + at),
+        )
+
+    @torch.no_grad()
+    def _start_codebooks(self) -> None:
+        """Set the codebooks on latents of the crops that come next; every process comes to the same ones."""
+        shape, placement = self.codec.config, self.placement
+        wanted = LATENTS_PER_ENTRY * shape.codebook_size * max(shape.vq_strides)
+        config = self.config
+        a_batch = config.batch_size * placement.num_ranks * config.data.crop_samples // shape.hop_length
+        batches = -(-wanted // a_batch)
+        latents = torch.cat([self._latents(self.first_step + turn) for turn in range(batches)])
+        generator = generator_for(config.seed, "codebook start", self.first_step)
+        start_codebooks(self.codec.quantizer, latents, generator=generator)
+
+    def _latents(self, micro_step: int) -> torch.Tensor:
+        rank, num_ranks = self.placement.rank, self.placement.num_ranks
+        audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.placement.device)
+        latents: torch.Tensor = self.placement.gathered([self.codec.encoder(audio)])[0]
+        return latents
