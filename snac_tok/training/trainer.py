@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import copy
 import itertools
+import logging
 import math
 import time
 from contextlib import nullcontext
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import TrainingError
 from snac_tok.training.curves import Curves
+from snac_tok.training.effort import cpu_warning
 from snac_tok.training.parts import starting_codec
 from snac_tok.training.phase import Phase
 from snac_tok.training.placement import Placement
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from snac_tok.training.adversary import Adversary
     from snac_tok.training.config import TrainingConfig
     from snac_tok.training.optimization import WeightAverage
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +96,7 @@ class Trainer:
         self.validation = Validation.of(config, shape.sampling_rate)
         self.folder = RunFolder(Path(folder))
         self._begin(resume=resume)
+        self._warn_of_cpu()
         self.curves = self._curves()
 
     def run(self) -> Iterator[StepReport]:
@@ -134,6 +139,14 @@ class Trainer:
         averaged = copy.deepcopy(self.codec).cpu()
         averaged.load_state_dict(self.average.state_dict())
         return averaged.eval()
+
+    def _warn_of_cpu(self) -> None:
+        shape = self.codec
+        said = cpu_warning(
+            self.config, num_parameters=shape.num_parameters, sampling_rate=shape.sampling_rate
+        )
+        if said and self.placement.device.type == "cpu" and self.placement.is_first:
+            _log.warning("%s", said)
 
     def _enter(self, step: int) -> None:
         """Make the parts of the stage that took the run to `step`: at a border, of the one that ends there."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from small_run import ADVERSARIAL, CODEC, config, told, write_sound
 
 from snac_tok.codec import SNAC
+from snac_tok.codec.config import PRESETS
 from snac_tok.errors import CheckpointError, ConfigError, TrainingError
-from snac_tok.training import Trainer
+from snac_tok.training import Trainer, TrainingConfig
 from snac_tok.training.clip_store import ClipStore
 from snac_tok.training.crops import CropSampler
+from snac_tok.training.effort import cpu_days
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +254,24 @@ def test_a_run_is_not_overwritten_and_not_mixed_up(sound, tmp_path):
         Trainer(config(sound), tmp_path / "run")
     with pytest.raises(TrainingError, match=r"other values of losses\.mel, seed; resume with"):
         Trainer(config(sound, seed=3, losses={"mel": 1.0}), tmp_path / "run", resume=True)
+
+
+def test_a_run_that_cannot_end_on_a_cpu_says_so(sound, tmp_path, caplog):
+    """The paper's length on a CPU is warned of with days and a way out; a short run says nothing."""
+    Trainer(config(sound), tmp_path / "short")
+    assert not caplog.records
+    Trainer(config(sound, steps=10**14), tmp_path / "long")
+    assert "days on this machine's CPU" in caplog.text
+    assert "configs/tiny_24khz.yaml" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "warned"), [("snac_24khz", True), ("tiny_24khz", False)])
+def test_the_papers_config_is_one_for_gpus(name, warned):
+    """On sixteen cores it would take weeks; the small codec's config ends in hours."""
+    run = TrainingConfig.from_file(Path(__file__).parents[2] / "configs" / f"{name}.yaml")
+    shape = PRESETS["snac_24khz"] if warned else SNAC.from_pretrained("tiny").config
+    parameters = SNAC.from_config(shape).num_parameters
+    assert (cpu_days(run, num_parameters=parameters, sampling_rate=24_000, cores=16) > 14) == warned
 
 
 def test_numbers_that_are_none_stop_the_run(sound, tmp_path, monkeypatch):
