@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from snac_tok.cli import train
 from snac_tok.codec import SNAC
-from snac_tok.training import Trainer
+from snac_tok.training.phase import Phase
 
 pytestmark = pytest.mark.usefixtures("ready")
 
@@ -71,15 +71,15 @@ def test_a_run_goes_on(run, work, config):
 
 def interrupting(monkeypatch, *, at, times=1):
     """Press Control-C in the middle of a step: the discriminators have moved, counters have not."""
-    whole = Trainer._keep_codes_alive
+    whole = Phase._keep_codes_alive
 
-    def press(trainer, passes):
-        if trainer.step == at - 1:
+    def press(phase, passes, step):
+        if step == at - 1:
             for _ in range(times):
                 os.kill(os.getpid(), signal.SIGINT)
-        whole(trainer, passes)
+        whole(phase, passes, step)
 
-    monkeypatch.setattr(Trainer, "_keep_codes_alive", press)
+    monkeypatch.setattr(Phase, "_keep_codes_alive", press)
 
 
 def test_control_c_ends_after_the_step(run, work, config, monkeypatch):
