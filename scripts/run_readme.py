@@ -47,7 +47,7 @@ def command(line: str) -> None:
     if words[0] != "snac-tok":
         raise ValueError(f"a console block has {line!r}; only lines with snac-tok can be run.")
     print(line, flush=True)
-    subprocess.run([sys.executable, "-m", "snac_tok.cli", *words[1:]], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "snac_tok", *words[1:]], check=True, stdin=subprocess.DEVNULL)
 
 
 def main() -> None:

@@ -48,12 +48,12 @@ def warn_of_trial_ids(preset_name: str) -> None:
 
 @lru_cache(maxsize=1)
 def _trial_config() -> CodecConfig:
-    return CodecConfig.from_json(checkpoint.find_files(TRIAL_CODEC, HubOptions()).config)
+    return CodecConfig.from_json(checkpoint.find_files(TRIAL_CODEC, {}).config)
 
 
 def _has_trial_codebooks(codec: SNAC) -> bool:
     found = codec.state_dict()
-    wanted = checkpoint.read_weights(checkpoint.find_files(TRIAL_CODEC, HubOptions()).weights, expected=found)
+    wanted = checkpoint.read_weights(checkpoint.find_files(TRIAL_CODEC, {}).weights, expected=found)
     return all(
         torch.equal(found[name].cpu(), tensor.to(found[name].dtype))
         for name, tensor in wanted.items()
