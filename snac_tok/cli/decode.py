@@ -12,6 +12,7 @@ from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import counted, examples, lasting, say, shortened
 from snac_tok.cli.options import (
     FILE_ENDINGS,
+    SOUND_ENDINGS,
     device_option,
     force_option,
     levels_option,
@@ -119,7 +120,7 @@ def decode(
     if Path(source).suffix.lower() == ".npz":
         _refuse_options(of_ids, f"is for a file of ids; {source} holds raw codes")
     elif preset is None:
-        raise click.UsageError(f"{source} is no .npz and no shard folder; ids need --preset, their id table")
+        raise click.UsageError(_what_it_needs(source))
     with _bar(1, progress) as bar:
         if preset is None:
             _decode_npz(Path(source), target, way)
@@ -129,6 +130,16 @@ def decode(
             )
         bar.advance(1)
     return 0
+
+
+def _what_it_needs(source: str) -> str:
+    """Say why something that is no shard folder and no .npz cannot be decoded without a --preset."""
+    path = Path(source)
+    if source != "-" and not path.exists():
+        return f"{source} is not there"
+    if path.suffix.lower() in SOUND_ENDINGS:
+        return f"{source} is sound already; `snac-tok encode` makes codes of it"
+    return f"{source} is no .npz and no shard folder; ids need --preset, their id table"
 
 
 def _bar(num_records: int, progress: bool | None) -> ProgressBar:

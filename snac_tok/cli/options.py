@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "hubertsiuzdak/snac_24khz"
 MODEL_VARIABLE = "SNAC_TOK_MODEL"
-# What a file is called, where it is not a folder: sound of any kind, codes, ids.
-FILE_ENDINGS = frozenset(
+SOUND_ENDINGS = frozenset(
     {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".webm", ".wma"}
-    | {".aif", ".aiff", ".au", ".caf", ".w64", ".rf64", ".npz", ".json", ".txt", ".parquet"}
+    | {".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
 )
+# What a file is called, where it is not a folder.
+FILE_ENDINGS = SOUND_ENDINGS | {".npz", ".json", ".txt", ".parquet"}
 # Where people have torch run; it knows more.
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 

@@ -65,7 +65,10 @@ def test_a_prepared_folder_is_kept_unless_forced(refused, run):
         (["nowhere", "-o", "ready", "--sampling-rate", "24000"], "nowhere"),
         (["clips", "-o", "ready", "--sampling-rate", "12"], "1000"),
         (["clips", "-o", "a.wav", "--sampling-rate", "24000"], "a.wav"),
-        (["clips", "-o", "ready", "--sampling-rate", "24000", "--min-seconds", "999"], "min_seconds"),
+        (
+            ["clips", "-o", "ready", "--sampling-rate", "24000", "--min-seconds", "999"],
+            "--min-seconds is 999",
+        ),
         (["hf:", "-o", "ready", "--sampling-rate", "24000"], "hf:NAME"),
     ],
 )

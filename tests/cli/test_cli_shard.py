@@ -52,7 +52,7 @@ def test_channels_each(run, work):
     assert [record.id for record in collection] == ["a.wav", "b.flac", "stereo.wav#0", "stereo.wav#1"]
     assert collection.info.channels == "each"
     assert run("decode", "shards", "-o", "wavs").exit_code == 0
-    assert (work / "wavs" / "stereo#1.wav").exists()
+    assert (work / "wavs" / "stereo.wav#1.wav").exists()
 
 
 def test_a_finished_folder_is_kept(refused, run, work, shards):
