@@ -10,6 +10,7 @@ import torch
 from snac_tok.audio import Waveform
 from snac_tok.errors import TokenError, WaveformError
 from snac_tok.tokenizer.batch import AudioTokens, one_row, unpadded_rows
+from snac_tok.tokenizer.names import check_specials_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -148,16 +149,3 @@ class IdDecoder:
 
 def _is_count(value: Any, *, most: int) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 <= int(value) <= most
-
-
-def check_specials_skipped(*, skip_special_tokens: bool) -> None:
-    """Refuse to decode special ids, which text tokenizers do by default.
-
-    Raises:
-        TokenError: always skipped is the only way.
-    """
-    if not skip_special_tokens:
-        raise TokenError(
-            "special ids make no sound, so decoding always skips them: leave skip_special_tokens=False out; "
-            "convert_ids_to_tokens writes ids as text."
-        )

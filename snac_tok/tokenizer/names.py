@@ -222,3 +222,16 @@ class TokenNames:
                 f"vocabulary {self.vocabulary.name!r} does not say how its ids are spelled; give it text=TextForm(…)."
             )
         return self.vocabulary.text
+
+
+def check_specials_skipped(*, skip_special_tokens: bool) -> None:
+    """Refuse to decode special ids, which text tokenizers do by default.
+
+    Raises:
+        TokenError: always skipped is the only way.
+    """
+    if not skip_special_tokens:
+        raise TokenError(
+            "special ids make no sound, so decoding always skips them: leave skip_special_tokens=False out; "
+            "convert_ids_to_tokens writes ids as text."
+        )
