@@ -68,9 +68,19 @@ attention, the latent's whole absolute window of `attn_window_size` latents come
 - **Attention windows** are absolute. A number of latents that is no multiple of the window leaves a shorter last
   window (upstream crashes there, or silently widens every window).
 - **Weights.** `model.safetensors` is read first; a `pytorch_model.bin` only as pure tensors. Names, shapes, types
-  and values are checked against the config before anything is used.
+  and values are checked against the config before anything is used; a config may ask for 537 million parameters.
+  `save_pretrained(folder, safe_serialization=False)` writes the `pytorch_model.bin` that the package `snac` loads.
+- **The hub.** `from_pretrained` takes the arguments of `hf_hub_download`. Where nobody answers, what was downloaded
+  before is used, and a warning says so once; a hub that says no (401, 403, 404, no such revision) is an error.
+- **In the place of `snac`.** `model.decoder(model.quantizer.from_codes(codes))` makes noise as upstream's does, takes
+  `noise=`, and runs as fast as `decode`. Hooks, wrappers and exchanged layers are honoured: a network that was
+  changed is called whole, at upstream's speed, by `encode`, `decode` and the batches; streams and blocks refuse it.
+  `torch.export`, `torch.compile` and `torch.jit.trace` record the plain network. `import snac_tok.compat as snac` has
+  upstream's modules (`snac.layers`, `snac.vq`, `snac.attention`). What differs: weight norm cannot be removed
+  (`remove_parametrizations` says so; weights are folded in eval mode), and `torch.jit.script` is not supported.
 - **Equality.** On the same weights our codes are identical to those of the PyPI package `snac` 1.2.1 and our audio
-  is within 1e-6, for all four shapes (`tests/codec/test_upstream.py`).
+  is within 1e-6, for all four shapes (`tests/codec/test_upstream.py`); what clients do with a model gives the same
+  with both packages (`tests/clients`).
 """
 
 
