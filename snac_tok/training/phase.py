@@ -6,7 +6,7 @@ What it needs to go on in the middle is its state; everything else follows from 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -23,6 +23,7 @@ from snac_tok.training.sound_losses import sound_losses
 
 if TYPE_CHECKING:
     from snac_tok.codec.model import SNAC
+    from snac_tok.codec.quantizer import VectorQuantize
     from snac_tok.training.adversary import Adversary
     from snac_tok.training.config import TrainingConfig
     from snac_tok.training.placement import Placement
@@ -210,6 +211,10 @@ class Phase:
         latents = torch.cat([self._latents(self.first_step + turn) for turn in range(batches)])
         generator = generator_for(config.seed, "codebook start", self.first_step)
         start_codebooks(self.codec.quantizer, latents, generator=generator)
+        for level in self.codec.quantizer.quantizers:
+            # Sums on a GPU differ in the last bit from process to process: the first one's count.
+            codebook = cast("VectorQuantize", level).codebook.weight
+            codebook.copy_(placement.gathered([codebook[None]])[0][0])
 
     def _latents(self, micro_step: int) -> torch.Tensor:
         rank, num_ranks = self.placement.rank, self.placement.num_ranks

@@ -72,6 +72,18 @@ def runs(sound, tmp_path_factory):
     """Every run of this module, by two processes that are started once: that is what takes time."""
     folder = tmp_path_factory.mktemp("runs")
     everything = settings(sound, steps=4, validate_every=2, checkpoint_every=2)
+    stages = [
+        {"name": "warm-up", "steps": 1, "codebooks": "bypassed"},
+        {"name": "joint", "steps": 1, "start_codebooks": "k-means"},
+        {
+            "name": "decoder",
+            "steps": 2,
+            "trainable": "decoder",
+            "adversarial": True,
+            "discriminators_alone": 1,
+        },
+    ]
+    staged = settings(sound, steps=4, validate_every=2, checkpoint_every=2, stages=stages)
     plan = [
         {"out": "plain", "config": plain(sound)},
         {"out": "whole", "config": everything},
@@ -79,6 +91,9 @@ def runs(sound, tmp_path_factory):
         {"out": "cut", "config": everything, "resume": True},
         {"out": "stopped", "config": everything, "stop_after": 2},
         {"out": "stopped", "config": everything, "resume": True},
+        {"out": "staged", "config": staged},
+        {"out": "cut stages", "config": staged, "break_after": 3},
+        {"out": "cut stages", "config": staged, "resume": True},
         {"out": "still codebooks", "config": still_codebooks(sound)},
         {
             "out": "decoder",
@@ -105,7 +120,9 @@ def assert_equal(first, second):
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-@pytest.mark.parametrize("name", ["plain", "whole", "cut", "stopped", "still codebooks", "decoder"])
+@pytest.mark.parametrize(
+    "name", ["plain", "whole", "cut", "stopped", "staged", "cut stages", "still codebooks", "decoder"]
+)
 def test_both_processes_hold_the_same_codec(runs, name):
     """Codec, average and discriminators, whatever is trained; figures are written by one of them."""
     run = runs / name
@@ -150,6 +167,13 @@ def test_a_resumed_run_is_the_uninterrupted_one(runs, name):
         assert_equal(reached(runs / "whole", rank), reached(runs / name, rank))
     assert told(runs / "whole") == told(runs / name)
     assert told(runs / name)[0].keys() >= ADVERSARIAL
+
+
+def test_stages_of_two_processes_resume_exactly(runs):
+    """Cut after a border, with codebooks set by k-means and discriminators that learned alone before."""
+    for rank in (0, 1):
+        assert_equal(reached(runs / "staged", rank), reached(runs / "cut stages", rank))
+    assert told(runs / "staged") == told(runs / "cut stages")
 
 
 def test_codebooks_that_no_loss_draws_stay(runs, sound, tmp_path):
