@@ -1,6 +1,6 @@
 """Sound: files, arrays and tensors to `Waveform`, one rate to another, many channels to one, and back.
 
-No network code, no torch: torchaudio and torchcodec are imported only when a caller chooses them.
+No network code, no torch: torchaudio and torchcodec are imported only where a caller or a file asks for them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from snac_tok.audio.channels import (
     select_channels,
     to_mono,
 )
-from snac_tok.audio.files import AudioInfo, FileBackend, audio_info, iter_audio, read_audio
+from snac_tok.audio.files import AudioInfo, audio_info, iter_audio, read_audio
 from snac_tok.audio.inputs import as_waveform
-from snac_tok.audio.opening import AudioSource
+from snac_tok.audio.opening import AudioSource, FileBackend
 from snac_tok.audio.resampling import (
     Resampler,
     StreamResampler,

@@ -1,21 +1,23 @@
 """From sound files to waveforms: whole, in blocks, or only what the header says.
 
-WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF and whatever else libsndfile decodes; `backend="torchcodec"`
-reads what ffmpeg reads. Every refusal is an `AudioFileError` with the file and the reason. Nothing is
-resampled, mixed or normalised, and no header is believed: memory follows what was decoded.
+WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF and whatever else libsndfile decodes; AAC, M4A, WebM and WMA through
+torchcodec or the program ffmpeg, where one of them is. Files joined byte by byte are read as one recording. Every
+refusal is an `AudioFileError` with the file and the reason. Nothing is resampled, mixed or normalised, and no header
+is believed: memory follows what was decoded.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import soundfile as sf
 
-from snac_tok.audio.ffmpeg import read_with_torchcodec
-from snac_tok.audio.opening import AudioSource, ForwardReader, checked_source, name_of, opened
+from snac_tok.audio.faults import ALLOW_TRUNCATED
+from snac_tok.audio.opening import AudioSource, FileBackend, name_of, opened
+from snac_tok.audio.readers import FRAMES_UNKNOWN
 from snac_tok.audio.values import refusing_int16_in_32_bits
 from snac_tok.audio.waveform import Samples, Waveform
 from snac_tok.errors import AudioError, AudioFileError
@@ -23,19 +25,19 @@ from snac_tok.errors import AudioError, AudioFileError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-logger = logging.getLogger(__name__)
+    from snac_tok.audio.readers import Reader
 
-FileBackend = Literal["soundfile", "torchcodec"]
+logger = logging.getLogger(__name__)
 
 # 16 MiB of float32: nearly every utterance is one block and is never copied.
 _BLOCK_VALUES = 1 << 22
 # libsndfile drops the whole request in which a damaged file ends, so salvage asks for little at a time: 64
 # divides the frame sizes of FLAC encoders, and no whole frame is lost.
 _SALVAGE_FRAMES = 64
-# libsndfile's word for "the header does not say".
-_FRAMES_UNKNOWN = (1 << 63) - 1
-# Their headers count samples exactly; lossy formats often estimate.
-_EXACT_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF"})
+# Headers count samples exactly, whatever the container, but for these: theirs are estimates or count padding.
+_ESTIMATED_SUBTYPES = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "VORBIS", "OPUS"})
+# What an encoder may have counted of its delay and padding: two frames of MP3.
+_ENCODER_PADDING = 2304
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,29 +75,31 @@ def audio_info(source: AudioSource) -> AudioInfo:
     >>> audio_info("hum.wav").duration_seconds
     0.5
     """
-    with opened(source, allow_truncated=True) as reader:
+    with opened(source, allow_truncated=True, look=True) as reader:
+        estimate: int | None = getattr(reader, "estimated_frames", None)
         return AudioInfo(
             sampling_rate=reader.samplerate,
             num_channels=reader.channels,
-            num_samples=None if reader.frames == _FRAMES_UNKNOWN else reader.frames,
+            num_samples=estimate if reader.frames == FRAMES_UNKNOWN else reader.frames,
             file_format=reader.format,
             subtype=reader.subtype,
         )
 
 
 def read_audio(
-    source: AudioSource, *, backend: FileBackend = "soundfile", allow_truncated: bool = False
+    source: AudioSource, *, backend: FileBackend | None = None, allow_truncated: bool = False
 ) -> Waveform:
     """Return the whole recording (C, T) at the file's own rate; full scale is ±1.
 
     Args:
         source: a path, the bytes of a file, or a binary file object (read from where it stands).
-        backend: "soundfile", or "torchcodec" for what only ffmpeg reads.
-        allow_truncated: take what a cut-off or damaged file still holds; soundfile only.
+        backend: None is soundfile, and for what it does not know torchcodec or the program ffmpeg; "soundfile" or
+            "torchcodec" is that one alone.
+        allow_truncated: take what a cut-off or damaged file still holds.
 
     Raises:
         AudioFileError: missing, no regular file, empty, no sound, cut off, damaged, no samples, NaN or
-            infinite samples, or a header with impossible values.
+            infinite samples, a header with impossible values, or a kind that needs ffmpeg where there is none.
         MissingDependencyError: torchcodec was chosen and does not load.
 
     >>> from snac_tok.audio import write_audio
@@ -103,12 +107,10 @@ def read_audio(
     >>> read_audio("hum.flac")
     Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s)
     """
-    if backend not in ("soundfile", "torchcodec"):
+    if backend is not None and backend not in get_args(FileBackend):
         raise AudioError(f"files are read by 'soundfile' or 'torchcodec', got {backend!r}.")
     name = name_of(source)
-    if backend == "torchcodec":
-        return _checked_waveform(name, *read_with_torchcodec(checked_source(source, name), name))
-    with opened(source, allow_truncated=allow_truncated) as reader:
+    with opened(source, allow_truncated=allow_truncated, backend=backend) as reader:
         frames = max(1, _BLOCK_VALUES // reader.channels)
         blocks = list(_decode(reader, name, frames, allow_truncated=allow_truncated))
         return _checked_waveform(name, _join(blocks, reader.channels), reader.samplerate)
@@ -120,8 +122,8 @@ def iter_audio(
     """Return an iterator over a recording in blocks, for files too long to stand in memory.
 
     The blocks, joined, are what `read_audio` returns; all but the last have the same length. The file is
-    opened at the first `next`. A FLAC that turns out to be cut off is refused at its end, after its
-    good blocks; a WAV before the first.
+    opened at the first `next`. A file that is cut off is refused before its first block where its container tells
+    (WAV, AIFF, Ogg, MP3 and others); FLAC, and what ffmpeg reads, at the end, after the good blocks.
 
     Args:
         source: as in `read_audio`.
@@ -156,31 +158,33 @@ def _blocks(source: AudioSource, block_seconds: float, *, allow_truncated: bool)
 
 
 @refusing_int16_in_32_bits
-def _decode(
-    reader: ForwardReader, name: str, block_frames: int, *, allow_truncated: bool
-) -> Iterator[Samples]:
+def _decode(reader: Reader, name: str, block_frames: int, *, allow_truncated: bool) -> Iterator[Samples]:
     """Yield what decodes as arrays (n, C) of `block_frames`, the last one shorter."""
     done = 0
     step = _SALVAGE_FRAMES if allow_truncated else 1 << 62
+    held = np.empty((0, reader.channels), np.float32)
     while True:
-        # One more than promised, so that the read that ends an honest file is its first.
-        want = min(block_frames, max(reader.frames - done, 0) + 1)
+        want = min(block_frames - len(held), max(reader.frames - done, 1))
         buffer = np.empty((want, reader.channels), np.float32)
         filled, failure = _fill(reader, buffer, done, step)
         if failure is not None and not allow_truncated:
             raise AudioFileError(
-                f"{name}: damaged or cut off between samples {done} and {done + want} ({failure}): "
-                "repair it, or take what is left with allow_truncated=True."
+                f"{name}: damaged or cut off between samples {done} and {done + want} ({failure}): repair it; "
+                f"{ALLOW_TRUNCATED}."
             )
-        if filled:
-            yield buffer[:filled]
+        block = np.concatenate([held, buffer[:filled]]) if len(held) else buffer[:filled]
         done += filled
-        if filled < want:
+        is_end = filled < want or done >= reader.frames
+        # A file that turns out to go on has promised less than a block.
+        held = block if len(block) < block_frames and not is_end else held[:0]
+        if len(block) and not len(held):
+            yield block
+        if is_end:
             break
     _judge_length(reader, name, done, allow_truncated=allow_truncated)
 
 
-def _fill(reader: ForwardReader, buffer: Samples, done: int, step: int) -> tuple[int, str | None]:
+def _fill(reader: Reader, buffer: Samples, done: int, step: int) -> tuple[int, str | None]:
     """Read into `buffer` up to each multiple of `step`, counted from the file's start.
 
     Returns how many frames it holds, and the decoder's complaint.
@@ -191,21 +195,23 @@ def _fill(reader: ForwardReader, buffer: Samples, done: int, step: int) -> tuple
         try:
             got = len(reader.read(out=part))
         except sf.SoundFileError as error:
-            return filled, str(error).strip() or "the decoder gave no reason"
+            return filled, str(error).strip().rstrip(".") or "the decoder gave no reason"
         filled += got
         if got < len(part):
             break
     return filled, None
 
 
-def _judge_length(reader: ForwardReader, name: str, done: int, *, allow_truncated: bool) -> None:
+def _judge_length(reader: Reader, name: str, done: int, *, allow_truncated: bool) -> None:
     """Compare what was decoded with what the header promised."""
-    if done >= reader.frames or reader.frames == _FRAMES_UNKNOWN:
+    if done >= reader.frames or reader.frames == FRAMES_UNKNOWN:
         return
     found = f"{name}: the header promises {reader.frames} samples, {done} could be decoded"
-    if reader.format in _EXACT_FORMATS and not allow_truncated:
-        raise AudioFileError(f"{found}: the file is cut off; allow_truncated=True takes what there is.")
-    logger.warning("%s.", found)
+    is_estimate = reader.subtype in _ESTIMATED_SUBTYPES
+    if not is_estimate and not allow_truncated:
+        raise AudioFileError(f"{found}: the file is cut off; {ALLOW_TRUNCATED}.")
+    if not is_estimate or reader.frames - done > _ENCODER_PADDING:
+        logger.warning("%s.", found)
 
 
 def _join(blocks: list[Samples], num_channels: int) -> Samples:

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 _MOST_ROWS = 2
 
 
-def as_waveform(audio: Any, *, sampling_rate: int | None = None, rows_are_channels: bool = False) -> Waveform:
+def as_waveform(
+    audio: Any,
+    *,
+    sampling_rate: int | None = None,
+    rows_are_channels: bool = False,
+    allow_truncated: bool = False,
+) -> Waveform:
     """Return the waveform that `audio` holds; float32 arrays (C, T) are shared, not copied.
 
     Accepted: a `Waveform`; a 1-D, (1, T), (2, T) or, as a batch of one, (1, C, T) numpy array, torch tensor or
@@ -40,6 +46,7 @@ def as_waveform(audio: Any, *, sampling_rate: int | None = None, rows_are_channe
         sampling_rate: Hz. Needed for bare samples; for everything that knows its own rate it must agree.
         rows_are_channels: whether more than two rows of bare samples are channels of one recording; without
             it they are refused, because a batch of clips looks the same.
+        allow_truncated: take what a cut-off or damaged file still holds.
 
     Raises:
         SamplingRateError: the rate is missing, impossible, or contradicts the sound's own.
@@ -52,20 +59,21 @@ def as_waveform(audio: Any, *, sampling_rate: int | None = None, rows_are_channe
     if sampling_rate is not None:
         sampling_rate = check_sampling_rate(sampling_rate)
     if isinstance(audio, Mapping):
-        return _from_mapping(audio, sampling_rate)
-    known = _with_own_rate(audio)
+        return _from_mapping(audio, sampling_rate, allow_truncated=allow_truncated)
+    known = _with_own_rate(audio, allow_truncated=allow_truncated)
     if known is not None:
         return _agreeing(known, sampling_rate)
     samples = _as_samples(audio, rows_are_channels=rows_are_channels)
     return Waveform(samples=samples, sampling_rate=check_sampling_rate(sampling_rate))
 
 
-def _with_own_rate(audio: Any) -> Waveform | None:
+def _with_own_rate(audio: Any, *, allow_truncated: bool) -> Waveform | None:
     """Return the waveform of what knows its own rate, None for bare samples."""
     if isinstance(audio, Waveform):
         return audio
     if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
-        return read_audio(bytes(audio) if isinstance(audio, bytearray | memoryview) else audio)
+        source = bytes(audio) if isinstance(audio, bytearray | memoryview) else audio
+        return read_audio(source, allow_truncated=allow_truncated)
     if hasattr(audio, "get_all_samples"):
         samples, rate = decode_all(audio, f"<{type(audio).__name__}>")
         return Waveform(samples=samples, sampling_rate=rate)
@@ -75,7 +83,7 @@ def _with_own_rate(audio: Any) -> Waveform | None:
     return None
 
 
-def _from_mapping(audio: Mapping[str, Any], sampling_rate: int | None) -> Waveform:
+def _from_mapping(audio: Mapping[str, Any], sampling_rate: int | None, *, allow_truncated: bool) -> Waveform:
     """Unpack a `datasets` audio dict; its "path" is only read where there is nothing else."""
     if audio.get("array") is not None:
         own = audio.get("sampling_rate")
@@ -91,7 +99,7 @@ def _from_mapping(audio: Mapping[str, Any], sampling_rate: int | None) -> Wavefo
             f"an audio dict holds 'array' and 'sampling_rate', 'bytes', or 'path'; this one has: {keys}."
         )
     try:
-        return _agreeing(read_audio(source), sampling_rate)
+        return _agreeing(read_audio(source, allow_truncated=allow_truncated), sampling_rate)
     except AudioFileError as error:
         if encoded is None or path is None:
             raise

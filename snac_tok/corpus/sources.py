@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 AUDIO_EXTENSIONS = frozenset(
-    # The last line needs ffmpeg; without it such a file is reported as failed, not passed over.
+    # The last line needs torchcodec or the program ffmpeg; without them such a file is reported as failed.
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
-    | {".m4a", ".aac", ".wma", ".webm"}
+    | {".m4a", ".m4b", ".aac", ".wma", ".webm", ".mka", ".amr"}
 )
 
 

@@ -15,7 +15,6 @@ import soundfile as sf
 import torch
 
 from snac_tok.audio import audio_info, iter_audio, read_audio
-from snac_tok.audio.wav_header import count_missing_bytes
 from snac_tok.errors import AudioError, AudioFileError, MissingDependencyError
 
 SPEECH = Path(__file__).parents[1] / "speech"
@@ -209,8 +208,7 @@ def test_bytes_and_files_are_refused_as_clearly():
         (24, struct.pack("<I", 2**31 - 1), "2147483647 Hz"),
         (24, struct.pack("<I", 2**32 - 1), "impossible rate"),
         (24, struct.pack("<I", 10), "claims 10 Hz"),
-        (40, struct.pack("<I", 2**31), "cut off"),
-        (40, struct.pack("<I", 0), "no samples"),
+        (40, struct.pack("<I", 2**30), "cut off"),
     ],
 )
 def test_lying_wav_headers_are_refused(wav, offset, data, reason):
@@ -280,14 +278,6 @@ def test_a_cut_flac_is_refused_or_salvaged_on_request(flac):
     assert np.array_equal(np.concatenate(blocks, axis=1), saved)
 
 
-def test_a_cut_mp3_is_read_with_a_logged_warning(tmp_path, caplog):
-    """Lossy headers often estimate, so they are no proof; the log says what was missing."""
-    path = write(tmp_path / "cut.mp3", speech(), 22050, "MP3", "MPEG_LAYER_III")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert 0 < read_audio(path).num_samples < len(speech())
-    assert "cut.mp3: the header promises 41885 samples" in caplog.text
-
-
 def test_nan_in_a_float_wav_is_refused_with_its_place(tmp_path):
     """Whole: the absolute position; in blocks: counted from the block's start, which is named."""
     samples = np.zeros(1000, np.float32)
@@ -315,18 +305,6 @@ def test_impossible_block_lengths_are_refused_at_once(seconds):
     """Not at the first block, but at the call."""
     with pytest.raises(AudioError, match="block_seconds"):
         iter_audio(CLIP, block_seconds=seconds)
-
-
-def test_missing_bytes_are_counted_and_the_file_stays_where_it_was(wav):
-    """Odd chunks before the data, no data chunk, and files that are no WAV."""
-    content = wav.read_bytes()
-    odd = content[:36] + b"LIST" + struct.pack("<I", 3) + b"abc\0" + content[36:-10]
-    file = io.BytesIO(odd)
-    assert count_missing_bytes(file) == 10
-    assert file.tell() == 0
-    assert count_missing_bytes(io.BytesIO(content[:36])) == 0
-    assert count_missing_bytes(io.BytesIO(b"fLaC" + bytes(100))) == 0
-    assert count_missing_bytes(io.BytesIO(content[:12] + b"junk\0\0\0\0" * 2000 + content[36:-10])) == 0
 
 
 def install_torchcodec(monkeypatch, decoder):

@@ -1,0 +1,233 @@
+"""MP3 and its kin: the chain of frames, where joined files meet, and what is no frame.
+
+    ID3 | Xing frame, frames… | TAG | ID3 | Xing frame, frames… |       two files, joined byte by byte
+                    └ each frame's header says where the next one begins
+
+libsndfile stops where the first Xing frame says that its file ends, guesses the length of a file without one, and
+knows MPEG-2 by the name of the file alone. So a decoder gets each file by itself: an empty ID3 tag, a Xing frame that
+tells the true number of frames where there is none, and frames, with nothing between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from snac_tok.audio.mpeg_frames import (
+    FRAMES,
+    MONO,
+    MPEG_1,
+    Frame,
+    find_chain,
+    tag_length,
+    whole_frame,
+    zeros_end,
+)
+from snac_tok.audio.mpeg_info import (
+    INFO_MARKS,
+    info_offset,
+    keep_the_end,
+    new_info,
+    promised_frames,
+    silence_left,
+)
+from snac_tok.audio.pieces import Piece, Survey
+from snac_tok.audio.windows import Window
+
+# Shorter ones libsndfile takes for no tag, and libmpg123 for a damaged one.
+_EMPTY_TAG = b"ID3\x03" + bytes(5) + b"\x20" + bytes(32)
+# Junk before the first frame is passed over up to here where the name does not tell that it is an MP3.
+_SEARCH_BYTES = 1 << 16
+_SURE_FRAMES = 3
+# No frame is larger.
+_MAX_FRAME_BYTES = 1 << 13
+_NO_FRAME = 1 << 62
+_INFO_FIRST = frozenset(mark[0] for mark in INFO_MARKS)
+_SIZES = {
+    kind: {word: frame.num_bytes for word, frame in FRAMES.items() if frame.kind == kind}
+    for kind in {frame.kind for frame in FRAMES.values()}
+}
+
+
+@dataclass(kw_only=True)
+class _File:
+    """One of the joined files, while its frames are counted.
+
+    Attributes:
+        kind: of its frames.
+        is_mono: whether they have one channel.
+        first: where its first frame begins.
+        header: of that frame.
+        info: its Xing frame, which holds no sound.
+        promised: how many frames that tells of; None where it does not say.
+        stretches: of its other frames, first byte and last byte + 1.
+        num_frames: in them.
+    """
+
+    kind: tuple[int, int, int]
+    is_mono: bool
+    first: int
+    header: bytes
+    info: bytes = b""
+    promised: int | None = None
+    stretches: list[tuple[int, int]] = field(default_factory=list)
+    num_frames: int = 0
+
+    def add(self, start: int, end: int, num_frames: int) -> None:
+        """Add frames that follow one another."""
+        if self.stretches and self.stretches[-1][1] == start:
+            start = self.stretches.pop()[0]
+        self.stretches.append((start, end))
+        self.num_frames += num_frames
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has all that its Xing frame tells of."""
+        return self.promised is not None and self.num_frames >= self.promised
+
+
+def looks_like_mpeg(file: BinaryIO, start: int, size: int) -> bool:
+    r"""Tell whether frames follow one another from `start` on, or soon behind it.
+
+    >>> import io
+    >>> frame = b"\xff\xf3\x84\xc0" + bytes(188)  # 24 kHz, 64 kb/s, one channel
+    >>> looks_like_mpeg(io.BytesIO(frame * 3), 0, 576), looks_like_mpeg(io.BytesIO(bytes(576)), 0, 576)
+    (True, False)
+    """
+    window = Window(file, min(size, start + _SEARCH_BYTES))
+    return find_chain(window, start, _SURE_FRAMES) is not None
+
+
+def survey_mpeg(file: BinaryIO, start: int, size: int) -> Survey:
+    """Return the MPEG files that stand one after another, and what shows that frames are missing."""
+    return _Walk(Window(file, size), start).survey()
+
+
+class _Walk:
+    """Goes from frame to frame."""
+
+    def __init__(self, content: Window, start: int) -> None:
+        self._content, self._start = content, start
+        self._files: list[_File] = []
+        self._fault: str | None = None
+
+    def survey(self) -> Survey:
+        at = self._start
+        while at < self._content.size:
+            file = self._file_at(at)
+            if file is None:
+                at = self._behind_what_is_no_frame(at)
+                continue
+            begin = at + len(file.info) if at == file.first else at
+            end, num_frames = self._run(begin, file)
+            file.add(begin, end, num_frames)
+            at = end if end > at else self._behind_what_is_no_frame(at)
+        for file in self._files:
+            # Some encoders count the Xing frame itself.
+            if file.promised is not None and file.num_frames < file.promised - 1:
+                self._blame(f"its header promises {file.promised} frames, {file.num_frames} are there")
+        pieces = tuple(_piece(file) for file in self._files if file.num_frames)
+        return Survey(pieces=pieces, fault=self._fault, is_mpeg=True)
+
+    def _file_at(self, at: int) -> _File | None:
+        """Return the file that the frame at this place belongs to, a new one perhaps; None where there is no frame."""
+        frame = self._frame_at(at)
+        if frame is None:
+            return None
+        header = self._content.part(at, 4)
+        is_mono, current = header[3] >= MONO, self._files[-1] if self._files else None
+        info = self._info_at(at, frame, is_mono=is_mono)
+        same = current is not None and (current.kind, current.is_mono) == (frame.kind, is_mono)
+        if current is not None and same and info is None:
+            if not current.is_complete or not self._begins_anew(at, frame):
+                return current
+        elif current is not None and not same and find_chain(self._content, at, 2, stop=at + 1) is None:
+            return None
+        file = _File(kind=frame.kind, is_mono=is_mono, first=at, header=header)
+        if info is not None:
+            file.info = self._content.part(at, frame.num_bytes)
+            file.promised = promised_frames(file.info, info)
+        self._files.append(file)
+        return file
+
+    def _run(self, at: int, file: _File) -> tuple[int, int]:
+        """Return where frames of this file end that follow one another, and how many they are."""
+        # A count that was reached once has been found wrong: then it is no end.
+        most = self._content.size if file.promised is None or file.is_complete else file.promised
+        num_frames = 0
+        while num_frames < most - file.num_frames:
+            block, start = self._content.block(at, _MAX_FRAME_BYTES)
+            end, found = _run(block, at - start, file, most=most - file.num_frames - num_frames)
+            at, num_frames = start + end, num_frames + found
+            if not found:
+                break
+        return at, num_frames
+
+    def _behind_what_is_no_frame(self, at: int) -> int:
+        """Pass over a tag or padding; blame the file for anything else."""
+        content, size = self._content, self._content.size
+        length = tag_length(content, at)
+        if length is not None:
+            return min(at + length, size)
+        end = zeros_end(content, at)
+        if end == size or (end > at and not self._files):
+            return end
+        header = content.part(at, 4)
+        word = int.from_bytes(header[1:3], "big") if header[0] == 0xFF else 0  # noqa: PLR2004
+        if self._files and word in FRAMES and at + FRAMES[word].num_bytes > size:
+            self._blame("its last frame is cut off")
+            return size
+        found = find_chain(content, at + 1, 2)
+        end = size if found is None else found
+        self._blame(f"bytes {at} to {end} are no MP3 frames")
+        return end
+
+    def _frame_at(self, at: int) -> Frame | None:
+        return whole_frame(self._content, at)
+
+    def _info_at(self, at: int, frame: Frame, *, is_mono: bool) -> int | None:
+        offset = info_offset(frame.kind, is_mono=is_mono)
+        found = self._content.part(at + offset, 4) in INFO_MARKS and frame.kind[1] == 3  # noqa: PLR2004
+        return offset if found else None
+
+    def _begins_anew(self, at: int, frame: Frame) -> bool:
+        """Tell whether a frame needs nothing of the frames before it, as the first of a file does."""
+        start = at + (6 if frame.is_protected else 4)
+        side = int.from_bytes(self._content.part(start, 2), "big")
+        needed = side >> (7 if frame.kind[0] == MPEG_1 else 8)
+        return frame.kind[1] != 3 or needed == 0  # noqa: PLR2004
+
+    def _blame(self, fault: str) -> None:
+        self._fault = self._fault or fault
+
+
+def _run(block: bytes, at: int, file: _File, *, most: int) -> tuple[int, int]:
+    """Return where whole frames of a file end in a block, and how many they are; the loop that takes the time."""
+    sizes, is_mono, info_at = _SIZES[file.kind], file.is_mono, info_offset(file.kind, is_mono=file.is_mono)
+    first_letters = _INFO_FIRST if file.kind[1] == 3 else frozenset()  # noqa: PLR2004
+    size, num_frames = len(block), 0
+    last = size - 4
+    while at <= last and num_frames < most and block[at] == 0xFF:  # noqa: PLR2004
+        end = at + sizes.get(block[at + 1] << 8 | block[at + 2], _NO_FRAME)
+        if end > size or (block[at + 3] >= MONO) != is_mono:
+            break
+        if block[at + info_at] in first_letters and block[at + info_at : at + info_at + 4] in INFO_MARKS:
+            break
+        at = end
+        num_frames += 1
+    return at, num_frames
+
+
+def _piece(file: _File) -> Piece:
+    if file.kind[1] != 3:  # noqa: PLR2004 - Xing is of Layer III
+        return Piece(head=_EMPTY_TAG, stretches=tuple(file.stretches))
+    at, skip = info_offset(file.kind, is_mono=file.is_mono), 0
+    if len(file.info) >= at + 12 and file.info[at + 7] & 1:
+        info = bytearray(file.info)
+        info[at + 8 : at + 12] = file.num_frames.to_bytes(4, "big")
+        if file.num_frames != file.promised:
+            keep_the_end(info, at)
+    else:
+        info = bytearray(new_info(file.header, at, num_frames=file.num_frames))
+        skip = silence_left(file.kind)
+    return Piece(head=_EMPTY_TAG + bytes(info), stretches=tuple(file.stretches), skip=skip)

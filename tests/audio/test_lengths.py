@@ -1,0 +1,180 @@
+"""Lengths in headers: never filled in, a header too long, or the sign of a file that was cut off."""
+
+from __future__ import annotations
+
+import logging
+import struct
+
+import numpy as np
+import pytest
+from sound_files import NUM_SAMPLES, encoded, mp3, patched, speech
+
+from snac_tok.audio import iter_audio, read_audio
+from snac_tok.audio.survey import survey
+from snac_tok.errors import AudioFileError
+
+WAV = encoded("WAV", "PCM_16")
+DATA = len(WAV) - 44
+PLACEHOLDERS = (0x7FFF_F000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_F000, 0xFFFF_FFFF)
+LONG = np.tile(speech(), (4, 1))  # of several pages
+CUT = {
+    "wav": WAV,
+    "wavex": encoded("WAVEX", "PCM_24", num_channels=2),
+    "adpcm": encoded("WAV", "IMA_ADPCM"),
+    "rf64": encoded("RF64", "PCM_16"),
+    "w64": encoded("W64", "PCM_16"),
+    "aiff": encoded("AIFF", "PCM_16"),
+    "aifc": encoded("AIFF", "FLOAT"),
+    "8svx": encoded("SVX", "PCM_16"),
+    "au": encoded("AU", "PCM_16"),
+    "au-ulaw": encoded("AU", "ULAW"),
+    "caf": encoded("CAF", "PCM_16"),
+    "nist": encoded("NIST", "PCM_16"),
+    "voc": encoded("VOC", "PCM_16"),
+    "flac": encoded("FLAC", "PCM_16"),
+    "mp3": mp3(),
+    "vorbis": encoded("OGG", "VORBIS", samples=LONG),
+    "opus": encoded("OGG", "OPUS", samples=LONG),
+}
+
+
+def wav_with(*, riff, data) -> bytes:
+    """The WAV with other lengths."""
+    return patched(patched(WAV, 4, struct.pack("<I", riff)), 40, struct.pack("<I", data))
+
+
+@pytest.mark.parametrize("kind", CUT)
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
+def test_a_cut_file_is_refused_unless_that_is_allowed(kind, share):
+    """Whatever the container; whole and in blocks; what is left comes out on request."""
+    cut = CUT[kind][: int(len(CUT[kind]) * share)]
+    for read in (read_audio, lambda source, **options: list(iter_audio(source, **options))):
+        with pytest.raises(AudioFileError, match=r"cut off.*allow_truncated=True takes what there is"):
+            read(cut)
+    saved = read_audio(cut, allow_truncated=True)
+    assert 0 < saved.num_samples <= read_audio(CUT[kind]).num_samples
+    blocks = [block.samples for block in iter_audio(cut, block_seconds=0.1, allow_truncated=True)]
+    assert np.array_equal(np.concatenate(blocks, axis=1), saved.samples)
+
+
+@pytest.mark.parametrize("kind", ["vorbis", "opus"])
+def test_an_ogg_that_lacks_only_its_end_is_refused(kind):
+    """Cut in the last page, and between two pages, where only the missing end-of-stream mark tells."""
+    content = CUT[kind]
+    last = content.rindex(b"OggS")
+    for cut in (content[:-1], content[:last]):
+        with pytest.raises(AudioFileError, match=r"last page (is cut off|lacks the end-of-stream mark)"):
+            read_audio(cut)
+
+
+def test_a_damaged_or_missing_ogg_page_is_told():
+    """Libogg passes over both without a word."""
+    content = encoded("OGG", "VORBIS", samples=np.random.default_rng(0).uniform(-1, 1, (60_000, 1)))
+    starts = [at for at in range(len(content)) if content.startswith(b"OggS", at)]
+    middle, behind = starts[-2], starts[-1]
+    with pytest.raises(AudioFileError, match=rf"the page at byte {middle} is damaged"):
+        read_audio(patched(content, middle + 100, b"damage"))
+    with pytest.raises(AudioFileError, match=r"pages are missing before byte"):
+        read_audio(content[:middle] + content[behind:])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [0, 2_000_000_000, *(base - off for base in PLACEHOLDERS for off in (0, 36, 44))],
+)
+@pytest.mark.parametrize("riff", [None, 0, 36])
+def test_a_length_that_was_never_filled_in_is_no_length(data, riff):
+    """Espeak-ng, sox, lame, arecord, ffmpeg: to a pipe they write what they cannot know."""
+    total = min(36 + data, 0xFFFF_FFFF) if riff is None else riff
+    assert np.array_equal(read_audio(wav_with(riff=total, data=data)).samples, read_audio(WAV).samples)
+
+
+@pytest.mark.parametrize("filler", [0, 0xFF])
+def test_an_empty_ds64_is_no_length(filler):
+    """RF64 from a pipe: the 64-bit lengths stand in a chunk of their own."""
+    rf64 = encoded("RF64", "PCM_16")
+    piped = patched(rf64, rf64.index(b"ds64") + 8, bytes([filler]) * 24)
+    assert np.array_equal(read_audio(piped).samples, read_audio(rf64).samples)
+
+
+@pytest.mark.parametrize("more", [4, 28, 44])
+def test_a_length_that_counts_the_header_in_is_read_whole(more, caplog):
+    """With the outer length right, and with both as far off; then the log has a word about it."""
+    expected = read_audio(WAV).samples
+    with caplog.at_level(logging.WARNING):
+        assert np.array_equal(read_audio(wav_with(riff=36 + DATA, data=DATA + more)).samples, expected)
+        assert not caplog.text
+        both = wav_with(riff=36 + DATA + more, data=DATA + more)
+        assert np.array_equal(read_audio(both).samples, expected)
+    assert f"promises {more} bytes more than the file holds, as if it counted itself" in caplog.text
+
+
+@pytest.mark.parametrize("missing", [1, 2, 100, 1000, DATA // 2])
+def test_a_really_cut_wav_is_still_refused(missing):
+    """A number of bytes that no header has."""
+    with pytest.raises(AudioFileError, match=f"promises {missing} bytes more"):
+        read_audio(WAV[:-missing])
+
+
+def test_an_empty_recording_is_not_taken_for_one_of_unknown_length():
+    """A length of 0 with nothing but chunks behind it."""
+    chunk = b"LIST" + struct.pack("<I", 4) + b"INFO"
+    empty = wav_with(riff=36 + len(chunk), data=0)[:44] + chunk
+    with pytest.raises(AudioFileError, match="holds no samples"):
+        read_audio(empty)
+
+
+def test_odd_chunks_stand_before_and_behind_the_data():
+    """Chunks are padded to even lengths, which is not part of them."""
+    odd = b"note" + struct.pack("<I", 3) + b"abc\0"
+    content = WAV[:36] + odd + WAV[36:] + odd
+    content = patched(content, 4, struct.pack("<I", len(content) - 8))
+    assert np.array_equal(read_audio(content).samples, read_audio(WAV).samples)
+    with pytest.raises(AudioFileError, match="promises 500 bytes more"):
+        read_audio(content[: -500 - len(odd)])
+
+
+@pytest.mark.parametrize(
+    ("content", "offset", "data"),
+    [
+        (encoded("AU", "PCM_16"), 8, b"\xff" * 4),
+        (encoded("AU", "PCM_16"), 8, bytes(4)),
+        (encoded("AU", "PCM_16"), 8, b"\x7f\xff\xf0\0"),
+        (encoded("W64", "PCM_16"), encoded("W64", "PCM_16").index(b"data") + 16, bytes(8)),
+        (encoded("W64", "PCM_16"), encoded("W64", "PCM_16").index(b"data") + 16, b"\xff" * 7 + b"\x7f"),
+        (encoded("CAF", "PCM_16"), encoded("CAF", "PCM_16").index(b"data") + 4, b"\xff" * 8),
+    ],
+)
+def test_unknown_lengths_of_other_containers(content, offset, data):
+    """AU and CAF have a word of their own for it, which libsndfile takes or not; others leave 0."""
+    assert np.array_equal(read_audio(patched(content, offset, data)).samples, read_audio(content).samples)
+
+
+def test_an_aiff_from_a_pipe_is_read():
+    """Ffmpeg leaves 0 in all three of its lengths."""
+    content = encoded("AIFF", "PCM_16")
+    piped = patched(content, 4, bytes(4))
+    piped = patched(piped, piped.index(b"COMM") + 10, bytes(4))
+    piped = patched(piped, piped.index(b"SSND") + 4, bytes(4))
+    assert np.array_equal(read_audio(piped).samples, read_audio(content).samples)
+
+
+def test_an_mp3_that_holds_fewer_frames_than_it_says_is_refused():
+    """Cut between two frames, where the last one is whole."""
+    content = mp3()
+    for end in range(len(content) // 2, len(content)):
+        with pytest.raises(AudioFileError, match=r"promises \d+ frames|last frame is cut off"):
+            read_audio(content[:end])
+        if content[end] == 0xFF:  # where the next frame may begin
+            break
+
+
+def test_surveys_leave_the_file_where_it_was(tmp_path):
+    """Also of a file object that does not stand at its beginning."""
+    path = tmp_path / "behind.bin"
+    path.write_bytes(b"12345" + WAV)
+    with path.open("rb") as file:
+        file.seek(5)
+        assert survey(file).fault is None
+        assert file.tell() == 5
+        assert read_audio(file).num_samples == NUM_SAMPLES
