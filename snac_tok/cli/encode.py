@@ -21,6 +21,7 @@ from snac_tok.cli.options import (
     model_option,
     preset_option,
     refuse_existing,
+    truncated_option,
 )
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.sound_names import seen_as
@@ -49,6 +50,7 @@ _ID_ENDINGS = (".json", ".txt")
 @preset_option
 @levels_option
 @channels_option()
+@truncated_option
 @progress_option
 @model_option
 @device_option
@@ -61,6 +63,7 @@ def encode(
     preset: str | None,
     levels: int | None,
     channels: MonoPolicy,
+    allow_truncated: bool,
     progress: bool | None,
     model: str | None,
     device: str,
@@ -78,7 +81,14 @@ def encode(
     _check_usage(targets, as_ids=ids or preset is not None, preset=preset, levels=levels)
     for path in filter(None, targets):
         refuse_existing(path, force=force)
-    tokenizer = load_tokenizer(model, device=device, preset=preset, levels=levels, channels=channels)
+    tokenizer = load_tokenizer(
+        model,
+        device=device,
+        preset=preset,
+        levels=levels,
+        channels=channels,
+        allow_truncated=allow_truncated,
+    )
     failed, sizes = 0, [_size(sound) for sound in sounds]
     shown = is_wanted(progress, things=len(sounds))
     with ProgressBar("encoding", unit="B", shown=shown, total=sum(sizes)) as bar:
@@ -144,7 +154,8 @@ def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool
 
     try:
         info = audio_info(sound)
-        codes, num_samples = tokenizer.encode_blocks(iter_audio(sound), name=sound)
+        blocks = iter_audio(sound, allow_truncated=tokenizer.preparation.allow_truncated)
+        codes, num_samples = tokenizer.encode_blocks(blocks, name=sound)
     except AudioError as error:
         said = at_the_command_line(error)
         say(said if sound in said else f"{sound}: {said}")

@@ -14,6 +14,7 @@ from snac_tok.cli.options import (
     force_option,
     load_tokenizer,
     refuse_existing,
+    truncated_option,
 )
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
@@ -98,6 +99,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     "--sampling-rate", type=click.IntRange(8_000, 192_000), metavar="HZ", help="Compare at this rate."
 )
 @channels_option()
+@truncated_option
 @progress_option
 @device_option
 @force_option
@@ -115,6 +117,7 @@ def eval(  # noqa: A001 - the command's name
     limit: int | None,
     sampling_rate: int | None,
     channels: MonoPolicy,
+    allow_truncated: bool,
     progress: bool | None,
     device: str,
     force: bool,
@@ -142,12 +145,14 @@ def eval(  # noqa: A001 - the command's name
             num_seeds=seeds,
             channels=channels,
             on_step=step,
+            allow_truncated=allow_truncated,
         )
         step.finish()
     if not any(codec.clips for codec in found.codecs):
         reasons = [*found.failures, *(failure for codec in found.codecs for failure in codec.failures)]
         raise click.ClickException(f"no clip could be evaluated; {reasons[0].clip}: {reasons[0].reason}")
-    _write(found, targets, clips, round_trips, channels=channels)
+    reading = {"channels": channels, "allow_truncated": allow_truncated}
+    _write(found, targets, clips, round_trips, reading=reading)
     _print(found, as_json=json_path == "-")
     return 1 if found.failures or any(codec.failures for codec in found.codecs) else 0
 
@@ -236,7 +241,7 @@ def _write(
     clips: Sequence[Clip],
     round_trips: Sequence[RoundTrip],
     *,
-    channels: MonoPolicy,
+    reading: dict[str, Any],
 ) -> None:
     from snac_tok.cli.eval_table import evaluation_text
     from snac_tok.errors import EvaluationError, MissingDependencyError
@@ -247,7 +252,7 @@ def _write(
         "json": lambda: evaluation_to_json(found).encode(),
         "text": f"{evaluation_text(found)}\n".encode,
         "png": lambda: draw_quality(found),
-        "spectrograms": lambda: _spectrograms(clips, round_trips, channels),
+        "spectrograms": lambda: _spectrograms(clips, round_trips, **reading),
     }
     for kind, path in targets.items():
         try:
@@ -259,7 +264,13 @@ def _write(
         write_bytes_atomically(path, content, error=EvaluationError)
 
 
-def _spectrograms(clips: Sequence[Clip], round_trips: Sequence[RoundTrip], channels: MonoPolicy) -> bytes:
+def _spectrograms(
+    clips: Sequence[Clip],
+    round_trips: Sequence[RoundTrip],
+    *,
+    channels: MonoPolicy,
+    allow_truncated: bool,
+) -> bytes:
     """Draw the first usable clip as it was, and as each codec gives it back."""
     from snac_tok.audio import as_waveform, to_mono
     from snac_tok.errors import AudioError
@@ -267,7 +278,8 @@ def _spectrograms(clips: Sequence[Clip], round_trips: Sequence[RoundTrip], chann
 
     for clip in clips:
         try:
-            waveform = to_mono(as_waveform(clip.source), channels=channels, name=clip.name)
+            sound = as_waveform(clip.source, allow_truncated=allow_truncated)
+            waveform = to_mono(sound, channels=channels, name=clip.name)
             after = {trip.name: trip.run(waveform).sounds[0] for trip in round_trips}
         except AudioError:
             continue

@@ -41,6 +41,11 @@ preset_option = click.option(
     metavar="NAME",
     help="The id table, a preset's name or a .json file; `inspect --presets` lists them.",
 )
+truncated_option = click.option(
+    "--allow-truncated",
+    is_flag=True,
+    help="Take what cut-off or damaged files still hold; they fail otherwise.",
+)
 levels_option = click.option(
     "--levels", type=click.IntRange(min=1), metavar="N", help="Keep only the first N levels of each frame."
 )
@@ -115,6 +120,7 @@ def load_tokenizer(
     preset: str | None = None,
     levels: int | None = None,
     channels: MonoPolicy | None = None,
+    allow_truncated: bool = False,
 ) -> SnacTokenizer:
     """Load a model by its name or the default one, for raw codes or for a preset's ids.
 
@@ -131,7 +137,12 @@ def load_tokenizer(
     name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
     with told_before():
         tokenizer = SnacTokenizer.from_pretrained(
-            name, device=device, preset=preset, levels=levels, channels=channels
+            name,
+            device=device,
+            preset=preset,
+            levels=levels,
+            channels=channels,
+            allow_truncated=allow_truncated,
         )
     preset_name = published_name(tokenizer.vocabulary)
     if preset_name is not None and is_trial(tokenizer.codec):

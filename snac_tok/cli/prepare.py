@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import counted, examples, facts, lasting
-from snac_tok.cli.options import channels_option, force_option
+from snac_tok.cli.options import channels_option, force_option, truncated_option
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     metavar="DB",
     help="Bring every clip to this level (RMS of what is not silent); by default levels stay.",
 )
+@truncated_option
 @progress_option
 @force_option
 def prepare(
@@ -67,6 +68,7 @@ def prepare(
     min_seconds: float,
     piece_seconds: float,
     level_db: float | None,
+    allow_truncated: bool,
     progress: bool | None,
     force: bool,
 ) -> int:
@@ -87,6 +89,7 @@ def prepare(
         min_seconds=min_seconds,
         piece_seconds=piece_seconds,
         level_db=level_db,
+        allow_truncated=allow_truncated,
     )
     # How many recordings there are is known once the inputs have been listed.
     with ProgressBar("preparing", unit="B", shown=is_wanted(progress, things=2)) as bar:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.messages import counted, examples, facts, lasting
-from snac_tok.cli.options import channels_option, device_option, force_option, load_tokenizer, model_option
+from snac_tok.cli.options import (
+    channels_option,
+    device_option,
+    force_option,
+    load_tokenizer,
+    model_option,
+    truncated_option,
+)
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ _SECONDS_PER_HOUR = 3600
 @click.argument("out", metavar="OUT")
 @channels_option(each=True)
 @click.option("--clips-per-shard", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
+@truncated_option
 @progress_option
 @model_option
 @device_option
@@ -46,6 +54,7 @@ def shard(
     out: str,
     channels: ChannelPolicy,
     clips_per_shard: int,
+    allow_truncated: bool,
     progress: bool | None,
     model: str | None,
     device: str,
@@ -71,6 +80,7 @@ def shard(
             clips_per_shard=clips_per_shard,
             progress=lambda state: _show(state, bar),
             replace=force,
+            allow_truncated=allow_truncated,
         )
     click.echo(_account(summary, out))
     if summary.num_failures:

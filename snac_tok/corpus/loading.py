@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from snac_tok.audio import audio_info, check_policy, iter_audio, mono_blocks, read_audio, select_channels
-from snac_tok.audio.faults import is_machine_fault
+from snac_tok.audio.faults import is_machine_fault, reason_of
 from snac_tok.errors import AudioError, AudioFileError, WaveformError
 from snac_tok.shards import Failure
 
@@ -42,6 +42,7 @@ class LongClip:
         index: of this clip among those.
         sampling_rate: of the file, in Hz.
         num_bytes: of the file, by the plan.
+        allow_truncated: whether what a cut-off or damaged file still holds is taken.
     """
 
     id: str
@@ -50,6 +51,7 @@ class LongClip:
     index: int
     sampling_rate: int
     num_bytes: int
+    allow_truncated: bool = False
 
     def blocks(self) -> Iterator[Waveform]:
         """The clip in blocks, read as they are taken.
@@ -60,7 +62,7 @@ class LongClip:
         each = self.channels == "each"
         policy = self.index if each else check_policy(self.channels)
         with _staying(self.path, num_bytes=self.num_bytes):
-            blocks = iter_audio(self.path)
+            blocks = iter_audio(self.path, allow_truncated=self.allow_truncated)
             yield from mono_blocks(blocks, channels=cast("Any", policy), name=self.id)
 
 
@@ -79,7 +81,9 @@ class LoadedFile:
         return sum(clip.waveform.duration_seconds for clip in self.clips)
 
 
-def load(item: SourceItem, *, source: Path, channels: str, long_seconds: float) -> LoadedFile:
+def load(
+    item: SourceItem, *, source: Path, channels: str, long_seconds: float, allow_truncated: bool = False
+) -> LoadedFile:
     """Read a file, or only its header where that claims more than `long_seconds` or does not say.
 
     Raises:
@@ -99,12 +103,13 @@ def load(item: SourceItem, *, source: Path, channels: str, long_seconds: float) 
                     index=k,
                     sampling_rate=info.sampling_rate,
                     num_bytes=item.num_bytes,
+                    allow_truncated=allow_truncated,
                 )
                 for k, name in enumerate(_ids(item, num_clips))
             )
             return LoadedFile(item=item, long_clips=long_clips)
         with _staying(path, num_bytes=item.num_bytes):
-            waveform = read_audio(path)
+            waveform = read_audio(path, allow_truncated=allow_truncated)
         if waveform.num_samples == 0:
             raise WaveformError("it holds no samples.")
         waveforms = select_channels(waveform, cast("Any", channels), name=item.path)
@@ -119,7 +124,7 @@ def failure_of(item: SourceItem, error: AudioError, source: Path) -> Failure:
     if is_machine_fault(error):
         raise error
     # Relative paths: a collection must not depend on where its sources were mounted.
-    reason = str(error).replace(f"{source}/", "")
+    reason = reason_of(error).replace(f"{source}/", "")
     return Failure(source=_printable(item.path), reason=reason)
 
 

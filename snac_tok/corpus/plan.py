@@ -33,10 +33,12 @@ class ShardSpec:
     Attributes:
         info: which shard of which collection.
         items: its files, in the order of their records.
+        allow_truncated: whether what a cut-off or damaged file still holds becomes a record.
     """
 
     info: ShardInfo
     items: tuple[SourceItem, ...]
+    allow_truncated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +49,13 @@ class Plan:
         collection: what the codes are made with.
         clips_per_shard: files in each shard but the last.
         items: all files, sorted by path.
+        allow_truncated: whether what a cut-off or damaged file still holds becomes a record.
     """
 
     collection: CollectionInfo
     clips_per_shard: int
     items: tuple[SourceItem, ...]
+    allow_truncated: bool = False
 
     def __post_init__(self) -> None:
         if self.clips_per_shard < 1:
@@ -81,7 +85,8 @@ class Plan:
             num_shards=self.num_shards,
         )
         first = index * self.clips_per_shard
-        return ShardSpec(info=info, items=self.items[first : first + self.clips_per_shard])
+        items = self.items[first : first + self.clips_per_shard]
+        return ShardSpec(info=info, items=items, allow_truncated=self.allow_truncated)
 
     def to_json(self) -> bytes:
         """The plan as it is written to disk, with its fingerprint; equal plans give equal bytes."""
@@ -103,6 +108,7 @@ class Plan:
                 collection=CollectionInfo.from_dict(fields["collection"]),
                 clips_per_shard=fields["clips_per_shard"],
                 items=tuple(SourceItem(**item) for item in fields["items"]),
+                allow_truncated=fields["allow_truncated"],
             )
         except (KeyError, TypeError) as error:
             raise ShardError(f"damaged plan: {error}.") from error
@@ -117,6 +123,8 @@ class Plan:
             names.append("clips_per_shard")
         if self.items != other.items:
             names.append("source files or texts")
+        if self.allow_truncated != other.allow_truncated:
+            names.append("truncated files (allowed or not)")
         return names
 
     def _fields(self) -> dict[str, object]:
@@ -125,6 +133,7 @@ class Plan:
             "collection": self.collection.to_dict(),
             "clips_per_shard": self.clips_per_shard,
             "items": [dataclasses.asdict(item) for item in self.items],
+            "allow_truncated": self.allow_truncated,
         }
 
 
@@ -133,6 +142,7 @@ def make_plan(
     collection: CollectionInfo,
     *,
     clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD,
+    allow_truncated: bool = False,
 ) -> Plan:
     """Plan the shards of `items`, whatever order they come in.
 
@@ -140,4 +150,9 @@ def make_plan(
         ShardError: no items, one path twice, or clips_per_shard below 1.
     """
     ordered = tuple(sorted(items, key=lambda item: item.path))
-    return Plan(collection=collection, clips_per_shard=clips_per_shard, items=ordered)
+    return Plan(
+        collection=collection,
+        clips_per_shard=clips_per_shard,
+        items=ordered,
+        allow_truncated=allow_truncated,
+    )

@@ -90,6 +90,7 @@ def shard_folder(
     limits: BatchLimits | None = None,
     progress: Callable[[Progress], None] | None = None,
     replace: bool = False,
+    allow_truncated: bool = False,
 ) -> Summary:
     """Encode all audio files below `source` into a new collection in `out`.
 
@@ -102,6 +103,8 @@ def shard_folder(
         limits: of a batch; changes the speed, never the shards.
         progress: called after each batch.
         replace: whether a collection in `out`, finished or begun, is removed first; other files stay.
+        allow_truncated: whether what a cut-off or damaged file still holds becomes a record; without it the file
+            is counted as failed.
 
     Raises:
         ShardError: no audio in `source`, contradicting metadata, `out` holds something else or lies in
@@ -111,7 +114,12 @@ def shard_folder(
     source, out = Path(source), Path(out)
     check_apart(source, out)
     collection = CollectionInfo(**encoder.describe())
-    plan = make_plan(list_sources(source, extensions=extensions), collection, clips_per_shard=clips_per_shard)
+    plan = make_plan(
+        list_sources(source, extensions=extensions),
+        collection,
+        clips_per_shard=clips_per_shard,
+        allow_truncated=allow_truncated,
+    )
     if replace:
         remove_collection(out)
     manifest = prepare_folder(out, plan)

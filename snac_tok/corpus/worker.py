@@ -113,7 +113,13 @@ def encode_shard(
     collection = spec.info.collection
     with ShardWriter(out, info=spec.info) as shard:
         files = (
-            load(item, source=source, channels=collection.channels, long_seconds=limits.long_seconds)
+            load(
+                item,
+                source=source,
+                channels=collection.channels,
+                long_seconds=limits.long_seconds,
+                allow_truncated=spec.allow_truncated,
+            )
             for item in spec.items
         )
         for batch in _batches(files, limits):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok import __version__
 from snac_tok.audio import as_waveform, check_policy, check_sampling_rate, resample, to_mono
-from snac_tok.audio.faults import is_machine_fault
+from snac_tok.audio.faults import is_machine_fault, reason_of
 from snac_tok.errors import AudioError, EvaluationError, WaveformError
 from snac_tok.evaluation.alignment import find_delay, fitted
 from snac_tok.evaluation.measures import DEFAULT_MEASURES, chosen_measures, installed
@@ -57,6 +57,7 @@ def evaluate(
     num_seeds: int = 1,
     channels: MonoPolicy = "mean",
     on_step: Callable[[str, str], None] | None = None,
+    allow_truncated: bool = False,
 ) -> Evaluation:
     """Send clips through codecs and measure what comes out.
 
@@ -68,6 +69,7 @@ def evaluate(
         num_seeds: that the round trips were made with, noted in the report.
         channels: which of several is taken: "mean", "left", "right" or its number, counted from 0.
         on_step: called with clip and codec before each of them.
+        allow_truncated: whether what a cut-off or damaged file still holds is taken; without it the clip fails.
 
     Raises:
         EvaluationError: no codec, two of one name, or an unknown measure.
@@ -90,7 +92,7 @@ def evaluate(
     failures = []
     for clip in clips:
         try:
-            waveform = _read(clip, channels)
+            waveform = _read(clip, channels, allow_truncated=allow_truncated)
         except AudioError as error:
             failures.append(_failure(clip, error))
             continue
@@ -164,8 +166,9 @@ class _Tally:
         )
 
 
-def _read(clip: Clip, channels: MonoPolicy) -> Waveform:
-    waveform = to_mono(as_waveform(clip.source), channels=channels, name=clip.name)
+def _read(clip: Clip, channels: MonoPolicy, *, allow_truncated: bool) -> Waveform:
+    sound = as_waveform(clip.source, allow_truncated=allow_truncated)
+    waveform = to_mono(sound, channels=channels, name=clip.name)
     if waveform.num_samples == 0:
         raise WaveformError("it holds no samples.")
     return waveform
@@ -200,7 +203,7 @@ def _failure(clip: Clip, error: AudioError) -> Failure:
     """Note a clip that cannot be used, unless the machine is to blame: then the error goes on up."""
     if is_machine_fault(error):
         raise error
-    return Failure(clip=clip.name, reason=str(error))
+    return Failure(clip=clip.name, reason=reason_of(error))
 
 
 def _versions() -> dict[str, str]:

@@ -69,6 +69,7 @@ class SnacMapper:
         mask_prompt: whether the labels leave out what stands before the audio.
         on_error: "raise", or "column": a row that cannot be read keeps its place with empty values, and the reason
             stands in the column "error", which is "" elsewhere.
+        allow_truncated: whether what a cut-off or damaged file still holds is encoded; without it, it is an error.
         dtype: of the result: "uint16" (default for codes), "int32" (default for ids) or "int64". Codes in uint16 are to
             be widened before anything is added to them: `codes.astype(np.int64) + offset`, or the sum may wrap.
         revision: branch, tag or commit of the codec's hub repository.
@@ -108,6 +109,7 @@ class SnacMapper:
         prompt: Prompt | None = None,
         mask_prompt: bool = False,
         on_error: OnError = "raise",
+        allow_truncated: bool = False,
         dtype: OutputDtype | None = None,
         revision: str | None = None,
         device: str = "cpu",
@@ -129,6 +131,7 @@ class SnacMapper:
             mask_prompt=mask_prompt,
             on_error=on_error,
             dtype=dtype,
+            allow_truncated=allow_truncated,
         )
         self._placement = Placement(device=device, threads=threads, seconds_per_call=seconds_per_call)
         self._text = TextIds.of(text_tokenizer, text_column=text_column, voice_column=voice_column)

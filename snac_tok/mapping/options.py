@@ -41,6 +41,7 @@ class MapperOptions:
     mask_prompt: bool
     on_error: OnError
     dtype: Any
+    allow_truncated: bool = False
 
     def __post_init__(self) -> None:
         if self.on_error not in get_args(OnError):
@@ -64,7 +65,7 @@ class MapperOptions:
             CheckpointError: the codec cannot be loaded.
             LayoutError: the preset does not fit it.
         """
-        given: dict[str, Any] = {"resample": self.resample}
+        given: dict[str, Any] = {"resample": self.resample, "allow_truncated": self.allow_truncated}
         if self.channels is not None:
             given["channels"] = self.channels
         if self.resampler is not None:

@@ -84,9 +84,10 @@ def load_row(
         raise WaveformError("the row holds no sound.")
     source = _source_of(value)
     rate = _rate_of(sampling_rate)
-    if (blocks := long_file(source, rate)) is not None:
+    allowed = preparation.allow_truncated
+    if (blocks := long_file(source, rate, allow_truncated=allowed)) is not None:
         return Clip(blocks=blocks)
-    waveform = as_waveform(source, sampling_rate=rate)
+    waveform = as_waveform(source, sampling_rate=rate, allow_truncated=allowed)
     return Clip(waveform=_writable(preparation.whole(waveform, name=name)))
 
 

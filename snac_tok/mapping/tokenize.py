@@ -40,6 +40,7 @@ def tokenize_dataset(
     prompt: Prompt | None = None,
     mask_prompt: bool = False,
     on_error: OnError = "raise",
+    allow_truncated: bool = False,
     dtype: OutputDtype | None = None,
     revision: str | None = None,
     device: str = "cpu",
@@ -71,6 +72,7 @@ def tokenize_dataset(
         prompt: see there.
         mask_prompt: see there.
         on_error: see there.
+        allow_truncated: see there.
         dtype: see there.
         revision: see there.
         device: see there.
@@ -118,6 +120,7 @@ def tokenize_dataset(
         prompt=prompt,
         mask_prompt=mask_prompt,
         on_error=on_error,
+        allow_truncated=allow_truncated,
         dtype=dtype,
         revision=revision,
         device=device,

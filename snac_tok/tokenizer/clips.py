@@ -99,12 +99,17 @@ class ClipEncoder:
         return resampled_length(waveform.num_samples, waveform.sampling_rate, self.codec.sampling_rate)
 
     def recordings(
-        self, audio: Sequence[Any], sampling_rate: int | None
+        self, audio: Sequence[Any], sampling_rate: int | None, *, allow_truncated: bool | None = None
     ) -> list[tuple[list[npt.NDArray[np.int64]], int]]:
         """Return codes and length of each recording: long files block by block, the others in one batch."""
-        long = {at: blocks for at, clip in enumerate(audio) if (blocks := long_file(clip, sampling_rate))}
+        allowed = self.preparation.allow_truncated if allow_truncated is None else allow_truncated
+        long = {
+            at: blocks
+            for at, clip in enumerate(audio)
+            if (blocks := long_file(clip, sampling_rate, allow_truncated=allowed))
+        }
         waveforms = {
-            at: _waveform(clip, sampling_rate, at=at if len(audio) > 1 else None)
+            at: _waveform(clip, sampling_rate, at=at if len(audio) > 1 else None, allow_truncated=allowed)
             for at, clip in enumerate(audio)
             if at not in long
         }
@@ -137,10 +142,10 @@ def _name(clip: Any, at: int) -> str:
     return os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else f"clip {at}"
 
 
-def _waveform(clip: Any, sampling_rate: int | None, *, at: int | None) -> Waveform:
+def _waveform(clip: Any, sampling_rate: int | None, *, at: int | None, allow_truncated: bool) -> Waveform:
     """Read one of several clips; of samples, only their place tells which of them are bad."""
     try:
-        return as_waveform(clip, sampling_rate=sampling_rate)
+        return as_waveform(clip, sampling_rate=sampling_rate, allow_truncated=allow_truncated)
     except WaveformError as error:
         if at is None:
             raise

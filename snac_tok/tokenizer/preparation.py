@@ -37,12 +37,14 @@ class Preparation:
         resample: whether another rate is resampled; False makes it an error.
         channels: which channel of several is taken: "mean", "left", "right" or its number, counted from 0.
         resampler: how rates are changed.
+        allow_truncated: whether what a cut-off or damaged file still holds is taken; without it, it is an error.
     """
 
     sampling_rate: int
     resample: bool = True
     channels: MonoPolicy = "mean"
     resampler: Resampler = field(default_factory=Resampler)
+    allow_truncated: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", check_policy(self.channels))
@@ -84,7 +86,9 @@ class Preparation:
             )
 
 
-def long_file(audio: Any, sampling_rate: int | None) -> Iterator[Waveform] | None:
+def long_file(
+    audio: Any, sampling_rate: int | None, *, allow_truncated: bool = False
+) -> Iterator[Waveform] | None:
     """Return the blocks of a path whose file claims to be long; None for every other sound.
 
     Raises:
@@ -100,4 +104,4 @@ def long_file(audio: Any, sampling_rate: int | None) -> Iterator[Waveform] | Non
         raise SamplingRateError(
             f"the file has {info.sampling_rate} Hz, sampling_rate={sampling_rate} was given; leave it out."
         )
-    return iter_audio(audio)
+    return iter_audio(audio, allow_truncated=allow_truncated)

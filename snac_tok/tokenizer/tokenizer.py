@@ -45,6 +45,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         channels: which channel of several is encoded: "mean", "left", "right" or its number, counted from 0.
         resampler: how rates are changed.
         padding_side: where `padding` puts pad ids, "right" or "left".
+        allow_truncated: whether what a cut-off or damaged file still holds is encoded; without it, it is an error.
 
     Raises:
         LayoutError: the vocabulary does not fit the codec.
@@ -68,6 +69,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         channels: MonoPolicy = "mean",
         resampler: Resampler | None = None,
         padding_side: Literal["right", "left"] = "right",
+        allow_truncated: bool = False,
     ) -> None:
         config, vocabulary = codec.config, vocabulary_of(vocabulary, codec)
         if vocabulary.layout.strides != config.vq_strides or vocabulary.codebook_size != config.codebook_size:
@@ -82,6 +84,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             resample=resample,
             channels=channels,
             resampler=resampler or Resampler(),
+            allow_truncated=allow_truncated,
         )
         ClipEncoder.__init__(self, codec, preparation)
         self.vocabulary = vocabulary
@@ -100,6 +103,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         channels: MonoPolicy | None = None,
         resampler: Resampler | None = None,
         padding_side: Literal["right", "left"] | None = None,
+        allow_truncated: bool = False,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         revision: str | None = None,
@@ -120,6 +124,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
                 else "mean".
             resampler: how rates are changed; None is what the folder says, else soxr HQ.
             padding_side: "right" or "left"; None is what the folder says, else "right".
+            allow_truncated: whether what a cut-off or damaged file still holds is encoded; False makes it an error.
             device: where the network runs.
             dtype: what its weights are kept in.
             revision: as in `SNAC.from_pretrained`, and so are cache_dir, token and local_files_only.
@@ -146,12 +151,13 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         vocabulary = vocabulary_of(own if preset == "auto" else preset, codec, levels=levels)
         given = {"channels": channels, "resampler": resampler, "padding_side": padding_side}
         chosen = saved | {name: value for name, value in given.items() if value is not None}
-        return cls(codec, vocabulary, resample=resample, **chosen)
+        return cls(codec, vocabulary, resample=resample, allow_truncated=allow_truncated, **chosen)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the codec's files and the tokenizer's; `from_pretrained(folder)` gives the same ids.
 
-        What decides ids and batches is saved. `resample=False` is not: what may come in is each caller's to say.
+        What decides ids and batches is saved. `resample` and `allow_truncated` are not: what may come in is each
+        caller's to say.
         """
         self.codec.save_pretrained(Path(folder))
         write_settings(
@@ -170,6 +176,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         max_length: int | None = None,
         add_special_tokens: bool = False,
         return_tensors: ReturnTensors | None = None,
+        allow_truncated: bool | None = None,
     ) -> AudioTokens:
         """Turn one recording, or a list of them, into ids.
 
@@ -181,6 +188,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             max_length: for padding="max_length"; a longer clip is an error, never cut.
             add_special_tokens: put the vocabulary's start and end of speech around the codes.
             return_tensors: None for lists of ints, "np" or "pt" for int64 arrays.
+            allow_truncated: take what a cut-off or damaged file still holds; None is what the tokenizer was made with.
 
         Returns:
             `input_ids` (B, N) and `attention_mask` (B, N); for parallel rows ids are (B, slots, steps). One
@@ -192,7 +200,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             TokenError: rows of unequal length were asked for as one array, or a clip is over max_length.
         """
         many = is_list_of_clips(audio)
-        encoded = self.recordings(audio if many else [audio], sampling_rate)
+        encoded = self.recordings(audio if many else [audio], sampling_rate, allow_truncated=allow_truncated)
         rows = [self.vocabulary.encode(codes) for codes, _ in encoded]
         if add_special_tokens:
             rows = [self.add_specials(row) for row in rows]
@@ -215,6 +223,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         max_length: int | None = None,
         add_special_tokens: bool = False,
         return_tensors: ReturnTensors | None = None,
+        allow_truncated: bool | None = None,
     ) -> Any:
         """Return the ids of one recording: what a call puts into `input_ids`.
 
@@ -225,6 +234,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             max_length: see there.
             add_special_tokens: see there.
             return_tensors: see there.
+            allow_truncated: see there.
 
         Returns:
             a list of ints, a list of lists for parallel rows; with `return_tensors` an array (1, N) or
@@ -243,6 +253,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             max_length=max_length,
             add_special_tokens=add_special_tokens,
             return_tensors=return_tensors,
+            allow_truncated=allow_truncated,
         )["input_ids"]
 
     @property

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snac_tok.audio import check_policy, check_sampling_rate, mono_blocks, resample_blocks
-from snac_tok.audio.faults import is_machine_fault
+from snac_tok.audio.faults import is_machine_fault, reason_of
 from snac_tok.errors import AudioError, ConfigError, TrainingError
 from snac_tok.training.clip_store import FULL_SCALE
 from snac_tok.training.clip_writing import making_folder
@@ -48,6 +48,7 @@ class PreparationOptions:
         piece_seconds: a longer recording becomes several clips of this length.
         level_db: every clip is brought to this level (RMS of its parts that are not silent, in dB relative to full
             scale), or as near to it as its peaks allow; None leaves levels as they are.
+        allow_truncated: whether what a cut-off or damaged file still holds is used; without it, it is a failure.
 
     Raises:
         ConfigError: an impossible value.
@@ -64,6 +65,7 @@ class PreparationOptions:
     min_seconds: float = 0.0
     piece_seconds: float = 300.0
     level_db: float | None = None
+    allow_truncated: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sampling_rate", check_sampling_rate(self.sampling_rate))
@@ -159,7 +161,7 @@ class _Preparation:
         except AudioError as error:
             if is_machine_fault(error):
                 raise TrainingError(f"{recording.id} could not be read: {error}") from error
-            self._folder.add_failure(recording.id, reason=str(error))
+            self._folder.add_failure(recording.id, reason=reason_of(error))
             self._count(num_failures=1)
         self._count(num_recordings=1, num_bytes=recording.num_bytes or 0)
 
@@ -183,7 +185,8 @@ def _named_pieces(
     recording: Recording, options: PreparationOptions
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Yield a recording's pieces at the wanted rate; one that is a whole recording has its plain name."""
-    mono = mono_blocks(recording.blocks(), channels=options.channels, name=recording.id)
+    found = recording.blocks(options.allow_truncated)
+    mono = mono_blocks(found, channels=options.channels, name=recording.id)
     blocks = (block.samples[0] for block in resample_blocks(mono, options.sampling_rate))
     size = round(options.piece_seconds * options.sampling_rate)
     waiting: npt.NDArray[np.float32] | None = None

@@ -40,12 +40,12 @@ class Recording:
     Attributes:
         id: names it: its path below the folder, its row of the dataset.
         num_bytes: of its file; None where it is none.
-        blocks: reads it; raises AudioError where it cannot be used.
+        blocks: reads it, given `allow_truncated`; raises AudioError where it cannot be used.
     """
 
     id: str
     num_bytes: int | None
-    blocks: Callable[[], Iterator[Waveform]]
+    blocks: Callable[[bool], Iterator[Waveform]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,7 +119,11 @@ def _of_folder(folder: Path) -> list[Recording]:
 def _file(path: Path, *, name: str) -> Recording:
     """One audio file; a missing one fails when its turn comes, like any other that cannot be read."""
     num_bytes = path.stat().st_size if path.is_file() else 0
-    return Recording(id=name, num_bytes=num_bytes, blocks=lambda: iter_audio(path))
+    return Recording(
+        id=name,
+        num_bytes=num_bytes,
+        blocks=lambda allow_truncated: iter_audio(path, allow_truncated=allow_truncated),
+    )
 
 
 def _of_manifest(path: Path) -> list[Recording]:
@@ -244,11 +248,11 @@ def _rows(dataset: Any, column: str, prefix: str) -> Iterator[Recording]:
         yield Recording(id=name, num_bytes=None, blocks=partial(_row_blocks, sound))
 
 
-def _row_blocks(sound: Any) -> Iterator[Waveform]:
+def _row_blocks(sound: Any, allow_truncated: bool) -> Iterator[Waveform]:  # noqa: FBT001 - as `blocks` takes it
     if sound is None:
         raise WaveformError("the row holds no sound.")
     if isinstance(sound, Mapping) and sound.get("array") is None and sound.get("bytes") is None:
         sound = sound.get("path") or sound
     if isinstance(sound, str):
-        return iter_audio(sound)
-    return iter([as_waveform(sound)])
+        return iter_audio(sound, allow_truncated=allow_truncated)
+    return iter([as_waveform(sound, allow_truncated=allow_truncated)])

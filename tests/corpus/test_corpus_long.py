@@ -30,7 +30,9 @@ def source(tmp_path):
 @pytest.mark.parametrize("long_seconds", [0, 0.5])
 def test_a_lower_limit_changes_no_byte(source, tmp_path, monkeypatch, channels, long_seconds):
     """All files, or the longer ones between short ones, in order, whatever becomes of their channels."""
-    monkeypatch.setattr(loading, "iter_audio", lambda path: iter_audio(path, block_seconds=0.11))
+    monkeypatch.setattr(
+        loading, "iter_audio", lambda path, **options: iter_audio(path, block_seconds=0.11, **options)
+    )
     usual, blockwise = ToyEncoder(channels=channels), ToyEncoder(channels=channels)
     shard_folder(source, tmp_path / "usual", usual, clips_per_shard=4)
     limits = BatchLimits(long_seconds=long_seconds)
@@ -68,7 +70,7 @@ def test_long_files_are_not_read_whole(tmp_path, monkeypatch):
     write_tone(tmp_path / "source" / "short.wav", seconds=600, sampling_rate=1000)
     read = loading.read_audio
 
-    def read_short(path):
+    def read_short(path, **_options):
         assert path.name == "short.wav"
         return read(path)
 

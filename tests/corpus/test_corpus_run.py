@@ -243,7 +243,7 @@ def test_an_out_that_holds_other_shards_or_is_a_file_is_refused(source, tmp_path
 def test_a_failing_disk_is_no_data_error(source, out, monkeypatch, code):
     """It stops the run instead of quarantining every file that follows; no manifest appears."""
 
-    def read(path):
+    def read(path, **_options):
         raise AudioFileError(f"{path} cannot be read.") from OSError(code, os.strerror(code))
 
     monkeypatch.setattr(loading, "read_audio", read)

@@ -210,10 +210,10 @@ def test_faults_of_the_machine_are_told_from_faults_of_the_row():
 def test_a_fault_of_the_machine_is_raised_even_with_an_error_column(monkeypatch):
     """The disk fails under the second row: nothing is noted, the map stops."""
 
-    def failing(audio, *, sampling_rate):
+    def failing(audio, *, sampling_rate, allow_truncated):
         if len(audio) == 2:
             raise AudioFileError("clip.wav: cannot be read.") from OSError(errno.EIO, "Input/output error")
-        return as_waveform(audio, sampling_rate=sampling_rate)
+        return as_waveform(audio, sampling_rate=sampling_rate, allow_truncated=allow_truncated)
 
     mapper = SnacMapper("tiny", sampling_rate=CODEC_RATE, on_error="column")
     monkeypatch.setattr("snac_tok.mapping.rows.as_waveform", failing)

@@ -123,7 +123,9 @@ def test_nothing_is_decoded_twice(source, tmp_path, monkeypatch):
     """Each file is opened once."""
     seen = []
     real = recordings.iter_audio
-    monkeypatch.setattr(recordings, "iter_audio", lambda path: seen.append(path.name) or real(path))
+    monkeypatch.setattr(
+        recordings, "iter_audio", lambda path, **options: seen.append(path.name) or real(path, **options)
+    )
     prepare_sound([source], tmp_path / "ready", OPTIONS)
     assert seen == ["a.wav", "b.flac", "c.ogg"]
 

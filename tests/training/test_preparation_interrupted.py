@@ -56,7 +56,7 @@ def test_a_full_disk_leaves_nothing(source, tmp_path, limit):
 def test_a_failing_machine_is_no_bad_file(source, tmp_path, monkeypatch, code):
     """It stops the preparation instead of counting out every recording that follows."""
 
-    def read(path):
+    def read(path, **_options):
         raise AudioFileError(f"{path} cannot be read.") from OSError(code, os.strerror(code))
 
     monkeypatch.setattr(recordings, "iter_audio", read)
