@@ -22,7 +22,9 @@ from snac_tok.audio.faults import ALLOW_TRUNCATED
 from snac_tok.audio.ffmpeg import TorchcodecReader, open_with_ffmpeg
 from snac_tok.audio.flac import flac_pieces
 from snac_tok.audio.foreign import foreign_kind, is_strange_ogg, shared_kind
+from snac_tok.audio.messages import caught_messages
 from snac_tok.audio.mpeg_frames import tag_end
+from snac_tok.audio.pieces import Survey
 from snac_tok.audio.readers import DifferentPiecesError, FlacReader, ForwardReader, JoinedReader, MpegReader
 from snac_tok.audio.riff import is_decodable_wav
 from snac_tok.audio.sampling_rate import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from snac_tok.audio.foreign import ForeignKind
-    from snac_tok.audio.pieces import Piece, Survey
+    from snac_tok.audio.pieces import Piece
     from snac_tok.audio.readers import Reader
 
 logger = logging.getLogger(__name__)
@@ -186,6 +188,8 @@ class _Opening:
             found = survey(self._file)
         except OSError as error:
             raise self._unreadable(error) from error
+        except (ValueError, OverflowError):  # a place that no file can have
+            found = Survey(fault="its header names sizes beyond any file's")
         if found.fault and self._strict:
             raise AudioFileError(f"{self._name}: cut off or damaged, since {found.fault}; {ALLOW_TRUNCATED}.")
         if (found.fault or found.note) and not self._look:
@@ -209,9 +213,20 @@ class _Opening:
 
     def _plain_or_mpeg(self, is_mpeg: bool, *, skip: int = 0) -> Callable[[str | View], Reader]:  # noqa: FBT001
         if not is_mpeg:
-            return ForwardReader
+            return self._plain
         container = "WAV" if self._beginning.startswith((b"RIFF", b"RF64")) else "MP3"
         return lambda source: MpegReader(source, strict=self._strict, container=container, skip=skip)
+
+    def _plain(self, source: str | View) -> Reader:
+        # Strange bytes may be MPEG to libsndfile, whose decoder then prints what it thinks of them.
+        with caught_messages():
+            reader = ForwardReader(source)
+        if reader.format != "MP3":
+            return reader
+        reader.close()
+        if isinstance(source, View):
+            source.seek(0)
+        return MpegReader(source, strict=self._strict, container="MP3")
 
     def _view(self, stretches: tuple[tuple[int, int], ...], *, head: bytes = b"") -> View:
         view = View(self._file, stretches, head=head)
