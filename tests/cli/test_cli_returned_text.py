@@ -8,6 +8,11 @@ import pytest
 from snac_tok import read_audio, write_audio
 
 
+def said(result):
+    """The lines on stderr, but for the one about the codec for trials, which makes published ids here."""
+    return [line for line in result.stderr.splitlines() if "is a codec for trials" not in line]
+
+
 @pytest.fixture
 def speech(work, tokenizer):
     """The ids of b.flac, and a function that says whether a file holds their first frames' sound."""
@@ -55,9 +60,7 @@ def test_whole_text(run, speech, before, after, told):
     result = decode(run, f"{before}{spelled(ids)}{after}")
     assert result.exit_code == 0, result.stderr
     assert is_sound("b.wav")
-    assert [line[:25] for line in result.stderr.splitlines()[1:]] == ["snac-tok: stdin: left out"] * bool(
-        told
-    )
+    assert [line[:25] for line in said(result)[1:]] == ["snac-tok: stdin: left out"] * bool(told)
     assert told in result.stderr
 
 
@@ -78,7 +81,7 @@ def test_what_stands_between_codes_is_refused(run, speech, between):
     result = decode(run, spelled(ids[:7]) + between + spelled(ids[7:]))
     assert result.exit_code == 2
     assert "between two audio tokens" in result.stderr or "position 7: id 128" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    assert len(said(result)) == 1
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_texts_without_speech(run, text, reason):
     result = decode(run, text)
     assert result.exit_code == 2
     assert reason in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    assert len(said(result)) == 1
 
 
 def test_tokens_of_a_table_without_a_spelling(refused, run, work):
