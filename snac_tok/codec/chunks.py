@@ -15,10 +15,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec import chunk_sizes, crew
+from snac_tok.codec.derived import versions
 from snac_tok.codec.layers import noise_blocks
 from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise
+from snac_tok.codec.precision import full_precision
 from snac_tok.codec.relay import Relay
 from snac_tok.codec.stream import StreamState, run_chunk
+from snac_tok.errors import CodesError, WaveformError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,44 +30,109 @@ if TYPE_CHECKING:
     from snac_tok.codec.layers import Decoder, Encoder
     from snac_tok.codec.model import SNAC
     from snac_tok.codec.noise import Noise
+    from snac_tok.errors import SnacTokError
 
 T = TypeVar("T")
 
 
 class ChunkEncoder:
-    """Takes audio of one or several equally long clips piece by piece and gives codes as soon as they are final."""
+    """Takes audio of one or several equally long clips piece by piece and gives codes as soon as they are final.
+
+    What fails leaves it as it was. A shallow copy goes on by itself from where it was made.
+    """
 
     def __init__(self, codec: SNAC) -> None:
         self.codec = codec
         self.state = StreamState()
         self.waiting = StreamState()
         self.num_samples = 0
+        self._unchanged = Unchanged(codec.encoder, WaveformError)
 
     def push(self, audio: torch.Tensor) -> list[torch.Tensor]:
-        """Return the codes [(B, n_k)] that the next samples (B, 1, n) complete, whole frames only."""
-        self.num_samples += audio.shape[-1]
-        return encode_chunk(self.codec, audio, self.state, self.waiting, last=False)
+        """Return the codes [(B, n_k)] that the next samples (B, 1, n) complete, whole frames only.
+
+        Raises:
+            WaveformError: the codec was moved or its weights were changed since the first samples.
+        """
+        return self._encode(audio, self.num_samples + audio.shape[-1], last=False)
 
     def flush(self, audio: torch.Tensor) -> list[torch.Tensor]:
         """Return the remaining codes after the last samples (B, 1, n) and the padding that follows them."""
-        self.num_samples += audio.shape[-1]
-        padding = self.codec.config.padded_num_samples(self.num_samples) - self.num_samples
-        padded = F.pad(audio, (0, padding))
-        return encode_chunk(self.codec, padded, self.state, self.waiting, last=True)
+        num_samples = self.num_samples + audio.shape[-1]
+        padding = self.codec.config.padded_num_samples(num_samples) - num_samples
+        return self._encode(F.pad(audio, (0, padding)), num_samples, last=True)
+
+    def _encode(self, audio: torch.Tensor, num_samples: int, *, last: bool) -> list[torch.Tensor]:
+        self._unchanged.check()
+        state, waiting = self.state.fork(), self.waiting.fork()
+        codes = encode_chunk(self.codec, audio, state, waiting, last=last)
+        self.state, self.waiting, self.num_samples = state, waiting, num_samples
+        return codes
 
 
 class ChunkDecoder:
-    """Takes codes of one or several equally long clips piece by piece and gives audio as soon as it is final."""
+    """Takes codes of one or several equally long clips piece by piece and gives audio as soon as it is final.
+
+    What fails leaves it as it was. A shallow copy goes on by itself from where it was made.
+    """
 
     def __init__(self, codec: SNAC, noise: NoiseSource | None) -> None:
         self.codec = codec
         self.noise = noise
         self.state = StreamState()
+        self._unchanged = Unchanged(codec.decoder, CodesError)
 
     def push(self, codes: Sequence[torch.Tensor], *, last: bool = False) -> torch.Tensor:
-        """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all."""
+        """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all.
+
+        Raises:
+            CodesError: the codec was moved or its weights were changed since the first codes.
+        """
+        self._unchanged.check()
         here = [level.to(self.codec.device) for level in codes]
-        return decode_chunk(self.codec, here, self.state, last=last, noise=self.noise)
+        state = self.state.fork()
+        audio = decode_chunk(self.codec, here, state, last=last, noise=self.noise)
+        self.state = state
+        return audio
+
+    def rest(self) -> torch.Tensor:
+        """Return the samples (B, 1, n) that are still held, as if the clip ended here; more codes may follow."""
+        self._unchanged.check()
+        rows = next((kept.shape[0] for kept in self.state.kept if kept is not None), 1)
+        nothing = torch.empty(
+            (rows, self.codec.latent_dim, 0), device=self.codec.device, dtype=self.codec.dtype
+        )
+        return run_chunk(self.codec.decoder, nothing, self.state.fork(), last=True, noise=self.noise)
+
+
+class Unchanged:
+    """Notices that a network was moved or trained on while a clip was under way.
+
+    One weight stands for all: moves, loads and training steps change every one.
+
+    Args:
+        network: an encoder or a decoder.
+        error: what is raised.
+    """
+
+    def __init__(self, network: Encoder | Decoder, error: type[SnacTokError]) -> None:
+        self._network, self._error = network, error
+        self._version: tuple[int, ...] | None = None
+
+    def check(self) -> None:
+        """Remember the weights at the first call, and compare them later.
+
+        Raises:
+            SnacTokError: they are no longer those; of the kind that was asked for.
+        """
+        version = versions(itertools.islice(self._network.parameters(), 1))
+        if self._version is None:
+            self._version = version
+        if version != self._version:
+            raise self._error(
+                "the codec was moved, or its weights were changed, in the middle of the clip; "
+                "what follows would not join what came before: begin it again."
+            )
 
 
 def encode_chunk(
@@ -79,22 +147,24 @@ def encode_chunk(
         waiting: what keeps latents until their frame is whole.
         last: whether the clip ends here.
     """
-    latents = run_chunk(codec.encoder, audio, state, last=last)
-    if (before := waiting.take(0)) is not None:
-        latents = torch.cat((before, latents), dim=-1)
-    whole = latents.shape[-1] - latents.shape[-1] % codec.config.latents_per_frame
-    waiting.put(0, latents[..., whole:].clone())
-    if not whole:
-        return [latents.new_empty((latents.shape[0], 0), dtype=torch.int64) for _ in codec.vq_strides]
-    codes: list[torch.Tensor] = codec.quantizer(latents[..., :whole])[1]
-    return codes
+    with full_precision(audio):
+        latents = run_chunk(codec.encoder, audio, state, last=last)
+        if (before := waiting.take(0)) is not None:
+            latents = torch.cat((before, latents), dim=-1)
+        whole = latents.shape[-1] - latents.shape[-1] % codec.config.latents_per_frame
+        waiting.put(0, latents[..., whole:].clone())
+        if not whole:
+            return [latents.new_empty((latents.shape[0], 0), dtype=torch.int64) for _ in codec.vq_strides]
+        codes: list[torch.Tensor] = codec.quantizer(latents[..., :whole])[1]
+        return codes
 
 
 def decode_chunk(
     codec: SNAC, codes: Sequence[torch.Tensor], state: StreamState, *, last: bool, noise: NoiseSource | None
 ) -> torch.Tensor:
     """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all."""
-    return run_chunk(codec.decoder, codec.quantizer.from_codes(codes), state, last=last, noise=noise)
+    with full_precision(next(codec.parameters())):
+        return run_chunk(codec.decoder, codec.quantizer.from_codes(codes), state, last=last, noise=noise)
 
 
 def encode_blocks(codec: SNAC, blocks: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
@@ -163,7 +233,7 @@ def decode(codec: SNAC, codes: Sequence[torch.Tensor], noise: Noise) -> torch.Te
 
 def num_threads(network: Encoder | Decoder) -> int:
     """Return how many chunks may run side by side: as many as torch has threads, where each needs one alone."""
-    alone = network.compiled is not None or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+    alone = network.compiled is not None or torch.compiler.is_compiling()
     weight = next(network.parameters())
     return 1 if alone or weight.device.type != "cpu" else torch.get_num_threads()
 
@@ -182,10 +252,11 @@ def _encode_jobs(
     codec: SNAC, blocks: Iterable[torch.Tensor], *, size: int
 ) -> Iterator[Callable[[], list[torch.Tensor]]]:
     """Yield a job for each chunk of a clip; jobs of a clip may run side by side if they begin in order."""
-    relay = Relay(alone=num_threads(codec.encoder) == 1)
+    relay, unchanged = Relay(alone=num_threads(codec.encoder) == 1), Unchanged(codec.encoder, WaveformError)
     state, waiting = StreamState(), StreamState()
     cut = _recut(_with_padding(blocks, codec.config), size)
     for number, (audio, last) in enumerate(_marked_last(cut)):
+        unchanged.check()
         legs = relay.leg(state, number), relay.leg(waiting, number)
         yield relay.guarded(partial(encode_chunk, codec, audio, *legs, last=last))
 
@@ -194,9 +265,11 @@ def _decode_jobs(
     codec: SNAC, codes: Sequence[torch.Tensor], source: NoiseSource | None
 ) -> Iterator[Callable[[], torch.Tensor]]:
     """Yield a job for each chunk of a clip, as `_encode_jobs` does."""
-    relay, state = Relay(alone=num_threads(codec.decoder) == 1), StreamState()
+    relay, unchanged = Relay(alone=num_threads(codec.decoder) == 1), Unchanged(codec.decoder, CodesError)
+    state = StreamState()
     cuts = chunk_sizes.decode_cuts(codec, codes[0].shape[-1])
     for number, (start, end) in enumerate(itertools.pairwise(cuts)):
+        unchanged.check()
         spans = zip(codes, codec.config.codes_per_frame, strict=False)
         part = [level[:, start * count : end * count] for level, count in spans]
         leg, last = relay.leg(state, number), end == codes[0].shape[-1]
@@ -205,8 +278,14 @@ def _decode_jobs(
 
 def _with_padding(blocks: Iterable[torch.Tensor], config: CodecConfig) -> Iterator[torch.Tensor]:
     """Yield blocks (B, 1, n) and the zeros that follow a clip of their length."""
-    num_samples, block = 0, None
+    num_samples, block, rows = 0, None, None
     for block in blocks:
+        rows = rows or block.shape[0]
+        if block.shape[0] != rows:
+            raise WaveformError(
+                f"a block has {block.shape[0]} rows where the first had {rows}; all blocks (B, 1, n) continue "
+                "the same B clips."
+            )
         num_samples += block.shape[-1]
         yield block
     if block is not None:

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from snac_tok.codec.convolution import conv1d, conv_transpose1d
 from snac_tok.codec.derived import versions
 from snac_tok.codec.layout import by_time, runs_by_time
 
@@ -55,7 +56,7 @@ def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """1x1 convolution of (B, C_in, T); weights as in `convolve`."""
     if not _runs_arranged(x, weight):
-        return F.conv1d(x, weight, bias)
+        return conv1d(x, weight, bias)
     matrices = _matrices(weight, lambda: (weight[:, :, 0],))
     return _sum_of_products(by_time(x), matrices, bias).transpose(1, 2)
 
@@ -73,7 +74,7 @@ def convolve(
         dilation: of the kernel.
     """
     if not _runs_arranged(x, weight):
-        return F.conv1d(x, weight, bias, stride, 0, dilation)
+        return conv1d(x, weight, bias, stride=stride, dilation=dilation)
     if weight.shape[0] == stride == 1:
         return _to_one_channel(x, weight, bias, dilation)
     kernel_size = weight.shape[-1]
@@ -124,7 +125,7 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
     """
     stride = weight.shape[-1] // 2
     if not _runs_arranged(x, weight):
-        return F.conv_transpose1d(x, weight, bias, stride)[..., stride:-stride]
+        return conv_transpose1d(x, weight, bias, stride=stride)[..., stride:-stride]
     matrices = _matrices(weight, lambda: _upsampling_matrices(weight))
     out = _sum_of_products(by_time(x), matrices, None if bias is None else bias.repeat(stride))
     return out.reshape(len(x), -1, weight.shape[1]).transpose(1, 2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snac_tok.codec.forks import use_one_thread
 from snac_tok.errors import MAX_LEVEL, CodesError, WaveformError, wrong_scale
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dty
     Raises:
         WaveformError: the shape, type or length is wrong, or a sample is NaN, infinite or no float at full scale ±1.
     """
+    use_one_thread()
     if not isinstance(audio, torch.Tensor) or not audio.is_floating_point():
         raise WaveformError(
             f"the audio is {_kind(audio)}; a floating point torch.Tensor (B, 1, T) is needed."
@@ -57,6 +59,7 @@ def checked_codes(
     Raises:
         CodesError: levels are missing or of lengths that do not fit each other, or a code is out of range.
     """
+    use_one_thread()
     if not isinstance(codes, (list, tuple)) or not 1 <= len(codes) <= config.num_levels:
         found = f"{len(codes)} levels" if isinstance(codes, (list, tuple)) else _kind(codes)
         raise CodesError(f"the codes are {found}; a list of 1 to {config.num_levels} levels is needed.")

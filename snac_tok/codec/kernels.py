@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
+from snac_tok.codec.convolution import conv1d
 from snac_tok.codec.layout import by_time, empty_by_time, runs_by_time
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def depthwise(
         return depthwise(x, weight, None, dilation).add_(bias[:, None])
     groups = weight.shape[0]
     if not runs_by_time(x):
-        return F.conv1d(x, weight, bias, 1, 0, dilation, groups)
+        return conv1d(x, weight, bias, dilation=dilation, groups=groups)
     # As images, because torch knows this layout of them alone.
     image = by_time(x).transpose(1, 2).unsqueeze(2)
     return F.conv2d(image, weight.unsqueeze(2), bias, 1, 0, (1, dilation), groups)[:, :, 0]

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec import chunk_sizes, chunks
+from snac_tok.codec.precision import full_precision
 from snac_tok.codec.stream import StreamState, run_chunk
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def encode_batch(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch.
     """Encode checked clips (1, 1, T_i) to codes [[(1, T_ik)]]."""
     if codec.device.type == "cpu":
         return chunks.encode_clips(codec, clips)
-    return encode_padded(codec, clips)
+    with full_precision(next(codec.parameters())):
+        return encode_padded(codec, clips)
 
 
 def decode_batch(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: Noise) -> list[torch.Tensor]:
@@ -41,7 +43,8 @@ def decode_batch(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: No
             for codes in clips
         )
         return chunks.decode_clips(codec, rows)
-    return decode_padded(codec, clips, noise)
+    with full_precision(next(codec.parameters())):
+        return decode_padded(codec, clips, noise)
 
 
 def encode_padded(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:

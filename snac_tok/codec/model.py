@@ -14,12 +14,15 @@ from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.inputs import checked_audio, checked_codes
 from snac_tok.codec.networks import Decoder, Encoder
 from snac_tok.codec.noise import Noise, checked_noise
+from snac_tok.codec.precision import full_precision
 from snac_tok.codec.pretrained import Pretrained
 from snac_tok.codec.quantizer import ResidualQuantizer
 from snac_tok.errors import CodesError, WaveformError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from snac_tok.codec.noise import NoiseSource
 
 
 class SNAC(Pretrained):
@@ -149,7 +152,8 @@ class SNAC(Pretrained):
         audio = checked_audio(audio_data, device=self.device, dtype=self.dtype)
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             if calling.is_needed(self, self.encoder, self.quantizer):
-                return calling.quantized(self, audio)[1]
+                with full_precision(audio):
+                    return calling.quantized(self, audio)[1]
             return chunks.encode(self.fold_weight_norm(), audio)
 
     def decode(self, codes: Sequence[torch.Tensor], *, noise: Noise = "random") -> torch.Tensor:
@@ -233,7 +237,6 @@ class SNAC(Pretrained):
         checked = (checked_audio(block, device=self.device, dtype=self.dtype) for block in blocks)
         yield from chunks.encode_blocks(self.fold_weight_norm(), checked)
 
-    @torch.no_grad()
     def decode_blocks(
         self, codes: Sequence[torch.Tensor], *, noise: int | Literal["off"]
     ) -> Iterator[torch.Tensor]:
@@ -247,11 +250,17 @@ class SNAC(Pretrained):
             (B, 1, n) audio; joined it is what `decode` gives.
 
         Raises:
-            CodesError: as in `decode`.
+            CodesError: as in `decode`, or `noise` is "random".
         """
         check_as_built(self.decoder)
         levels = checked_codes(codes, config=self.config, device=self.device)
-        source = chunks.whole_clip_noise(self, checked_noise(noise), levels[0].shape[0], 0)
+        source = chunks.whole_clip_noise(self, checked_noise(noise, fresh=False), levels[0].shape[0], 0)
+        return self._decoded_blocks(levels, source)
+
+    @torch.no_grad()  # as a decorator it steps aside while the caller holds what was yielded
+    def _decoded_blocks(
+        self, levels: Sequence[torch.Tensor], source: NoiseSource | None
+    ) -> Iterator[torch.Tensor]:
         yield from chunks.decode_blocks(self.fold_weight_norm(), levels, source)
 
     def compile_chunks(self, *, limit: int = 16, cuda_graphs: bool = True) -> Self:

@@ -86,13 +86,22 @@ class SeededNoise:
         return normal_at(positions, seed=self.seed, layer=layer).to(x.dtype)[None, None]
 
 
-def checked_noise(noise: Noise) -> Noise:
+def checked_noise(noise: Noise, *, fresh: bool = True) -> Noise:
     """Return decode's `noise` option if it is one; integers of any kind as an int.
+
+    Args:
+        noise: the option.
+        fresh: whether "random" is possible.
 
     Raises:
         CodesError: it is none of "random", "off" and an int.
     """
     if isinstance(noise, str) and noise in ("random", "off"):
+        if noise == "random" and not fresh:
+            raise CodesError(
+                'noise is "random", which is drawn for a whole clip at once; '
+                'to decode piece by piece take "off" or an int seed.'
+            )
         return noise
     if not isinstance(noise, bool):
         with contextlib.suppress(TypeError):

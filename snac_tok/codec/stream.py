@@ -17,7 +17,6 @@ This is how long clips, streams and many streams at once are run, and why memory
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +140,7 @@ def run_checked_chunk(
     valid: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Run a chunk as `run_chunk` does, through a network of which everything inside is known to be as built."""
-    with full_precision() if isinstance(network, Encoder) else nullcontext():
+    with full_precision(x, compiled=network.compiled is not None):
         if network.compiled is not None and valid is None:
             return network.compiled.run(x, state, last=last, noise=noise)
         return run_layers(network, x, state, last=last, noise=noise, valid=valid)

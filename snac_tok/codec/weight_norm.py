@@ -14,7 +14,9 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
 from snac_tok.codec import dense
+from snac_tok.codec.convolution import conv1d, conv_transpose1d
 from snac_tok.codec.derived import Deriving, versions
+from snac_tok.codec.forks import use_one_thread
 from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -166,7 +168,15 @@ class NormConv1d(_NormConv, nn.Conv1d):
         """Convolve (B, C_in, T) to (B, C_out, T / stride)."""
         if self.training and self.groups > 1 and torch.is_grad_enabled() and x.device.type == "cpu":
             return self._tap_by_tap(x)
-        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return conv1d(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
 
     def _tap_by_tap(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve depthwise as a sum of shifted copies: on CPUs its gradient costs half of the convolution's."""
@@ -207,12 +217,24 @@ class NormConvTranspose1d(_NormConv, nn.ConvTranspose1d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override] # no output_size
         """Upsample (B, C_in, T) to (B, C_out, T * stride)."""
-        shape = self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        return F.conv_transpose1d(x, self.weight, self.bias, *shape)
+        return conv_transpose1d(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            groups=self.groups,
+            dilation=self.dilation,
+        )
 
 
 class Foldable(nn.Module):
     """A network with weight-normed convolutions in it, and other layers that derive something from their weights."""
+
+    def __init__(self) -> None:
+        use_one_thread()
+        super().__init__()
 
     def fold_weight_norm(self) -> Self:
         """Compute every weight-normed weight once, where the weights are; eval mode does this by itself.
@@ -221,20 +243,22 @@ class Foldable(nn.Module):
         seen, and need `unfold_weight_norm()`. State-dict keys stay as they are.
         """
         # A compiled graph takes the weights as it finds them; folding is for outside.
-        for module in () if torch.compiler.is_compiling() else self.modules():
+        if torch.compiler.is_compiling():
+            return self
+        use_one_thread()
+        for module in self.modules():
             if isinstance(module, Deriving):
                 module.fold()
         return self
 
     def ready(self) -> Self:
-        """Return this in eval mode and folded; unlike `eval()` it keeps what is folded already.
+        """Return this folded; unlike `eval()` it keeps what is folded already, and it changes no mode.
 
         A stream begins with this: folding anew would cost the first sound a tenth of a second. A write through
-        `.data` therefore needs `unfold_weight_norm()` before it.
+        `.data` therefore needs `unfold_weight_norm()` before it. In training mode, where weights change by the step,
+        nothing is folded: streams are then exact, too, but slow.
         """
-        if any(module.training for module in self.modules()):
-            self.eval()
-        return self.fold_weight_norm()
+        return self if any(module.training for module in self.modules()) else self.fold_weight_norm()
 
     def unfold_weight_norm(self) -> Self:
         """Forget what was derived from weights; `train()`, `eval()` and moves (`to()`) do this by themselves."""

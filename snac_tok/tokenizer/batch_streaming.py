@@ -7,14 +7,17 @@ the first few frames all do) share one call of the network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from snac_tok.codec.chunks import Unchanged
+from snac_tok.codec.precision import full_precision
 from snac_tok.codec.stream import StreamState, run_chunk
-from snac_tok.errors import TokenError
+from snac_tok.errors import CodesError, TokenError
 from snac_tok.tokenizer.frame_buffer import FrameBuffer
 from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
 from snac_tok.tokenizer.streaming import stream_noise
@@ -29,24 +32,47 @@ if TYPE_CHECKING:
     from snac_tok.tokenizer.pairing import Ids
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class _Stream:
+    """One stream, replaced as a whole when it moves on: what fails half way leaves it as it was.
+
+    Attributes:
+        frames: ids of the frame under way.
+        noise: its noise.
+        unchanged: notices another codec.
+        state: the network's.
+        waiting: codes of whole frames that no step has taken.
+        ending: whether no more ids come.
+        ended: whether all of its sound has been made.
+        heard: sound that no step has returned.
+    """
+
     frames: FrameBuffer
     noise: NoiseSource | None
+    unchanged: Unchanged
     state: StreamState = field(default_factory=StreamState)
-    waiting: list[list[torch.Tensor]] = field(default_factory=list)
+    waiting: tuple[list[torch.Tensor], ...] = ()
     ending: bool = False
+    ended: bool = False
+    heard: tuple[npt.NDArray[np.float32], ...] = ()
 
     @property
     def num_waiting(self) -> int:
         return sum(codes[0].shape[-1] for codes in self.waiting)
 
-    def take(self, num_frames: int, per_frame: Sequence[int]) -> list[torch.Tensor]:
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.waiting) or (self.ending and not self.ended)
+
+    def split(
+        self, num_frames: int, per_frame: Sequence[int]
+    ) -> tuple[list[torch.Tensor], tuple[list[torch.Tensor], ...]]:
+        """Return the codes of the next frames, and what then waits."""
         joined = [torch.cat(level, dim=-1) for level in zip(*self.waiting, strict=True)]
         spans = list(zip(joined, per_frame, strict=False))
         rest = [level[:, num_frames * count :] for level, count in spans]
-        self.waiting = [rest] if rest[0].shape[-1] else []
-        return [level[:, : num_frames * count] for level, count in spans]
+        taken = [level[:, : num_frames * count] for level, count in spans]
+        return taken, (rest,) if rest[0].shape[-1] else ()
 
 
 class BatchStreamDecoder:
@@ -93,7 +119,10 @@ class BatchStreamDecoder:
         if name in self._streams:
             raise TokenError(f"a stream {name!r} is open; end it, or take another name.")
         buffer = FrameBuffer(self.vocabulary, self.codec.config)
-        self._streams[name] = _Stream(frames=buffer, noise=stream_noise(noise, self.codec))
+        unchanged = Unchanged(self.codec.decoder, CodesError)
+        self._streams[name] = _Stream(
+            frames=buffer, noise=stream_noise(noise, self.codec), unchanged=unchanged
+        )
 
     def push(self, name: Hashable, ids: Any) -> None:
         """Keep a stream's next ids or codes, as `StreamDecoder.push` takes them, until the next step.
@@ -104,9 +133,10 @@ class BatchStreamDecoder:
             CodesError: codes of wrong lengths or values.
         """
         stream = self._open_stream(name)
-        codes = stream.frames.take(ids)
-        if codes is not None:
-            stream.waiting.append(codes)
+        frames = copy.copy(stream.frames)
+        codes = frames.take(ids)
+        waiting = stream.waiting if codes is None else (*stream.waiting, codes)
+        self._streams[name] = replace(stream, frames=frames, waiting=waiting)
 
     def end(self, name: Hashable, *, drop_partial: bool = False) -> None:
         """Let a stream leave: the next step returns the rest of its sound and forgets it.
@@ -115,8 +145,9 @@ class BatchStreamDecoder:
             TokenError: the stream ended in the middle of a frame (unless `drop_partial`), or there is none.
         """
         stream = self._open_stream(name)
-        stream.frames.check_end(drop_partial=drop_partial)
-        stream.ending = True
+        frames = copy.copy(stream.frames)
+        frames.check_end(drop_partial=drop_partial)
+        self._streams[name] = replace(stream, frames=frames, ending=True)
 
     def abort(self, name: Hashable) -> None:
         """Forget a stream at once.
@@ -132,21 +163,33 @@ class BatchStreamDecoder:
     def step(self) -> dict[Hashable, npt.NDArray[np.float32]]:
         """Advance every stream that has whole frames waiting or was ended.
 
+        Whatever fails in here (memory that runs out, say) loses nothing: the next step repeats it, and also returns
+        the sound of streams that had advanced before. The error's note names the streams that it came from, which
+        `abort` takes out of the others' way.
+
         Returns:
             per stream that advanced, the samples (n,) that are final now, n possibly 0.
+
+        Raises:
+            CodesError: the codec was moved or trained on since a stream's first step.
         """
-        sounds: dict[Hashable, list[npt.NDArray[np.float32]]] = {}
-        while ready := [name for name, stream in self._streams.items() if stream.waiting or stream.ending]:
+        while ready := [name for name, stream in self._streams.items() if stream.is_ready]:
             num_frames = min((n for n in map(self._num_waiting, ready) if n), default=0)
             for group in self._alike(ready, num_frames):
-                for name, sound in zip(group, self._advance(group, num_frames), strict=True):
-                    sounds.setdefault(name, []).append(sound)
-            for name in [
-                name for name in ready if self._streams[name].ending and not self._num_waiting(name)
-            ]:
-                # What ended in this round gave its rest in it.
-                del self._streams[name]
-        return {name: np.concatenate(parts) for name, parts in sounds.items()}
+                try:
+                    self._streams.update(self._advanced(group, num_frames))
+                except BaseException as error:
+                    error.add_note(f"while streams {group!r} advanced; nothing of any stream is lost.")
+                    raise
+        sounds = {
+            name: np.concatenate(stream.heard) for name, stream in self._streams.items() if stream.heard
+        }
+        self._streams = {
+            name: replace(stream, heard=()) if stream.heard else stream
+            for name, stream in self._streams.items()
+            if not stream.ended
+        }
+        return sounds
 
     def _open_stream(self, name: Hashable) -> _Stream:
         stream = self._streams.get(name)
@@ -170,30 +213,46 @@ class BatchStreamDecoder:
             groups.setdefault(key, []).append(name)
         return list(groups.values())
 
-    def _advance(self, names: Sequence[Hashable], num_frames: int) -> list[npt.NDArray[np.float32]]:
+    def _advanced(self, names: Sequence[Hashable], num_frames: int) -> dict[Hashable, _Stream]:
+        """Return streams that are alike as they are after the next frames."""
         streams = [self._streams[name] for name in names]
+        for stream in streams:
+            stream.unchanged.check()
         last = streams[0].ending and streams[0].num_waiting <= num_frames
-        latents = self._latents(streams, num_frames)
-        if latents is None:
-            return [np.zeros(0, np.float32) for _ in names]
-        batch = StreamState.joined([stream.state for stream in streams])
-        noise = _RowNoise(streams) if any(stream.noise for stream in streams) else None
-        sound = run_chunk(self.codec.decoder, latents, batch, last=last, noise=noise)
-        for row, stream in enumerate(streams):
-            stream.state.take_row(batch, row)
-        return list(sound[:, 0].float().cpu().numpy())
+        latents, waiting = self._latents(streams, num_frames)
+        states = [stream.state.fork() for stream in streams]
+        sounds = np.zeros((len(streams), 0), np.float32)
+        # Without latents a stream ends that never began.
+        if latents is not None:
+            batch = StreamState.joined(states)
+            noise = _RowNoise(streams) if any(stream.noise for stream in streams) else None
+            sound = run_chunk(self.codec.decoder, latents, batch, last=last, noise=noise)
+            for row, state in enumerate(states):
+                state.take_row(batch, row)
+            sounds = sound[:, 0].float().cpu().numpy()
+        return {
+            name: replace(stream, state=state, waiting=left, ended=last, heard=(*stream.heard, sound))
+            for name, stream, state, left, sound in zip(names, streams, states, waiting, sounds, strict=True)
+        }
 
-    def _latents(self, streams: Sequence[_Stream], num_frames: int) -> torch.Tensor | None:
-        """Return the next latents (B, C, n) of streams that are alike; None for an end before any beginning."""
+    def _latents(
+        self, streams: Sequence[_Stream], num_frames: int
+    ) -> tuple[torch.Tensor | None, list[tuple[list[torch.Tensor], ...]]]:
+        """Return the next latents (B, C, n) of streams that are alike, None for an end before any beginning.
+
+        With them comes what then still waits in each stream.
+        """
         device, dtype = self.codec.device, self.codec.dtype
         if not streams[0].waiting:
+            waiting: list[tuple[list[torch.Tensor], ...]] = [()] * len(streams)
             if not streams[0].state.kept:
-                return None
-            return torch.empty((len(streams), self.codec.latent_dim, 0), device=device, dtype=dtype)
-        taken = [stream.take(num_frames, self.codec.config.codes_per_frame) for stream in streams]
-        return self.codec.quantizer.from_codes(
-            [torch.cat(level).to(device) for level in zip(*taken, strict=True)]
-        )
+                return None, waiting
+            nothing = torch.empty((len(streams), self.codec.latent_dim, 0), device=device, dtype=dtype)
+            return nothing, waiting
+        halves = [stream.split(num_frames, self.codec.config.codes_per_frame) for stream in streams]
+        levels = [torch.cat(level).to(device) for level in zip(*(taken for taken, _ in halves), strict=True)]
+        with full_precision(next(self.codec.parameters())):
+            return self.codec.quantizer.from_codes(levels), [left for _, left in halves]
 
 
 class _RowNoise:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +24,29 @@ if TYPE_CHECKING:
     from snac_tok.tokenizer.pairing import Ids
 
 
+@dataclass
+class _Progress:
+    """How far a stream has come: replaced as a whole once a call has succeeded, so that a failed one can be repeated.
+
+    Attributes:
+        encoder: the network's part.
+        waiting: samples (1, n) at the codec's rate, not yet a frame.
+        finished: whether the stream was flushed.
+    """
+
+    encoder: ChunkEncoder
+    waiting: npt.NDArray[np.float32]
+    finished: bool = False
+
+    def copy(self) -> _Progress:
+        return replace(self, encoder=copy.copy(self.encoder))
+
+
 class StreamEncoder:
     """Turns sound into ids while it is being recorded.
+
+    A call that fails leaves the stream as it was: it can be repeated. Only where the rate is changed it cannot, once
+    the sound has been resampled; the stream then refuses to go on.
 
     Args:
         codec: the network.
@@ -33,7 +56,7 @@ class StreamEncoder:
 
     Raises:
         SamplingRateError: an impossible rate.
-        TokenError: ids in parallel rows, which are no stream.
+        TokenError: the vocabulary is none of this codec's, or ids in parallel rows, which are no stream.
 
     Example:
         >>> from snac_tok import SnacTokenizer
@@ -66,7 +89,7 @@ class StreamEncoder:
 
     def reset(self) -> None:
         """Forget everything; the next push begins another stream."""
-        self._encoder = ChunkEncoder(self.codec)
+        self._progress = _Progress(encoder=ChunkEncoder(self.codec), waiting=np.zeros((1, 0), np.float32))
         self._rates = (
             None
             if self.sampling_rate == self.codec.sampling_rate
@@ -74,8 +97,7 @@ class StreamEncoder:
                 from_rate=self.sampling_rate, to_rate=self.codec.sampling_rate, resampler=self._resampler
             )
         )
-        self._waiting = np.zeros((1, 0), np.float32)
-        self._finished = False
+        self._resampled_in_vain = False
 
     @torch.no_grad()
     def push(self, samples: Any) -> npt.NDArray[np.int64]:
@@ -83,20 +105,21 @@ class StreamEncoder:
 
         Raises:
             WaveformError: samples of another shape or type, NaN or infinite ones, integers kept as floats, or a push
-                after flush.
+                after flush; or the codec was moved or trained on since the first push.
             SamplingRateError: a `Waveform` at another rate.
         """
-        self._check_open()
+        progress = self._open_copy()
         if isinstance(samples, Waveform) and samples.sampling_rate != self.sampling_rate:
             raise SamplingRateError(
                 f"the stream is at {self.sampling_rate} Hz, the block at {samples.sampling_rate} Hz; make the encoder "
                 f"with sampling_rate={samples.sampling_rate}."
             )
         block = checked_block(samples)
-        self._waiting = np.concatenate(
-            (self._waiting, block if self._rates is None else self._rates.push(block)), 1
-        )
-        return self._ids(list(self._whole_frames()))
+        if self._rates is not None:
+            self._resampled_in_vain = True
+            block = self._rates.push(block)
+        progress.waiting = np.concatenate((progress.waiting, block), 1)
+        return self._done(progress, list(self._whole_frames(progress)))
 
     @torch.no_grad()
     def flush(self) -> npt.NDArray[np.int64]:
@@ -105,25 +128,38 @@ class StreamEncoder:
         Raises:
             WaveformError: the stream was flushed before.
         """
-        self._check_open()
-        self._finished = True
+        progress = self._open_copy()
+        progress.finished = True
         if self._rates is not None:
-            self._waiting = np.concatenate((self._waiting, self._rates.flush()), 1)
-        codes = list(self._whole_frames())
-        if self._encoder.num_samples or self._waiting.shape[1]:
-            codes.append(self._encoder.flush(self._tensor(self._waiting)))
-        return self._ids(codes)
+            self._resampled_in_vain = True
+            progress.waiting = np.concatenate((progress.waiting, self._rates.flush()), 1)
+        codes = list(self._whole_frames(progress))
+        if progress.encoder.num_samples or progress.waiting.shape[1]:
+            codes.append(progress.encoder.flush(self._tensor(progress.waiting)))
+        return self._done(progress, codes)
 
-    def _whole_frames(self) -> Iterator[list[torch.Tensor]]:
+    def _whole_frames(self, progress: _Progress) -> Iterator[list[torch.Tensor]]:
         """Encode what is whole, always one frame at a time: however the sound was cut, the codes are the same."""
         size = self.codec.config.frame_length
-        while self._waiting.shape[1] >= size:
-            frame, self._waiting = self._waiting[:, :size], self._waiting[:, size:]
-            yield self._encoder.push(self._tensor(frame))
+        while progress.waiting.shape[1] >= size:
+            frame, progress.waiting = progress.waiting[:, :size], progress.waiting[:, size:]
+            yield progress.encoder.push(self._tensor(frame))
 
-    def _check_open(self) -> None:
-        if self._finished:
+    def _open_copy(self) -> _Progress:
+        if self._progress.finished:
             raise WaveformError("the stream has been flushed; reset() it or make another encoder.")
+        if self._resampled_in_vain:
+            raise WaveformError(
+                "an earlier call failed after it had resampled its sound, which cannot be done twice; "
+                "reset() the stream or make another encoder."
+            )
+        return self._progress.copy()
+
+    def _done(self, progress: _Progress, codes: Sequence[list[torch.Tensor]]) -> npt.NDArray[np.int64]:
+        """Return the ids of what was encoded; only now it counts."""
+        ids = self._ids(codes)
+        self._progress, self._resampled_in_vain = progress, False
+        return ids
 
     def _tensor(self, samples: npt.NDArray[np.float32]) -> torch.Tensor:
         audio = torch.from_numpy(np.ascontiguousarray(samples))[None]

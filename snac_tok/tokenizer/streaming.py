@@ -10,7 +10,9 @@ the codes of the future that the network looks at, so it lags; `lookahead` trade
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +21,6 @@ import torch
 from snac_tok.codec.chunks import ChunkDecoder
 from snac_tok.codec.geometry import Conv, latent_influence
 from snac_tok.codec.noise import SeededNoise, checked_noise
-from snac_tok.codec.stream import run_chunk
 from snac_tok.errors import TokenError
 from snac_tok.tokenizer.frame_buffer import FrameBuffer
 from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
@@ -29,12 +30,35 @@ if TYPE_CHECKING:
 
     from snac_tok.codec import SNAC, CodecConfig, Noise
     from snac_tok.codec.noise import NoiseSource
-    from snac_tok.codec.stream import StreamState
     from snac_tok.tokenizer.pairing import Ids
+
+
+@dataclass
+class _Progress:
+    """How far a stream has come: replaced as a whole once a call has succeeded, so that a failed one can be repeated.
+
+    Attributes:
+        frames: ids of the frame under way.
+        decoder: the exact decoder.
+        num_exact: samples that it has given.
+        num_out: samples handed out.
+        finished: whether the stream was flushed.
+    """
+
+    frames: FrameBuffer
+    decoder: ChunkDecoder
+    num_exact: int = 0
+    num_out: int = 0
+    finished: bool = False
+
+    def copy(self) -> _Progress:
+        return replace(self, frames=copy.copy(self.frames), decoder=copy.copy(self.decoder))
 
 
 class StreamDecoder:
     """Turns a stream of ids or codes into sound as it arrives.
+
+    A call that fails, whatever the reason, leaves the stream as it was: it can be repeated.
 
     Args:
         codec: the network.
@@ -75,9 +99,8 @@ class StreamDecoder:
             )
         self.codec = codec.ready()
         self.lookahead = lookahead
-        vocabulary = vocabulary_of(layout, codec)
-        self._frames = FrameBuffer(vocabulary, codec.config)
-        warn_of_trial_codec(codec, vocabulary)
+        self._vocabulary = vocabulary_of(layout, codec)
+        warn_of_trial_codec(codec, self._vocabulary)
         self._noise = stream_noise(noise, codec)
         self.reset()
 
@@ -94,11 +117,10 @@ class StreamDecoder:
 
     def reset(self) -> None:
         """Forget everything; the next push begins another stream, with the same noise."""
-        self._decoder = ChunkDecoder(self.codec, self._noise)
-        self._frames.clear()
-        self._num_exact = 0  # samples that the exact decoder has given
-        self._num_out = 0  # samples handed out
-        self._finished = False
+        self._progress = _Progress(
+            frames=FrameBuffer(self._vocabulary, self.codec.config),
+            decoder=ChunkDecoder(self.codec, self._noise),
+        )
 
     @torch.no_grad()
     def push(self, ids: Any) -> npt.NDArray[np.float32]:
@@ -111,13 +133,17 @@ class StreamDecoder:
         Raises:
             TokenError: an id that is not its slot's, or a push after flush. What was given is dropped; the stream
                 goes on as if it had not been.
-            CodesError: codes of wrong lengths or values.
+            CodesError: codes of wrong lengths or values, or the codec was moved or trained on since the first push.
         """
-        self._check_open()
-        codes = self._frames.take(ids)
-        if codes is None:
-            return np.zeros(0, np.float32)
-        return self._heard(self._decoder.push(codes), last=False)
+        progress = self._open_copy()
+        codes = progress.frames.take(ids)
+        sound = (
+            np.zeros(0, np.float32)
+            if codes is None
+            else self._heard(progress, progress.decoder.push(codes), last=False)
+        )
+        self._progress = progress
+        return sound
 
     @torch.no_grad()
     def flush(self, *, drop_partial: bool = False) -> npt.NDArray[np.float32]:
@@ -129,37 +155,38 @@ class StreamDecoder:
         Raises:
             TokenError: the stream ended in the middle of a frame, or was flushed before.
         """
-        self._check_open()
-        self._frames.check_end(drop_partial=drop_partial)
-        self._finished = True
-        if not self._decoder.state.kept:
-            return np.zeros(0, np.float32)
-        return self._heard(self._rest(self._decoder.state), last=True)
+        progress = self._open_copy()
+        progress.frames.check_end(drop_partial=drop_partial)
+        progress.finished = True
+        sound = (
+            self._heard(progress, progress.decoder.rest(), last=True)
+            if progress.decoder.state.kept
+            else np.zeros(0, np.float32)
+        )
+        self._progress = progress
+        return sound
 
-    def _check_open(self) -> None:
-        if self._finished:
+    def _open_copy(self) -> _Progress:
+        if self._progress.finished:
             raise TokenError("the stream has been flushed; reset() it or make another decoder.")
+        return self._progress.copy()
 
-    def _heard(self, exact: torch.Tensor, *, last: bool) -> npt.NDArray[np.float32]:
+    def _heard(self, progress: _Progress, exact: torch.Tensor, *, last: bool) -> npt.NDArray[np.float32]:
         """Choose what to hand out of new exact samples (1, 1, n), plus guessed ones where a lookahead asks for them."""
-        begin, self._num_exact = self._num_exact, self._num_exact + exact.shape[-1]
+        begin = progress.num_exact
+        progress.num_exact += exact.shape[-1]
         sound = exact[0, 0]
-        wanted = self._num_exact if last or self.lookahead is None else self._wanted()
-        if wanted > self._num_exact:
-            sound = torch.cat((sound, self._rest(self._decoder.state.fork())[0, 0]))
-        sound = sound[self._num_out - begin : max(wanted, self._num_out) - begin]
-        self._num_out += sound.shape[-1]
+        wanted = progress.num_exact if last or self.lookahead is None else self._wanted(progress)
+        if wanted > progress.num_exact:
+            sound = torch.cat((sound, progress.decoder.rest()[0, 0]))
+        sound = sound[progress.num_out - begin : max(wanted, progress.num_out) - begin]
+        progress.num_out += sound.shape[-1]
         return sound.float().cpu().numpy()
 
-    def _wanted(self) -> int:
+    def _wanted(self, progress: _Progress) -> int:
         assert self.lookahead is not None
-        latents = self._frames.num_frames * self.codec.config.latents_per_frame
-        return max(self._num_exact, (latents - self.lookahead) * self.codec.hop_length)
-
-    def _rest(self, state: StreamState) -> torch.Tensor:
-        """Decode what a state still holds, as if the clip ended here."""
-        nothing = torch.empty((1, self.codec.latent_dim, 0), device=self.codec.device, dtype=self.codec.dtype)
-        return run_chunk(self.codec.decoder, nothing, state, last=True, noise=self._noise)
+        latents = progress.frames.num_frames * self.codec.config.latents_per_frame
+        return max(progress.num_exact, (latents - self.lookahead) * self.codec.hop_length)
 
 
 def exact_lag_samples(config: CodecConfig) -> int:
@@ -180,4 +207,4 @@ def stream_noise(noise: Noise, codec: SNAC) -> NoiseSource | None:
     """
     if checked_noise(noise) == "off" or not codec.config.noise:
         return None
-    return SeededNoise(seed=int(torch.randint(2**62, ())) if noise == "random" else int(noise))
+    return SeededNoise(seed=int(torch.randint(2**62, (), device="cpu")) if noise == "random" else int(noise))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from snac_tok.codec import SNAC, chunk_sizes, chunks, kernels, latent_dependence, latent_influence, mixed
 from snac_tok.codec.attention import LocalAttention
 from snac_tok.codec.chunks import ChunkDecoder
-from snac_tok.codec.stream import StreamState, _Pass, run_chunk
+from snac_tok.codec.stream import StreamState, run_chunk
 from snac_tok.errors import CodesError, WaveformError
 
 # Of the loudest value; sums of float32 in another order differ by a few times 1e-7.
@@ -227,25 +227,6 @@ def test_random_noise_is_upstreams_in_chunks_too(small_codec, monkeypatch):
     monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
     torch.manual_seed(3)
     assert_close(small_codec.decode(codes), wanted)
-
-
-def test_encoding_never_rounds_to_tf32(small_codec, monkeypatch):
-    """CuDNN's TF32 is off while the encoder runs, and as it was before afterwards; the decoder leaves it alone."""
-    seen = []
-    run = _Pass.run
-
-    def watched(self, module, x):
-        seen.append(torch.backends.cudnn.allow_tf32)
-        return run(self, module, x)
-
-    monkeypatch.setattr(_Pass, "run", watched)
-    before = torch.backends.cudnn.allow_tf32
-    codes = small_codec.encode(audio_of(100))
-    assert not any(seen)
-    assert torch.backends.cudnn.allow_tf32 == before
-    seen.clear()
-    small_codec.decode(codes, noise="off")
-    assert set(seen) == {before}
 
 
 @pytest.mark.gpu

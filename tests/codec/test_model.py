@@ -260,7 +260,7 @@ def test_the_digest_is_that_of_the_weights_that_make_the_next_codes(small_codec)
 
 @torch.no_grad()
 def test_ready_keeps_what_is_derived_from_the_weights_and_eval_does_not(small_codec):
-    """A codec in use begins another stream at once; one that was trained is put into eval mode."""
+    """A codec in use begins another stream at once; one that is trained stays so, and weights in use are its own."""
     small_codec.encode(audio_for(small_codec))
     conv = next(module for module in small_codec.modules() if isinstance(module, NormConv1d))
     folded = conv.weight
@@ -269,7 +269,8 @@ def test_ready_keeps_what_is_derived_from_the_weights_and_eval_does_not(small_co
     assert small_codec.eval().ready().encoder.training is False
     assert conv.weight is not folded
     small_codec.encoder.train()
-    assert not any(module.training for module in small_codec.ready().modules())
+    modes = [module.training for module in small_codec.modules()]
+    assert [module.training for module in small_codec.ready().modules()] == modes
 
 
 def test_old_names_of_weight_norm_load_anywhere(small_codec):

@@ -1,0 +1,214 @@
+"""Forked processes and threads that cannot start: results, or one sentence, but nobody waits for ever."""
+
+import subprocess
+import sys
+
+import pytest
+
+# Everything here is about a process: each case has its own, and ends within the timeout or fails.
+pytestmark = pytest.mark.slow
+TIMEOUT_SECONDS = 300
+
+BEGIN = """
+import os, signal, sys, threading, warnings
+import torch
+torch.set_num_threads(2)
+
+def use_torch():
+    "Bring torch's threads to life, as any program does that uses it."
+    torch.randn(600, 600) @ torch.randn(600, 600)
+    torch.randn(2_000_000).sin()
+
+def sound():
+    return 0.3 * torch.sin(torch.arange(60_000) * 0.03)[None, None]
+
+def work(codec, audio=None):
+    codes = codec.encode(sound() if audio is None else audio)
+    return [level.tolist() for level in codes], codec.decode(codes, noise=1).numpy().tobytes()
+
+def in_child(function):
+    "Run a function in a forked child and return whether it returned true."
+    pid = os.fork()
+    if not pid:
+        try:
+            os._exit(0 if function() else 1)
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
+            os._exit(2)
+    return os.waitpid(pid, 0)[1] == 0
+"""
+
+USED = (
+    BEGIN
+    + """
+from snac_tok.codec import SNAC
+codec = SNAC.from_pretrained("tiny")
+wanted = work(codec)
+"""
+)
+
+
+def output_of(script):
+    """Run a script in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_forked_child_uses_the_codec_of_its_parent():
+    """On one thread, with the parent's results to the last bit; and so does a child of the child."""
+    output_of(
+        USED
+        + """
+def use():
+    return work(codec) == wanted and torch.get_num_threads() == 1
+
+assert in_child(use)
+assert in_child(lambda: in_child(use))
+assert torch.get_num_threads() == 2 and work(codec) == wanted
+"""
+    )
+
+
+def test_a_forked_child_that_asks_for_more_threads_gets_one_and_is_told():
+    """Whatever it begins with: a codec of its own, a stream, sound or codes."""
+    output_of(
+        USED
+        + """
+from snac_tok import SnacTokenizer, StreamDecoder, StreamEncoder, preset
+
+def asks(begin):
+    def use():
+        torch.set_num_threads(2)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            begin()
+            work(codec, audio)
+        return torch.get_num_threads() == 1 and len(told) == 1 and "forked" in str(told[0].message)
+    return use
+
+tok = SnacTokenizer(codec, preset("orpheus"))
+audio = sound()  # in the child torch itself would wait for ever, outside the codec
+codes, ids = codec.encode(audio), tok.encode(audio[0], sampling_rate=24_000)
+for begin in (
+    lambda: SNAC.from_pretrained("tiny"),
+    lambda: codec.unfold_weight_norm().encode(audio),
+    lambda: codec.decode(codes),
+    lambda: StreamDecoder(codec, tok.vocabulary).push(ids),
+    lambda: StreamEncoder(codec, tok.vocabulary).push(audio[0].numpy()),
+    lambda: tok.encode(audio[0], sampling_rate=24_000),
+):
+    assert in_child(asks(begin))
+"""
+    )
+
+
+POOLS = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+import datasets
+
+def one(at):
+    from snac_tok.codec import SNAC
+    codes = SNAC.from_pretrained("tiny").encode(sound())
+    return [sum(int(level.sum()) for level in codes), torch.get_num_threads()]
+
+use_torch()
+fork = multiprocessing.get_context("fork")
+with fork.Pool(2) as pool:
+    found = pool.map(one, range(2))
+with ProcessPoolExecutor(2, mp_context=fork) as pool:
+    found += pool.map(one, range(2))
+rows = datasets.Dataset.from_dict({"at": [0, 1]})
+found += rows.map(lambda row: {"found": one(row["at"])}, num_proc=2)["found"]
+assert all(row == [one(0)[0], 1] for row in found), found
+"""
+
+
+@pytest.mark.parametrize("imported", ["before", "in the child"])
+def test_pools_of_forked_processes(imported):
+    """Pools, executors and `datasets.map`; also where a child imports us only after its parent has used torch."""
+    output_of(BEGIN + ("import snac_tok.codec\n" if imported == "before" else "") + POOLS)
+
+
+def test_a_clip_that_was_begun_before_a_fork_is_refused_in_the_child():
+    """Its threads are the parent's, who goes on; both end by themselves."""
+    output_of(
+        USED
+        + """
+from snac_tok.codec import chunk_sizes
+from snac_tok.errors import SnacTokError
+chunk_sizes._CPU_VALUES = 1
+pieces = codec.encode_blocks([sound()])
+first = next(pieces)
+
+def go_on():
+    try:
+        next(pieces)
+    except SnacTokError as error:
+        return "begun before the process was forked" in str(error)
+
+assert in_child(go_on)
+assert sum(piece[0].shape[-1] for piece in pieces) + first[0].shape[-1] == len(wanted[0][0][0])
+"""
+    )
+
+
+def test_a_fork_while_others_encode_sets_precision_back():
+    """The child has none of the threads that were inside, and the settings that they will find again."""
+    output_of(
+        USED
+        + """
+import time
+torch.set_float32_matmul_precision("medium")
+end = time.monotonic() + 3
+others = [threading.Thread(target=lambda: [codec.encode(sound()) for _ in iter(lambda: time.monotonic() < end, False)])]
+others[0].start()
+ask = lambda: torch.backends.mkldnn.matmul.fp32_precision
+while time.monotonic() < end:
+    assert in_child(lambda: ask() == "bf16")
+others[0].join()
+assert ask() == "bf16"
+"""
+    )
+
+
+def test_threads_that_cannot_start_are_done_without():
+    """The work is done by those there are, or here; the process ends, with torch's threads as they were."""
+    output_of(
+        USED
+        + """
+from snac_tok.codec import chunk_sizes
+chunk_sizes._CPU_VALUES = 1
+torch.set_num_threads(1)
+wanted = work(codec)
+torch.set_num_threads(4)
+start, left = threading.Thread.start, [0]
+
+def refused(self):
+    left[0] -= 1
+    if left[0] < 0:
+        raise RuntimeError("can't start new thread")
+    start(self)
+
+threading.Thread.start = refused
+for left[0] in range(4):
+    assert work(codec) == wanted
+    assert torch.get_num_threads() == 4 and threading.active_count() == 1
+"""
+    )
+
+
+def test_a_process_ends_while_a_clip_is_half_way():
+    """Nobody waits for threads whose results nobody takes."""
+    output_of(
+        USED
+        + """
+from snac_tok.codec import chunk_sizes
+chunk_sizes._CPU_VALUES = 1
+pieces = codec.encode_blocks([sound()])
+next(pieces)
+"""
+    )

@@ -1,0 +1,304 @@
+"""Law 9: codes and sound depend on weights and sound alone, however precise torch is told to be."""
+
+import contextlib
+import threading
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from snac_tok import SNAC
+from snac_tok.codec import convolution, stream
+from snac_tok.codec.chunks import ChunkDecoder
+from snac_tok.codec.precision import full_precision
+from snac_tok.codec.quantizer import ResidualQuantizer
+
+LOW = ("tf32", "bf16")
+HERE = torch.zeros(())
+OPERATIONS = ("matmul", "conv", "rnn")
+# Every setting of its own, and what it can be; "none" takes that of the backend, or of all backends.
+CHOICES = {("generic", "all"): ("none", "ieee", "tf32", "bf16")}
+CHOICES |= {("mkldnn", name): ("none", "ieee", "tf32", "bf16") for name in ("all", *OPERATIONS)}
+CHOICES |= {("cuda", name): ("none", "ieee", "tf32") for name in ("all", *OPERATIONS)}
+get, put = torch._C._get_fp32_precision_getter, torch._C._set_fp32_precision_setter
+
+
+@pytest.fixture(autouse=True)
+def as_torch_begins():
+    """Leave the settings as torch begins with them."""
+    yield
+    torch.set_float32_matmul_precision("highest")
+    for place in CHOICES:
+        put(*place, "none")
+    torch.backends.cudnn.allow_tf32 = True
+
+
+class Gpu:
+    """Stands for a tensor on a GPU."""
+
+    def __init__(self, dtype):
+        self.device, self.dtype = torch.device("cuda"), dtype
+
+
+def set_all(values):
+    """Set every setting."""
+    for place, value in values.items():
+        put(*place, value)
+
+
+def seen(values):
+    """What torch says of every setting, and would say if those that others take theirs from were changed."""
+    found = []
+    for changed in (("generic", "all"), ("mkldnn", "all"), ("cuda", "all")):
+        for value in CHOICES[changed]:
+            put(*changed, value)
+            found.append({place: get(*place) for place in CHOICES})
+        put(*changed, values[changed])
+    return found
+
+
+def audio_of(codec, frames=3):
+    """Random audio (1, 1, T)."""
+    shape, generator = (1, 1, frames * codec.config.frame_length), torch.Generator("cpu").manual_seed(0)
+    return 0.3 * torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
+def outputs(codec):
+    """Codes and sound of a codec that has derived nothing from its weights yet, one way after the other."""
+    audio = audio_of(codec)
+    codes = codec.unfold_weight_norm().encode(audio)
+    stream = ChunkDecoder(codec.ready(), None)
+    with torch.no_grad():
+        streamed = [stream.push(codes), stream.rest()]
+    blocks = [level for piece in codec.encode_blocks(audio.split(100, dim=-1)) for level in piece]
+    batch = [level for clip in codec.encode_batch([audio[0], audio[0, :, :50]]) for level in clip]
+    return [*codes, *streamed, *blocks, *batch, codec.decode(codes, noise=3), codec(audio, noise=3)[0]]
+
+
+def equal(one, other):
+    """Whether all tensors are equal to the last bit, in the same dtype."""
+    return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.fixture
+def precisions_inside(monkeypatch):
+    """Collect the precisions that networks and quantizers run in."""
+    inside = set()
+    places = ((stream, "run_layers"), (ResidualQuantizer, "forward"), (ResidualQuantizer, "from_codes"))
+    for place, name in places:
+        run = getattr(place, name)
+
+        def watched(*args, run=run, **options):
+            inside.update(get("mkldnn", operation) for operation in ("matmul", "conv"))
+            return run(*args, **options)
+
+        monkeypatch.setattr(place, name, watched)
+    return inside
+
+
+@pytest.fixture
+def wanted(small_codec):
+    """What the codec gives where nothing was set."""
+    return outputs(small_codec)
+
+
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_setting_of_precision_changes_a_bit_or_is_changed(small_codec, wanted, precisions_inside, data):
+    """Old settings, new ones and mixtures; afterwards each is what it was and takes what it took from others."""
+    torch.set_float32_matmul_precision("highest")
+    if legacy := data.draw(st.sampled_from([None, "medium", "high"])):
+        torch.set_float32_matmul_precision(legacy)
+    values = {
+        place: data.draw(st.sampled_from(choices), label=str(place)) for place, choices in CHOICES.items()
+    }
+    set_all(values)
+    before = seen(values)
+    assert equal(outputs(small_codec), wanted)
+    assert precisions_inside.isdisjoint(LOW)
+    assert seen(values) == before
+
+
+@pytest.mark.parametrize("legacy", ["medium", "high"])
+def test_the_older_settings_change_nothing_and_can_be_asked_for_afterwards(
+    small_codec, wanted, precisions_inside, legacy
+):
+    """As most programs set them."""
+    torch.set_float32_matmul_precision(legacy)
+    torch.backends.cudnn.allow_tf32 = False
+    assert equal(outputs(small_codec), wanted)
+    assert precisions_inside.isdisjoint(LOW)
+    assert torch.get_float32_matmul_precision() == legacy
+    assert torch.backends.cudnn.allow_tf32 is False
+    assert torch.backends.cuda.matmul.allow_tf32 is True
+
+
+def test_a_codec_that_is_trained_gives_the_same_codes(small_codec):
+    """Training mode follows the program's precision, but for codes, which have no gradient."""
+    audio = audio_of(small_codec)
+    wanted = small_codec.encode(audio)
+    torch.set_float32_matmul_precision("medium")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert equal(small_codec.train().encode(audio), wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_changes_no_bit(small_codec, wanted, dtype):
+    """Not even the dtype of the sound; the caller's own operations are cast as before."""
+    with torch.autocast("cpu", dtype):
+        assert equal(outputs(small_codec), wanted)
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@contextlib.contextmanager
+def set_for_a_while(ask, tell, value):
+    """Change something that torch keeps for the whole process."""
+    before = ask()
+    tell(value)
+    try:
+        yield
+    finally:
+        tell(before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: set_for_a_while(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+        lambda: set_for_a_while(torch.get_default_dtype, torch.set_default_dtype, torch.bfloat16),
+        lambda: set_for_a_while(
+            torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
+        ),
+        lambda: torch.backends.mkldnn.flags(enabled=True, deterministic=True, allow_tf32=None),
+        lambda: torch.device("meta"),
+        torch.inference_mode,
+        lambda: set_for_a_while(torch.get_num_threads, torch.set_num_threads, 3),
+    ],
+    ids=["float64", "bfloat16", "deterministic", "deterministic oneDNN", "meta", "inference", "threads"],
+)
+def test_nothing_else_that_torch_is_told_changes_a_bit(small_codec, wanted, change):
+    """Default dtypes and devices, deterministic algorithms, inference mode, threads."""
+    with change():
+        assert equal(outputs(small_codec), wanted)
+
+
+def test_several_threads_may_come_and_go(small_codec):
+    """Each gets exact codes, and the last one to leave sets everything back."""
+    audio = audio_of(small_codec)
+    wanted = small_codec.encode(audio)
+    torch.set_float32_matmul_precision("medium")
+    wrong, end = [], time.monotonic() + 1.0
+
+    def work():
+        while time.monotonic() < end:
+            if not equal(small_codec.encode(audio), wanted):
+                wrong.append(1)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+    assert torch.get_float32_matmul_precision() == "medium"
+    assert get("mkldnn", "matmul") == "bf16"
+
+
+def test_whoever_leaves_first_lowers_nothing_for_those_inside():
+    """Nested or side by side: the setting is back only when nobody is inside."""
+    torch.set_float32_matmul_precision("medium")
+    first, second = (full_precision(HERE) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert get("mkldnn", "matmul") == "ieee"
+    second.__exit__(None, None, None)
+    assert get("mkldnn", "matmul") == "bf16"
+
+
+def test_what_a_program_sets_while_somebody_is_inside_stays_set():
+    """The newest wish counts afterwards, and whoever enters next is exact all the same."""
+    torch.set_float32_matmul_precision("medium")
+    with full_precision(HERE):
+        torch.backends.mkldnn.matmul.fp32_precision = "tf32"
+        with full_precision(HERE):
+            assert get("mkldnn", "matmul") == "ieee"
+    assert get("mkldnn", "matmul") == "tf32"
+
+
+def test_an_error_inside_sets_everything_back():
+    """As a with statement does."""
+    torch.backends.fp32_precision = "tf32"
+    with contextlib.suppress(ZeroDivisionError), full_precision(HERE):
+        assert get("mkldnn", "conv") == "ieee"
+        1 / 0  # noqa: B018 - it is to fail
+    assert get("mkldnn", "conv") == "tf32"
+    torch.backends.fp32_precision = "bf16"
+    assert get("mkldnn", "conv") == "bf16"
+
+
+def test_where_nothing_is_low_nothing_is_set(monkeypatch, small_codec):
+    """As torch begins, a program that trains beside the codec cannot notice it, on a CPU or a GPU."""
+    monkeypatch.setattr("snac_tok.codec.precision._set", lambda *_: pytest.fail("a setting was changed"))
+    outputs(small_codec)
+    with full_precision(Gpu(torch.float32)):
+        pass
+
+
+def test_graphs_on_a_gpu_run_without_tf32():
+    """Their convolutions go by the setting, which torch's own default leaves at TF32."""
+    before = get("cuda", "conv")
+    with full_precision(Gpu(torch.float32), compiled=True):
+        assert "tf32" not in (get("cuda", "conv"), get("cuda", "matmul"))
+    assert get("cuda", "conv") == before
+    with full_precision(Gpu(torch.float16), compiled=True):
+        assert get("cuda", "conv") == before
+
+
+@torch.no_grad()
+def test_convolutions_on_a_gpu_ask_for_no_tf32(monkeypatch):
+    """The call that says so computes what torch's own does; proven on the CPU, which ignores the wish."""
+    asked = []
+    plain = torch._convolution
+
+    def watched(*args):
+        asked.append(args[9:])
+        return plain(*args)
+
+    monkeypatch.setattr(convolution, "_is_inference_on_gpu", lambda _: True)
+    monkeypatch.setattr(torch, "_convolution", watched)
+    x, depthwise, dense, bias = (
+        torch.randn(2, 6, 40),
+        torch.randn(6, 1, 7),
+        torch.randn(6, 4, 6),
+        torch.randn(6),
+    )
+    found = convolution.conv1d(x, depthwise, bias, stride=2, padding=3, dilation=3, groups=6)
+    assert torch.equal(found, F.conv1d(x, depthwise, bias, 2, 3, 3, 6))
+    found = convolution.conv_transpose1d(x, dense, None, stride=3, padding=2, output_padding=1)
+    assert torch.equal(found, F.conv_transpose1d(x, dense, None, 3, 2, 1))
+    assert asked == [(False, False, True, False)] * 2
+    with set_for_a_while(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
+    ):
+        convolution.conv1d(x, depthwise, bias, groups=6)
+    assert asked[-1] == (False, True, True, False)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_no_setting_changes_a_bit_on_a_gpu():
+    """TF32 on and off, by each of torch's ways, for codes and sound."""
+    codec = SNAC.from_pretrained("tiny").to("cuda")
+    set_all(dict.fromkeys(CHOICES, "none"))
+    wanted = outputs(codec)
+    for generic in ("tf32", "ieee", "none"):
+        for legacy in ("medium", "high", "highest"):
+            torch.backends.fp32_precision = generic
+            torch.set_float32_matmul_precision(legacy)
+            torch.backends.cudnn.allow_tf32 = legacy != "highest"
+            assert equal(outputs(codec), wanted)
+            assert torch.get_float32_matmul_precision() == legacy
