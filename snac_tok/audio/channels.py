@@ -145,7 +145,7 @@ class _Downmix:
 
     def mix(self, block: Waveform) -> Waveform:
         """Return the block's one channel."""
-        if block.num_channels == 1:
+        if block.num_channels == 1 and (isinstance(self._policy, str) or not self._policy):
             return block
         if self._policy != "mean":
             index = {"left": 0, "right": 1}.get(str(self._policy), self._policy)
@@ -199,6 +199,7 @@ def _channel(waveform: Waveform, index: int) -> Waveform:
     """One row, as a view: a row of a contiguous array is contiguous."""
     if index >= waveform.num_channels:
         raise WaveformError(
-            f"the recording has {waveform.num_channels} channels, counted from 0: there is no channel {index}."
+            f"the recording has {waveform.num_channels} channel{'s' if waveform.num_channels > 1 else ''}, counted "
+            f"from 0: there is no channel {index}."
         )
     return Waveform(samples=waveform.samples[index : index + 1], sampling_rate=waveform.sampling_rate)

@@ -224,11 +224,12 @@ class Trainer:
         return Curves(folder, sampling_rate=self.codec.sampling_rate, first_step=self.step)
 
     def _begin(self, *, resume: bool) -> None:
+        # All processes take up the checkpoint at the same time: wrapping networks anew needs every one of them.
         if self.placement.is_first:
             self.folder.begin(self.config, resume=resume, take_up=self._restore)
-        self.placement.wait_for_all()
-        if resume and not self.placement.is_first:
+        elif resume:
             self.folder.newest(self._restore)
+        self.placement.wait_for_all()
 
     def _state(self) -> dict[str, Any]:
         return {"step": self.step, "codec": self.codec.state_dict(), **self._phase.state()}

@@ -211,8 +211,8 @@ def test_a_source_that_changes_while_it_is_read_is_a_failure(source, out, monkey
     """Whether it is read at once or in blocks: what was read is neither the old file nor the new one."""
 
     def growing(read):
-        def read_and_grow(path):
-            result = read(path)
+        def read_and_grow(path, **options):
+            result = read(path, **options)
             whole = list(result) if long_seconds == 0 else result
             if path.name == "y.wav":
                 with path.open("ab") as file:
