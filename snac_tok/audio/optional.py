@@ -30,5 +30,5 @@ def import_optional(module: str, *, extra: str, purpose: str) -> ModuleType:
         reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
         raise MissingDependencyError(
             f"{purpose} needs {module.partition('.')[0]}, which is not installed or does not load here "
-            f"({reason}): install snac-tok[{extra}] in a build that fits your torch."
+            f"({reason}): install it, as snac_tok's extra {extra!r} does, in a build that fits your torch."
         ) from error

@@ -270,7 +270,7 @@ def _parse(path: Path) -> Any:
         import yaml
     except ImportError as error:
         raise MissingDependencyError(
-            f"reading {path.name} needs PyYAML: pip install snac-tok[train], or write the config as JSON."
+            f"reading {path.name} needs PyYAML: pip install pyyaml, or write the config as JSON."
         ) from error
     try:
         return yaml.safe_load(text)

@@ -38,7 +38,7 @@ class Curves:
         try:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError:
-            _log.warning("tensorboard is not installed, so no curves are drawn: pip install snac-tok[train].")
+            _log.warning("tensorboard is not installed, so no curves are drawn: pip install tensorboard.")
             return
         self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
 

@@ -86,7 +86,7 @@ def _accelerator(num_started: int, *, cpu: bool) -> Any:
         from accelerate import Accelerator
     except ImportError as error:
         raise MissingDependencyError(
-            "several processes were started (WORLD_SIZE is set), which needs accelerate: pip install snac-tok[train]."
+            "several processes were started (WORLD_SIZE is set), which needs accelerate: pip install accelerate."
         ) from error
     # The run's config says what precision it has, not whatever `accelerate config` was once asked for.
     accelerator = Accelerator(cpu=cpu, mixed_precision="no")

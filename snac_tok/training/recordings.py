@@ -204,7 +204,7 @@ def _datasets(source: str) -> Any:
         import datasets
     except ImportError as error:
         raise MissingDependencyError(
-            f"{source} is a dataset; reading it needs the datasets package: pip install snac-tok[hf]."
+            f"{source} is a dataset; reading it needs the datasets package: pip install datasets."
         ) from error
     return datasets
 

@@ -214,5 +214,5 @@ def test_several_processes_need_accelerate(monkeypatch):
     """And say so."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(MissingDependencyError, match=r"WORLD_SIZE is set.*pip install snac-tok\[train\]"):
+    with pytest.raises(MissingDependencyError, match=r"WORLD_SIZE is set.*pip install accelerate"):
         Placement("cpu")
