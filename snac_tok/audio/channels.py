@@ -185,8 +185,8 @@ class _Downmix:
 
     def _quieter(self, lost_db: float, loudest: int) -> str:
         return (
-            f"{self._name}: the mean of its {len(self._energies)} channels is {lost_db:.1f} dB quieter than channel "
-            f"{loudest}, the loudest: {self._choice()}."
+            f"{self._name}: the mean of its {len(self._energies)} channels comes out {lost_db:.1f} dB quieter "
+            f"than channel {loudest}, the loudest: {self._choice()}."
         )
 
     def _choice(self) -> str:
