@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import textwrap
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 # What a damaged zip, .npy or JSON raises. NotImplementedError is a zip of a later version.
+_LONGEST_REASON = 200
 _DAMAGED = (
     OSError,
     ValueError,
@@ -126,7 +128,10 @@ def read_code_file(path: Path) -> CodeFile:
     except FileNotFoundError as error:
         raise CodesError(f"{path} is not there.") from error
     except _DAMAGED as error:
-        reason = " ".join(str(error).split()).rstrip(".") or "it ends too early"
+        # zipfile quotes what stands where a name should be, thousands of bytes of it.
+        reason = (
+            textwrap.shorten(str(error), _LONGEST_REASON, placeholder="…").rstrip(".") or "it ends too early"
+        )
         raise CodesError(f"{path} is damaged, or no .npz that `snac-tok encode` wrote ({reason}).") from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# What a sentence quotes of a library's own words.
+_LONGEST_REASON = 300
 CONFIG_FILE = "config.json"
 SAFETENSORS_FILE = "model.safetensors"
 LEGACY_FILE = "pytorch_model.bin"
@@ -125,9 +128,9 @@ def push(
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type's name."""
+    """Return the first line of an error's message, as much of it as a sentence can quote, or its type's name."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return textwrap.shorten(lines[0], _LONGEST_REASON, placeholder="…") if lines else type(error).__name__
 
 
 def _asked(repo_id: str, options: HubOptions) -> _Answer:

@@ -73,7 +73,8 @@ def test_a_mean_that_loses_much_says_so(waveform, lost, loudest, caplog):
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         f"film.wav: the mean of its {waveform.num_channels} channels comes out {lost} dB quieter than channel "
-        f"{loudest}, the loudest: for channels choose left, right or a number from 0 to {waveform.num_channels - 1} instead of mean."
+        f"{loudest}, the loudest: for channels choose left, right or a number from 0 to "
+        f"{waveform.num_channels - 1} instead of mean."
     )
     blocks = list(mono_blocks(in_blocks(waveform), name="film.wav"))
     assert [found.getMessage() for found in caplog.records] == [record.getMessage()] * 2

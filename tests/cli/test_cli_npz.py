@@ -166,3 +166,12 @@ def test_signs_that_a_terminal_obeys(run, arrays):
         assert result.exit_code == 0, result.stderr
         assert "\x1b" not in result.stdout
         assert "\\ud800" in result.stdout
+
+
+@pytest.mark.usefixtures("arrays")
+def test_a_name_of_thousands_of_bytes_is_not_quoted(refused, work):
+    """A header whose name has another length than it says: one sentence, not a page of what stands there."""
+    content = bytearray((work / "b.npz").read_bytes())
+    content[26:28] = (10_000).to_bytes(2, "little")  # in the first member's own header
+    (work / "b.npz").write_bytes(bytes(content))
+    assert len(refused("inspect", "b.npz")) < 400
