@@ -5,6 +5,7 @@ libsndfile shortens them without a word where they were cut off. Headers are rea
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -167,6 +168,9 @@ def _chunks(file: BinaryIO, at: int, *, long: bool = False) -> Iterator[tuple[by
 
 
 def _at(file: BinaryIO, place: int, count: int) -> bytes:
+    # Far beyond its end a file on disk may refuse to go, and bytes in memory do not.
+    if place > file.seek(0, os.SEEK_END):
+        return b""
     file.seek(max(place, 0))
     return file.read(count)
 

@@ -106,6 +106,8 @@ def survey_w64(file: BinaryIO, start: int, size: int) -> Survey:
     """Return what Sony's 64-bit WAV tells: chunks named by 16 bytes, sizes of 8 that count their own 24."""
     form, at = b"", start + 40
     for _ in range(_MAX_CHUNKS):
+        if at > size:  # a place that a file may refuse to go to: the decoder says what it thinks of it
+            return Survey()
         file.seek(at)
         header = file.read(24)
         if len(header) < 24:  # noqa: PLR2004 - no data chunk: the decoder says so itself

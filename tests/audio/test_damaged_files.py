@@ -162,3 +162,18 @@ def test_a_failing_disk_under_a_file_object_is_no_damage(kind, allow_truncated, 
         read_audio(Failing(SEEDS[kind] * 3), allow_truncated=allow_truncated)
     assert is_machine_fault(caught.value)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("claimed", [2**40, 2**62, 2**63 - 1, 2**64 - 1])
+@pytest.mark.parametrize(("kind", "place", "order"), [("w64", 56, "little"), ("caf", 12, "big")])
+def test_a_chunk_that_leads_beyond_every_file(tmp_path, kind, place, order, claimed):
+    """Some files refuse to go there and others do not: path, bytes and blocks agree all the same."""
+    content = patched(SEEDS[kind], place, claimed.to_bytes(8, order))
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(content)
+    ways = [
+        lambda: read_audio(path).samples,
+        lambda: read_audio(content).samples,
+        lambda: joined(path, 0.25),
+    ]
+    assert len({outcome(way) for way in ways}) == 1
