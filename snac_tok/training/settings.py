@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings")
 
+_LONGEST_VALUE = 200
+
 
 def from_plain(kind: type[Settings], values: Any, *, at: str = "") -> Settings:
     """Build the dataclass `kind`, and those inside it, from dicts, lists and scalars.
@@ -90,7 +92,7 @@ def _value(hint: Any, value: Any, *, at: str) -> Any:
         return _optional(inner, value, at=at)
     if origin is Literal:
         if value not in inner:
-            raise ConfigError(f"{at} is {value!r}; it must be one of {list(inner)}.")
+            raise ConfigError(f"{at} is {_shown(value)}; it must be one of {list(inner)}.")
         return value
     if origin is tuple:
         return _tuple(inner, value, at=at)
@@ -108,7 +110,7 @@ def _optional(inner: tuple[Any, ...], value: Any, *, at: str) -> Any:
 
 def _tuple(inner: tuple[Any, ...], value: Any, *, at: str) -> Any:
     if not isinstance(value, (list, tuple)):
-        raise ConfigError(f"{at} is {value!r}; a list is needed.")
+        raise ConfigError(f"{at} is {_shown(value)}; a list is needed.")
     repeated = len(inner) == 2 and inner[1] is Ellipsis  # noqa: PLR2004 - tuple[X, ...]
     kinds = [inner[0]] * len(value) if repeated else list(inner)
     if len(kinds) != len(value):
@@ -125,7 +127,7 @@ def _scalar(kind: type, value: Any, *, at: str) -> Any:
             pass
     elif type(value) is kind:
         return value
-    raise ConfigError(f"{at} is {value!r}; a value of type {kind.__name__} is needed.")
+    raise ConfigError(f"{at} is {_shown(value)}; a value of type {kind.__name__} is needed.")
 
 
 def _required(kind: Any) -> list[str]:
@@ -144,3 +146,9 @@ def _path(at: str, name: str) -> str:
 def _closest(name: Any, known: set[str]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _shown(value: Any) -> str:
+    """Write a value as it stands, as much of it as a sentence can quote: it may be a whole tree."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

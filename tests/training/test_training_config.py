@@ -277,3 +277,13 @@ def test_something_judges_the_sound(changes):
     assert refusal(changes).startswith("losses has no weight above 0 for what the decoder makes")
     assert TrainingConfig.from_dict(LEAST | changes | {"losses": changes["losses"] | {"waveform": 0.1}})
     assert TrainingConfig.from_dict(LEAST | {"losses": {"mel": 0.0}}).discriminators
+
+
+def test_a_tree_in_the_place_of_a_number_is_quoted_in_part():
+    """One sentence, however much stands there."""
+    stages = [{"name": f"stage {number}", "steps": 1} for number in range(100)]
+    with pytest.raises(
+        ConfigError, match=r"steps is \[\{'name': 'stage 0'.*…; a value of type int"
+    ) as refused:
+        TrainingConfig.from_dict({"data": {"train": [{"folder": "a"}]}, "steps": stages})
+    assert len(str(refused.value)) < 300
