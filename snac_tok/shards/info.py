@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import reprlib
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,10 +93,13 @@ class CollectionInfo:
             layout = FrameLayout(**{**self.layout, "strides": tuple(self.layout["strides"])})
         except (KeyError, TypeError, LayoutError) as error:
             raise ShardError(
-                f"the stored layout {self.layout!r} is none: {str(error).removesuffix('.')}."
+                f"the stored layout {reprlib.repr(self.layout)} is none: "
+                f"{textwrap.shorten(str(error), 300, placeholder='…').removesuffix('.')}."
             ) from error
         if layout != FrameLayout(strides=layout.strides):
-            raise ShardError(f"shards hold all levels in depth-first order, got layout {self.layout!r}.")
+            raise ShardError(
+                f"shards hold all levels in depth-first order, got layout {reprlib.repr(self.layout)}."
+            )
         return layout
 
     @property
