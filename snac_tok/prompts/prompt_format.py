@@ -8,6 +8,7 @@ orpheus    SOH  BOS text EOT  EOH  SOA SOS  speech  EOS EOA
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -119,8 +120,11 @@ class PromptFormat:
             >>> prompt_format(preset("orpheus"), "veena").with_voice("Good morning.", "kavya")
             '<spk_kavya> Good morning.'
         """
-        # Replaced, not formatted: braces in a text are the user's own.
-        return text if voice is None else self.voice.replace("{voice}", voice).replace("{text}", text, 1)
+        if voice is None:
+            return text
+        # In one pass, and not formatted: braces in a text or a description are the user's own.
+        parts = {"{voice}": voice, "{text}": text}
+        return re.sub(r"\{(?:voice|text)\}", lambda place: parts[place[0]], self.voice)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the vocabulary as JSON values; `prompt_format(vocabulary, values)` reads them."""

@@ -233,6 +233,7 @@ def test_speech_ends_at_any_id_that_stands_behind_it(end):
         ("svara", "Hindi (Female)", "Hindi (Female): Hello {text}."),
         ("veena", "kavya", "<spk_kavya> Hello {text}."),
         ("maya1", "A calm voice", '<description="A calm voice"> Hello {text}.'),
+        ("orpheus", "{text} {voice}", "{text} {voice}: Hello {text}."),
     ],
 )
 def test_a_voice_is_put_to_a_text_as_the_family_does(name, voice, spoken):
