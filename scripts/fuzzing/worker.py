@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # What one damaged file may add to the process's peak memory.
 MEMORY_LIMIT = 600 * 2**20
-# A sentence, not a page; damage puts in texts of 500 signs, of which a sentence may quote several.
-_LONGEST_REFUSAL = 5000
+# A sentence, not a page.
+_LONGEST_REFUSAL = 1500
 
 
 def work(kind: str, seed: int, first: int, folder: Path, out: Path) -> None:
