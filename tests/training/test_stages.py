@@ -147,7 +147,10 @@ def test_checkpoints_hold_discriminators_once_they_have_learned(whole):
 
 
 def test_a_staged_run_learns_on_one_batch(sound, tmp_path, monkeypatch):
-    """On the same crops again and again every stage's own loss falls, and k-means uses the codebooks at once."""
+    """On the same crops again and again the distance falls in every stage, and k-means fits the codebooks at once.
+
+    The codebook losses of later steps say nothing: the latents move faster than codebooks follow.
+    """
     one = CropSampler.batch
     monkeypatch.setattr(CropSampler, "batch", lambda self, _step, **place: one(self, 0, **place))
     quiet = {"level_dropout": 0.0, "restart_after": 0}
@@ -181,7 +184,7 @@ def test_a_staged_run_learns_on_one_batch(sound, tmp_path, monkeypatch):
         assert sum(mel[-5:]) < sum(mel[:5]), name
     for name in ("codebook", "commitment"):
         values = [each[name] for each in by_stage["joint"]]
-        assert sum(values[-5:]) < sum(values[:5]), name
+        assert values[0] < sum(values) / len(values) / 10, name
     first, last = (by_stage["decoder"][at]["discriminator"] for at in (0, 4))
     assert last < first
     assert "mel" not in by_stage["decoder"][4]
