@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     from snac_tok.frames import FrameLayout, Vocabulary, preset, preset_names
     from snac_tok.mapping import SnacMapper, tokenize_dataset
     from snac_tok.shards import open_shards, read_shards
-    from snac_tok.tokenizer import BatchStreamDecoder, SnacTokenizer, StreamDecoder, StreamEncoder
+    from snac_tok.streaming import BatchStreamDecoder, StreamDecoder, StreamEncoder
+    from snac_tok.tokenizer import SnacTokenizer
 
 _HOMES = {
-    "BatchStreamDecoder": "tokenizer",
+    "BatchStreamDecoder": "streaming",
     "SNAC": "codec",
     "CodecConfig": "codec",
     "FrameLayout": "frames",
     "SnacMapper": "mapping",
     "SnacTokError": "errors",
     "SnacTokenizer": "tokenizer",
-    "StreamDecoder": "tokenizer",
-    "StreamEncoder": "tokenizer",
+    "StreamDecoder": "streaming",
+    "StreamEncoder": "streaming",
     "Vocabulary": "frames",
     "Waveform": "audio",
     "open_shards": "shards",

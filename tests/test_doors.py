@@ -95,7 +95,8 @@ def test_doors_have_one_default_for_each_option():
     assert defaults(SnacTokenizer)["resample"] is True
     assert defaults(SnacTokenizer)["vocabulary"] is MISSING
     for stream in STREAMS:
-        assert defaults(stream)["codec"] is defaults(stream)["layout"] is MISSING
+        assert defaults(stream)["codec"] is MISSING
+        assert defaults(stream)["vocabulary"] == "auto"
     assert defaults(shard_folder)["encoder"] is MISSING
 
 

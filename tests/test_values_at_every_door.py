@@ -19,7 +19,7 @@ from snac_tok.evaluation import Clip, Identity, evaluate
 from snac_tok.hf import SnacFeatureExtractor
 from snac_tok.mapping import SnacMapper
 from snac_tok.shards import open_shards, read_shards
-from snac_tok.tokenizer.stream_encoder import StreamEncoder
+from snac_tok.streaming import StreamEncoder
 from snac_tok.training.preparation import PreparationOptions, prepare_sound
 
 RATE = 24000

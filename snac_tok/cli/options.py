@@ -130,8 +130,8 @@ def load_tokenizer(
     """
     from snac_tok.codec.trial import RELEASED_SPEECH_CODEC, is_trial
     from snac_tok.frames import published_name
+    from snac_tok.streaming.pairing import told_before
     from snac_tok.tokenizer import SnacTokenizer
-    from snac_tok.tokenizer.pairing import told_before
 
     check_device(device)
     name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL

@@ -18,9 +18,9 @@ from snac_tok.frames import Vocabulary, vocabulary_for, vocabulary_from_json, vo
 from snac_tok.hf.chat import spoken_as_text
 from snac_tok.hf.collation import AudioTextCollator
 from snac_tok.prompts import PromptFormat, prompt_format, speech_ids
+from snac_tok.streaming.pairing import told_before, warn_of_trial_name
 from snac_tok.tokenizer import SnacTokenizer
 from snac_tok.tokenizer.names import check_specials_skipped
-from snac_tok.tokenizer.pairing import told_before, warn_of_trial_name
 from snac_tok.tokenizer.required import NO_CODEC, required
 from snac_tok.tokenizer.text_ids import check_apart
 

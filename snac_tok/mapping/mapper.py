@@ -24,7 +24,7 @@ from snac_tok.mapping.rows import column_of
 from snac_tok.mapping.splits import datasets_library
 from snac_tok.mapping.texts import TextIds
 from snac_tok.prompts import PromptFormat, prompt_format
-from snac_tok.tokenizer.pairing import told_before
+from snac_tok.streaming.pairing import told_before
 from snac_tok.tokenizer.required import NO_CODEC, requires
 from snac_tok.tokenizer.text_ids import check_apart
 

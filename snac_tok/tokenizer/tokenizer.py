@@ -15,11 +15,11 @@ from snac_tok.audio import Resampler
 from snac_tok.codec import SNAC
 from snac_tok.errors import LayoutError, WaveformError
 from snac_tok.frames import DEFAULT_PRESET
+from snac_tok.streaming.pairing import paired, vocabulary_of
 from snac_tok.tokenizer.batch import AudioTokens, assembled
 from snac_tok.tokenizer.clips import ClipEncoder, is_list_of_clips
 from snac_tok.tokenizer.decoding import IdDecoder
 from snac_tok.tokenizer.names import TokenNames
-from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
 from snac_tok.tokenizer.preparation import Preparation
 from snac_tok.tokenizer.required import NO_CODEC, requires
 from snac_tok.tokenizer.settings import read_settings, write_settings
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import torch
 
     from snac_tok.audio import MonoPolicy
+    from snac_tok.streaming.pairing import Ids
     from snac_tok.tokenizer.batch import Padding, ReturnTensors
-    from snac_tok.tokenizer.pairing import Ids
 
 
 class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
@@ -71,12 +71,6 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         padding_side: Literal["right", "left"] = "right",
         allow_truncated: bool = False,
     ) -> None:
-        config, vocabulary = codec.config, vocabulary_of(vocabulary, codec)
-        if vocabulary.layout.strides != config.vq_strides or vocabulary.codebook_size != config.codebook_size:
-            raise LayoutError(
-                f"vocabulary {vocabulary.name!r} is for strides {vocabulary.layout.strides} and codebooks of "
-                f"{vocabulary.codebook_size}; this codec has {config.vq_strides} and {config.codebook_size}."
-            )
         if padding_side not in ("right", "left"):
             raise LayoutError(f'padding_side is {padding_side!r}; it must be "right" or "left".')
         preparation = Preparation(
@@ -86,10 +80,9 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             resampler=resampler or Resampler(),
             allow_truncated=allow_truncated,
         )
+        codec, self.vocabulary = paired(codec, vocabulary)
         ClipEncoder.__init__(self, codec, preparation)
-        self.vocabulary = vocabulary
         self.padding_side = padding_side
-        warn_of_trial_codec(codec, vocabulary)
 
     @classmethod
     @requires(name_or_path=NO_CODEC)

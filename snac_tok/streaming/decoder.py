@@ -22,15 +22,15 @@ from snac_tok.codec.chunks import ChunkDecoder
 from snac_tok.codec.geometry import Conv, latent_influence
 from snac_tok.codec.noise import SeededNoise, checked_noise
 from snac_tok.errors import TokenError
-from snac_tok.tokenizer.frame_buffer import FrameBuffer
-from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
+from snac_tok.streaming.frame_buffer import FrameBuffer
+from snac_tok.streaming.pairing import paired
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.codec import SNAC, CodecConfig, Noise
     from snac_tok.codec.noise import NoiseSource
-    from snac_tok.tokenizer.pairing import Ids
+    from snac_tok.streaming.pairing import CodecWithVocabulary, Ids
 
 
 @dataclass
@@ -61,22 +61,23 @@ class StreamDecoder:
     A call that fails, whatever the reason, leaves the stream as it was: it can be repeated.
 
     Args:
-        codec: the network.
-        layout: the `Vocabulary` of the ids, a preset's name or a .json file; a `FrameLayout` for raw codes in its
-            order, None for raw codes in the canonical one.
+        codec: the network; or a `SnacTokenizer`, which brings its vocabulary along.
+        vocabulary: the `Vocabulary` of the ids, a preset's name or a .json file; a `FrameLayout` for raw codes in its
+            order, None for raw codes in the canonical one. "auto" is the tokenizer's; a codec alone needs one.
         noise: an int seed or "off" decode as the whole does; "random" takes a seed from torch's generator.
         lookahead: None for exact sound. Otherwise how many latents of future are waited for, 0 or more: the fewer,
             the sooner sound comes and the further it is from exact.
 
     Raises:
-        TokenError: `lookahead` is no count of latents.
+        LayoutError: no vocabulary, or one for another codec.
+        TokenError: `lookahead` is no count of latents, or the vocabulary has parallel rows, which are no stream.
         CodesError: `noise` is none.
 
     Example:
         >>> from snac_tok import SnacTokenizer
         >>> tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
         >>> ids = tok.encode(np.zeros(24_000), sampling_rate=24_000)
-        >>> stream = StreamDecoder(tok.codec, tok.vocabulary)
+        >>> stream = StreamDecoder(tok)
         >>> [stream.push(ids[start : start + 7]).size for start in range(0, 35, 7)]
         [0, 0, 1387, 2048, 2048]
         >>> stream.push(ids[35:]).size + stream.flush().size
@@ -85,8 +86,8 @@ class StreamDecoder:
 
     def __init__(
         self,
-        codec: SNAC,
-        layout: Ids,
+        codec: SNAC | CodecWithVocabulary,
+        vocabulary: Ids = "auto",
         *,
         noise: Noise = 0,
         lookahead: int | None = None,
@@ -97,10 +98,9 @@ class StreamDecoder:
             raise TokenError(
                 f"lookahead is {lookahead!r}; None or a number of latents from 0 on is possible."
             )
+        codec, self.vocabulary = paired(codec, vocabulary)
         self.codec = codec.ready()
         self.lookahead = lookahead
-        self._vocabulary = vocabulary_of(layout, codec)
-        warn_of_trial_codec(codec, self._vocabulary)
         self._noise = stream_noise(noise, codec)
         self.reset()
 
@@ -118,7 +118,7 @@ class StreamDecoder:
     def reset(self) -> None:
         """Forget everything; the next push begins another stream, with the same noise."""
         self._progress = _Progress(
-            frames=FrameBuffer(self._vocabulary, self.codec.config),
+            frames=FrameBuffer(self.vocabulary, self.codec.config),
             decoder=ChunkDecoder(self.codec, self._noise),
         )
 

@@ -23,6 +23,8 @@ _CPU = torch.device("cpu")
 class FrameBuffer:
     """Turns ids that come in any pieces into codes of whole frames.
 
+    Each id is checked once, when it comes: the ids of a frame under way wait as codes.
+
     Attributes:
         num_frames: whole frames taken so far.
 
@@ -35,19 +37,11 @@ class FrameBuffer:
             raise TokenError(
                 "ids in parallel rows are no stream; decode the whole, or take another vocabulary."
             )
-        if vocabulary.layout.strides != config.vq_strides or vocabulary.codebook_size != config.codebook_size:
-            raise TokenError(
-                f"vocabulary {vocabulary.name!r} is for strides {vocabulary.layout.strides} and codebooks of "
-                f"{vocabulary.codebook_size}; this codec has {config.vq_strides} and {config.codebook_size}."
-            )
         self.vocabulary = vocabulary
         self.config = config
-        separator = vocabulary.separator
-        self._edge_ids = [number for name, number in vocabulary.specials.items() if name != separator]
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin another stream."""
+        self._first, self._width = _ranges(vocabulary)
+        edges = [number for name, number in vocabulary.specials.items() if name != vocabulary.separator]
+        self._edge_ids = np.array(edges, dtype=np.int64)
         self.num_frames = 0
         self._partial = np.zeros(0, np.int64)
         self._ended = False
@@ -60,16 +54,15 @@ class FrameBuffer:
             CodesError: codes of wrong lengths or values; the buffer stays as it was.
         """
         if isinstance(ids, (list, tuple)) and ids and not isinstance(ids[0], int) and np.ndim(ids[0]):
-            return self._codes(ids)
-        line, ended = self._between_specials(self._checked_line(ids))
-        line = np.concatenate((self._partial, line))
+            return self._levels(ids)
+        line, ended = self._between_specials(_integers(ids))
+        codes = np.concatenate((self._partial, self._codes(line)))
         per_frame = self.vocabulary.ids_per_frame
-        whole = len(line) - len(line) % per_frame
-        self._check(line)
-        codes = self.vocabulary.decode(line[:whole]) if whole else None
-        self._partial, self._ended = line[whole:], ended
-        self.num_frames += whole // per_frame
-        return None if codes is None else [torch.from_numpy(level)[None] for level in codes]
+        num_frames = len(codes) // per_frame
+        end = num_frames * per_frame
+        self._partial, self._ended = codes[end:], ended
+        self.num_frames += num_frames
+        return self._unflattened(codes[:end].reshape(num_frames, per_frame)) if num_frames else None
 
     def check_end(self, *, drop_partial: bool) -> None:
         """Refuse a stream that ends in the middle of a frame, unless the rest may be dropped.
@@ -84,7 +77,7 @@ class FrameBuffer:
             )
         self._partial = self._partial[:0]
 
-    def _codes(self, levels: Any) -> list[torch.Tensor]:
+    def _levels(self, levels: Any) -> list[torch.Tensor]:
         if len(self._partial):
             raise TokenError(
                 "codes cannot follow ids of an unfinished frame; push the rest of its ids first."
@@ -100,44 +93,73 @@ class FrameBuffer:
         self.num_frames += codes[0].shape[-1]
         return codes[:needed]
 
-    def _checked_line(self, ids: Any) -> npt.NDArray[np.int64]:
-        if isinstance(ids, Mapping):
-            raise TokenError(
-                f"a stream takes integer ids (n,); got a {type(ids).__name__}: push one row of what is in its "
-                '"input_ids".'
-            )
-        line = np.asarray(ids.cpu() if isinstance(ids, torch.Tensor) else ids)
-        if line.size == 0:
-            return np.zeros(0, np.int64)
-        if line.ndim == 0:
-            line = line[None]
-        if line.ndim != 1 or line.dtype.kind not in "iu":
-            raise TokenError(f"a stream takes integer ids (n,); got {_told(line)}.")
-        return line.astype(np.int64)
-
     def _between_specials(self, line: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bool]:
         """Drop special ids before the first code and after the last; a code behind the end is refused."""
-        codes = np.flatnonzero(~np.isin(line, self._edge_ids))
+        codes = np.flatnonzero((line[:, None] != self._edge_ids).all(axis=1))
+        started = self.num_frames > 0 or len(self._partial) > 0
         if not len(codes):
-            started = self.num_frames > 0 or len(self._partial) > 0
             return line[:0], self._ended or (started and len(line) > 0)
         if self._ended:
             raise TokenError(
                 f"id {line[codes[0]]} came after the end of speech; reset() the stream for another one."
             )
-        first = int(codes[0])
-        if first and (self.num_frames or len(self._partial)):
+        first, last = int(codes[0]), int(codes[-1])
+        if first and started:
             raise TokenError(f"the special id {line[first - 1]} stands between codes.")
-        return line[first : codes[-1] + 1], int(codes[-1]) + 1 < len(line)
+        return line[first : last + 1], last + 1 < len(line)
 
-    def _check(self, line: npt.NDArray[np.int64]) -> None:
-        # The ids of an unfinished frame are judged now, too; that it is unfinished is no fault yet.
-        faults = [fault for fault in self.vocabulary.validate(line) if fault.token_id is not None]
-        if faults:
-            raise TokenError(f"counted from frame {self.num_frames} of the stream, {faults[0]}")
+    def _codes(self, line: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the codes of the next ids, 0 for a separator."""
+        held = len(self._partial)
+        places = np.arange(held, held + len(line)) % len(self._first)
+        codes: npt.NDArray[np.int64] = line - self._first[places]
+        # Read as unsigned, a negative number is a huge one.
+        if (codes.view(np.uint64) < self._width[places]).all():
+            return codes
+        ids = np.concatenate((self._partial + self._first[:held], line))
+        # That the last frame is unfinished is not at fault yet.
+        fault = next(fault for fault in self.vocabulary.validate(ids) if fault.token_id is not None)
+        raise TokenError(f"counted from frame {self.num_frames} of the stream, {fault}")
+
+    def _unflattened(self, frames: npt.NDArray[np.int64]) -> list[torch.Tensor]:
+        """Return codes [(1, n_k)] of frames (n, ids of a frame)."""
+        layout = self.vocabulary.layout
+        flat = frames[:, -layout.slots_per_frame :].reshape(1, -1)
+        return [torch.from_numpy(level) for level in layout.unflatten(flat)]
 
 
-def _told(line: npt.NDArray[Any]) -> str:
+def _ranges(vocabulary: Vocabulary) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+    """Return the first id, and how many ids there are, for each place in a frame, the separator's included."""
+    ranges = [vocabulary.id_range(slot) for slot in range(vocabulary.layout.slots_per_frame)]
+    if vocabulary.separator is not None:
+        separator = vocabulary.specials[vocabulary.separator]
+        ranges.insert(0, range(separator, separator + 1))
+    first = np.array([ids.start for ids in ranges], dtype=np.int64)
+    return first, np.array([len(ids) for ids in ranges], dtype=np.uint64)
+
+
+def _integers(ids: Any) -> npt.NDArray[np.int64]:
+    """Return ids (n,) as int64.
+
+    Raises:
+        TokenError: they are none.
+    """
+    if isinstance(ids, Mapping):
+        raise TokenError(
+            f"a stream takes integer ids (n,); got a {type(ids).__name__}: push one row of what is in its "
+            '"input_ids".'
+        )
+    line = np.asarray(ids.cpu() if isinstance(ids, torch.Tensor) else ids)
+    if line.size == 0:
+        return np.zeros(0, np.int64)
+    if line.ndim == 0:
+        line = line[None]
+    if line.ndim != 1 or line.dtype.kind not in "iu":
+        raise TokenError(f"a stream takes integer ids (n,); got {_what_came(line)}.")
+    return line.astype(np.int64)
+
+
+def _what_came(line: npt.NDArray[Any]) -> str:
     """Say what came where ids were expected, and of text how ids are had from it."""
     if line.dtype.kind not in "SU":
         return f"{line.dtype} {line.shape}"

@@ -159,7 +159,7 @@ def test_a_stream_that_always_fails_can_be_taken_out(tok, monkeypatch):
             raise MemoryError
         return run_chunk(network, x, state, **options)
 
-    monkeypatch.setattr("snac_tok.tokenizer.batch_streaming.run_chunk", fails_at_a_start)
+    monkeypatch.setattr("snac_tok.streaming.batch_decoder.run_chunk", fails_at_a_start)
     for _ in range(2):
         with pytest.raises(MemoryError) as caught:
             streams.step()

@@ -18,9 +18,9 @@ from snac_tok.codec.chunks import Unchanged
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.stream import StreamState, run_chunk
 from snac_tok.errors import CodesError, TokenError
-from snac_tok.tokenizer.frame_buffer import FrameBuffer
-from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
-from snac_tok.tokenizer.streaming import stream_noise
+from snac_tok.streaming.decoder import stream_noise
+from snac_tok.streaming.frame_buffer import FrameBuffer
+from snac_tok.streaming.pairing import paired
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec import SNAC, Noise
     from snac_tok.codec.noise import NoiseSource
-    from snac_tok.tokenizer.pairing import Ids
+    from snac_tok.streaming.pairing import CodecWithVocabulary, Ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +79,18 @@ class BatchStreamDecoder:
     """Decodes any number of streams side by side.
 
     Args:
-        codec: the network.
-        layout: as in `StreamDecoder`, the same for all streams.
+        codec: the network; or a `SnacTokenizer`, as in `StreamDecoder`.
+        vocabulary: as in `StreamDecoder`, the same for all streams.
+
+    Raises:
+        LayoutError: no vocabulary, or one for another codec.
+        TokenError: the vocabulary has parallel rows, which are no stream.
 
     Example:
         >>> from snac_tok import SnacTokenizer
         >>> tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
         >>> ids = tok.encode(np.zeros(24_000), sampling_rate=24_000)
-        >>> streams = BatchStreamDecoder(tok.codec, tok.vocabulary)
+        >>> streams = BatchStreamDecoder(tok)
         >>> streams.open("a"), streams.open("b", noise=7)
         (None, None)
         >>> streams.push("a", ids[:35]); streams.push("b", ids[:21])
@@ -97,10 +101,10 @@ class BatchStreamDecoder:
         {'b': 4757}
     """
 
-    def __init__(self, codec: SNAC, layout: Ids) -> None:
+    def __init__(self, codec: SNAC | CodecWithVocabulary, vocabulary: Ids = "auto") -> None:
+        codec, self.vocabulary = paired(codec, vocabulary)
         self.codec = codec.ready()
-        self.vocabulary = vocabulary_of(layout, codec)
-        warn_of_trial_codec(codec, self.vocabulary)
+        self._frames = FrameBuffer(self.vocabulary, codec.config)
         self._streams: dict[Hashable, _Stream] = {}
 
     def __len__(self) -> int:
@@ -118,10 +122,10 @@ class BatchStreamDecoder:
         """
         if name in self._streams:
             raise TokenError(f"a stream {name!r} is open; end it, or take another name.")
-        buffer = FrameBuffer(self.vocabulary, self.codec.config)
-        unchanged = Unchanged(self.codec.decoder, CodesError)
         self._streams[name] = _Stream(
-            frames=buffer, noise=stream_noise(noise, self.codec), unchanged=unchanged
+            frames=copy.copy(self._frames),
+            noise=stream_noise(noise, self.codec),
+            unchanged=Unchanged(self.codec.decoder, CodesError),
         )
 
     def push(self, name: Hashable, ids: Any) -> None:

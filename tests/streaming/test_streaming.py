@@ -1,5 +1,7 @@
 """Law 5: streams, under any partition, equal the whole; every sample and every id comes out exactly once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -19,11 +21,25 @@ from snac_tok import (
 from snac_tok.codec import dense
 from snac_tok.codec.stream import run_chunk
 from snac_tok.codec.weight_norm import WeightNorm
-from snac_tok.errors import CodesError, SnacTokError, TokenError, WaveformError
+from snac_tok.errors import CodesError, LayoutError, SnacTokError, TokenError, WaveformError
+from snac_tok.streaming.frame_buffer import FrameBuffer
 
 RATE = 24_000
 PROPERTY = settings(
     deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+TABLES = (
+    preset("orpheus"),
+    Vocabulary(FrameLayout((4, 2, 1)), offsets="none"),
+    Vocabulary(
+        FrameLayout((4, 2, 1), order="breadth-first"),
+        offsets="level",
+        base=9,
+        specials={"sep": 8},
+        separator="sep",
+    ),
 )
 
 
@@ -195,6 +211,32 @@ def test_a_refused_push_leaves_the_stream_as_it_was(tok):
     np.testing.assert_allclose(np.concatenate(sound), tok.decode(ids).samples[0], rtol=0, atol=1e-5)
 
 
+@PROPERTY
+@given(data=st.data())
+def test_a_wrong_id_is_refused_with_its_place_under_any_partition(tok, data):
+    """In a table with separators, with one block of ids, or with one for each slot; the right one can follow."""
+    table = data.draw(st.sampled_from(TABLES))
+    ids = table.encode([np.arange(3 * n) for n in (1, 2, 4)])
+    wrong = data.draw(st.integers(0, len(ids) - 1))
+    value = data.draw(st.sampled_from([-(2**63), -1, 5, 4096, 10**15]))
+    broken = ids.copy()
+    broken[wrong] = value
+    faults = table.validate(broken)
+    buffer = FrameBuffer(table, tok.codec.config)
+    codes = []
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(ids)), max_size=6)))
+    for start, end in pairwise([0, *cuts, len(ids)]):
+        if start <= wrong < end and faults:
+            frame = buffer.num_frames
+            sentence = table.validate(broken[frame * table.ids_per_frame : end])[0]
+            with pytest.raises(TokenError) as refused:
+                buffer.take(broken[start:end])
+            assert str(refused.value) == f"counted from frame {frame} of the stream, {sentence}"
+        codes.append(buffer.take(ids[start:end]))
+    found = [torch.cat(level, dim=-1)[0] for level in zip(*filter(None, codes), strict=True)]
+    assert [level.tolist() for level in found] == [list(range(3 * n)) for n in (1, 2, 4)]
+
+
 def test_a_stream_that_ends_inside_a_frame(tok):
     """Refused with the count, or the partial frame is dropped on request; then the stream is over until reset."""
     ids = random_ids(tok, 3)
@@ -246,10 +288,34 @@ def test_options_that_make_no_sense_are_refused(tok):
         StreamDecoder(tok.codec, preset("mini-omni"))
     with pytest.raises(TokenError, match="parallel rows"):
         StreamEncoder(tok.codec, preset("lucy"))
-    with pytest.raises(TokenError, match="strides"):
-        StreamDecoder(tok.codec, FrameLayout(strides=(8, 4, 2, 1)))
-    with pytest.raises(TokenError, match="codebooks of 16"):
-        StreamDecoder(tok.codec, Vocabulary(layout=tok.layout, codebook_size=16))
+    for stream in (StreamDecoder, StreamEncoder, BatchStreamDecoder):
+        with pytest.raises(LayoutError, match="strides"):
+            stream(tok.codec, FrameLayout((8, 4, 2, 1)))
+        with pytest.raises(LayoutError, match="codebooks of 16"):
+            stream(tok, Vocabulary(tok.layout, codebook_size=16))
+        with pytest.raises(LayoutError, match="a codec alone has no vocabulary; name the preset"):
+            stream(tok.codec)
+
+
+def test_a_tokenizer_brings_its_codec_and_its_vocabulary(tok):
+    """And another table beside it is the stream's own."""
+    ids, samples = random_ids(tok, 4), np.zeros(5_000, np.float32)
+    pairs = {"tokenizer": (tok,), "both": (tok.codec, tok.vocabulary), "name": (tok, "orpheus")}
+    sounds, written, side_by_side = {}, {}, {}
+    for name, pair in pairs.items():
+        decoder, encoder, many = StreamDecoder(*pair), StreamEncoder(*pair), BatchStreamDecoder(*pair)
+        sounds[name] = decoder.push(ids)
+        written[name] = [*encoder.push(samples), *encoder.flush()]
+        many.open("a")
+        many.push("a", ids)
+        side_by_side[name] = many.step()["a"]
+    for found in (*sounds.values(), *side_by_side.values()):
+        np.testing.assert_array_equal(found, sounds["both"])
+    assert set(map(tuple, written.values())) == {tuple(tok.encode(samples, sampling_rate=RATE))}
+    raw = StreamEncoder(tok, None)
+    assert [*raw.push(samples), *raw.flush()] == tok.layout.flatten(
+        tok.vocabulary.decode(written["both"])
+    ).tolist()
 
 
 @PROPERTY
@@ -360,7 +426,7 @@ def test_one_call_of_the_network_serves_streams_that_are_alike(tok, monkeypatch)
         calls.append(args)
         return run_chunk(*args, **options)
 
-    monkeypatch.setattr("snac_tok.tokenizer.batch_streaming.run_chunk", counted)
+    monkeypatch.setattr("snac_tok.streaming.batch_decoder.run_chunk", counted)
     for name in range(16):
         start = 7 * (3 + name % 2)
         streams.push(name, ids[start : start + 7])

@@ -1,31 +1,66 @@
-"""Where a codec and an id table meet: what a door may be given for the table, and the one warning about both.
+"""A codec and the id table that it is used with: what may be given for them, whether they fit, one warning about both.
 
-`None` is raw codes at every door, a name is a preset's. Tables that do not fit the codec are refused by those who
-use them.
+`None` is raw codes at every door, a name is a preset's.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from weakref import WeakSet
 
+from snac_tok.codec import SNAC
 from snac_tok.codec.trial import TRIAL_CODEC, is_trial, warn_of_trial_ids
+from snac_tok.errors import LayoutError
 from snac_tok.frames import FrameLayout, Vocabulary, published_name, vocabulary_for
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from snac_tok.codec import SNAC
-
     # A preset's name, the path of a vocabulary's .json file, a table, or raw codes in a layout's order; None is raw
     # codes in the canonical one.
     Ids: TypeAlias = str | os.PathLike[str] | Vocabulary | FrameLayout | None
 
-_told: WeakSet[Any] = WeakSet()
+_warned: WeakSet[Any] = WeakSet()
 _is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
+
+
+class CodecWithVocabulary(Protocol):
+    """What has a codec and the id table for it: a `SnacTokenizer`."""
+
+    @property
+    def codec(self) -> SNAC: ...  # noqa: D102
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...  # noqa: D102
+
+
+def paired(codec: SNAC | CodecWithVocabulary, vocabulary: Ids) -> tuple[SNAC, Vocabulary]:
+    """Return a codec and its id table, which fit each other.
+
+    Args:
+        codec: the codec, or a tokenizer, which has both.
+        vocabulary: the table; "auto" is the tokenizer's.
+
+    Raises:
+        LayoutError: no such preset or file, a table for another codec, or "auto" without a tokenizer.
+    """
+    own: Vocabulary | None = None
+    if not isinstance(codec, SNAC):
+        own, codec = codec.vocabulary, codec.codec
+    if isinstance(vocabulary, str) and vocabulary == "auto":
+        if own is None:
+            raise LayoutError(
+                "a codec alone has no vocabulary; name the preset that the language model was trained with, or hand "
+                "over a SnacTokenizer in place of the codec."
+            )
+        vocabulary = own
+    table = vocabulary_of(vocabulary, codec)
+    check_fits(table, codec)
+    warn_of_trial_codec(codec, table)
+    return codec, table
 
 
 def vocabulary_of(wanted: Ids, codec: SNAC, *, levels: int | None = None) -> Vocabulary:
@@ -48,13 +83,28 @@ def vocabulary_of(wanted: Ids, codec: SNAC, *, levels: int | None = None) -> Voc
     return Vocabulary(wanted, name="raw codes", codebook_size=codebook_size, offsets="none")
 
 
+def check_fits(vocabulary: Vocabulary, codec: SNAC) -> None:
+    """Refuse an id table for another codec.
+
+    Raises:
+        LayoutError: other strides, or codebooks of another size.
+    """
+    found = (vocabulary.layout.strides, vocabulary.codebook_size)
+    needed = (codec.config.vq_strides, codec.config.codebook_size)
+    if found != needed:
+        raise LayoutError(
+            f"vocabulary {vocabulary.name!r} is for strides {found[0]} and codebooks of {found[1]}; this codec has "
+            f"{needed[0]} and {needed[1]}."
+        )
+
+
 def warn_of_trial_codec(codec: SNAC, vocabulary: Vocabulary) -> None:
     """Say once for each codec that was loaded when the trial codec makes ids that a published model's look like."""
-    if _is_quiet.get() or codec in _told:
+    if _is_quiet.get() or codec in _warned:
         return
     name = published_name(vocabulary)
     if name is not None and is_trial(codec):
-        _told.add(codec)
+        _warned.add(codec)
         warn_of_trial_ids(name)
 
 

@@ -1,4 +1,4 @@
-"""Streams of sound to ids, while it is being recorded: the mirror of `streaming`."""
+"""Streams of sound to ids, while it is being recorded: the mirror of `decoder`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_
 from snac_tok.audio.values import as_float32, check_values
 from snac_tok.codec.chunks import ChunkEncoder
 from snac_tok.errors import SamplingRateError, TokenError, WaveformError
-from snac_tok.tokenizer.pairing import vocabulary_of, warn_of_trial_codec
+from snac_tok.streaming.pairing import paired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.codec import SNAC
-    from snac_tok.tokenizer.pairing import Ids
+    from snac_tok.streaming.pairing import CodecWithVocabulary, Ids
 
 
 @dataclass
@@ -49,38 +49,38 @@ class StreamEncoder:
     the sound has been resampled; the stream then refuses to go on.
 
     Args:
-        codec: the network.
-        layout: as in `StreamDecoder`.
+        codec: the network; or a `SnacTokenizer`, as in `StreamDecoder`.
+        vocabulary: as in `StreamDecoder`.
         sampling_rate: of the sound that is pushed, in Hz; None is the codec's.
         resampler: how another rate is changed.
 
     Raises:
         SamplingRateError: an impossible rate.
-        TokenError: the vocabulary is none of this codec's, or ids in parallel rows, which are no stream.
+        LayoutError: no vocabulary, or one for another codec.
+        TokenError: the vocabulary has parallel rows, which are no stream.
 
     Example:
         >>> from snac_tok import SnacTokenizer
         >>> tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
-        >>> stream = StreamEncoder(tok.codec, tok.vocabulary)
+        >>> stream = StreamEncoder(tok)
         >>> stream.push(np.zeros(10_000)).size, stream.flush().size
         (7, 28)
     """
 
     def __init__(
         self,
-        codec: SNAC,
-        layout: Ids,
+        codec: SNAC | CodecWithVocabulary,
+        vocabulary: Ids = "auto",
         *,
         sampling_rate: int | None = None,
         resampler: Resampler | None = None,
     ) -> None:
-        self.codec = codec.ready()
-        self.vocabulary = vocabulary_of(layout, codec)
+        codec, self.vocabulary = paired(codec, vocabulary)
         if self.vocabulary.is_parallel:
             raise TokenError(
                 "ids in parallel rows are no stream; encode the whole, or take another vocabulary."
             )
-        warn_of_trial_codec(codec, self.vocabulary)
+        self.codec = codec.ready()
         self.sampling_rate = check_sampling_rate(
             codec.sampling_rate if sampling_rate is None else sampling_rate
         )
