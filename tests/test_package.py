@@ -64,9 +64,14 @@ def test_every_exported_name_is_there():
         "hf.tokens",
         "mapping.mapper",
         "mapping.tokenize",
+        "prompts.edges",
         "prompts.prompt_format",
         "prompts.speech",
         "prompts.templates",
+        "streaming.batch_decoder",
+        "streaming.decoder",
+        "streaming.encoder",
+        "streaming.pairing",
     ],
 )
 def test_documentation_examples_run(module):

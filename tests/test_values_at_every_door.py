@@ -242,7 +242,7 @@ def test_channels_of_folders_from_the_command_line():
 
 def test_a_long_file_says_the_same_in_blocks(folder, tok, monkeypatch, caplog):
     """Read block by block, a recording is warned of once and refused in the end, with the same words."""
-    monkeypatch.setattr("snac_tok.tokenizer.preparation._LONG_SECONDS", 0.1)
+    monkeypatch.setattr("snac_tok.tokenizer.preprocessing._LONG_SECONDS", 0.1)
     for name, sentence in (("int16", "divide them by 32768"), ("swapped", "cancel each other")):
         with pytest.raises(AudioError, match=sentence):
             tok(folder / f"{name}.wav")

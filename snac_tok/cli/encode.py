@@ -154,7 +154,7 @@ def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool
 
     try:
         info = audio_info(sound)
-        blocks = iter_audio(sound, allow_truncated=tokenizer.preparation.allow_truncated)
+        blocks = iter_audio(sound, allow_truncated=tokenizer.preprocessing.allow_truncated)
         codes, num_samples = tokenizer.encode_blocks(blocks, name=sound)
     except AudioError as error:
         said = at_the_command_line(error)
@@ -186,7 +186,7 @@ def _write(
 
 
 def _account(tokenizer: SnacTokenizer, info: AudioInfo, num_samples: int, *, written: str) -> str:
-    preparation = tokenizer.preparation
+    preparation = tokenizer.preprocessing
     parts = [lasting(num_samples / tokenizer.sampling_rate), written]
     if info.num_channels > 1:
         parts.append(f"{preparation.channels} of {info.num_channels} channels")

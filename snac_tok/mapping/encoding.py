@@ -75,7 +75,7 @@ def _named(at: int) -> str:
 
 def _loaded(value: Any, rate: Any, encoder: SnacTokenizer, *, name: str) -> Clip | AudioError:
     try:
-        return load_row(value, rate, encoder.preparation, name=name)
+        return load_row(value, rate, encoder.preprocessing, name=name)
     except AudioError as error:
         return error
 

@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from snac_tok.audio import Waveform, as_waveform
 from snac_tok.errors import AudioFileError, ConfigError, MissingDependencyError, WaveformError
-from snac_tok.tokenizer.preparation import long_file
+from snac_tok.tokenizer.preprocessing import long_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snac_tok.tokenizer.preparation import Preparation
+    from snac_tok.tokenizer.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +73,7 @@ def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
 
 
 def load_row(
-    value: Any, sampling_rate: Any, preparation: Preparation, *, name: str = "the recording"
+    value: Any, sampling_rate: Any, preparation: Preprocessing, *, name: str = "the recording"
 ) -> Clip:
     """Return a row's sound as the codec takes it; `name` is what a warning calls it.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from snac_tok.errors import LostSpeechWarning, TokenError
 from snac_tok.frames.faults import iter_faults
+from snac_tok.prompts.edges import inner_span
 from snac_tok.prompts.prompt_format import as_line, prompt_format
 
 if TYPE_CHECKING:
@@ -83,5 +84,4 @@ def _first_fault(ids: npt.NDArray[np.int64], vocabulary: Vocabulary, *, ended: b
 
 def _without_padding(ids: npt.NDArray[np.int64], vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
     """Drop the pads behind a row of a batch that never wrote an end of its own."""
-    others = np.flatnonzero(ids != vocabulary.specials.get("pad", -1))
-    return ids[: others[-1] + 1] if others.size else ids[:0]
+    return ids[: inner_span(ids, np.array([vocabulary.specials.get("pad", -1)])).stop]

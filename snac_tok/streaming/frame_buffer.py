@@ -10,6 +10,7 @@ import torch
 
 from snac_tok.codec.inputs import checked_codes
 from snac_tok.errors import CodesError, TokenError
+from snac_tok.prompts.edges import edge_ids, inner_span
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,8 +41,7 @@ class FrameBuffer:
         self.vocabulary = vocabulary
         self.config = config
         self._first, self._width = _ranges(vocabulary)
-        edges = [number for name, number in vocabulary.specials.items() if name != vocabulary.separator]
-        self._edge_ids = np.array(edges, dtype=np.int64)
+        self._edges = edge_ids(vocabulary)
         self.num_frames = 0
         self._partial = np.zeros(0, np.int64)
         self._ended = False
@@ -95,18 +95,17 @@ class FrameBuffer:
 
     def _between_specials(self, line: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bool]:
         """Drop special ids before the first code and after the last; a code behind the end is refused."""
-        codes = np.flatnonzero((line[:, None] != self._edge_ids).all(axis=1))
+        span = inner_span(line, self._edges)
         started = self.num_frames > 0 or len(self._partial) > 0
-        if not len(codes):
+        if not span.stop:
             return line[:0], self._ended or (started and len(line) > 0)
         if self._ended:
             raise TokenError(
-                f"id {line[codes[0]]} came after the end of speech; reset() the stream for another one."
+                f"id {line[span.start]} came after the end of speech; reset() the stream for another one."
             )
-        first, last = int(codes[0]), int(codes[-1])
-        if first and started:
-            raise TokenError(f"the special id {line[first - 1]} stands between codes.")
-        return line[first : last + 1], last + 1 < len(line)
+        if span.start and started:
+            raise TokenError(f"the special id {line[span.start - 1]} stands between codes.")
+        return line[span], span.stop < len(line)
 
     def _codes(self, line: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the codes of the next ids, 0 for a separator."""

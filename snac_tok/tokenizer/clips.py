@@ -13,7 +13,8 @@ from snac_tok import __version__
 from snac_tok.audio import as_waveform, resampled_length
 from snac_tok.errors import WaveformError
 from snac_tok.frames import FrameLayout
-from snac_tok.tokenizer.preparation import long_file
+from snac_tok.tokenizer.eval_mode import eval_mode
+from snac_tok.tokenizer.preprocessing import long_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 
     from snac_tok.audio import Waveform
     from snac_tok.codec import SNAC
-    from snac_tok.tokenizer.preparation import Preparation
+    from snac_tok.tokenizer.preprocessing import Preprocessing
 
 
 class ClipEncoder:
     """A codec and what is done to recordings before it.
 
     Attributes:
-        codec: the network, in eval mode.
-        preparation: one channel, the codec's rate.
+        codec: the network.
+        preprocessing: one channel, the codec's rate.
     """
 
-    def __init__(self, codec: SNAC, preparation: Preparation) -> None:
-        self.codec = codec.eval()
-        self.preparation = preparation
+    def __init__(self, codec: SNAC, preprocessing: Preprocessing) -> None:
+        self.codec = codec
+        self.preprocessing = preprocessing
 
     @property
     def sampling_rate(self) -> int:
@@ -57,12 +58,14 @@ class ClipEncoder:
             WaveformError: a clip has no samples, or channels that cannot be made one.
         """
         names = names or ["the recording"] * len(waveforms)
-        whole = self.preparation.whole
+        whole = self.preprocessing.whole
         clips = [
             torch.from_numpy(whole(waveform, name=name).samples)
             for waveform, name in zip(waveforms, names, strict=True)
         ]
-        return [[level.cpu().numpy() for level in codes] for codes in self.codec.encode_batch(clips)]
+        with eval_mode(self.codec):
+            batch = self.codec.encode_batch(clips)
+        return [[level.cpu().numpy() for level in codes] for codes in batch]
 
     def encode_blocks(
         self, blocks: Iterable[Waveform], *, name: str = "the recording"
@@ -84,11 +87,12 @@ class ClipEncoder:
 
         def counted() -> Iterator[torch.Tensor]:
             nonlocal num_samples
-            for block in self.preparation.blocks(blocks, name=name):
+            for block in self.preprocessing.blocks(blocks, name=name):
                 num_samples += block.num_samples
                 yield torch.from_numpy(block.samples)[None]
 
-        pieces = list(self.codec.encode_blocks(counted()))
+        with eval_mode(self.codec):
+            pieces = list(self.codec.encode_blocks(counted()))
         if not pieces:
             raise WaveformError("the recording has no samples; leave it out.")
         joined = [torch.cat(level, dim=-1)[0].cpu().numpy() for level in zip(*pieces, strict=True)]
@@ -102,7 +106,7 @@ class ClipEncoder:
         self, audio: Sequence[Any], sampling_rate: int | None, *, allow_truncated: bool | None = None
     ) -> list[tuple[list[npt.NDArray[np.int64]], int]]:
         """Return codes and length of each recording: long files block by block, the others in one batch."""
-        allowed = self.preparation.allow_truncated if allow_truncated is None else allow_truncated
+        allowed = self.preprocessing.allow_truncated if allow_truncated is None else allow_truncated
         long = {
             at: blocks
             for at, clip in enumerate(audio)
@@ -132,8 +136,8 @@ class ClipEncoder:
             "sampling_rate": self.sampling_rate,
             "layout": dataclasses.asdict(self.layout),
             "codebook_size": self.codec.codebook_size,
-            "resampler": self.preparation.resampler.describe(),
-            "channels": str(self.preparation.channels),
+            "resampler": self.preprocessing.resampler.describe(),
+            "channels": str(self.preprocessing.channels),
             "package_version": __version__,
         }
 

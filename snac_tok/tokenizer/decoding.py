@@ -10,6 +10,7 @@ import torch
 from snac_tok.audio import Waveform
 from snac_tok.errors import TokenError, WaveformError
 from snac_tok.tokenizer.batch import AudioTokens, one_row, unpadded_rows
+from snac_tok.tokenizer.eval_mode import eval_mode
 from snac_tok.tokenizer.names import check_specials_skipped
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class IdDecoder:
         check_specials_skipped(skip_special_tokens=skip_special_tokens)
         levels = self._levels(ids)
         length = self._length(ids, num_samples, levels)
-        sound = self.codec.decode([level[None] for level in levels], noise=noise)
+        with eval_mode(self.codec):
+            sound = self.codec.decode([level[None] for level in levels], noise=noise)
         return self._waveform(sound[0], length)
 
     def decode_blocks(
@@ -121,7 +123,10 @@ class IdDecoder:
             except (TokenError, WaveformError) as error:
                 raise type(error)(f"row {row}: {error}") from error
         groups = (slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(clips), _ROWS_AT_ONCE))
-        sounds = (sound for group in groups for sound in self.codec.decode_batch(clips[group], noise=noise))
+        with eval_mode(self.codec):
+            sounds = [
+                sound for group in groups for sound in self.codec.decode_batch(clips[group], noise=noise)
+            ]
         return list(map(self._waveform, sounds, lengths))
 
     def _levels(self, ids: Any) -> list[torch.Tensor]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from snac_tok.errors import LayoutError, TokenError, WaveformError
+from snac_tok.prompts.edges import edge_ids, inner_span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ class TokenNames:
         form = self._text_form()
         slots = range(self.vocabulary.layout.slots_per_frame)
         codes = (token_id for slot in slots for token_id in self.vocabulary.id_range(slot))
-        spelled = ((self._spelling(token_id), token_id) for token_id in self.special_ids())
+        spelled = ((self._spelling(token_id), token_id) for token_id in self.all_special_ids)
         vocab = {form.token_of(token_id): token_id for token_id in sorted(codes)}
         return vocab | {token: token_id for token, token_id in spelled if token is not None}
 
@@ -124,13 +125,18 @@ class TokenNames:
 
     @property
     def all_special_ids(self) -> list[int]:
-        """Every id that is no code, in ascending order."""
-        return self.special_ids()
+        """Every id that is no code, in ascending order; parallel rows have each special once a row."""
+        if not self.vocabulary.is_parallel:
+            return sorted(self.vocabulary.specials.values())
+        rows = range(self.vocabulary.layout.slots_per_frame)
+        return sorted(
+            self.vocabulary.special_id(name, slot=row) for name in self.vocabulary.specials for row in rows
+        )
 
     @property
     def all_special_tokens(self) -> list[str]:
         """The text of every id that is no code and has one here; some are spelled by the text tokenizer alone."""
-        texts = (self._spelling(token_id) for token_id in self.special_ids())
+        texts = (self._spelling(token_id) for token_id in self.all_special_ids)
         return [text for text in texts if text is not None]
 
     def tokens_for(self, seconds: float) -> int:
@@ -146,20 +152,6 @@ class TokenNames:
         overhead = self.vocabulary.length_of(0)
         frames = max(0, tokens - overhead) // (self.vocabulary.length_of(1) - overhead)
         return frames * self.codec.config.frame_length / self.codec.sampling_rate
-
-    def special_ids(self) -> list[int]:
-        """Return every special id; parallel rows have each special once a row."""
-        if not self.vocabulary.is_parallel:
-            return sorted(self.vocabulary.specials.values())
-        rows = range(self.vocabulary.layout.slots_per_frame)
-        return sorted(
-            self.vocabulary.special_id(name, slot=row) for name in self.vocabulary.specials for row in rows
-        )
-
-    def edge_ids(self) -> list[int]:
-        """Return the special ids that may stand around the codes: all but the separator, which belongs to a frame."""
-        separator = self.vocabulary.separator
-        return [number for name, number in self.vocabulary.specials.items() if name != separator]
 
     def pad_values(self) -> npt.NDArray[np.int64]:
         """Return the pad id () of a line, or (slots,) of parallel rows.
@@ -196,8 +188,7 @@ class TokenNames:
         array = np.asarray(ids.cpu() if hasattr(ids, "cpu") else ids)
         if self.vocabulary.is_parallel or array.ndim != 1 or array.dtype.kind not in "iu":
             return ids
-        codes = np.flatnonzero(~np.isin(array, self.edge_ids()))
-        return array[codes[0] : codes[-1] + 1] if len(codes) else array[:0].astype(np.int64)
+        return array[inner_span(array, edge_ids(self.vocabulary))]
 
     def _role(self, role: str) -> int | None:
         if self.vocabulary.is_parallel:

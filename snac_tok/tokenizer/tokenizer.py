@@ -20,9 +20,9 @@ from snac_tok.tokenizer.batch import AudioTokens, assembled
 from snac_tok.tokenizer.clips import ClipEncoder, is_list_of_clips
 from snac_tok.tokenizer.decoding import IdDecoder
 from snac_tok.tokenizer.names import TokenNames
-from snac_tok.tokenizer.preparation import Preparation
+from snac_tok.tokenizer.preprocessing import Preprocessing
 from snac_tok.tokenizer.required import NO_CODEC, requires
-from snac_tok.tokenizer.settings import read_settings, write_settings
+from snac_tok.tokenizer.tokenizer_json import read_tokenizer_json, write_tokenizer_json
 
 if TYPE_CHECKING:
     import os
@@ -38,7 +38,8 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
     """A codec with a vocabulary, used like a Hugging Face tokenizer.
 
     Args:
-        codec: the network; put into eval mode.
+        codec: the network. It runs as in eval mode; one that is being trained stays in training mode, which costs
+            time: every call derives what it needs from the weights anew.
         vocabulary: the id table, a preset's name or a .json file; a `FrameLayout` or None for raw codes. Its strides
             and codebook size must be the codec's.
         resample: whether recordings at another rate are resampled; False makes them an error.
@@ -73,7 +74,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
     ) -> None:
         if padding_side not in ("right", "left"):
             raise LayoutError(f'padding_side is {padding_side!r}; it must be "right" or "left".')
-        preparation = Preparation(
+        preprocessing = Preprocessing(
             sampling_rate=codec.sampling_rate,
             resample=resample,
             channels=channels,
@@ -81,7 +82,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             allow_truncated=allow_truncated,
         )
         codec, self.vocabulary = paired(codec, vocabulary)
-        ClipEncoder.__init__(self, codec, preparation)
+        ClipEncoder.__init__(self, codec, preprocessing)
         self.padding_side = padding_side
 
     @classmethod
@@ -139,7 +140,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             local_files_only=local_files_only,
         )
         # From where the codec's files were found: the name itself may also be a folder's in the current one.
-        saved = read_settings(codec.folder) if codec.folder else {}
+        saved = read_tokenizer_json(codec.folder) if codec.folder else {}
         own = saved.pop("vocabulary", DEFAULT_PRESET)
         vocabulary = vocabulary_of(own if preset == "auto" else preset, codec, levels=levels)
         given = {"channels": channels, "resampler": resampler, "padding_side": padding_side}
@@ -153,10 +154,10 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         caller's to say.
         """
         self.codec.save_pretrained(Path(folder))
-        write_settings(
+        write_tokenizer_json(
             Path(folder),
             vocabulary=self.vocabulary,
-            preparation=self.preparation,
+            preprocessing=self.preprocessing,
             padding_side=self.padding_side,
         )
 

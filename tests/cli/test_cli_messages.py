@@ -48,7 +48,7 @@ UNREACHABLE = {
     "shards/record.py": "records are read from Parquet, where codes have their type",
     "tokenizer/batch.py": "batches and padding",
     "tokenizer/names.py": "names of single tokens",
-    "tokenizer/preparation.py": "the commands always resample",
+    "tokenizer/preprocessing.py": "the commands always resample",
     "tokenizer/tokenizer.py": "a call with sound",
     "frames/layout.py": "types that JSON has not",
     "frames/checks.py": "types that JSON has not",

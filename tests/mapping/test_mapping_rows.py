@@ -16,9 +16,9 @@ from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, AudioFileError, ConfigError, SamplingRateError, WaveformError
 from snac_tok.mapping import SnacMapper
 from snac_tok.mapping.rows import column_of, load_row
-from snac_tok.tokenizer.preparation import Preparation
+from snac_tok.tokenizer.preprocessing import Preprocessing
 
-PREPARATION = Preparation(sampling_rate=CODEC_RATE, resample=True)
+PREPARATION = Preprocessing(sampling_rate=CODEC_RATE, resample=True)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_long_file_is_read_in_blocks_and_gets_the_same_codes(tmp_path, monkeyp
         "rate": [CODEC_RATE, None, CODEC_RATE],
     }
     whole = mapper(batch)
-    monkeypatch.setattr("snac_tok.tokenizer.preparation._LONG_SECONDS", 1.0)
+    monkeypatch.setattr("snac_tok.tokenizer.preprocessing._LONG_SECONDS", 1.0)
     assert load_row(str(path), None, PREPARATION).blocks is not None
     blocks = mapper(batch)
     assert [ids.tolist() for ids in whole["input_ids"]] == [ids.tolist() for ids in blocks["input_ids"]]

@@ -53,7 +53,7 @@ def tok():
 def attentive():
     """A four-level codec with attention, whose latents come in windows of 16."""
     torch.manual_seed(0)
-    codec = SNAC(8_000, 16, (3, 2), None, 64, (2, 3), 16, 16, 2, (8, 4, 2, 1))
+    codec = SNAC(8_000, 16, (3, 2), None, 64, (2, 3), 16, 16, 2, (8, 4, 2, 1)).eval()
     return SnacTokenizer(codec, preset("plain", strides=(8, 4, 2, 1), codebook_size=16))
 
 

@@ -345,7 +345,7 @@ def test_a_vocabulary_of_another_codec_is_refused(tok):
 def test_the_first_levels_of_a_four_level_codec_make_seven_slot_frames():
     """levels=3 of strides (8, 4, 2, 1) decodes without the finest level."""
     torch.manual_seed(0)
-    codec = SNAC(8_000, 4, (2, 2), None, 16, (2, 2), None, 64, 4, (8, 4, 2, 1))
+    codec = SNAC(8_000, 4, (2, 2), None, 16, (2, 2), None, 64, 4, (8, 4, 2, 1)).eval()
     tok = SnacTokenizer(codec, preset("plain", strides=(8, 4, 2, 1), levels=3, codebook_size=64))
     ids = tok.encode(sine(0.1, 8_000), sampling_rate=8_000)
     assert len(ids) == 7 * codec.config.num_frames(800)
@@ -359,8 +359,8 @@ def test_save_and_load_is_the_identity(tmp_path):
     tok.save_pretrained(tmp_path / "saved")
     loaded = SnacTokenizer.from_pretrained(tmp_path / "saved")
     assert loaded.vocabulary == tok.vocabulary
-    assert loaded.preparation == tok.preparation
-    assert loaded.preparation.channels == loaded.padding_side == "left"
+    assert loaded.preprocessing == tok.preprocessing
+    assert loaded.preprocessing.channels == loaded.padding_side == "left"
     assert loaded.encode(SPEECH) == tok.encode(SPEECH)
     assert SnacTokenizer.from_pretrained(tmp_path / "saved", preset="orpheus").vocabulary == preset("orpheus")
     described = loaded.describe()
@@ -384,7 +384,7 @@ def test_a_long_file_is_encoded_block_by_block_to_the_same_ids(resampling, tmp_p
     path = tmp_path / "stereo.wav"
     write_audio(path, Waveform(samples=samples, sampling_rate=speech.sampling_rate))
     wanted = resampling(path)
-    monkeypatch.setattr("snac_tok.tokenizer.preparation._LONG_SECONDS", 0.5)
+    monkeypatch.setattr("snac_tok.tokenizer.preprocessing._LONG_SECONDS", 0.5)
     monkeypatch.setattr("snac_tok.tokenizer.clips.as_waveform", None)  # whoever reads it whole fails
     found = resampling(path)
     assert (found["input_ids"], found.num_samples) == (wanted["input_ids"], wanted.num_samples)

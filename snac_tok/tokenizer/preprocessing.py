@@ -29,7 +29,7 @@ _LONG_SECONDS = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preparation:
+class Preprocessing:
     """How recordings are brought to one channel at the codec's rate.
 
     Args:

@@ -15,18 +15,18 @@ from snac_tok.frames import Vocabulary, vocabulary_from_json, vocabulary_to_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snac_tok.tokenizer.preparation import Preparation
+    from snac_tok.tokenizer.preprocessing import Preprocessing
 
 _KEYS = ("channels", "padding_side", "resampler", "vocabulary")
 
 
-def write_settings(
-    folder: Path, *, vocabulary: Vocabulary, preparation: Preparation, padding_side: str
+def write_tokenizer_json(
+    folder: Path, *, vocabulary: Vocabulary, preprocessing: Preprocessing, padding_side: str
 ) -> None:
     """Write the settings into a folder, complete or not at all."""
     settings = {
-        "channels": preparation.channels,
-        "resampler": dataclasses.asdict(preparation.resampler),
+        "channels": preprocessing.channels,
+        "resampler": dataclasses.asdict(preprocessing.resampler),
         "padding_side": padding_side,
         "vocabulary": json.loads(vocabulary_to_json(vocabulary)),
     }
@@ -34,7 +34,7 @@ def write_settings(
     write_bytes_atomically(folder / SETTINGS_FILE, content, error=CheckpointError)
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
+def read_tokenizer_json(folder: Path) -> dict[str, Any]:
     """Return the tokenizer's arguments from a folder, nothing where a codec alone was saved.
 
     Raises:
