@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from snac_tok.audio import Waveform, read_audio, write_audio
-    from snac_tok.codec import SNAC, CodecConfig
+    from snac_tok.audio import Resampler, Waveform, read_audio, write_audio
+    from snac_tok.codec import SNAC
+    from snac_tok.corpus import shard_folder
     from snac_tok.errors import SnacTokError
-    from snac_tok.frames import FrameLayout, Vocabulary, preset, preset_names
+    from snac_tok.frames import FrameLayout, Vocabulary, preset
     from snac_tok.mapping import SnacMapper, tokenize_dataset
     from snac_tok.shards import open_shards, read_shards
     from snac_tok.streaming import BatchStreamDecoder, StreamDecoder, StreamEncoder
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BatchStreamDecoder": "streaming",
+    "Resampler": "audio",
     "SNAC": "codec",
-    "CodecConfig": "codec",
     "FrameLayout": "frames",
     "SnacMapper": "mapping",
     "SnacTokError": "errors",
@@ -35,9 +36,9 @@ _HOMES = {
     "Waveform": "audio",
     "open_shards": "shards",
     "preset": "frames",
-    "preset_names": "frames",
     "read_audio": "audio",
     "read_shards": "shards",
+    "shard_folder": "corpus",
     "tokenize_dataset": "mapping",
     "write_audio": "audio",
 }
@@ -45,8 +46,8 @@ _HOMES = {
 __all__ = [
     "SNAC",
     "BatchStreamDecoder",
-    "CodecConfig",
     "FrameLayout",
+    "Resampler",
     "SnacMapper",
     "SnacTokError",
     "SnacTokenizer",
@@ -56,9 +57,9 @@ __all__ = [
     "Waveform",
     "open_shards",
     "preset",
-    "preset_names",
     "read_audio",
     "read_shards",
+    "shard_folder",
     "tokenize_dataset",
     "write_audio",
 ]

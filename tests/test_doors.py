@@ -1,9 +1,12 @@
 """All doors to the codec: one default and one meaning for each option, and a codec that is always named."""
 
 import inspect
+import pickle
 import subprocess
 import sys
 import warnings
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 
 import click
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from datasets import Dataset
+from datasets.fingerprint import Hasher
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -23,15 +27,17 @@ from snac_tok import (
     StreamDecoder,
     StreamEncoder,
     Vocabulary,
+    Waveform,
     open_shards,
     preset,
+    shard_folder,
     tokenize_dataset,
+    write_audio,
 )
 from snac_tok.cli.decode import decode
 from snac_tok.cli.encode import encode
 from snac_tok.cli.program import program
 from snac_tok.cli.shard import shard
-from snac_tok.corpus import shard_folder
 from snac_tok.errors import (
     LayoutError,
     MissingArgumentError,
@@ -39,7 +45,7 @@ from snac_tok.errors import (
     TokenError,
     TrialCodecWarning,
 )
-from snac_tok.hf import SnacFeatureExtractor, SnacProcessor, add_audio_tokens
+from snac_tok.hf import SnacFeatureExtractor, SnacModel, SnacProcessor, add_audio_tokens
 
 RATE = 24_000
 CLIP = np.zeros(RATE, np.float32)
@@ -98,6 +104,159 @@ def test_doors_have_one_default_for_each_option():
         assert defaults(stream)["codec"] is MISSING
         assert defaults(stream)["vocabulary"] == "auto"
     assert defaults(shard_folder)["encoder"] is MISSING
+
+
+# Whatever loads a codec, makes ids or sound with it, and takes options for that.
+DOORS_WITH_OPTIONS = {
+    door.__qualname__: door
+    for door in (
+        SNAC.from_pretrained,
+        SNAC.decode,
+        SNAC.decode_batch,
+        SNAC.decode_blocks,
+        SNAC.forward,
+        SnacModel.decode,
+        SnacModel.forward,
+        SnacTokenizer,
+        SnacTokenizer.from_pretrained,
+        SnacTokenizer.decode,
+        SnacTokenizer.batch_decode,
+        SnacTokenizer.decode_blocks,
+        SnacProcessor.decode,
+        SnacProcessor.batch_decode,
+        SnacMapper,
+        tokenize_dataset,
+        StreamDecoder,
+        StreamEncoder,
+        BatchStreamDecoder,
+        BatchStreamDecoder.open,
+    )
+}
+ONE_DEFAULT = {
+    "device": "cpu",
+    "dtype": None,
+    "output_dtype": None,
+    "preset": "auto",
+    "levels": None,
+    "channels": None,
+    "resample": True,
+    "resampler": None,
+    "padding_side": None,
+    "noise": 0,
+    "hub_options": MISSING,
+}
+OTHER_DEFAULTS = {
+    # Upstream's own; and a whole clip's fresh noise cannot be drawn in blocks.
+    **{(door, "noise"): "random" for door in DOORS_WITH_OPTIONS if door.startswith(("SNAC.", "SnacModel."))},
+    ("SNAC.decode_blocks", "noise"): MISSING,
+    # There is no folder that could say something else.
+    ("SnacTokenizer", "channels"): "mean",
+    ("SnacTokenizer", "padding_side"): "right",
+}
+
+
+@pytest.mark.parametrize("door", DOORS_WITH_OPTIONS)
+def test_an_option_has_one_default_and_is_named(door):
+    """At every door; what differs stands above, with the reason."""
+    name = door.replace("Pretrained.", "SNAC.")
+    for option, given in inspect.signature(DOORS_WITH_OPTIONS[door]).parameters.items():
+        if option in ONE_DEFAULT:
+            wanted = OTHER_DEFAULTS.get((name, option), ONE_DEFAULT[option])
+            assert (option, given.default) == (option, wanted)
+            named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+            assert given.kind in named, option
+
+
+def test_the_hubs_options_reach_the_codec_from_every_door(monkeypatch, tmp_path):
+    """Under the names of huggingface_hub; a processor's own serve for its codec, except the revision."""
+    given, load = [], SNAC.from_pretrained
+
+    def recorded(_, repo_id, *, device="cpu", dtype=None, **options):
+        given.append(options)
+        return load(repo_id, device=device, dtype=dtype)
+
+    monkeypatch.setattr(SNAC, "from_pretrained", classmethod(recorded))
+    options = {"revision": "r", "cache_dir": tmp_path, "token": "hf_x", "local_files_only": True}
+    options |= {"force_download": True, "subfolder": "s"}
+    SnacTokenizer.from_pretrained("tiny", **options)
+    mapper = SnacMapper("tiny", sampling_rate=RATE, **options)
+    in_a_worker = ForkingPickler.loads(ForkingPickler.dumps(mapper))
+    in_a_worker({"audio": [CLIP]})
+    tokenize_dataset(Dataset.from_dict({"audio": [CLIP]}), "tiny", sampling_rate=RATE, **options)
+    SnacModel.from_pretrained("tiny", **options)
+    assert given == [options] * len(given)
+    assert len(given) >= 5
+    tokenizer = words("[UNK]", "hello")
+    SnacProcessor(SnacFeatureExtractor(), tokenizer, "tiny", add_audio_tokens(tokenizer)).save_pretrained(
+        tmp_path
+    )
+    given.clear()
+    fetched = {"cache_dir": tmp_path, "token": "hf_x", "local_files_only": True}
+    assert SnacProcessor.from_pretrained(tmp_path, **fetched).audio_tokenizer is not None
+    assert given == [fetched]
+    assert Hasher.hash(mapper) == Hasher.hash(SnacMapper("tiny", sampling_rate=RATE, revision="r"))
+    assert b"hf_x" not in pickle.dumps(mapper)
+
+
+def test_a_model_is_loaded_onto_a_device():
+    """As the codec is, and as transformers names it."""
+    for name in ("device", "device_map"):
+        assert SnacModel.from_pretrained("tiny", **{name: "meta"}).device.type == "meta"
+
+
+@pytest.mark.parametrize("door", [SnacTokenizer.from_pretrained, SnacMapper])
+def test_a_name_that_is_no_option_is_refused(door):
+    """With the door's name and the option that was meant, though the hub's options are handed on."""
+    with pytest.raises(
+        TypeError, match=r"\(\) got an unexpected keyword argument 'preste'. Did you mean 'preset'\?"
+    ):
+        door("tiny", preste="orpheus")
+
+
+def test_what_each_decode_returns_is_what_the_page_says():
+    """The table in docs/decoding.md: kind, shape, and whole frames where no length is known."""
+    tok = SnacTokenizer.from_pretrained("tiny", preset=add_audio_tokens(tokenizer := words("[UNK]", "hello")))
+    ids, frames = tok.encode(CLIP, sampling_rate=RATE), 12 * 2048
+    codes = [torch.from_numpy(level)[None] for level in tok.vocabulary.decode(ids)]
+    processor = SnacProcessor(SnacFeatureExtractor(), tokenizer, "tiny", tok.vocabulary)
+    spoken = tok(CLIP, sampling_rate=RATE, add_special_tokens=True)["input_ids"]
+    stream, many = StreamDecoder(tok), BatchStreamDecoder(tok)
+    many.open("a")
+    many.push("a", ids)
+    many.end("a")
+    tensors = {
+        "`SNAC.decode`": (tok.codec.decode(codes), (1, 1, frames)),
+        "`SNAC.decode_batch`": (tok.codec.decode_batch([[level[0] for level in codes]])[0], (1, frames)),
+        "`SNAC.decode_blocks`": (torch.cat([*tok.codec.decode_blocks(codes, noise=0)], -1), (1, 1, frames)),
+        "`SnacModel.decode`": (SnacModel.from_pretrained("tiny").decode(codes).audio_values, (1, 1, frames)),
+        "`SnacProcessor.decode`": (processor.decode(spoken), (frames,)),
+        "`SnacProcessor.batch_decode`": (processor.batch_decode([spoken])[0], (frames,)),
+    }
+    waveforms = {
+        "`SnacTokenizer.decode`": (tok.decode(ids), frames),
+        "`SnacTokenizer.batch_decode`": (tok.batch_decode(tok([CLIP], sampling_rate=RATE))[0], RATE),
+        "`SnacTokenizer.decode_blocks`": (next(tok.decode_blocks(ids, num_samples=RATE)), RATE),
+    }
+    arrays = {
+        "`StreamDecoder.push`, `.flush`": np.concatenate((stream.push(ids), stream.flush())),
+        "`BatchStreamDecoder.step`": many.step()["a"],
+    }
+    for sound, shape in tensors.values():
+        assert isinstance(sound, torch.Tensor)
+        assert (sound.dtype, tuple(sound.shape)) == (torch.float32, shape)
+    for sound, length in waveforms.values():
+        assert isinstance(sound, Waveform)
+        assert (sound.num_channels, sound.num_samples) == (1, length)
+    for sound in arrays.values():
+        assert isinstance(sound, np.ndarray)
+        assert (sound.dtype, sound.shape) == (np.float32, (frames,))
+    page = Path("docs/decoding.md").read_text(encoding="utf-8")
+    named = [
+        line.split("|")[1].strip()
+        for line in page.split("# Options")[0].splitlines()
+        if line.startswith("| `")
+    ]
+    assert {*named} == {*tensors, *waveforms, *arrays, "`Vocabulary.decode`", "`snac-tok decode`"}
 
 
 def test_commands_have_the_defaults_of_the_library():
@@ -369,8 +528,11 @@ def test_what_is_no_id_is_refused_by_streams(given, sentence):
     assert stream.push([0, 4096, 8192]).size == 0
 
 
-def test_layouts_and_tables_take_their_first_argument_by_position():
+def test_layouts_tables_and_files_take_their_first_arguments_by_position(tmp_path):
     """As everybody writes them; the rest stays named."""
+    write_audio(tmp_path / "a.wav", CLIP, RATE)
+    write_audio(path=tmp_path / "b.wav", audio=CLIP, sampling_rate=RATE)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     assert FrameLayout((4, 2, 1)) == FrameLayout(strides=(4, 2, 1))
     assert Vocabulary(FrameLayout((2, 1)), codebook_size=8) == Vocabulary(
         layout=FrameLayout(strides=(2, 1)), codebook_size=8

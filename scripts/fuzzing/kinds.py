@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snac_tok import SNAC, open_shards, preset, preset_names, read_audio
+from snac_tok import SNAC, open_shards, preset, read_audio
 from snac_tok.audio import iter_audio
 from snac_tok.codec import CodecConfig
 from snac_tok.errors import SnacTokError
-from snac_tok.frames import vocabulary_from_json, vocabulary_to_json
+from snac_tok.frames import preset_names, vocabulary_from_json, vocabulary_to_json
 from snac_tok.training import TrainingConfig
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ class Pretrained(Foldable):
         cls,
         repo_id: str | Path,
         *,
-        device: str | torch.device | None = None,
+        device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         **hub_options: Unpack[HubOptions],
     ) -> Self:

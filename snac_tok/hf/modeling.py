@@ -10,6 +10,7 @@ from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 from transformers.utils.generic import can_return_tuple
 
 from snac_tok.codec import SNAC
+from snac_tok.codec.hub_options import HubOptions
 from snac_tok.errors import CodesError, ConfigError, WaveformError
 from snac_tok.hf.configuration import SnacConfig
 from snac_tok.hf.outputs import SnacDecoderOutput, SnacEncoderOutput, SnacOutput
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snac_tok.codec import Noise
-
-# What SNAC.from_pretrained understands of transformers' options.
-_LOADING = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder", "proxies")
 
 
 class SnacModel(PreTrainedAudioTokenizerBase):
@@ -64,9 +62,9 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         Args:
             pretrained_model_name_or_path: "tiny", a folder or a hub repository.
             *args: none are used; transformers hands them over.
-            **kwargs: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`, `subfolder`, `dtype`,
-                `device_map` (one device) and `output_loading_info`; the rest of transformers' options makes no
-                difference here.
+            **kwargs: `device` (or, as transformers calls it, `device_map` with one device), `dtype`, and the options of
+                the hub, all as in `SNAC.from_pretrained`; `output_loading_info`. The rest of transformers' options
+                makes no difference here.
 
         Raises:
             CheckpointError, ConfigError, HubError: as in `SNAC.from_pretrained`.
@@ -75,9 +73,9 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
         codec = SNAC.from_pretrained(
             os.fspath(pretrained_model_name_or_path),
-            **{name: kwargs[name] for name in _LOADING if kwargs.get(name) is not None},
+            **{name: kwargs[name] for name in HubOptions.__annotations__ if kwargs.get(name) is not None},
             dtype=_dtype(dtype),
-            device=_device(kwargs.get("device_map")),
+            device=kwargs.get("device") or _device(kwargs.get("device_map")),
         )
         model = cls(_config_of(codec, kwargs.get("config")), codec=codec).eval()
         model.name_or_path = os.fspath(pretrained_model_name_or_path)
@@ -225,5 +223,5 @@ def _dtype(dtype: Any) -> torch.dtype | None:
 
 def _device(device_map: Any) -> Any:
     if isinstance(device_map, dict):
-        return next(iter(device_map.values()), None)
-    return None if device_map == "auto" else device_map
+        return next(iter(device_map.values()), "cpu")
+    return "cpu" if device_map in {None, "auto"} else device_map

@@ -27,6 +27,11 @@ from snac_tok.tokenizer.text_ids import check_apart
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from snac_tok.codec.hub_options import HubOptions
+
+# How a processor's own files are fetched, and its codec's.
+_SHARED = ("cache_dir", "token", "local_files_only")
+
 _logger = logging.get_logger(__name__)
 
 _NO_VOCABULARY = (
@@ -81,13 +86,33 @@ class SnacProcessor(ProcessorMixin):
         check_apart(self.audio_vocabulary, tokenizer)
         warn_of_trial_name(self.codec, self.audio_vocabulary)
         self._audio: SnacTokenizer | None = None
+        self._hub_options: HubOptions = {}
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Load what `save_pretrained` wrote.
+
+        Args:
+            pretrained_model_name_or_path: a folder or a hub repository.
+            *args: as every processor takes them.
+            **kwargs: likewise. `cache_dir`, `token` and `local_files_only` serve for the codec,
+                too, when it is loaded; `revision` and `subfolder` do not, because it is another repository's.
+        """
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        processor = loaded[0] if isinstance(loaded, tuple) else loaded
+        processor._hub_options = {name: kwargs[name] for name in _SHARED if name in kwargs}  # noqa: SLF001 - our own class
+        return loaded
 
     @property
     def audio_tokenizer(self) -> SnacTokenizer:
         """The codec with the audio vocabulary, loaded on first use; resamples and mixes down."""
         if self._audio is None:
             with told_before() if self.codec == TRIAL_CODEC else nullcontext():
-                self._audio = SnacTokenizer.from_pretrained(self.codec, preset=self.audio_vocabulary)
+                self._audio = SnacTokenizer.from_pretrained(
+                    self.codec, preset=self.audio_vocabulary, **self._hub_options
+                )
         return self._audio
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, CheckpointError, ConfigError, TokenError
@@ -30,6 +30,7 @@ from snac_tok.tokenizer.text_ids import check_apart
 
 if TYPE_CHECKING:
     from snac_tok.audio import MonoPolicy, Resampler
+    from snac_tok.codec.hub_options import HubOptions
     from snac_tok.frames import Vocabulary
     from snac_tok.mapping.options import OnError
     from snac_tok.mapping.output import Array, OutputDtype
@@ -70,12 +71,13 @@ class SnacMapper:
         on_error: "raise", or "column": a row that cannot be read keeps its place with empty values, and the reason
             stands in the column "error", which is "" elsewhere.
         allow_truncated: whether what a cut-off or damaged file still holds is encoded; without it, it is an error.
-        dtype: of the result: "uint16" (default for codes), "int32" (default for ids) or "int64". Codes in uint16 are to
-            be widened before anything is added to them: `codes.astype(np.int64) + offset`, or the sum may wrap.
-        revision: branch, tag or commit of the codec's hub repository.
+        output_dtype: of the columns: "uint16" (default for codes), "int32" (default for ids) or "int64". Codes in
+            uint16 are to be widened before anything is added to them: `codes.astype(np.int64) + offset`, or the sum
+            may wrap.
         device: as in `Placement`; changes nothing in the hash, and so are threads and seconds_per_call.
         threads: see there.
         seconds_per_call: see there.
+        **hub_options: as in `SNAC.from_pretrained`; of these only `revision` is in the hash.
 
     Raises:
         ConfigError: options that are unknown or contradict each other.
@@ -110,15 +112,15 @@ class SnacMapper:
         mask_prompt: bool = False,
         on_error: OnError = "raise",
         allow_truncated: bool = False,
-        dtype: OutputDtype | None = None,
-        revision: str | None = None,
+        output_dtype: OutputDtype | None = None,
         device: str = "cpu",
         threads: int | None = None,
         seconds_per_call: float = 600.0,
+        **hub_options: Unpack[HubOptions],
     ) -> None:
         self._options = MapperOptions(
             codec=os.fspath(codec),
-            revision=revision,
+            revision=hub_options.get("revision"),
             audio_column=audio_column,
             sampling_rate=sampling_rate,
             sampling_rate_column=sampling_rate_column,
@@ -130,12 +132,16 @@ class SnacMapper:
             prompt=prompt.to_dict() if isinstance(prompt, PromptFormat) else prompt,
             mask_prompt=mask_prompt,
             on_error=on_error,
-            dtype=dtype,
+            dtype=output_dtype,
             allow_truncated=allow_truncated,
         )
-        self._placement = Placement(device=device, threads=threads, seconds_per_call=seconds_per_call)
+        self._placement = Placement(
+            device=device, threads=threads, seconds_per_call=seconds_per_call, hub_options=hub_options
+        )
         self._text = TextIds.of(text_tokenizer, text_column=text_column, voice_column=voice_column)
-        encoder = self._options.load_encoder(preset=preset, levels=levels, device="cpu")
+        encoder = self._options.load_encoder(
+            preset=preset, levels=levels, device="cpu", hub_options=hub_options
+        )
         self._codec = self._options.describe(encoder, ids=preset is not None, levels=levels)
         self._output = self._make_output()
         if self._text and self._output.vocabulary:
@@ -276,7 +282,10 @@ class SnacMapper:
             table = self._codec["vocabulary"]
             with told_before():
                 encoder = self._options.load_encoder(
-                    preset=None if table is None else vocabulary_from_json(table), levels=None, device=device
+                    preset=None if table is None else vocabulary_from_json(table),
+                    levels=None,
+                    device=device,
+                    hub_options=self._placement.hub_options,
                 )
             if encoder.codec.weights_sha256() != self._codec["weights_sha256"]:
                 raise CheckpointError(

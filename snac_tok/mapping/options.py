@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import os
 
     from snac_tok.audio import MonoPolicy
+    from snac_tok.codec.hub_options import HubOptions
     from snac_tok.frames import Vocabulary
 
 OnError: TypeAlias = Literal["raise", "column"]
@@ -57,7 +58,12 @@ class MapperOptions:
                 )
 
     def load_encoder(
-        self, *, preset: str | os.PathLike[str] | Vocabulary | None, levels: int | None, device: str
+        self,
+        *,
+        preset: str | os.PathLike[str] | Vocabulary | None,
+        levels: int | None,
+        device: str,
+        hub_options: HubOptions,
     ) -> SnacTokenizer:
         """Load the codec with its preparation; where raw codes are wanted, its vocabulary is of no account.
 
@@ -65,6 +71,7 @@ class MapperOptions:
             CheckpointError: the codec cannot be loaded.
             LayoutError: the preset does not fit it.
         """
+        files: HubOptions = {**hub_options, "revision": self.revision}
         given: dict[str, Any] = {"resample": self.resample, "allow_truncated": self.allow_truncated}
         if self.channels is not None:
             given["channels"] = self.channels
@@ -76,8 +83,8 @@ class MapperOptions:
             preset=preset,
             levels=levels if preset is not None else None,
             device=device,
-            revision=self.revision,
             **given,
+            **files,
         )
 
     def describe(self, encoder: SnacTokenizer, *, ids: bool, levels: int | None) -> dict[str, Any]:

@@ -57,17 +57,17 @@ class Output:
     def __post_init__(self) -> None:
         if self.dtype not in (None, *get_args(OutputDtype)):
             raise ConfigError(
-                f"dtype is {self.dtype!r}; one of {', '.join(get_args(OutputDtype))} is possible."
+                f"output_dtype is {self.dtype!r}; one of {', '.join(get_args(OutputDtype))} is possible."
             )
         largest = self.codebook_size - 1 if self.vocabulary is None else self.vocabulary.size - 1
         if largest > np.iinfo(self.numpy_dtype).max:
             raise ConfigError(
                 f"{self.numpy_dtype} cannot hold {largest}, the largest {'code' if self.vocabulary is None else 'id'}; "
-                'leave dtype out, or take "int32".'
+                'leave output_dtype out, or take "int32".'
             )
         if self.prompt is not None and self.dtype == "uint16":
             raise ConfigError(
-                'labels have -100 in them, which uint16 cannot hold; leave dtype out, or take "int32".'
+                'labels have -100 in them, which uint16 cannot hold; leave output_dtype out, or take "int32".'
             )
 
     @property

@@ -13,11 +13,12 @@ import importlib
 import math
 import multiprocessing
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from snac_tok.codec.hub_options import HubOptions
 from snac_tok.errors import ConfigError
 
 
@@ -29,11 +30,13 @@ class Placement:
         device: "cpu", "cuda" (worker i takes GPU i modulo their number), "cuda:1", …
         threads: torch's, in a worker process; None is one, so that workers do not crowd each other out.
         seconds_per_call: how much sound is read before the network runs; it bounds memory.
+        hub_options: how the codec's files are fetched; the weights themselves are in the hash.
     """
 
     device: str = "cpu"
     threads: int | None = None
     seconds_per_call: float = 600.0
+    hub_options: HubOptions = field(default_factory=HubOptions)
 
     def __post_init__(self) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from snac_tok.mapping.mapper import SnacMapper
 from snac_tok.mapping.placement import threads_each
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import os
 
     from snac_tok.audio import MonoPolicy, Resampler
+    from snac_tok.codec.hub_options import HubOptions
     from snac_tok.frames import Vocabulary
     from snac_tok.mapping.options import OnError
     from snac_tok.mapping.output import OutputDtype
@@ -41,14 +42,14 @@ def tokenize_dataset(
     mask_prompt: bool = False,
     on_error: OnError = "raise",
     allow_truncated: bool = False,
-    dtype: OutputDtype | None = None,
-    revision: str | None = None,
+    output_dtype: OutputDtype | None = None,
     device: str = "cpu",
     keep_audio: bool = False,
     batch_size: int = 128,
     num_proc: int = 1,
     rows_per_file: int | None = None,
     description: str = "Tokenizing audio",
+    **hub_options: Unpack[HubOptions],
 ) -> DatasetT:
     """Turn a dataset's sound into ids, sequences to train on, or raw codes; other columns are carried through.
 
@@ -73,8 +74,7 @@ def tokenize_dataset(
         mask_prompt: see there.
         on_error: see there.
         allow_truncated: see there.
-        dtype: see there.
-        revision: see there.
+        output_dtype: see there.
         device: see there.
         keep_audio: keep the audio column, undecoded, which copies every sound into the new files.
         batch_size: how many rows are handed over at a time; it does not change them.
@@ -82,6 +82,7 @@ def tokenize_dataset(
         rows_per_file: for datasets on disk: store what is done after so many rows, so that a killed run goes on from
             there; without it, a run in one process begins anew.
         description: beside the progress bar.
+        **hub_options: as in `SNAC.from_pretrained`.
 
     Returns:
         the kind of dataset that was given.
@@ -121,10 +122,10 @@ def tokenize_dataset(
         mask_prompt=mask_prompt,
         on_error=on_error,
         allow_truncated=allow_truncated,
-        dtype=dtype,
-        revision=revision,
+        output_dtype=output_dtype,
         device=device,
         threads=threads_each(num_proc),
+        **hub_options,
     )
     work = SplitWork(
         mapper=mapper,

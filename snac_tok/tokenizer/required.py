@@ -1,6 +1,7 @@
-"""Arguments that decide what a result means: a call that leaves them out fails with a sentence, and nothing is guessed.
+"""The arguments of doors that load a codec: what decides a result must be named, and unknown names are refused.
 
-Python's own error says that an argument is missing, and not what could be written there.
+Python's own error says that an argument is missing, and not what could be written there; and of a door that hands the
+hub's options on it cannot say that a name is unknown.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from snac_tok.codec.hub_options import HubOptions
 from snac_tok.codec.trial import RELEASED_SPEECH_CODEC, TRIAL_CODEC
-from snac_tok.errors import MissingArgumentError
+from snac_tok.errors import MissingArgumentError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +29,8 @@ NO_CODEC = (
 def requires(**sentences: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a call that leaves one of these parameters out, or None, fail with its sentence.
 
+    A door that ends in `**hub_options` takes the names of `HubOptions` and no others.
+
     Example:
         >>> @requires(codec=NO_CODEC)
         ... def door(dataset, codec):
@@ -38,6 +42,8 @@ def requires(**sentences: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     def decorated(door: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(door)
+        known = [*signature.parameters, *HubOptions.__annotations__]
+        name_of_door = door.__qualname__.removesuffix(".__init__")
 
         @functools.wraps(door)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -45,8 +51,12 @@ def requires(**sentences: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 given = signature.bind_partial(*args, **kwargs).arguments
             except TypeError:
                 return door(*args, **kwargs)  # which is refused with its own name
+            for name in kwargs.keys() - known:
+                raise TypeError(
+                    f"{name_of_door}() got an unexpected keyword argument {name!r}.{did_you_mean(name, known)}"
+                )
             for name, sentence in sentences.items():
-                required(given.get(name), sentence, door=door.__qualname__.removesuffix(".__init__"))
+                required(given.get(name), sentence, door=name_of_door)
             return door(*args, **kwargs)
 
         return checked

@@ -9,7 +9,7 @@ checking. A clip's ids depend on that clip alone, whatever else is in the list.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from snac_tok.audio import Resampler
 from snac_tok.codec import SNAC
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
     from snac_tok.audio import MonoPolicy
+    from snac_tok.codec.hub_options import HubOptions
     from snac_tok.streaming.pairing import Ids
     from snac_tok.tokenizer.batch import Padding, ReturnTensors
 
@@ -100,17 +101,14 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         allow_truncated: bool = False,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
+        **hub_options: Unpack[HubOptions],
     ) -> Self:
         """Load a codec and join it with a vocabulary.
 
         Args:
             name_or_path: "tiny", a folder or a hub repository, as `SNAC.from_pretrained` takes them; a folder that
                 `save_pretrained` wrote brings its vocabulary and options along.
-            preset: a preset's name (`snac_tok.preset_names()`), the path of a vocabulary's .json file, or a
+            preset: a preset's name (`snac_tok.frames.preset_names()`), the path of a vocabulary's .json file, or a
                 `Vocabulary`; "auto" is what the codec's folder brings along, else "plain"; None is raw codes.
             levels: keep only the first levels of each frame.
             resample: whether recordings at another rate than the codec's are resampled; False makes them an error.
@@ -121,24 +119,14 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             allow_truncated: whether what a cut-off or damaged file still holds is encoded; False makes it an error.
             device: where the network runs.
             dtype: what its weights are kept in.
-            revision: as in `SNAC.from_pretrained`, and so are cache_dir, token and local_files_only.
-            cache_dir: see there.
-            token: see there.
-            local_files_only: see there.
+            **hub_options: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`, `subfolder`, … as in
+                `SNAC.from_pretrained`.
 
         Raises:
             CheckpointError: the codec cannot be loaded; ConfigError and HubError as in `SNAC.from_pretrained`.
             LayoutError: the preset is unknown or does not fit the codec.
         """
-        codec = SNAC.from_pretrained(
-            str(name_or_path),
-            device=device,
-            dtype=dtype,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-        )
+        codec = SNAC.from_pretrained(str(name_or_path), device=device, dtype=dtype, **hub_options)
         # From where the codec's files were found: the name itself may also be a folder's in the current one.
         saved = read_tokenizer_json(codec.folder) if codec.folder else {}
         own = saved.pop("vocabulary", DEFAULT_PRESET)

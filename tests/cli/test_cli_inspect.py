@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from snac_tok import open_shards, preset, preset_names
+from snac_tok import open_shards, preset
 from snac_tok.codec import PRESETS
+from snac_tok.frames import preset_names
 
 
 @pytest.mark.parametrize("name", ["snac_24khz", "hubertsiuzdak/snac_24khz"])

@@ -92,7 +92,7 @@ def test_the_columns_of_a_dataset_are_narrow_and_named(name):
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_the_type_of_ids_can_be_chosen(dtype):
     """And stays within what holds them."""
-    columns = SnacMapper("tiny", preset="orpheus", sampling_rate=CODEC_RATE, dtype=dtype)(
+    columns = SnacMapper("tiny", preset="orpheus", sampling_rate=CODEC_RATE, output_dtype=dtype)(
         {"audio": [noise(0.1)]}
     )
     assert columns["input_ids"][0].dtype == dtype
@@ -167,8 +167,8 @@ def test_a_row_without_text_is_a_bad_row():
     ("options", "kind", "sentence"),
     [
         ({"on_error": "skip"}, ConfigError, "on_error"),
-        ({"dtype": "uint8"}, ConfigError, "uint8"),
-        ({"preset": "orpheus", "dtype": "uint16"}, ConfigError, "cannot hold 156939"),
+        ({"output_dtype": "uint8"}, ConfigError, "uint8"),
+        ({"preset": "orpheus", "output_dtype": "uint16"}, ConfigError, "cannot hold 156939"),
         ({"sampling_rate": 16_000, "sampling_rate_column": "rate"}, ConfigError, "leave one out"),
         ({"levels": 4, "preset": None}, ConfigError, "1 to 3"),
         ({"levels": True, "preset": None}, ConfigError, "1 to 3"),
@@ -194,7 +194,7 @@ def test_impossible_options_are_refused_at_once(options, kind, sentence):
 
 def test_a_vocabulary_below_2_to_16_fits_in_uint16():
     """Small codebooks make small ids."""
-    mapper = SnacMapper("tiny", preset="plain", sampling_rate=CODEC_RATE, dtype="uint16")
+    mapper = SnacMapper("tiny", preset="plain", sampling_rate=CODEC_RATE, output_dtype="uint16")
     assert mapper({"audio": [noise(0.1)]})["input_ids"][0].dtype == np.uint16
 
 
@@ -207,7 +207,7 @@ CHANGES = {
     "resampler": {"resampler": Resampler(quality="VHQ")},
     "resample": {"resample": False},
     "errors": {"on_error": "column"},
-    "dtype": {"dtype": "int64"},
+    "output_dtype": {"output_dtype": "int64"},
     "column": {"audio_column": "sound"},
     "text": {"text_column": "text", "text_tokenizer": text_tokenizer()},
 }
