@@ -5,14 +5,17 @@ Windows are absolute (the first starts at the clip's first latent) and do not ov
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from einops import rearrange
 from torch import nn
 
-from snac_tok.codec import dense
 from snac_tok.codec.config import HEAD_DIM
-from snac_tok.codec.derived import Deriving
+
+if TYPE_CHECKING:
+    from snac_tok.codec.context import StepContext
 
 
 class RotaryPositions(nn.Module):
@@ -31,21 +34,6 @@ class RotaryPositions(nn.Module):
         return torch.cat((angles, angles), dim=-1), torch.ones(1, device=x.device)
 
 
-class Projection(Deriving, nn.Linear):
-    """A linear layer without a bias whose weight is arranged once for inference on a CPU."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, bias=False)
-
-    def unfold(self) -> None:
-        """Forget the arranged weight."""
-        dense.forget(self.weight)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Project (B, T, C_in) to (B, T, C_out)."""
-        return super().forward(x) if torch.is_grad_enabled() else dense.linear(x, self.weight)
-
-
 class LocalAttention(nn.Module):
     """Multi-head self-attention inside windows of `window_size` latents, added to its input.
 
@@ -58,22 +46,42 @@ class LocalAttention(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.heads = dim // dim_head
         self.window_size = window_size
-        self.to_qkv = Projection(dim, 3 * dim)
+        self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.rel_pos = RotaryPositions(dim_head)
-        self.to_out = Projection(dim, dim)
+        self.to_out = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend within windows: (B, C, T) to (B, C, T)."""
-        whole = x.shape[-1] - x.shape[-1] % self.window_size
-        qkv = self.to_qkv(self.norm(x.transpose(1, 2)))  # (B, T, 3C)
+        mixed: torch.Tensor = self.to_out(self._attended(self.to_qkv(self._normed(x))))
+        return mixed.transpose(1, 2) + x
+
+    def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
+        """Attend within the windows that the next (B, C, n) of a clip complete; at its end also within what is left."""
+        slot, linear = context.next_slot(), context.ops.linear
+        before = context.state.read(slot)
+        x = x if before is None else torch.cat((before, x), dim=-1)
+        count = x.shape[-1] if context.last else x.shape[-1] - x.shape[-1] % self.window_size
+        context.state.write(slot, x[..., count:].clone())
+        x = x[..., :count]
+        if not count:
+            return x
+        attended = self._attended(linear(self._normed(x), self.to_qkv.weight))
+        return linear(attended, self.to_out.weight).transpose(1, 2) + x
+
+    def _normed(self, x: torch.Tensor) -> torch.Tensor:
+        normed: torch.Tensor = self.norm(x.transpose(1, 2))
+        return normed
+
+    def _attended(self, qkv: torch.Tensor) -> torch.Tensor:
+        """Attend within whole windows of (B, T, 3C), and within the shorter one that may follow: (B, T, C)."""
+        rest = qkv.shape[1] % self.window_size
+        whole = qkv.shape[1] - rest
         parts = [
             self._attend(part, window)
-            for part, window in ((qkv[:, :whole], self.window_size), (qkv[:, whole:], x.shape[-1] - whole))
+            for part, window in ((qkv[:, :whole], self.window_size), (qkv[:, whole:], rest))
             if part.shape[1]
         ]
-        out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        mixed: torch.Tensor = self.to_out(out)
-        return mixed.transpose(1, 2) + x
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _attend(self, qkv: torch.Tensor, window: int) -> torch.Tensor:
         split = "b (w n) (three h d) -> three b h w n d"

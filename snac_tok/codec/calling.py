@@ -1,7 +1,7 @@
 """A codec run by calling its parts, as upstream runs it: for training, compilers, and parts that somebody changed.
 
 Whatever was put in takes part: hooks, wrappers, layers and decoders of other kinds. Parts that were left alone still
-run in chunks, because calling them does that (`networks`).
+run in chunks, because calling them does that (`network`).
 """
 
 from __future__ import annotations
@@ -12,30 +12,31 @@ from typing import TYPE_CHECKING
 import torch
 
 from snac_tok.codec.as_built import is_as_built
-from snac_tok.codec.layers import Decoder, noise_blocks
+from snac_tok.codec.layers import noise_blocks
+from snac_tok.codec.network import Decoder
 from snac_tok.codec.noise import checked_noise
 from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from snac_tok.codec.model import SNAC
+    from snac_tok.codec.network import Network
     from snac_tok.codec.noise import Noise
 
 
-def is_needed(codec: SNAC, *parts: nn.Module) -> bool:
+def is_needed(codec: Network, *parts: nn.Module) -> bool:
     """Say whether parts of a codec must be called: in training, in a graph, or because they were changed."""
     in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return codec.training or in_graph or not all(map(is_as_built, parts))
 
 
-def quantized(codec: SNAC, audio: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def quantized(codec: Network, audio: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Encode checked audio (B, 1, T) to latents (B, C, T') and codes [(B, T_k)]."""
     latents, codes = codec.quantizer(codec.encoder(codec.preprocess(audio)))
     return latents, codes
 
 
-def sound(codec: SNAC, latents: torch.Tensor, noise: Noise) -> torch.Tensor:
+def sound(codec: Network, latents: torch.Tensor, noise: Noise) -> torch.Tensor:
     """Decode latents (B, C, T) to audio (B, 1, T').
 
     Raises:

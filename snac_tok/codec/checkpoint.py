@@ -1,4 +1,4 @@
-"""Weights on disk and on the hub: found, checked before they are used, written whole or not at all.
+"""A codec's files: their names, found in a folder, checked before they are used, written whole or not at all.
 
 safetensors is read first; a legacy pytorch_model.bin only as pure tensors (weights_only=True), never with a
 fallback to pickle. A file that does not fit the network is refused, not loaded in part.
@@ -8,46 +8,57 @@ from __future__ import annotations
 
 import io
 import json
+import textwrap
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from snac_tok.codec import hub
-from snac_tok.codec.hub import CONFIG_FILE, LEGACY_FILE, SAFETENSORS_FILE, CheckpointFiles, first_line
 from snac_tok.codec.weight_norm import OLD_NAMES
-from snac_tok.errors import CheckpointError, HubError, did_you_mean
+from snac_tok.errors import CheckpointError
 from snac_tok.files import write_bytes_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from snac_tok.codec.config import CodecConfig
-    from snac_tok.codec.hub_options import HubOptions
 
 # Codecs that ship inside this package.
 EMBEDDED = {"tiny": Path(__file__).parent / "embedded" / "tiny_24khz"}
-# What somebody who writes a name slightly wrong is most likely to mean.
-_RELEASED = tuple(f"hubertsiuzdak/snac_{rate}" for rate in ("24khz", "32khz", "44khz"))
+CONFIG_FILE = "config.json"
+SAFETENSORS_FILE = "model.safetensors"
+LEGACY_FILE = "pytorch_model.bin"
+# Beside them where a tokenizer was saved with its codec.
+SETTINGS_FILE = "snac_tokenizer.json"
 
 _NAMES_SHOWN = 3
+# What a sentence quotes of a library's own words.
+_LONGEST_REASON = 300
 
 
-def find_files(repo_id: str | Path, options: HubOptions) -> CheckpointFiles:
-    """Locate config and weights: an embedded codec's name, a folder (no network), or a hub repository."""
-    folder = EMBEDDED.get(str(repo_id), Path(repo_id))
-    if folder.is_dir():
-        return _files_in(folder)
-    if isinstance(repo_id, Path) or str(repo_id).count("/") != 1 or str(repo_id).startswith((".", "/", "~")):
-        raise CheckpointError(
-            f"{str(repo_id)!r} is neither an existing folder nor a hub repository's id like 'owner/name'; "
-            f"embedded codecs: {', '.join(EMBEDDED)}.{_nearest(repo_id)}"
-        )
-    try:
-        return hub.find_files(str(repo_id), options)
-    except HubError as error:
-        raise HubError(f"{error}{_nearest(repo_id)}") from error
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFiles:
+    """Where a codec's two files are; whatever belongs to them lies in the same folder."""
+
+    config: Path
+    weights: Path
+
+
+def files_in(folder: Path) -> CheckpointFiles:
+    """Locate config and weights in a folder.
+
+    Raises:
+        CheckpointError: one is missing.
+    """
+    for name in (SAFETENSORS_FILE, LEGACY_FILE):
+        if (folder / name).is_file() and (folder / CONFIG_FILE).is_file():
+            return CheckpointFiles(config=folder / CONFIG_FILE, weights=folder / name)
+    found = sorted(path.name for path in folder.iterdir())
+    raise CheckpointError(
+        f"the folder {folder} holds {found}; a codec needs {CONFIG_FILE} and {SAFETENSORS_FILE} (or {LEGACY_FILE})."
+    )
 
 
 def read_weights(path: Path, *, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -93,22 +104,6 @@ def write_files(
         write_bytes_atomically(folder / LEGACY_FILE, pickled.getvalue(), error=CheckpointError)
     settings = (json.dumps(config.to_dict(), indent=2) + "\n").encode()
     write_bytes_atomically(folder / CONFIG_FILE, settings, error=CheckpointError)
-
-
-def _nearest(repo_id: str | Path) -> str:
-    """Return a sentence with the known codec that a name is near to, "" for none or for a known one."""
-    known = (*EMBEDDED, *_RELEASED)
-    return "" if str(repo_id) in known else did_you_mean(str(repo_id), known)
-
-
-def _files_in(folder: Path) -> CheckpointFiles:
-    for name in (SAFETENSORS_FILE, LEGACY_FILE):
-        if (folder / name).is_file() and (folder / CONFIG_FILE).is_file():
-            return CheckpointFiles(config=folder / CONFIG_FILE, weights=folder / name)
-    found = sorted(path.name for path in folder.iterdir())
-    raise CheckpointError(
-        f"the folder {folder} holds {found}; a codec needs {CONFIG_FILE} and {SAFETENSORS_FILE} (or {LEGACY_FILE})."
-    )
 
 
 def _read_safetensors(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -230,3 +225,9 @@ def _checked_values(path: Path, name: str, found: torch.Tensor) -> torch.Tensor:
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
     return f" ({shown})" if names else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, as much of it as a sentence can quote, or its type's name."""
+    lines = str(error).strip().splitlines()
+    return textwrap.shorten(lines[0], _LONGEST_REASON, placeholder="…") if lines else type(error).__name__

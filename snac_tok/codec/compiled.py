@@ -1,9 +1,9 @@
 """Chunks through compiled graphs, for those who ask for it: `SNAC.compile_chunks`.
 
 A graph is made for one shape of everything that goes in: the chunk, what the layers kept, the noise. What is compiled,
-when it comes for the second time, is the steady chunk of a long clip or stream, which leaves the layers with as much
-as it found, and the whole clip (or batch of equally long ones) in one chunk. Starts, ends and what is beyond the
-limit run as ever. So there is no storm of recompilations, and the report counts the graphs to show it.
+when it comes for the second time, is the steady chunk of a long clip or stream, whose cached state keeps its shape, and
+the whole clip (or batch of equally long ones) in one chunk. Starts, ends and what is beyond the limit run uncompiled.
+So there is no storm of recompilations, and the report counts the graphs to show it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from snac_tok.codec.derived import versions
-from snac_tok.codec.stream import StreamState, run_layers
+from snac_tok.codec.context import StepContext
+from snac_tok.codec.ops.weight_cache import versions
+from snac_tok.codec.state import StreamState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from snac_tok.codec.layers import Decoder, Encoder
+    from snac_tok.codec.chunked import ChunkedNetwork
     from snac_tok.codec.noise import NoiseSource
 
     Step = Callable[
@@ -73,7 +74,7 @@ class CompiledChunks:
         cuda_graphs: whether to replay a CUDA graph for each shape, on devices that have them.
     """
 
-    def __init__(self, network: Encoder | Decoder, *, limit: int, cuda_graphs: bool) -> None:
+    def __init__(self, network: ChunkedNetwork, *, limit: int, cuda_graphs: bool) -> None:
         self.network = network
         self.limit = limit
         self.cuda_graphs = cuda_graphs
@@ -98,9 +99,10 @@ class CompiledChunks:
     def run(
         self, x: torch.Tensor, state: StreamState, *, last: bool, noise: NoiseSource | None
     ) -> torch.Tensor:
-        """Run a chunk as `run_layers` does, through a graph if its shape has come before."""
+        """Run a chunk as the network's `step` does, through a graph if its shape has come before."""
         if torch.is_grad_enabled():
-            return run_layers(self.network, x, state, last=last, noise=noise)
+            return self.network.step(x, StepContext(x, state, last=last, noise=noise))
+        self.network.fold_weight_norm()  # graphs take the folded weights
         self._forget_changed_weights()
         shape = _Shape(
             x.shape,
@@ -126,14 +128,14 @@ class CompiledChunks:
             # The next replay writes to the same memory.
             out, kept = out.clone(), [None if each is None else each.clone() for each in kept]
         state.kept = list(kept)
-        state.advance(lengths)
+        state.advance_all(lengths)
         return out
 
     def _run_uncompiled(
         self, shape: _Shape, x: torch.Tensor, state: StreamState, noise: NoiseSource | None
     ) -> torch.Tensor:
         before = list(state.positions)
-        out = run_layers(self.network, x, state, last=shape.last, noise=noise)
+        out = self.network.step(x, StepContext(x, state, last=shape.last, noise=noise))
         start = before or [0] * len(state.positions)
         whole_clip = shape.last and not shape.kept
         if whole_clip or (state.signature() == shape.kept and not shape.last):
@@ -157,13 +159,14 @@ class CompiledChunks:
             self._steps.clear()
 
 
-def _compiled_step(network: Encoder | Decoder, shape: _Shape, *, cuda_graphs: bool) -> Step:
+def _compiled_step(network: ChunkedNetwork, shape: _Shape, *, cuda_graphs: bool) -> Step:
     def step(
         x: torch.Tensor, noise: list[torch.Tensor], kept: list[torch.Tensor | None]
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
         state = StreamState(kept=list(kept), positions=[0] * len(noise))
         source = _GivenNoise(noise) if shape.noisy else None
-        return run_layers(network, x, state, last=shape.last, noise=source), state.kept
+        context = StepContext(x, state, last=shape.last, noise=source)
+        return network.step(x, context), state.kept
 
     # Graphs are cached, and their number limited, by code object: each shape has one of its own.
     step.__code__ = step.__code__.replace(co_name=f"chunk_of_{shape.chunk[-1]}")

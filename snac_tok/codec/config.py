@@ -182,7 +182,20 @@ class CodecConfig:
     @property
     def num_parameters(self) -> int:
         """Number of weights, known before any is made."""
-        return num_parameters(self, kernel_size=KERNEL_SIZE, units=len(RESIDUAL_DILATIONS))
+        return num_parameters(
+            encoder_dim=self.encoder_dim,
+            encoder_rates=self.encoder_rates,
+            decoder_dim=self.decoder_dim,
+            decoder_rates=self.decoder_rates,
+            attention=self.attn_window_size is not None,
+            codebook_size=self.codebook_size,
+            codebook_dim=self.codebook_dim,
+            num_levels=self.num_levels,
+            noise=self.noise,
+            depthwise=self.depthwise,
+            kernel_size=KERNEL_SIZE,
+            units=len(RESIDUAL_DILATIONS),
+        )
 
     @property
     def latents_per_frame(self) -> int:

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snac_tok.codec.checkpoint import (
+    CONFIG_FILE,
+    LEGACY_FILE,
+    SAFETENSORS_FILE,
+    SETTINGS_FILE,
+    CheckpointFiles,
+    first_line,
+)
 from snac_tok.codec.hub_options import download_options
 from snac_tok.errors import HubError
 
@@ -22,17 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from snac_tok.codec.hub_options import HubOptions
-    from snac_tok.codec.pretrained import Pretrained
 
 _log = logging.getLogger(__name__)
 
-# What a sentence quotes of a library's own words.
-_LONGEST_REASON = 300
-CONFIG_FILE = "config.json"
-SAFETENSORS_FILE = "model.safetensors"
-LEGACY_FILE = "pytorch_model.bin"
-# Fetched along where a repository has it: what a tokenizer saved beside its codec.
-SETTINGS_FILE = "snac_tokenizer.json"
 
 _ANSWER_SECONDS = 10.0
 # Answers that mean "not now": too slow, too many requests.
@@ -43,14 +41,6 @@ _TRANSPORTS = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"
 
 # Repositories of which a warning has said that they come from the cache.
 _warned: set[str] = set()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointFiles:
-    """Where a codec's two files are; whatever belongs to them lies in the same folder."""
-
-    config: Path
-    weights: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,16 +88,10 @@ def find_files(repo_id: str, options: HubOptions) -> CheckpointFiles:
     return files
 
 
-def push(
-    model: Pretrained,
-    repo_id: str,
-    *,
-    private: bool | None,
-    token: str | bool | None,
-    revision: str | None,
-    safe_serialization: bool,
+def upload_folder(
+    folder: str | Path, repo_id: str, *, private: bool | None, token: str | bool | None, revision: str | None
 ) -> str:
-    """Upload a model's files in one commit; returns the commit's address.
+    """Upload a codec's files in one commit, to a repository that is made where it is missing; returns its address.
 
     Raises:
         HubError: the hub cannot be reached or refuses.
@@ -115,22 +99,14 @@ def push(
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder, safe_serialization=safe_serialization)
-        try:
-            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, revision=revision, commit_message="Upload SNAC codec"
-            )
-        except Exception as error:  # whatever the transport below raises
-            raise HubError(f"the codec could not be uploaded to {repo_id!r}: {first_line(error)}") from error
+    try:
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        commit = api.upload_folder(
+            repo_id=repo_id, folder_path=folder, revision=revision, commit_message="Upload SNAC codec"
+        )
+    except Exception as error:  # whatever the transport below raises
+        raise HubError(f"the codec could not be uploaded to {repo_id!r}: {first_line(error)}") from error
     return str(commit.commit_url)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, as much of it as a sentence can quote, or its type's name."""
-    lines = str(error).strip().splitlines()
-    return textwrap.shorten(lines[0], _LONGEST_REASON, placeholder="…") if lines else type(error).__name__
 
 
 def _asked(repo_id: str, options: HubOptions) -> _Answer:

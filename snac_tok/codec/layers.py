@@ -1,27 +1,23 @@
-"""The convolutional network: encoder and decoder, with upstream's constructors, submodule names and plain forwards.
+"""The blocks of encoder and decoder, with upstream's constructors and submodule names.
 
-Called one by one, whole or with layers exchanged, these compute what upstream's do. How a network as it was built is
-run faster is in `networks`.
+`forward` is upstream's plain forward, for training, compilers and networks that somebody changed. `step` takes the
+next chunk of a clip and gives what is final then: joined, the chunks' outputs are those of `forward` (`state`).
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import nn
 
-from snac_tok.codec.as_built import structures
-from snac_tok.codec.attention import LocalAttention
 from snac_tok.codec.config import KERNEL_SIZE, RESIDUAL_DILATIONS
 from snac_tok.codec.geometry import Conv, rate_conv
-from snac_tok.codec.weight_norm import Foldable, NormConv1d, NormConvTranspose1d
+from snac_tok.codec.ops.reference import snake
+from snac_tok.codec.weight_norm import NormConv1d, NormConvTranspose1d
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from snac_tok.codec.compiled import CompiledChunks
+    from snac_tok.codec.context import StepContext
     from snac_tok.codec.noise import NoiseSource
 
     # What a noise block adds: fresh noise of its own, noise from a source, or (None) nothing.
@@ -29,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class Snake(nn.Module):
-    """The periodic activation x + sin²(αx) / α, one learned α per channel (Ziyin et al. 2020, eq. 3)."""
+    """The periodic activation x + sin²(αx) / α, one learned α per channel (Ziyin et al. 2020, eq. 3).
+
+    It has no `step`: the convolution behind it computes it there, given `alpha`.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,22 +39,13 @@ class Snake(nn.Module):
         return snake(x, self.alpha)
 
 
-def snake(x: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Activate (B, C, T), each channel with its own alpha (1, C, 1)."""
-    inverse = (alpha + 1e-9).reciprocal()
-    if torch.is_grad_enabled():
-        return x + inverse * torch.sin(alpha * x).pow(2)
-    # One buffer instead of four: these passes are memory bound, and close to half of the codec's time.
-    return (alpha * x).sin_().square_().mul_(inverse).add_(x)
-
-
 class Layers(nn.Sequential):
     """Layers one after another; noise goes on to those that take some."""
 
     def forward(self, x: torch.Tensor, noise: BlockNoise = "random") -> torch.Tensor:
         """Run (B, C, T) through the layers."""
         for layer in self:
-            x = _run(layer, x, noise)
+            x = run_with_noise(layer, x, noise)
         return x
 
 
@@ -66,13 +56,22 @@ class ResidualUnit(nn.Module):
         super().__init__()
         conv = Conv(kernel_size=kernel, dilation=dilation)
         self.block = nn.Sequential(
-            Snake(dim), _conv(dim, dim, conv, groups), Snake(dim), _pointwise(dim, dim)
+            Snake(dim), make_conv(dim, dim, conv, groups), Snake(dim), make_pointwise(dim, dim)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Refine (B, C, T)."""
         out: torch.Tensor = self.block(x)
         return x + out
+
+    def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
+        """Refine the next (B, C, n) of a clip."""
+        layers = cast("tuple[Snake, NormConv1d, Snake, NormConv1d]", tuple(self.block))
+        first, wide, second, narrow = layers
+        slot = context.next_slot()
+        out = narrow.step(wide.step(x, context, first.alpha), context, second.alpha)
+        context.state.write(slot, _add_delayed(out, context.state.read(slot), x))
+        return out
 
 
 class NoiseBlock(nn.Module):
@@ -99,6 +98,15 @@ class NoiseBlock(nn.Module):
         scale: torch.Tensor = self.linear(x)
         return x + drawn * scale
 
+    def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
+        """Add scaled noise to the next (B, C, n) of a clip."""
+        number = context.next_noise_block()
+        start = context.state.advance(number, x.shape[-1])
+        if context.noise is None or not x.shape[-1]:
+            return x
+        scale = self.linear.step(x, context)
+        return torch.addcmul(x, scale, context.noise.draw(number, x, start), out=scale)
+
 
 class EncoderBlock(nn.Module):
     """Three residual units, then the convolution that lowers the rate and doubles the channels."""
@@ -111,13 +119,20 @@ class EncoderBlock(nn.Module):
         self.block = nn.Sequential(
             *(ResidualUnit(dim, dilation, groups=groups) for dilation in RESIDUAL_DILATIONS),
             Snake(dim),
-            _conv(dim, output_dim, rate_conv(stride, transposed=False)),
+            make_conv(dim, output_dim, rate_conv(stride, transposed=False)),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Downsample (B, C, T) to (B, 2C, T / stride)."""
         out: torch.Tensor = self.block(x)
         return out
+
+    def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
+        """Downsample the next (B, C, n) of a clip."""
+        *units, activation, conv = self.block
+        for unit in cast("list[ResidualUnit]", units):
+            x = unit.step(x, context)
+        return cast("NormConv1d", conv).step(x, context, cast("Snake", activation).alpha)
 
 
 class DecoderBlock(nn.Module):
@@ -153,98 +168,16 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, noise: BlockNoise = "random") -> torch.Tensor:
         """Upsample (B, C, T) to (B, C / 2, T * stride)."""
-        return _run(self.block, x, noise)
+        return run_with_noise(self.block, x, noise)
 
-
-class Encoder(Foldable):
-    """Audio (B, 1, T) to latents (B, C, T / hop).
-
-    Args:
-        d_model: channels after the first convolution; doubled by every block.
-        strides: of the blocks.
-        depthwise: whether wide convolutions are depthwise.
-        attn_window_size: latents in one attention window; None for no attention.
-    """
-
-    def __init__(
-        self,
-        d_model: int = 64,
-        strides: Sequence[int] = (3, 3, 7, 7),
-        depthwise: bool = False,  # noqa: FBT001, FBT002 - upstream's signature
-        attn_window_size: int | None = 32,
-    ) -> None:
-        super().__init__()
-        self.hop_length = math.prod(strides)
-        self.audio_channels = d_model
-        self.window_size = attn_window_size or 1
-        layers: list[nn.Module] = [_conv(1, d_model, Conv())]
-        for stride in strides:
-            d_model *= 2
-            groups = d_model // 2 if depthwise else 1
-            layers.append(EncoderBlock(d_model, stride=stride, groups=groups))
-        if attn_window_size is not None:
-            layers.append(LocalAttention(d_model, attn_window_size))
-        layers.append(_conv(d_model, d_model, Conv(), groups=d_model if depthwise else 1))
-        self.block = nn.Sequential(*layers)
-        self.compiled: CompiledChunks | None = None
-        self.structures = structures(self)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Encode (B, 1, T), T a multiple of the hop."""
-        latents: torch.Tensor = self.block(x)
-        return latents
-
-
-class Decoder(Foldable):
-    """Latents (B, C, T) to audio (B, 1, T * hop).
-
-    Args:
-        input_channel: channels of a latent.
-        channels: of the first block's input; halved by every block.
-        rates: of the blocks.
-        noise: whether they have noise blocks.
-        depthwise: whether wide convolutions are depthwise.
-        attn_window_size: latents in one attention window; None for no attention.
-        d_out: channels of the audio.
-    """
-
-    def __init__(  # noqa: PLR0917 - upstream's signature
-        self,
-        input_channel: int,
-        channels: int,
-        rates: Sequence[int],
-        noise: bool = False,  # noqa: FBT001, FBT002 - upstream's signature
-        depthwise: bool = False,  # noqa: FBT001, FBT002 - upstream's signature
-        attn_window_size: int | None = 32,
-        d_out: int = 1,
-    ) -> None:
-        super().__init__()
-        self.rates = tuple(rates)
-        self.hop_length = math.prod(rates)
-        self.audio_channels = channels >> len(rates)
-        self.window_size = attn_window_size or 1
-        layers: list[nn.Module]
-        if depthwise:
-            layers = [
-                _conv(input_channel, input_channel, Conv(), groups=input_channel),
-                _pointwise(input_channel, channels),
-            ]
-        else:
-            layers = [_conv(input_channel, channels, Conv())]
-        if attn_window_size is not None:
-            layers.append(LocalAttention(channels, attn_window_size))
-        for layer, stride in enumerate(rates):
-            width = channels >> (layer + 1)
-            groups = width if depthwise else 1
-            layers.append(DecoderBlock(channels >> layer, width, stride, noise, groups, layer=layer))
-        layers += [Snake(self.audio_channels), _conv(self.audio_channels, d_out, Conv()), nn.Tanh()]
-        self.model = Layers(*layers)
-        self.compiled: CompiledChunks | None = None
-        self.structures = structures(self, optional=NoiseBlock)
-
-    def forward(self, x: torch.Tensor, noise: BlockNoise = "random") -> torch.Tensor:
-        """Decode (B, C, T); values lie in [-1, 1]."""
-        return _run(self.model, x, noise)
+    def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
+        """Upsample the next (B, C, n) of a clip."""
+        activation, up, *layers = self.block
+        x = cast("NormConvTranspose1d", up).step(x, context, cast("Snake", activation).alpha)
+        for layer in cast("list[NoiseBlock | ResidualUnit]", layers):
+            # An Identity stands in the place of a noise block that was taken out.
+            x = x if isinstance(layer, nn.Identity) else layer.step(x, context)
+        return x
 
 
 def noise_blocks(module: nn.Module) -> list[NoiseBlock]:
@@ -262,14 +195,16 @@ def reached_by_noise(module: nn.Module) -> list[NoiseBlock]:
     return [block for layer in inner for block in reached_by_noise(layer)]
 
 
-def _run(module: nn.Module, x: torch.Tensor, noise: BlockNoise) -> torch.Tensor:
+def run_with_noise(module: nn.Module, x: torch.Tensor, noise: BlockNoise) -> torch.Tensor:
+    """Call a layer, with the noise if it hands some on."""
     # Fresh noise is the default everywhere: hooks and layers of other kinds see upstream's one argument.
     takes_noise = isinstance(module, (Layers, DecoderBlock, NoiseBlock)) and not isinstance(noise, str)
     out: torch.Tensor = module(x, noise) if takes_noise else module(x)
     return out
 
 
-def _conv(in_channels: int, out_channels: int, conv: Conv, groups: int = 1) -> NormConv1d:
+def make_conv(in_channels: int, out_channels: int, conv: Conv, groups: int = 1) -> NormConv1d:
+    """Return the convolution of a shape in time."""
     return NormConv1d(
         in_channels,
         out_channels,
@@ -281,5 +216,19 @@ def _conv(in_channels: int, out_channels: int, conv: Conv, groups: int = 1) -> N
     )
 
 
-def _pointwise(in_channels: int, out_channels: int) -> NormConv1d:
+def make_pointwise(in_channels: int, out_channels: int) -> NormConv1d:
+    """Return a 1x1 convolution."""
     return NormConv1d(in_channels, out_channels, kernel_size=1)
+
+
+def _add_delayed(out: torch.Tensor, before: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    """Add to out (B, C, n), in place, the first n values of `before` continued with x; return those left over."""
+    if before is None:
+        before = x[..., :0]
+    held, count = before.shape[-1], out.shape[-1]
+    if held > count:
+        out.add_(before[..., :count])
+        return torch.cat((before[..., count:], x), dim=-1)
+    out[..., :held].add_(before)
+    out[..., held:].add_(x[..., : count - held])
+    return x[..., count - held :].clone()

@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from snac_tok.codec import calling, chunks, mixed
+from snac_tok.codec import calling, inference, ragged
 from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.compiled import CompiledChunks, CompileReport
-from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.inputs import checked_audio, checked_codes
-from snac_tok.codec.networks import Decoder, Encoder
-from snac_tok.codec.noise import Noise, checked_noise
+from snac_tok.codec.noise import DrawnNoise, Noise, checked_noise
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.pretrained import Pretrained
-from snac_tok.codec.quantizer import ResidualQuantizer
 from snac_tok.errors import CodesError, WaveformError
 
 if TYPE_CHECKING:
@@ -46,70 +42,6 @@ class SNAC(Pretrained):
         torch.Size([1, 1, 24576])
     """
 
-    def __init__(  # noqa: PLR0917 - upstream's signature
-        self,
-        sampling_rate: int = 44_100,
-        encoder_dim: int = 64,
-        encoder_rates: Sequence[int] = (3, 3, 7, 7),
-        latent_dim: int | None = None,
-        decoder_dim: int = 1536,
-        decoder_rates: Sequence[int] = (7, 7, 3, 3),
-        attn_window_size: int | None = 32,
-        codebook_size: int = 4096,
-        codebook_dim: int = 8,
-        vq_strides: Sequence[int] = (8, 4, 2, 1),
-        noise: bool = True,  # noqa: FBT001, FBT002 - upstream's signature
-        depthwise: bool = True,  # noqa: FBT001, FBT002 - upstream's signature
-    ) -> None:
-        super().__init__()
-        self.config = CodecConfig(
-            sampling_rate=sampling_rate,
-            encoder_dim=encoder_dim,
-            encoder_rates=encoder_rates,  # type: ignore[arg-type]
-            latent_dim=latent_dim,
-            decoder_dim=decoder_dim,
-            decoder_rates=decoder_rates,  # type: ignore[arg-type]
-            attn_window_size=attn_window_size,
-            codebook_size=codebook_size,
-            codebook_dim=codebook_dim,
-            vq_strides=vq_strides,  # type: ignore[arg-type]
-            noise=noise,
-            depthwise=depthwise,
-        )
-        # Upstream's attributes, for code that reads them.
-        self.sampling_rate = self.config.sampling_rate
-        self.encoder_dim = self.config.encoder_dim
-        self.encoder_rates = list(self.config.encoder_rates)
-        self.decoder_dim = self.config.decoder_dim
-        self.decoder_rates = list(self.config.decoder_rates)
-        self.hop_length = self.config.hop_length
-        self.latent_dim = self.config.encoder_dim << len(self.config.encoder_rates)
-        self.n_codebooks = self.config.num_levels
-        self.codebook_size = self.config.codebook_size
-        self.codebook_dim = self.config.codebook_dim
-        self.vq_strides = list(self.config.vq_strides)
-        self.attn_window_size = self.config.attn_window_size
-        self.encoder = Encoder(encoder_dim, self.encoder_rates, depthwise, attn_window_size)
-        self.quantizer = ResidualQuantizer(self.latent_dim, codebook_size, codebook_dim, self.vq_strides)
-        self.decoder = Decoder(
-            self.latent_dim, decoder_dim, self.decoder_rates, noise, depthwise, attn_window_size
-        )
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the weights are kept in."""
-        return next(self.parameters()).dtype
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of weights."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
     def forward(
         self, audio_data: torch.Tensor, *, noise: Noise = "random"
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -132,8 +64,8 @@ class SNAC(Pretrained):
                 latents, codes = calling.quantized(self, audio)
                 return calling.sound(self, latents, noise)[..., : audio.shape[-1]], codes
         with torch.no_grad():
-            codes = chunks.encode(self.fold_weight_norm(), audio)
-            sound = chunks.decode(self, codes, checked_noise(noise))
+            codes = self.encode(audio)
+            sound = self.decode(codes, noise=noise)
         return sound[..., : audio.shape[-1]], codes
 
     def encode(self, audio_data: torch.Tensor) -> list[torch.Tensor]:
@@ -154,7 +86,8 @@ class SNAC(Pretrained):
             if calling.is_needed(self, self.encoder, self.quantizer):
                 with full_precision(audio):
                     return calling.quantized(self, audio)[1]
-            return chunks.encode(self.fold_weight_norm(), audio)
+            clips = inference.encode_clips(self, inference.rows_alone(self, audio))
+        return [torch.cat(level) for level in zip(*clips, strict=True)]
 
     def decode(self, codes: Sequence[torch.Tensor], *, noise: Noise = "random") -> torch.Tensor:
         """Turn codes into audio.
@@ -175,7 +108,7 @@ class SNAC(Pretrained):
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             if calling.is_needed(self, self.quantizer, self.decoder):
                 return calling.sound(self, self.quantizer.from_codes(levels), noise)
-            return chunks.decode(self.fold_weight_norm(), levels, checked_noise(noise))
+            return torch.cat(inference.decode_clips(self, self._rows(levels, checked_noise(noise))))
 
     def encode_batch(self, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
         """Encode clips of any lengths in one call; each gets the codes that it gets alone.
@@ -193,7 +126,7 @@ class SNAC(Pretrained):
         with torch.no_grad():
             if calling.is_needed(self, self.encoder, self.quantizer):
                 return [[level[0] for level in self.encode(clip)] for clip in checked]
-            codes = mixed.encode_batch(self.fold_weight_norm(), checked)
+            codes = ragged.encode_batch(self, checked)
         return [[level[0] for level in levels] for levels in codes]
 
     def decode_batch(
@@ -217,7 +150,7 @@ class SNAC(Pretrained):
         with torch.no_grad():
             if calling.is_needed(self, self.quantizer, self.decoder):
                 return [self.decode(levels, noise=noise)[0] for levels in checked]
-            audio = mixed.decode_batch(self.fold_weight_norm(), checked, checked_noise(noise))
+            audio = ragged.decode_batch(self, checked, checked_noise(noise))
         return [samples[0] for samples in audio]
 
     @torch.no_grad()  # as a decorator it steps aside while the caller holds what was yielded
@@ -235,7 +168,7 @@ class SNAC(Pretrained):
         """
         check_as_built(self.encoder)
         checked = (checked_audio(block, device=self.device, dtype=self.dtype) for block in blocks)
-        yield from chunks.encode_blocks(self.fold_weight_norm(), checked)
+        yield from inference.encode_blocks(self, checked)
 
     def decode_blocks(
         self, codes: Sequence[torch.Tensor], *, noise: int | Literal["off"]
@@ -254,14 +187,14 @@ class SNAC(Pretrained):
         """
         check_as_built(self.decoder)
         levels = checked_codes(codes, config=self.config, device=self.device)
-        source = chunks.whole_clip_noise(self, checked_noise(noise, fresh=False), levels[0].shape[0], 0)
+        source = inference.whole_clip_noise(self, checked_noise(noise, fresh=False), levels[0].shape[0], 0)
         return self._decoded_blocks(levels, source)
 
     @torch.no_grad()  # as a decorator it steps aside while the caller holds what was yielded
     def _decoded_blocks(
         self, levels: Sequence[torch.Tensor], source: NoiseSource | None
     ) -> Iterator[torch.Tensor]:
-        yield from chunks.decode_blocks(self.fold_weight_norm(), levels, source)
+        yield from inference.decode_blocks(self, levels, source)
 
     def compile_chunks(self, *, limit: int = 16, cuda_graphs: bool = True) -> Self:
         """From now on run what repeats through compiled graphs: long clips, equal batches, streams.
@@ -288,12 +221,25 @@ class SNAC(Pretrained):
     def compile_report(self) -> CompileReport | None:
         """What has been compiled, in how many seconds, and how often it was used; None before `compile_chunks`."""
         encoder, decoder = self.encoder.compiled, self.decoder.compiled
-        return None if encoder is None or decoder is None else encoder.report + decoder.report
+        if isinstance(encoder, CompiledChunks) and isinstance(decoder, CompiledChunks):
+            return encoder.report + decoder.report
+        return None
 
-    def preprocess(self, audio_data: torch.Tensor) -> torch.Tensor:
-        """Pad (…, T) with zeros at the end to a multiple of `config.padding_multiple` samples."""
-        length = audio_data.shape[-1]
-        return F.pad(audio_data, (0, self.config.padded_num_samples(length) - length))
+    def _rows(
+        self, codes: Sequence[torch.Tensor], noise: Noise
+    ) -> list[tuple[Sequence[torch.Tensor], NoiseSource | None]]:
+        """Return what is decoded at once, and its noise: on a CPU each row, elsewhere the batch."""
+        batch, frames = codes[0].shape
+        source = inference.whole_clip_noise(self, noise, batch, frames * self.config.latents_per_frame)
+        if self.device.type != "cpu":
+            return [(codes, source)]
+        return [
+            (
+                [level[row : row + 1] for level in codes],
+                source.row(row) if isinstance(source, DrawnNoise) else source,
+            )
+            for row in range(batch)
+        ]
 
     def _checked_clip(self, at: int, clip: torch.Tensor) -> torch.Tensor:
         try:

@@ -1,8 +1,12 @@
-"""Where a codec comes from and goes to: configs, folders and the hub. How files are checked is in `checkpoint`."""
+"""Where a codec comes from and goes to: configs, folders and the hub.
+
+How files are checked is in `checkpoint`, how they are fetched in `hub`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -11,17 +15,21 @@ import torch
 from snac_tok.codec import checkpoint, hub
 from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.hub_options import HubOptions, check_names
-from snac_tok.codec.weight_norm import Foldable
-from snac_tok.errors import NetworkError
+from snac_tok.codec.network import Network
+from snac_tok.errors import CheckpointError, HubError, NetworkError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from snac_tok.codec.checkpoint import CheckpointFiles
 
-class Pretrained(Foldable):
-    """The part of `SNAC` that loads, saves and names it."""
+# What somebody who writes a name slightly wrong is most likely to mean.
+_RELEASED = tuple(f"hubertsiuzdak/snac_{rate}" for rate in ("24khz", "32khz", "44khz"))
 
-    config: CodecConfig
+
+class Pretrained(Network):
+    """A network that is loaded, saved and named."""
+
     # What the weights were loaded by; None for weights of one's own.
     name_or_path: str | None = None
     # Where their files are; a tokenizer looks there for its settings.
@@ -68,7 +76,7 @@ class Pretrained(Foldable):
             HubError: the hub cannot be reached or has no such repository.
         """
         check_names(hub_options)
-        files = checkpoint.find_files(repo_id, hub_options)
+        files = find_files(repo_id, hub_options)
         config = CodecConfig.from_json(files.config)
         # On the meta device nothing is allocated before the file has been compared with what the config asks for.
         with torch.device("meta"):
@@ -131,14 +139,9 @@ class Pretrained(Foldable):
         Raises:
             HubError: the hub cannot be reached or refuses.
         """
-        return hub.push(
-            self,
-            repo_id,
-            private=private,
-            token=token,
-            revision=revision,
-            safe_serialization=safe_serialization,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, safe_serialization=safe_serialization)
+            return hub.upload_folder(folder, repo_id, private=private, token=token, revision=revision)
 
     def weights_sha256(self) -> str:
         """A digest of the weights' names, shapes and values, the same for every file format they come in."""
@@ -150,3 +153,25 @@ class Pretrained(Foldable):
             digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
             digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+
+def find_files(repo_id: str | Path, options: HubOptions) -> CheckpointFiles:
+    """Locate config and weights: an embedded codec's name, a folder (no network), or a hub repository."""
+    folder = checkpoint.EMBEDDED.get(str(repo_id), Path(repo_id))
+    if folder.is_dir():
+        return checkpoint.files_in(folder)
+    if isinstance(repo_id, Path) or str(repo_id).count("/") != 1 or str(repo_id).startswith((".", "/", "~")):
+        raise CheckpointError(
+            f"{str(repo_id)!r} is neither an existing folder nor a hub repository's id like 'owner/name'; "
+            f"embedded codecs: {', '.join(checkpoint.EMBEDDED)}.{_nearest(repo_id)}"
+        )
+    try:
+        return hub.find_files(str(repo_id), options)
+    except HubError as error:
+        raise HubError(f"{error}{_nearest(repo_id)}") from error
+
+
+def _nearest(repo_id: str | Path) -> str:
+    """Return a sentence with the known codec that a name is near to, "" for none or for a known one."""
+    known = (*checkpoint.EMBEDDED, *_RELEASED)
+    return "" if str(repo_id) in known else did_you_mean(str(repo_id), known)

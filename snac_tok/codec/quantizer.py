@@ -53,7 +53,7 @@ class VectorQuantize(nn.Module):
         # Forward this is `entries`; backward the gradient goes to `projected` as if nothing had been quantized.
         # The sum stays in inference too: it rounds, and equality with upstream's codes includes that rounding.
         straight_through = projected + (entries - projected).detach()
-        return self._expand(straight_through), codes, projected, entries
+        return self._repeated(self.out_proj(straight_through)), codes, projected, entries
 
     def decode_latents(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Look projected latents (B, D, T) up: the nearest entries (B, D, T) and their codes (B, T)."""
@@ -79,10 +79,9 @@ class VectorQuantize(nn.Module):
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Latents of codes: (B, T) to (B, C, T * stride)."""
-        return self._expand(self.decode_code(codes))
+        return self._repeated(self.out_proj(self.decode_code(codes)))
 
-    def _expand(self, entries: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.out_proj(entries)
+    def _repeated(self, out: torch.Tensor) -> torch.Tensor:
         return out.repeat_interleave(self.stride, dim=-1) if self.stride > 1 else out
 
 
@@ -120,18 +119,15 @@ class ResidualQuantizer(nn.Module):
 
     def from_codes(self, codes: Sequence[torch.Tensor]) -> torch.Tensor:
         """Sum the latents of codes [(B, T_k)] to (B, C, T); fewer levels than codebooks leave the finest out."""
-        parts = zip(self.quantizers, codes, strict=False)
-        return _sum_in_order([cast("VectorQuantize", quantizer).decode(level) for quantizer, level in parts])
+        total: torch.Tensor | None = None
+        # From the coarsest on, as upstream adds: float addition is not associative.
+        for quantizer, level in zip(self.quantizers, codes, strict=False):
+            latents = cast("VectorQuantize", quantizer).decode(level)
+            total = latents if total is None else total + latents
+        assert total is not None
+        return total
 
 
 def _nearest(rows: torch.Tensor, codebook: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
     distances = rows.pow(2).sum(1, keepdim=True) - 2 * rows @ codebook.t()
     return distances.add_(norms).min(1).indices
-
-
-def _sum_in_order(levels: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Add from the coarsest on, as upstream does: float addition is not associative."""
-    total = levels[0]
-    for level in levels[1:]:
-        total = total + level
-    return total

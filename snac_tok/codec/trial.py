@@ -18,15 +18,15 @@ from snac_tok.codec.config import CodecConfig
 from snac_tok.errors import TrialCodecWarning
 
 if TYPE_CHECKING:
-    from snac_tok.codec.model import SNAC
+    from snac_tok.codec.network import Network
 
 TRIAL_CODEC = "tiny"
 RELEASED_SPEECH_CODEC = "hubertsiuzdak/snac_24khz"
 
-_recognised: WeakKeyDictionary[SNAC, bool] = WeakKeyDictionary()
+_recognised: WeakKeyDictionary[Network, bool] = WeakKeyDictionary()
 
 
-def is_trial(codec: SNAC) -> bool:
+def is_trial(codec: Network) -> bool:
     """Tell whether a codec has the trial codec's codebooks, under whatever name it was saved and loaded."""
     if codec not in _recognised:
         _recognised[codec] = codec.config == _trial_config() and _has_trial_codebooks(codec)
@@ -48,12 +48,14 @@ def warn_of_trial_ids(preset_name: str) -> None:
 
 @lru_cache(maxsize=1)
 def _trial_config() -> CodecConfig:
-    return CodecConfig.from_json(checkpoint.find_files(TRIAL_CODEC, {}).config)
+    return CodecConfig.from_json(checkpoint.files_in(checkpoint.EMBEDDED[TRIAL_CODEC]).config)
 
 
-def _has_trial_codebooks(codec: SNAC) -> bool:
+def _has_trial_codebooks(codec: Network) -> bool:
     found = codec.state_dict()
-    wanted = checkpoint.read_weights(checkpoint.find_files(TRIAL_CODEC, {}).weights, expected=found)
+    wanted = checkpoint.read_weights(
+        checkpoint.files_in(checkpoint.EMBEDDED[TRIAL_CODEC]).weights, expected=found
+    )
     return all(
         torch.equal(found[name].cpu(), tensor.to(found[name].dtype))
         for name, tensor in wanted.items()

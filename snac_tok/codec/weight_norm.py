@@ -1,4 +1,4 @@
-"""Weight-normed convolutions whose weight is folded for inference.
+"""Weight-normed convolutions, in training and in chunks; for inference their weight is folded.
 
 Weight norm is kept as `parametrizations.weight.original0/1`, as in upstream's checkpoints, in modules of our own:
 unlike torch's parametrizations these pickle, copy and compile, and outside training they use a weight folded once
@@ -7,20 +7,18 @@ instead of one computed on every call.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
-from snac_tok.codec import dense
-from snac_tok.codec.convolution import conv1d, conv_transpose1d
-from snac_tok.codec.derived import Deriving, versions
-from snac_tok.codec.forks import use_one_thread
+from snac_tok.codec.ops.convolution import conv1d, conv_transpose1d
+from snac_tok.codec.ops.weight_cache import versions
 from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from snac_tok.codec.context import StepContext
 
 # Weight norm's names before torch 2.1 made parametrizations of it.
 OLD_NAMES = {
@@ -85,7 +83,7 @@ class WeightNorm(nn.Module):
         )
 
 
-class _NormConv(Deriving):
+class NormConv(nn.Module):
     """What both convolutions share: a weight-normed weight that can be folded."""
 
     bias: torch.Tensor | None
@@ -117,11 +115,16 @@ class _NormConv(Deriving):
             self._norm.original0.copy_(torch.norm_except_dim(weight, 2, 0))
             self._norm.original1.copy_(weight)
 
-    @torch.no_grad()
-    def fold(self) -> None:
-        """Compute the weight once; nothing happens where the folded one is up to date."""
-        if self.folded is None or not self._is_fresh():
-            self.folded, self._folded_version = self._norm(), self._norm.version()
+    def fold(self) -> torch.Tensor:
+        """Return the weight; in eval mode it is computed once and kept."""
+        if self.training or torch.compiler.is_compiling():
+            return self.weight
+        folded = self.folded  # another thread may forget it meanwhile
+        if folded is None or not self._is_fresh():
+            with torch.no_grad():
+                folded = self._norm()
+            self.folded, self._folded_version = folded, self._norm.version()
+        return folded
 
     def unfold(self) -> None:
         """Forget the folded weight."""
@@ -144,7 +147,7 @@ class _NormConv(Deriving):
         return norm
 
 
-class NormConv1d(_NormConv, nn.Conv1d):
+class NormConv1d(NormConv, nn.Conv1d):
     """Weight-normed convolution over (B, C, T); the arguments are those of `torch.nn.Conv1d`."""
 
     padding: tuple[int, ...]
@@ -178,6 +181,32 @@ class NormConv1d(_NormConv, nn.Conv1d):
             groups=self.groups,
         )
 
+    def step(self, x: torch.Tensor, context: StepContext, alpha: torch.Tensor | None = None) -> torch.Tensor:
+        """Convolve the next (B, C_in, n) of a clip; returns what is final, (B, C_out, m).
+
+        Args:
+            x: the clip's next values; n may be 0.
+            context: of the chunk.
+            alpha: of a Snake in front of this convolution, which is computed here: it saves a copy.
+        """
+        ops, weight = context.ops, self.fold()
+        (stride,), (padding,), (dilation,) = self.stride, self.padding, self.dilation
+        reach = dilation * (weight.shape[-1] - 1) + 1
+        if reach == 1:
+            x, count = ops.extend(x, alpha), x.shape[-1]
+        else:
+            slot = context.next_slot()
+            before = context.state.read(slot)
+            # A Snake leaves zeros zero, so the mask may come before it.
+            masked, after = context.mask_padding(x), padding if context.last else 0
+            x = ops.extend(masked, alpha, padding if before is None else before, after)
+            count = max(0, (x.shape[-1] - reach) // stride + 1)
+            # A copy: a view would keep the whole chunk alive.
+            context.state.write(slot, x[..., count * stride :].clone())
+        if not count:
+            return x.new_empty((x.shape[0], self.out_channels, 0))
+        return ops.conv1d(x, weight, self.bias, stride=stride, dilation=dilation, groups=self.groups)
+
     def _tap_by_tap(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve depthwise as a sum of shifted copies: on CPUs its gradient costs half of the convolution's."""
         (dilation,), (padding,) = self.dilation, self.padding
@@ -191,7 +220,7 @@ class NormConv1d(_NormConv, nn.Conv1d):
         return out
 
 
-class NormConvTranspose1d(_NormConv, nn.ConvTranspose1d):
+class NormConvTranspose1d(NormConv, nn.ConvTranspose1d):
     """Weight-normed transposed convolution over (B, C, T); the arguments are those of `torch.nn.ConvTranspose1d`."""
 
     padding: tuple[int, ...]
@@ -211,10 +240,6 @@ class NormConvTranspose1d(_NormConv, nn.ConvTranspose1d):
         shape = kernel_size, stride, padding, output_padding, groups, bias, dilation
         super().__init__(nn.ConvTranspose1d(in_channels, out_channels, *shape))
 
-    def between(self, x: torch.Tensor) -> torch.Tensor:
-        """Upsample (B, C_in, T) to what lies between its times: (B, C_out, (T - 1) * stride)."""
-        return dense.upsample(x, self.weight, self.bias)
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override] # no output_size
         """Upsample (B, C_in, T) to (B, C_out, T * stride)."""
         return conv_transpose1d(
@@ -228,50 +253,20 @@ class NormConvTranspose1d(_NormConv, nn.ConvTranspose1d):
             dilation=self.dilation,
         )
 
+    def step(self, x: torch.Tensor, context: StepContext, alpha: torch.Tensor | None = None) -> torch.Tensor:
+        """Upsample the next (B, C_in, n) of a clip; arguments and result as of `NormConv1d.step`.
 
-class Foldable(nn.Module):
-    """A network with weight-normed convolutions in it, and other layers that derive something from their weights."""
-
-    def __init__(self) -> None:
-        use_one_thread()
-        super().__init__()
-
-    def fold_weight_norm(self) -> Self:
-        """Compute every weight-normed weight once, where the weights are; eval mode does this by itself.
-
-        Weights that were written to, loaded or moved since are folded again; only writes through `.data` cannot be
-        seen, and need `unfold_weight_norm()`. State-dict keys stay as they are.
+        Kernel 2s over stride s: inputs i-1 and i make the s outputs from i*s on, so one input is kept.
         """
-        # A compiled graph takes the weights as it finds them; folding is for outside.
-        if torch.compiler.is_compiling():
-            return self
-        use_one_thread()
-        for module in self.modules():
-            if isinstance(module, Deriving):
-                module.fold()
-        return self
-
-    def ready(self) -> Self:
-        """Return this folded; unlike `eval()` it keeps what is folded already, and it changes no mode.
-
-        A stream begins with this: folding anew would cost the first sound a tenth of a second. A write through
-        `.data` therefore needs `unfold_weight_norm()` before it. In training mode, where weights change by the step,
-        nothing is folded: streams are then exact, too, but slow.
-        """
-        return self if any(module.training for module in self.modules()) else self.fold_weight_norm()
-
-    def unfold_weight_norm(self) -> Self:
-        """Forget what was derived from weights; `train()`, `eval()` and moves (`to()`) do this by themselves."""
-        for module in self.modules():
-            if isinstance(module, Deriving):
-                module.unfold()
-        return self
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
-        # What follows a move may have an old weight's address and version.
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self.unfold_weight_norm()
-
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
-        """Switch to training mode, where weights are computed from their norm on every call, or to eval mode."""
-        return super().train(mode).unfold_weight_norm()
+        slot, ops = context.next_slot(), context.ops
+        before = context.state.read(slot)
+        x = ops.extend(context.mask_padding(x), alpha, 1 if before is None else before, int(context.last))
+        # A clip without any input yet has no last one to keep, and still ends with nothing.
+        if x.shape[-1] < 2 + (before is None and context.last):
+            context.state.write(slot, before)
+            return x.new_empty((x.shape[0], self.out_channels, 0))
+        context.state.write(slot, x[..., -1:].clone())
+        out = ops.upsample(x, self.fold(), self.bias)
+        (stride,), (padding,) = self.stride, self.padding
+        start = padding if before is None else 0
+        return out[..., start : out.shape[-1] - (stride - padding if context.last else 0)]

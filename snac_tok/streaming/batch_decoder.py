@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snac_tok.codec.chunks import Unchanged
+from snac_tok.codec.chunked import Unchanged, run_chunk
 from snac_tok.codec.precision import full_precision
-from snac_tok.codec.stream import StreamState, run_chunk
+from snac_tok.codec.state import StreamState
 from snac_tok.errors import CodesError, TokenError
 from snac_tok.streaming.decoder import stream_noise
 from snac_tok.streaming.frame_buffer import FrameBuffer
@@ -103,7 +103,7 @@ class BatchStreamDecoder:
 
     def __init__(self, codec: SNAC | CodecWithVocabulary, vocabulary: Ids = "auto") -> None:
         codec, self.vocabulary = paired(codec, vocabulary)
-        self.codec = codec.ready()
+        self.codec = codec.fold_weight_norm()
         self._frames = FrameBuffer(self.vocabulary, codec.config)
         self._streams: dict[Hashable, _Stream] = {}
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snac_tok.codec.chunks import ChunkDecoder
 from snac_tok.codec.geometry import Conv, latent_influence
+from snac_tok.codec.incremental import ChunkDecoder
 from snac_tok.codec.noise import SeededNoise, checked_noise
 from snac_tok.errors import TokenError
 from snac_tok.streaming.frame_buffer import FrameBuffer
@@ -99,7 +99,7 @@ class StreamDecoder:
                 f"lookahead is {lookahead!r}; None or a number of latents from 0 on is possible."
             )
         codec, self.vocabulary = paired(codec, vocabulary)
-        self.codec = codec.ready()
+        self.codec = codec.fold_weight_norm()
         self.lookahead = lookahead
         self._noise = stream_noise(noise, codec)
         self.reset()

@@ -11,7 +11,7 @@ import torch
 
 from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_rate
 from snac_tok.audio.values import as_float32, check_values
-from snac_tok.codec.chunks import ChunkEncoder
+from snac_tok.codec.incremental import ChunkEncoder
 from snac_tok.errors import SamplingRateError, TokenError, WaveformError
 from snac_tok.streaming.pairing import paired
 
@@ -80,7 +80,7 @@ class StreamEncoder:
             raise TokenError(
                 "ids in parallel rows are no stream; encode the whole, or take another vocabulary."
             )
-        self.codec = codec.ready()
+        self.codec = codec.fold_weight_norm()
         self.sampling_rate = check_sampling_rate(
             codec.sampling_rate if sampling_rate is None else sampling_rate
         )

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.audio import Resampler
-from snac_tok.codec.hub import SETTINGS_FILE
+from snac_tok.codec.checkpoint import SETTINGS_FILE
 from snac_tok.errors import CheckpointError, SnacTokError
 from snac_tok.files import write_bytes_atomically
 from snac_tok.frames import Vocabulary, vocabulary_from_json, vocabulary_to_json

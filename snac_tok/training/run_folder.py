@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snac_tok.codec.hub import first_line
+from snac_tok.codec.checkpoint import first_line
 from snac_tok.errors import TrainingError
 from snac_tok.files import (
     HiddenFile,

@@ -42,7 +42,7 @@ UNREACHABLE = {
     "audio/writing.py": "its own advice is for bare samples",
     "audio/resampling.py": "the commands take the default resampler",
     "codec/calling.py": "codecs that were changed in Python",
-    "codec/networks.py": "as above",
+    "codec/network.py": "as above",
     "codec/hub_options.py": "arguments of from_pretrained",
     "corpus/plan.py": "plans are made by the commands themselves",
     "shards/record.py": "records are read from Parquet, where codes have their type",

@@ -12,7 +12,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import snac_tok.compat
-from snac_tok.codec.chunks import ChunkDecoder
+from snac_tok.codec import chunked
+from snac_tok.codec.incremental import ChunkDecoder
+from snac_tok.codec.noise import DrawnNoise
 from snac_tok.errors import CodesError, NetworkError
 
 
@@ -109,7 +111,7 @@ def test_streams_run_without_noise_blocks(speech):
     codes = codes_for(ours, batch=1)
     wanted = ours.model.decode(codes, noise="off")
     without_noise(ours, ours.model.decoder, count=99)
-    decoder = ChunkDecoder(ours.model.ready(), None)
+    decoder = ChunkDecoder(ours.model.fold_weight_norm(), None)
     with torch.no_grad():
         torch.testing.assert_close(decoder.push(codes, last=True), wanted, rtol=0, atol=1e-6)
     assert torch.equal(torch.cat(list(ours.model.decode_blocks(codes, noise=3)), dim=-1), wanted)
@@ -226,11 +228,11 @@ def test_the_decoder_takes_noise_by_keyword(pair):
 def test_networks_called_by_hand_run_in_chunks(pair, monkeypatch):
     """The fast path is taken without being asked for; a hook takes it away and its removal gives it back."""
     ours, calls = pair[1].model, []
+    run = chunked.run_checked_chunk
     monkeypatch.setattr(
-        "snac_tok.codec.networks.run_checked_chunk",
-        lambda network, *args, run=sys.modules["snac_tok.codec.stream"].run_checked_chunk, **options: (
-            calls.append(network) or run(network, *args, **options)
-        ),
+        chunked,
+        "run_checked_chunk",
+        lambda network, *args, **options: calls.append(network) or run(network, *args, **options),
     )
     z = ours.encoder(ours.preprocess(sound_for(pair[1].values, batch=2)))
     ours.decoder(z)
@@ -244,19 +246,23 @@ def test_networks_called_by_hand_run_in_chunks(pair, monkeypatch):
 
 
 @torch.no_grad()
-def test_long_latents_in_many_chunks_are_the_whole(pair, monkeypatch):
+def test_long_latents_in_many_chunks_are_the_whole(pair):
     """Small chunks, several threads, rows: the plain network's latents and sound."""
     ours = pair[1].model
-    monkeypatch.setattr("snac_tok.codec.chunk_sizes._CPU_VALUES", 4096)
     for length in (1, 7, 34):
         z = torch.randn(3, ours.latent_dim, length)
         torch.manual_seed(2)
         wanted = ours.decoder.model(z)
         torch.manual_seed(2)
+        noise = DrawnNoise.from_global_generator(z, ours.decoder_rates)
+        found = chunked.run_whole(ours.decoder, z, [*range(0, length, 3), length], noise)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+        torch.manual_seed(2)
         torch.testing.assert_close(ours.decoder(z), wanted, rtol=0, atol=1e-6)
         audio = torch.randn(2, 1, int(ours.hop_length) * length + 1) * 0.3
         wanted = ours.encoder.block(audio)
-        torch.testing.assert_close(ours.encoder(audio), wanted, rtol=1e-5, atol=1e-5)
+        cuts = [*range(0, audio.shape[-1], 700), audio.shape[-1]]
+        torch.testing.assert_close(chunked.run_whole(ours.encoder, audio, cuts), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("change", ["hook", "forward", "layer", "decoder"])

@@ -5,13 +5,16 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from snac_tok.codec import SNAC, chunk_sizes, chunks, kernels, latent_dependence, latent_influence, mixed
-from snac_tok.codec.attention import LocalAttention
-from snac_tok.codec.chunks import ChunkDecoder
-from snac_tok.codec.stream import StreamState, run_chunk
+from snac_tok.codec import SNAC, inference, latent_dependence, latent_influence, ragged
+from snac_tok.codec.chunked import run_chunk
+from snac_tok.codec.context import RowEnds
+from snac_tok.codec.incremental import ChunkDecoder
+from snac_tok.codec.ops import cpu
+from snac_tok.codec.state import StreamState
 from snac_tok.errors import CodesError, WaveformError
 
 # Of the loudest value; sums of float32 in another order differ by a few times 1e-7.
@@ -80,7 +83,7 @@ def test_audio_does_not_depend_on_the_cut(small_codec, data):
     count = data.draw(st.integers(1, 40))
     latents = torch.randn(2, small_codec.latent_dim, count, generator=torch.Generator().manual_seed(count))
     cuts = data.draw(st.lists(st.integers(0, count), max_size=6))
-    noise = chunks.whole_clip_noise(small_codec, 3, 2, count)
+    noise = inference.whole_clip_noise(small_codec, 3, 2, count)
     wanted = small_codec.fold_weight_norm().decoder.model(latents, noise)
     found = run_in(small_codec.decoder, latents, cuts, noise=noise)
     assert_close(found, wanted)
@@ -111,18 +114,18 @@ def test_every_output_comes_out_as_early_as_it_is_final(small_codec):
 @pytest.mark.parametrize("padding", [3, 9, 27])
 def test_a_kept_end_that_is_one_sample_short_would_be_noticed(small_codec, monkeypatch, padding):
     """The tests have teeth: let layers of one dilation forget the oldest sample they keep, and chunks do not join."""
-    extended = kernels.extended
+    extend = cpu.extend
 
-    def forgetful(snake, x, start, *, end):
+    def forgetful(x, alpha=None, before=0, after=0):
         # A layer keeps its padding on both sides.
-        if isinstance(start, torch.Tensor) and start.shape[-1] == 2 * padding:
-            start = torch.cat((torch.zeros_like(start[..., :1]), start[..., 1:]), dim=-1)
-        return extended(snake, x, start, end=end)
+        if isinstance(before, torch.Tensor) and before.shape[-1] == 2 * padding:
+            before = torch.cat((torch.zeros_like(before[..., :1]), before[..., 1:]), dim=-1)
+        return extend(x, alpha, before, after)
 
     latents = torch.randn(1, small_codec.latent_dim, 160, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = small_codec.fold_weight_norm().decoder.model(latents, None)
-        monkeypatch.setattr(kernels, "extended", forgetful)
+        monkeypatch.setattr(cpu, "extend", forgetful)
         found = run_in(small_codec.decoder, latents, [128])
     assert (found - wanted).abs().max() > 20 * TOLERANCE * wanted.abs().max()
 
@@ -143,7 +146,7 @@ def test_padded_rows_equal_the_clips_alone(small_codec, lengths, seed):
     """The way of the GPU, run here: rows padded at the end, with every layer kept at zero behind a clip's end."""
     clips = [audio_of(length, seed=seed + at) for at, length in enumerate(lengths)]
     small_codec.fold_weight_norm()
-    for clip, codes in zip(clips, mixed.encode_padded(small_codec, clips), strict=True):
+    for clip, codes in zip(clips, ragged.encode_padded(small_codec, clips), strict=True):
         assert_codes_equal(codes, small_codec.encode(clip))
         (sound,) = small_codec.decode_batch([[level[0] for level in codes]], noise=5)
         assert_close(sound[None], small_codec.decode(codes, noise=5))
@@ -157,17 +160,17 @@ def test_padded_rows_sound_like_the_clips_alone(small_codec, frames, seed):
     clips = [codes_of(small_codec, count, seed=seed + at) for at, count in enumerate(frames)]
     small_codec.fold_weight_norm()
     for noise in ("off", 4):
-        for codes, sound in zip(clips, mixed.decode_padded(small_codec, clips, noise), strict=True):
+        for codes, sound in zip(clips, ragged.decode_padded(small_codec, clips, noise), strict=True):
             assert_close(sound, small_codec.decode(codes, noise=noise))
 
 
 @torch.no_grad()
-def test_padding_without_silencing_would_be_noticed(small_codec, monkeypatch):
+def test_padding_without_a_mask_would_be_noticed(small_codec, monkeypatch):
     """What a plainly padded batch does: it changes the end of the shorter clip."""
     clips = [codes_of(small_codec, frames) for frames in (14, 16)]
     wanted = small_codec.decode(clips[0], noise="off")
-    monkeypatch.setattr("snac_tok.codec.stream.RowEnds.silence", lambda _, x: x)
-    found = mixed.decode_padded(small_codec, clips, "off")[0]
+    monkeypatch.setattr(RowEnds, "mask_padding", lambda _, x: x)
+    found = ragged.decode_padded(small_codec, clips, "off")[0]
     assert (found - wanted).abs().max() > 20 * TOLERANCE * wanted.abs().max()
 
 
@@ -188,45 +191,43 @@ def test_blocks_of_any_size_give_the_whole_clips_codes(small_codec, data):
     )
 
 
-def test_chunks_smaller_than_a_clip_change_nothing(small_codec, monkeypatch):
-    """Encode and decode cut a clip that is longer than the device's chunk, to the same result."""
-    audio = audio_of(3_000, batch=2)
+@torch.no_grad()
+@pytest.mark.parametrize("chunk_values", [1, 700])
+def test_chunks_smaller_than_a_clip_change_nothing(small_codec, chunk_values):
+    """Clips that are longer than a chunk are cut, to the same result, with upstream's noise, too."""
+    config, audio = small_codec.config, audio_of(3_000, batch=2)
     codes = small_codec.encode(audio)
-    sound = small_codec.decode(codes, noise=2)
-    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
-    assert chunk_sizes.decode_cuts(small_codec, codes[0].shape[-1])[1:-1]
-    assert_codes_equal(small_codec.encode(audio), codes)
-    assert_close(small_codec.decode(codes, noise=2), sound)
-    blocks = torch.cat(list(small_codec.decode_blocks(codes, noise=2)), dim=-1)
-    assert_close(blocks, sound)
+    frames = codes[0].shape[-1]
+    assert len(inference.decode_cuts(small_codec, frames, chunk_values=chunk_values)) > 3
+    (found,) = inference.encode_clips(small_codec, [audio], chunk_values=chunk_values)
+    assert_codes_equal(found, codes)
+    for noise in ("random", "off", 2):
+        torch.manual_seed(3)
+        sound = small_codec.decode(codes, noise=noise)
+        torch.manual_seed(3)
+        source = inference.whole_clip_noise(small_codec, noise, 2, frames * config.latents_per_frame)
+        (found,) = inference.decode_clips(small_codec, [(codes, source)], chunk_values=chunk_values)
+        assert_close(found, sound)
+    pieces = inference.decode_blocks(small_codec, codes, source, chunk_values=chunk_values)
+    assert_close(torch.cat(list(pieces), dim=-1), sound)
 
 
+@torch.no_grad()
 def test_no_chunk_decodes_more_than_one_attention_window(small_codec, monkeypatch):
     """The last chunk of a long clip is no larger than the others, or one thread would work while others wait."""
     config = small_codec.config
     if config.attn_window_size is None:
         pytest.skip("there is no attention")
-    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
-    lengths, attend = [], LocalAttention.forward
+    lengths, attend = [], F.scaled_dot_product_attention
 
-    def watched(attention, x):
-        lengths.append(x.shape[-1])
-        return attend(attention, x)
+    def watched(q, *args):
+        lengths.append(q.shape[-3] * q.shape[-2])  # windows and latents in each
+        return attend(q, *args)
 
-    monkeypatch.setattr(LocalAttention, "forward", watched)
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
     frames = 5 * config.latents_multiple // config.latents_per_frame
-    small_codec.decode(codes_of(small_codec, frames), noise=0)
+    inference.decode_clips(small_codec, [(codes_of(small_codec, frames), None)], chunk_values=1)
     assert lengths == [config.latents_multiple] * 5
-
-
-def test_random_noise_is_upstreams_in_chunks_too(small_codec, monkeypatch):
-    """A clip decoded in many chunks draws what it draws in one."""
-    codes = codes_of(small_codec, 9, batch=2)
-    torch.manual_seed(3)
-    wanted = small_codec.decode(codes)
-    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
-    torch.manual_seed(3)
-    assert_close(small_codec.decode(codes), wanted)
 
 
 @pytest.mark.gpu
@@ -272,7 +273,7 @@ torch.set_num_threads(1)
 codec = SNAC(sampling_rate=8_000, encoder_dim=4, encoder_rates=(2, 3), decoder_dim=16, decoder_rates=(3, 2),
              attn_window_size=None, codebook_size=32, codebook_dim=4, vq_strides=(4, 2, 1)).eval()
 block = torch.randn(1, 1, 10 * codec.sampling_rate) * 0.1
-for blocks in (6, 360):
+for blocks in (6, 90):
     frames = sum(piece[0].shape[-1] for piece in codec.encode_blocks(block for _ in range(blocks)))
     assert frames * codec.config.frame_length >= blocks * block.shape[-1]
     codes = [torch.randint(32, (1, frames * count)) for count in codec.config.codes_per_frame]
@@ -284,8 +285,8 @@ for blocks in (6, 360):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_clip():
-    """An hour peaks near where a minute does, in a process of its own; one whole activation would be 461 MB."""
+    """A quarter of an hour peaks near where a minute does, in a process of its own; one activation would be 115 MB."""
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     short, long = map(int, done.stdout.split())
-    # What grows is the codes: 67 MB for the hour.
-    assert long - short < 400
+    # What grows is the codes: 17 MB.
+    assert long - short < 80

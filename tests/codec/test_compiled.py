@@ -7,9 +7,10 @@ import shutil
 import pytest
 import torch
 
-from snac_tok.codec import SNAC, chunk_sizes, compiled
+from snac_tok.codec import SNAC, compiled, inference
+from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.noise import SeededNoise
-from snac_tok.codec.stream import StreamState, run_chunk
+from snac_tok.codec.state import StreamState
 
 pytestmark = [
     pytest.mark.slow,
@@ -18,10 +19,23 @@ pytestmark = [
 
 
 @pytest.fixture
-def twins(small_codec, monkeypatch):
-    """A network and its copy that compiles, with chunks so small that short clips have many."""
-    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
+def twins(small_codec):
+    """A network and its copy that compiles."""
     return small_codec, copy.deepcopy(small_codec).compile_chunks()
+
+
+@torch.no_grad()
+def encoded(codec, audio):
+    """Encode in chunks so small that a short clip has many."""
+    return inference.encode_clips(codec, [audio], chunk_values=1)[0]
+
+
+@torch.no_grad()
+def decoded(codec, codes, noise):
+    """Decode likewise."""
+    num_latents = codes[0].shape[-1] * codec.config.latents_per_frame
+    source = inference.whole_clip_noise(codec, noise, 1, num_latents)
+    return inference.decode_clips(codec, [(codes, source)], chunk_values=1)[0]
 
 
 def audio_for(codec, frames):
@@ -34,15 +48,15 @@ def test_compiled_clips_are_the_uncompiled_ones(twins):
     """Audio equal but for rounding, codes equal, and one graph for each of the two steady chunks."""
     plain, fast = twins
     audio = audio_for(plain, 12)
-    codes = plain.encode(audio)
+    codes = encoded(plain, audio)
     for _ in range(2):
-        found = fast.encode(audio)
+        found = encoded(fast, audio)
         assert all(torch.equal(one, other) for one, other in zip(found, codes, strict=True))
         for noise in (3, "random"):
             torch.manual_seed(4)
-            wanted = plain.decode(codes, noise=noise)
+            wanted = decoded(plain, codes, noise)
             torch.manual_seed(4)
-            torch.testing.assert_close(fast.decode(codes, noise=noise), wanted, rtol=0, atol=1e-5)
+            torch.testing.assert_close(decoded(fast, codes, noise), wanted, rtol=0, atol=1e-5)
     report = fast.compile_report
     assert report.graphs == report.shapes == 2
     assert report.compiled_chunks > 0
@@ -69,20 +83,19 @@ def test_compiled_streams_stay_compiled(twins):
 def test_new_weights_make_new_graphs(twins):
     """A graph has its weights built in, so a weight that is written to must not be decoded with the old one."""
     plain, fast = twins
-    codes = plain.encode(audio_for(plain, 12))
-    fast.decode(codes, noise=0)
+    codes = encoded(plain, audio_for(plain, 12))
+    decoded(fast, codes, 0)
     for codec in twins:
         with torch.no_grad():
             codec.decoder.model[-3].alpha.mul_(1.5)
-    torch.testing.assert_close(fast.decode(codes, noise=0), plain.decode(codes, noise=0), rtol=0, atol=1e-5)
+    torch.testing.assert_close(decoded(fast, codes, 0), decoded(plain, codes, 0), rtol=0, atol=1e-5)
     assert fast.compile_report.graphs == fast.compile_report.shapes == 2
 
 
-def test_beyond_the_limit_nothing_is_compiled(small_codec, monkeypatch):
+def test_beyond_the_limit_nothing_is_compiled(small_codec):
     """A server that sees any number of shapes compiles no more than it was told."""
-    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
     small_codec.compile_chunks(limit=0)
-    small_codec.encode(audio_for(small_codec, 12))
+    encoded(small_codec, audio_for(small_codec, 12))
     report = small_codec.compile_report
     assert report.graphs == report.compiled_chunks == 0
     assert report.other_chunks > 0

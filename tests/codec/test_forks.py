@@ -41,7 +41,7 @@ def in_child(function):
 USED = (
     BEGIN
     + """
-from snac_tok.codec import SNAC
+from snac_tok.codec import SNAC, inference
 codec = SNAC.from_pretrained("tiny")
 wanted = work(codec)
 """
@@ -138,10 +138,9 @@ def test_a_clip_that_was_begun_before_a_fork_is_refused_in_the_child():
     output_of(
         USED
         + """
-from snac_tok.codec import chunk_sizes
 from snac_tok.errors import SnacTokError
-chunk_sizes._CPU_VALUES = 1
-pieces = codec.encode_blocks([sound()])
+torch.set_grad_enabled(False)
+pieces = inference.encode_blocks(codec, [sound()], chunk_values=1)
 first = next(pieces)
 
 def go_on():
@@ -180,10 +179,15 @@ def test_threads_that_cannot_start_are_done_without():
     output_of(
         USED
         + """
-from snac_tok.codec import chunk_sizes
-chunk_sizes._CPU_VALUES = 1
+torch.set_grad_enabled(False)
+
+def work_in_many_chunks():
+    (codes,) = inference.encode_clips(codec, [sound()], chunk_values=1)
+    (audio,) = inference.decode_clips(codec, [(codes, None)], chunk_values=1)
+    return [level.tolist() for level in codes], audio.numpy().tobytes()
+
 torch.set_num_threads(1)
-wanted = work(codec)
+wanted = work_in_many_chunks()
 torch.set_num_threads(4)
 start, left = threading.Thread.start, [0]
 
@@ -195,7 +199,7 @@ def refused(self):
 
 threading.Thread.start = refused
 for left[0] in range(4):
-    assert work(codec) == wanted
+    assert work_in_many_chunks() == wanted
     assert torch.get_num_threads() == 4 and threading.active_count() == 1
 """
     )
@@ -206,9 +210,8 @@ def test_a_process_ends_while_a_clip_is_half_way():
     output_of(
         USED
         + """
-from snac_tok.codec import chunk_sizes
-chunk_sizes._CPU_VALUES = 1
-pieces = codec.encode_blocks([sound()])
+torch.set_grad_enabled(False)
+pieces = inference.encode_blocks(codec, [sound()], chunk_values=1)
 next(pieces)
 """
     )

@@ -259,18 +259,18 @@ def test_the_digest_is_that_of_the_weights_that_make_the_next_codes(small_codec)
 
 
 @torch.no_grad()
-def test_ready_keeps_what_is_derived_from_the_weights_and_eval_does_not(small_codec):
+def test_folding_keeps_what_is_folded_and_eval_does_not(small_codec):
     """A codec in use begins another stream at once; one that is trained stays so, and weights in use are its own."""
     small_codec.encode(audio_for(small_codec))
     conv = next(module for module in small_codec.modules() if isinstance(module, NormConv1d))
     folded = conv.weight
-    assert small_codec.ready() is small_codec
+    assert small_codec.fold_weight_norm() is small_codec
     assert conv.weight is folded
-    assert small_codec.eval().ready().encoder.training is False
+    assert small_codec.eval().fold_weight_norm().encoder.training is False
     assert conv.weight is not folded
     small_codec.encoder.train()
     modes = [module.training for module in small_codec.modules()]
-    assert [module.training for module in small_codec.ready().modules()] == modes
+    assert [module.training for module in small_codec.fold_weight_norm().modules()] == modes
 
 
 def test_old_names_of_weight_norm_load_anywhere(small_codec):

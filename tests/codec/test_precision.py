@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snac_tok import SNAC
-from snac_tok.codec import convolution, stream
-from snac_tok.codec.chunks import ChunkDecoder
+from snac_tok.codec.incremental import ChunkDecoder
+from snac_tok.codec.network import Decoder, Encoder
+from snac_tok.codec.ops import convolution
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.quantizer import ResidualQuantizer
 
@@ -70,7 +71,7 @@ def outputs(codec):
     """Codes and sound of a codec that has derived nothing from its weights yet, one way after the other."""
     audio = audio_of(codec)
     codes = codec.unfold_weight_norm().encode(audio)
-    stream = ChunkDecoder(codec.ready(), None)
+    stream = ChunkDecoder(codec.fold_weight_norm(), None)
     with torch.no_grad():
         streamed = [stream.push(codes), stream.rest()]
     blocks = [level for piece in codec.encode_blocks(audio.split(100, dim=-1)) for level in piece]
@@ -87,7 +88,12 @@ def equal(one, other):
 def precisions_inside(monkeypatch):
     """Collect the precisions that networks and quantizers run in."""
     inside = set()
-    places = ((stream, "run_layers"), (ResidualQuantizer, "forward"), (ResidualQuantizer, "from_codes"))
+    places = (
+        (Encoder, "step"),
+        (Decoder, "step"),
+        (ResidualQuantizer, "forward"),
+        (ResidualQuantizer, "from_codes"),
+    )
     for place, name in places:
         run = getattr(place, name)
 

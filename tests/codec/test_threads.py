@@ -1,14 +1,15 @@
 """Law 4 for threads: chunks side by side give what one thread gives, in order, and nobody waits for ever."""
 
+import itertools
 import threading
 import time
 
 import pytest
 import torch
 
-from snac_tok.codec import SNAC, chunk_sizes, chunks, crew
-from snac_tok.codec.relay import Leg, Relay
-from snac_tok.codec.stream import StreamState, run_chunk
+from snac_tok.codec import SNAC, inference
+from snac_tok.codec.state import StreamState
+from snac_tok.codec.threads import Pipeline, run_in_order
 
 
 @pytest.fixture
@@ -25,22 +26,22 @@ def clips_of(lengths):
     return [torch.randn(length, generator=generator) * 0.3 for length in lengths]
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("count", [2, 3, 8])
-def test_any_number_of_threads_gives_the_same_codes_and_the_same_sound(
-    small_codec, monkeypatch, threads, count
-):
+def test_any_number_of_threads_gives_the_same_codes_and_the_same_sound(small_codec, threads, count):
     """To the last bit: every sum is made by one thread, over the same chunk."""
-    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
-    clips = clips_of([2_000, 90, 1, 5_000])
+    clips = [clip[None, None] for clip in clips_of([500, 90, 1, 900])]
+
+    def outputs():
+        codes = inference.encode_clips(small_codec, clips, chunk_values=1)
+        noise = inference.whole_clip_noise(small_codec, 4, 1, 0)
+        decoded = [(levels, noise) for levels in codes]
+        return [*itertools.chain(*codes), *inference.decode_clips(small_codec, decoded, chunk_values=1)]
+
     threads(1)
-    wanted = small_codec.encode_batch(clips)
-    sounds = small_codec.decode_batch(wanted, noise=4)
+    wanted = outputs()
     threads(count)
-    found = small_codec.encode_batch(clips)
-    for one, other in zip(found, wanted, strict=True):
-        assert all(torch.equal(*levels) for levels in zip(one, other, strict=True))
-    for one, other in zip(small_codec.decode_batch(found, noise=4), sounds, strict=True):
-        assert torch.equal(one, other)
+    assert all(torch.equal(one, other) for one, other in zip(outputs(), wanted, strict=True))
     assert torch.get_num_threads() == count
 
 
@@ -48,42 +49,49 @@ def test_any_number_of_threads_gives_the_same_codes_and_the_same_sound(
 def test_even_chunks_cover_a_clip_within_the_limit(small_codec, num_samples):
     """Whole latents, at least one, never more than the device's chunk."""
     for codec in (small_codec, SNAC.from_pretrained("tiny")):
-        size = chunk_sizes.even_chunk_samples(codec, num_samples)
-        limit = chunk_sizes.encode_chunk_samples(codec)
+        size = inference.even_chunk_samples(codec, num_samples)
+        limit = inference.encode_chunk_samples(codec)
         assert codec.hop_length <= size <= limit
         assert size % codec.hop_length == 0
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("frames", [1, 4, 5, 9, 40])
-def test_no_chunk_is_longer_than_the_limit(small_codec, monkeypatch, frames):
+def test_no_chunk_is_longer_than_the_limit(small_codec, monkeypatch, threads, frames):
     """The zeros behind a clip are cut like the clip; the first chunk to decode is one frame longer, with attention."""
-    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 2_000)
+    threads(1)
     lengths = []
-
-    def watched(network, x, *args, **options):
-        lengths.append((network, x.shape[-1]))
-        return run_chunk(network, x, *args, **options)
-
-    monkeypatch.setattr(chunks, "run_chunk", watched)
-    config = small_codec.config
+    for network in (small_codec.encoder, small_codec.decoder):
+        monkeypatch.setattr(
+            network,
+            "step",
+            lambda x, context, network=network, step=network.step: (
+                lengths.append((network, x.shape[-1])) or step(x, context)
+            ),
+        )
+    config, size = small_codec.config, {"chunk_values": 2_000}
     audio = torch.zeros(1, 1, frames * config.frame_length - 1)
-    list(small_codec.encode_blocks([audio]))
-    small_codec.decode(small_codec.encode(audio), noise="off")
-    most = chunk_sizes.decode_chunk_frames(small_codec) * config.latents_per_frame
+    list(inference.encode_blocks(small_codec, [audio], **size))
+    (codes,) = inference.encode_clips(small_codec, [audio], **size)
+    inference.decode_clips(small_codec, [(codes, None)], **size)
+    most = inference.decode_chunk_frames(small_codec, **size) * config.latents_per_frame
     most += 0 if config.attn_window_size is None else config.latents_per_frame
-    limits = {small_codec.encoder: chunk_sizes.encode_chunk_samples(small_codec), small_codec.decoder: most}
+    limits = {
+        small_codec.encoder: inference.encode_chunk_samples(small_codec, **size),
+        small_codec.decoder: most,
+    }
     assert all(length <= limits[network] for network, length in lengths)
     assert {network for network, _ in lengths} == set(limits)
 
 
-def test_forgetting_derived_weights_disturbs_nobody_who_decodes(small_codec):
-    """Another thread that asks for eval() or the digest makes weights be derived again, never be missing."""
+def test_forgetting_folded_weights_disturbs_nobody_who_decodes(small_codec):
+    """Another thread that asks for eval() or the digest makes weights be folded again, never be missing."""
     codes = small_codec.encode(torch.zeros(1, 1, 500))
     wanted = small_codec.decode(codes, noise=0)
     over = threading.Event()
 
     def forget():
-        while not over.is_set():
+        while not over.wait(0.001):
             small_codec.eval()
 
     other = threading.Thread(target=forget)
@@ -101,15 +109,15 @@ def test_results_come_in_order_and_two_jobs_do_run_side_by_side(threads):
     threads(2)
     second = threading.Event()
     jobs = [lambda: second.wait(20), second.set, *(lambda at=at: at for at in range(5))]
-    assert list(crew.in_order(jobs, threads=2)) == [True, None, 0, 1, 2, 3, 4]
+    assert list(run_in_order(jobs, threads=2)) == [True, None, 0, 1, 2, 3, 4]
 
 
 def test_a_single_job_runs_here(threads):
     """Where there is nothing to share, torch keeps all of its threads."""
     threads(2)
     here = threading.get_ident()
-    assert list(crew.in_order([threading.get_ident], threads=2)) == [here]
-    assert list(crew.in_order([threading.get_ident] * 3, threads=1)) == [here] * 3
+    assert list(run_in_order([threading.get_ident], threads=2)) == [here]
+    assert list(run_in_order([threading.get_ident] * 3, threads=1)) == [here] * 3
 
 
 def test_jobs_have_one_thread_each_and_the_callers_modes(threads):
@@ -119,35 +127,34 @@ def test_jobs_have_one_thread_each_and_the_callers_modes(threads):
     def modes():
         return torch.get_num_threads(), torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
-    assert list(crew.in_order([modes] * 3, threads=2)) == [(1, False, False)] * 3
+    assert list(run_in_order([modes] * 3, threads=2)) == [(1, False, False)] * 3
     with torch.inference_mode():
-        assert list(crew.in_order([modes] * 3, threads=2)) == [(1, True, False)] * 3
+        assert list(run_in_order([modes] * 3, threads=2)) == [(1, True, False)] * 3
     assert torch.get_num_threads() == 2
 
 
 def test_a_failing_chunk_fails_the_clip_and_nobody_waits_for_it(threads):
     """The error is the chunk's own; the next one, which waits for it, is told."""
     threads(2)
-    relay, state = Relay(), StreamState()
+    pipeline = Pipeline(StreamState(), threads=2)
 
-    def fail():
+    def fail(_state):
         time.sleep(0.05)
         raise ValueError("chunk 0")
 
-    follow = Leg(relay, state, 1)
-    jobs = [relay.guarded(fail), relay.guarded(lambda: follow.take(0))]
+    first, follows = pipeline.job(fail), pipeline.job(lambda state: state.read(0))
     with pytest.raises(ValueError, match="chunk 0"):
-        list(crew.in_order(jobs, threads=2))
+        list(run_in_order([first, follows], threads=2))
     with pytest.raises(RuntimeError, match="an earlier chunk"):
-        follow.take(0)
+        follows()
 
 
-def test_whoever_stops_listening_leaves_no_thread_behind(small_codec, monkeypatch, threads):
+@torch.no_grad()
+def test_whoever_stops_listening_leaves_no_thread_behind(small_codec, threads):
     """Blocks may be abandoned half way."""
     threads(2)
-    monkeypatch.setattr(chunk_sizes, "_CPU_VALUES", 1)
     before = threading.active_count()
-    pieces = small_codec.encode_blocks([torch.zeros(1, 1, 3_000)])
+    pieces = inference.encode_blocks(small_codec, [torch.zeros(1, 1, 3_000)], chunk_values=1)
     next(pieces)
     pieces.close()
     assert threading.active_count() == before

@@ -9,7 +9,7 @@ import torch
 
 from snac_tok.audio import read_audio
 from snac_tok.codec import PRESETS, SNAC
-from snac_tok.codec.chunks import ChunkDecoder, ChunkEncoder
+from snac_tok.codec.incremental import ChunkDecoder, ChunkEncoder
 from snac_tok.codec.noise import DrawnNoise, SeededNoise
 
 NAMES = (

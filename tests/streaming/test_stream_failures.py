@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from snac_tok import SNAC, BatchStreamDecoder, SnacTokenizer, StreamDecoder, StreamEncoder, preset
-from snac_tok.codec import kernels
-from snac_tok.codec.stream import run_chunk
+from snac_tok.codec import inference
+from snac_tok.codec.chunked import run_chunk
+from snac_tok.codec.ops import cpu
 from snac_tok.errors import CodesError, SamplingRateError, WaveformError
 
 FAILURES = [
@@ -31,7 +32,7 @@ def tok():
 @pytest.fixture
 def fail(monkeypatch):
     """Make the n-th layer from now on fail, once."""
-    plain, waiting = kernels.extended, []
+    plain, waiting = cpu.extend, []
 
     def counted(*args, **options):
         if waiting:
@@ -41,7 +42,7 @@ def fail(monkeypatch):
             waiting.append((error, layers - 1))
         return plain(*args, **options)
 
-    monkeypatch.setattr(kernels, "extended", counted)
+    monkeypatch.setattr(cpu, "extend", counted)
     return lambda error, *, at: waiting.append((error, at))
 
 
@@ -283,16 +284,13 @@ def test_blocks_of_other_clips_are_refused(tok):
         list(tok.codec.encode_blocks([torch.zeros(1, 1, 50), torch.zeros(2, 1, 50)]))
 
 
-def test_blocks_of_a_codec_that_is_changed_half_way_are_refused(monkeypatch):
+def test_blocks_of_a_codec_that_is_changed_half_way_are_refused():
     """As streams are."""
-    monkeypatch.setattr("snac_tok.codec.chunk_sizes._CPU_VALUES", 1)
     codec = training_codec().eval()
+    codes = [torch.zeros((1, 9 * n), dtype=torch.int64) for n in (1, 2, 4)]
     for pieces, error in (
-        (codec.encode_blocks([torch.zeros(1, 1, 900)]), WaveformError),
-        (
-            codec.decode_blocks([torch.zeros((1, 9 * n), dtype=torch.int64) for n in (1, 2, 4)], noise=0),
-            CodesError,
-        ),
+        (inference.encode_blocks(codec, [torch.zeros(1, 1, 900)], chunk_values=1), WaveformError),
+        (inference.decode_blocks(codec, codes, None, chunk_values=1), CodesError),
     ):
         next(pieces)
         trained(codec)

@@ -18,8 +18,8 @@ from snac_tok import (
     Vocabulary,
     preset,
 )
-from snac_tok.codec import dense
-from snac_tok.codec.stream import run_chunk
+from snac_tok.codec.chunked import run_chunk
+from snac_tok.codec.ops import onednn
 from snac_tok.codec.weight_norm import WeightNorm
 from snac_tok.errors import CodesError, LayoutError, SnacTokError, TokenError, WaveformError
 from snac_tok.streaming.frame_buffer import FrameBuffer
@@ -261,7 +261,7 @@ def test_another_stream_begins_without_preparing_the_weights_again(any_tok, monk
     def refused(*_):
         pytest.fail("a weight was folded or arranged again")
 
-    monkeypatch.setattr(dense, "_arrange", refused)
+    monkeypatch.setattr(onednn, "prepack", refused)
     monkeypatch.setattr(WeightNorm, "forward", refused)
     np.testing.assert_array_equal(StreamDecoder(tok.codec, tok.vocabulary).push(ids), first)
     streams = BatchStreamDecoder(tok.codec, tok.vocabulary)

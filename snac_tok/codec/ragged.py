@@ -1,8 +1,8 @@
-"""Batches of clips of several lengths: each gets what it gets alone.
+"""Ragged batches, of clips of several lengths: each clip gets what it gets alone.
 
-On a CPU the clips run one after the other: that is fastest there, and nothing has to be shown. Elsewhere clips of
-similar length share a call, padded at the end; behind each clip's own end every layer's input is kept at zero, as it
-is for the clip alone, so no clip can tell that it had neighbours.
+On a CPU the clips run one after the other, which is fastest there. Elsewhere clips of similar length share a call,
+padded at the end; behind each clip's own end a mask keeps every layer's input at zero, as it is for the clip alone.
+So a clip's result does not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -12,51 +12,52 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from snac_tok.codec import chunk_sizes, chunks
+from snac_tok.codec import inference
+from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.precision import full_precision
-from snac_tok.codec.stream import StreamState, run_chunk
+from snac_tok.codec.state import StreamState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from snac_tok.codec.model import SNAC
+    from snac_tok.codec.network import Network
     from snac_tok.codec.noise import Noise
 
 # A call's rows may be padded by this share of the longest.
 _MAX_PADDING = 0.25
 
 
-def encode_batch(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+def encode_batch(codec: Network, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
     """Encode checked clips (1, 1, T_i) to codes [[(1, T_ik)]]."""
     if codec.device.type == "cpu":
-        return chunks.encode_clips(codec, clips)
+        return inference.encode_clips(codec, clips)
     with full_precision(next(codec.parameters())):
         return encode_padded(codec, clips)
 
 
-def decode_batch(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: Noise) -> list[torch.Tensor]:
+def decode_batch(codec: Network, clips: Sequence[Sequence[torch.Tensor]], noise: Noise) -> list[torch.Tensor]:
     """Decode checked codes [[(1, T_ik)]] of one number of levels to audio [(1, 1, T_i)]."""
     if codec.device.type == "cpu":
         multiple = codec.config.latents_per_frame
-        rows = (
-            (codes, chunks.whole_clip_noise(codec, noise, 1, codes[0].shape[-1] * multiple))
+        rows = [
+            (codes, inference.whole_clip_noise(codec, noise, 1, codes[0].shape[-1] * multiple))
             for codes in clips
-        )
-        return chunks.decode_clips(codec, rows)
+        ]
+        return inference.decode_clips(codec, rows)
     with full_precision(next(codec.parameters())):
         return decode_padded(codec, clips, noise)
 
 
-def encode_padded(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+def encode_padded(codec: Network, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
     """Encode clips of similar length together."""
     config = codec.config
     lengths = [config.padded_num_samples(clip.shape[-1]) for clip in clips]
     results: list[list[torch.Tensor]] = [[] for _ in clips]
-    for group in similar(lengths, limit=chunk_sizes.encode_chunk_samples(codec)):
+    for group in similar(lengths, limit=inference.encode_chunk_samples(codec)):
         longest = lengths[group[-1]]
         rows = torch.cat([F.pad(clips[at], (0, longest - clips[at].shape[-1])) for at in group])
         if len(group) == 1:
-            results[group[0]] = chunks.encode(codec, clips[group[0]])
+            results[group[0]] = inference.encode_clips(codec, [clips[group[0]]])[0]
             continue
         valid = row_ends([lengths[at] for at in group])
         latents = run_chunk(codec.encoder, rows, StreamState(), last=True, valid=valid)
@@ -70,17 +71,22 @@ def encode_padded(codec: SNAC, clips: Sequence[torch.Tensor]) -> list[list[torch
     return results
 
 
-def decode_padded(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: Noise) -> list[torch.Tensor]:
+def decode_padded(
+    codec: Network, clips: Sequence[Sequence[torch.Tensor]], noise: Noise
+) -> list[torch.Tensor]:
     """Decode clips of similar length together."""
     config = codec.config
     lengths = [codes[0].shape[-1] for codes in clips]
     results: list[torch.Tensor] = [codes[0] for codes in clips]
-    limit = chunk_sizes.decode_chunk_frames(codec)
+    limit = inference.decode_chunk_frames(codec)
     # A shorter last attention window attends to itself, which a padded row has no place for.
     per_window = config.latents_multiple // config.latents_per_frame
     for group in similar(lengths, limit=limit, alone=lambda at: lengths[at] % per_window > 0):
         if len(group) == 1:
-            results[group[0]] = chunks.decode(codec, clips[group[0]], noise)
+            codes = clips[group[0]]
+            num_latents = codes[0].shape[-1] * config.latents_per_frame
+            source = inference.whole_clip_noise(codec, noise, 1, num_latents)
+            results[group[0]] = inference.decode_clips(codec, [(codes, source)])[0]
             continue
         longest = lengths[group[-1]]
         levels = [
@@ -88,7 +94,7 @@ def decode_padded(codec: SNAC, clips: Sequence[Sequence[torch.Tensor]], noise: N
             for k, count in zip(range(len(clips[0])), config.codes_per_frame, strict=False)
         ]
         latents = codec.quantizer.from_codes(levels)
-        source = chunks.whole_clip_noise(codec, noise, len(group), latents.shape[-1])
+        source = inference.whole_clip_noise(codec, noise, len(group), latents.shape[-1])
         valid = row_ends([lengths[at] * config.latents_per_frame for at in group])
         audio = run_chunk(codec.decoder, latents, StreamState(), last=True, noise=source, valid=valid)
         for row, at in enumerate(group):

@@ -26,20 +26,10 @@ def conv1d(
     groups: int = 1,
 ) -> torch.Tensor:
     """Convolve (B, C_in, T) as `torch.nn.functional.conv1d` does."""
-    if not _is_inference_on_gpu(x):
-        return F.conv1d(x, weight, bias, stride, padding, dilation, groups)
-    return torch._convolution(  # noqa: SLF001 - the only form that takes these settings
-        x,
-        weight,
-        bias,
-        _sizes(stride),
-        _sizes(padding),
-        _sizes(dilation),
-        False,  # noqa: FBT003 - not transposed
-        [0],
-        groups,
-        *_settings(),
-    )
+    if _is_inference_on_gpu(x):
+        sizes = [_list(size) for size in (stride, padding, dilation)]
+        return _without_tf32(x, weight, bias, sizes, None, groups=groups)
+    return F.conv1d(x, weight, bias, stride, padding, dilation, groups)
 
 
 def conv_transpose1d(
@@ -54,24 +44,10 @@ def conv_transpose1d(
     dilation: Size = 1,
 ) -> torch.Tensor:
     """Convolve (B, C_in, T) as `torch.nn.functional.conv_transpose1d` does."""
-    if not _is_inference_on_gpu(x):
-        return F.conv_transpose1d(x, weight, bias, stride, padding, output_padding, groups, dilation)
-    return torch._convolution(  # noqa: SLF001 - as above
-        x,
-        weight,
-        bias,
-        _sizes(stride),
-        _sizes(padding),
-        _sizes(dilation),
-        True,  # noqa: FBT003 - transposed
-        _sizes(output_padding),
-        groups,
-        *_settings(),
-    )
-
-
-def _sizes(size: Size) -> list[int]:
-    return [size] if isinstance(size, int) else list(size)
+    if _is_inference_on_gpu(x):
+        sizes = [_list(size) for size in (stride, padding, dilation)]
+        return _without_tf32(x, weight, bias, sizes, _list(output_padding), groups=groups)
+    return F.conv_transpose1d(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def _is_inference_on_gpu(x: torch.Tensor) -> bool:
@@ -83,11 +59,29 @@ def _is_inference_on_gpu(x: torch.Tensor) -> bool:
     )
 
 
-def _settings() -> tuple[bool, bool, bool, bool]:
-    """Return benchmark, deterministic, cudnn_enabled and allow_tf32.
-
-    cuDNN's benchmark would choose how to add up by a stopwatch. The others are the program's wish.
-    """
+def _without_tf32(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    sizes: list[list[int]],
+    output_padding: list[int] | None,
+    *,
+    groups: int,
+) -> torch.Tensor:
+    """Convolve with [stride, padding, dilation], transposed if there is an output padding."""
+    stride, padding, dilation = sizes
+    transposed = output_padding is not None
     cuda = torch._C  # noqa: SLF001 - torch.backends.cudnn reads these as properties, which take ten times as long
+    # cuDNN's benchmark would choose how to add up by a stopwatch. Determinism and cuDNN are the program's wish.
+    benchmark, allow_tf32 = False, False
     deterministic = cuda._get_cudnn_deterministic() or torch.are_deterministic_algorithms_enabled()  # noqa: SLF001
-    return False, deterministic, cuda._get_cudnn_enabled(), False  # noqa: SLF001
+    settings = (benchmark, deterministic, cuda._get_cudnn_enabled(), allow_tf32)  # noqa: SLF001
+    padded = output_padding or [0]
+    # The only form that takes these settings:
+    return torch._convolution(  # noqa: SLF001
+        x, weight, bias, stride, padding, dilation, transposed, padded, groups, *settings
+    )
+
+
+def _list(size: Size) -> list[int]:
+    return [size] if isinstance(size, int) else list(size)

@@ -1,0 +1,63 @@
+"""Networks with weight-normed convolutions in them: what is made from weights once, and when it is forgotten."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import nn
+
+from snac_tok.codec.forks import use_one_thread
+from snac_tok.codec.ops import weight_cache
+from snac_tok.codec.weight_norm import NormConv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def fold(network: nn.Module) -> None:
+    """Fold all convolutions in a module that are in eval mode."""
+    for module in network.modules():
+        if isinstance(module, NormConv) and not module.training:
+            module.fold()
+
+
+class Foldable(nn.Module):
+    """A network that folds its weight norm for inference, and forgets what it has made from weights that changed."""
+
+    def __init__(self) -> None:
+        use_one_thread()
+        super().__init__()
+
+    def fold_weight_norm(self) -> Self:
+        """Compute every weight-normed weight once and keep it, where that has not been done; return self.
+
+        Inference does this by itself, layer by layer; a stream does it before its first sound. Weights that were
+        written to, loaded or moved since are folded again; only writes through `.data` cannot be seen, and need
+        `unfold_weight_norm()`. State-dict keys stay as they are. In training mode, where weights change by the step,
+        nothing is folded: streams are then exact, too, but slow.
+        """
+        # A compiled graph takes the weights as it finds them; folding is for outside.
+        if torch.compiler.is_compiling():
+            return self
+        use_one_thread()
+        fold(self)
+        return self
+
+    def unfold_weight_norm(self) -> Self:
+        """Forget what was made from weights; `train()`, `eval()` and moves (`to()`) do this by themselves."""
+        for module in self.modules():
+            if isinstance(module, NormConv):
+                module.unfold()
+            elif isinstance(module, nn.Linear):
+                weight_cache.forget(module.weight)
+        return self
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+        # What follows a move may have an old weight's address and version.
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self.unfold_weight_norm()
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+        """Switch to training mode, where weights are computed from their norm on every call, or to eval mode."""
+        return super().train(mode).unfold_weight_norm()

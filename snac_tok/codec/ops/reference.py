@@ -1,0 +1,81 @@
+"""The operations in plain torch, and what they mean: for GPUs, other dtypes, autocast, compiled and traced graphs."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+
+from snac_tok.codec.ops import convolution
+
+
+def snake(x: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """The activation x + sin²(αx) / α of (B, C, T), each channel with its own alpha (1, C, 1)."""
+    inverse = (alpha + 1e-9).reciprocal()
+    if torch.is_grad_enabled():
+        return x + inverse * torch.sin(alpha * x).pow(2)
+    # One buffer instead of four: these passes are memory bound, and close to half of the codec's time.
+    return (alpha * x).sin_().square_().mul_(inverse).add_(x)
+
+
+def extend(
+    x: torch.Tensor, alpha: torch.Tensor | None = None, before: torch.Tensor | int = 0, after: int = 0
+) -> torch.Tensor:
+    """Return the input of a convolution, (B, C, before + T + after): x activated, continuing what was kept.
+
+    Args:
+        x: (B, C, T).
+        alpha: of the Snake in front of the convolution; None leaves x as it is.
+        before: what stands before x (activated already), or how many zeros.
+        after: how many zeros stand behind it.
+    """
+    middle = x if alpha is None else snake(x, alpha)
+    if isinstance(before, int) and not before and not after:
+        return middle
+    start = x.new_zeros((*x.shape[:-1], before)) if isinstance(before, int) else before
+    return torch.cat((start, middle, x.new_zeros((*x.shape[:-1], after))), dim=-1)
+
+
+def conv1d(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    """`torch.nn.functional.conv1d` without padding.
+
+    Args:
+        x: (B, C_in, T).
+        weight: (C_out, C_in / groups, K). A backend may prepack it, so it should be the same tensor on every call.
+        bias: (C_out,) or None.
+        stride: 1, or half of K.
+        dilation: of the kernel.
+        groups: 1, or as many as channels (depthwise).
+    """
+    if groups > 1 and dilation > 1 and bias is not None:
+        # torch runs the padded convolution of a whole clip through a kernel that adds the bias last. Adding it last
+        # here too matches that kernel bit for bit.
+        return convolution.conv1d(x, weight, None, dilation=dilation, groups=groups).add_(bias[:, None])
+    return convolution.conv1d(x, weight, bias, stride=stride, dilation=dilation, groups=groups)
+
+
+def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Transposed convolution whose kernel is two strides, of what lies between the positions of x.
+
+    Args:
+        x: (B, C_in, T).
+        weight: (C_in, C_out, 2 * stride), as in `conv1d`.
+        bias: (C_out,) or None.
+
+    Returns:
+        (B, C_out, (T - 1) * stride): `torch.nn.functional.conv_transpose1d` less one stride at either end.
+    """
+    stride = weight.shape[-1] // 2
+    return convolution.conv_transpose1d(x, weight, bias, stride=stride)[..., stride:-stride]
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """`torch.nn.functional.linear` of (B, T, C_in) with (C_out, C_in), without a bias."""
+    return F.linear(x, weight)
