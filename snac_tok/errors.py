@@ -131,6 +131,10 @@ class TrialCodecWarning(UserWarning):
     """Ids made with the trial codec look like those of a published model and mean nothing to it."""
 
 
+# Messages of other libraries run to thousands of characters.
+_LONGEST_REASON = 300
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """Return a sentence with the known name that is nearest to an unknown one, "" where none is near.
 
@@ -148,3 +152,15 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     spellings |= {name.casefold(): name for name in names}
     near = get_close_matches(found.casefold(), spellings, n=1)
     return f" Did you mean {spellings[near[0]]!r}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, as much of it as a sentence can quote, or its type's name.
+
+    >>> first_line(RuntimeError("no such device" + chr(10) + "a trace of ten lines")), first_line(KeyError())
+    ('no such device', 'KeyError')
+    """
+    from textwrap import shorten  # only where something went wrong
+
+    lines = str(error).strip().splitlines()
+    return shorten(lines[0], _LONGEST_REASON, placeholder="…") if lines else type(error).__name__

@@ -42,6 +42,7 @@ _HOST = f"{zlib.crc32(os.fsencode(platform.node())):08x}"
 _HIDDEN_NAME = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-\d+-[0-9a-f]{8}\.tmp", re.DOTALL)
 # Of another machine's files: nobody writes for a week without touching the file.
 _WEEK_SECONDS = 7 * 24 * 3600
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _swept: set[Path] = set()
 # Some network filesystems cannot sync a folder, and a folder may be writable without being readable.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF}
@@ -184,18 +185,27 @@ def naming_refusals(path: Path, *, error: type[SnacTokError]) -> Iterator[None]:
     try:
         yield
     except OSError as refusal:
-        # A name that is no UTF-8 must not make the message unprintable.
-        name = os.fspath(path).encode("utf-8", "backslashreplace").decode()
         raise error(
-            f"{name}: cannot be written ({refusal.strerror or refusal}); {_remedy(path, refusal)}."
+            f"{shown_path(path)}: cannot be written ({refusal.strerror or refusal}); {_remedy(path, refusal)}."
         ) from refusal
 
 
 def _remedy(path: Path, refusal: OSError) -> str:
     if refusal.errno in _NO_FOLDER and not path.parent.is_dir():
-        folder = os.fspath(path.parent).encode("utf-8", "backslashreplace").decode()
-        return f"there is no folder {folder}: make it first, or choose another place"
+        return f"there is no folder {shown_path(path.parent)}: make it first, or choose another place"
     return "make room or choose another place"
+
+
+def shown_path(path: object) -> str:
+    r"""Return a path as text that can be printed and stored: bytes that are not UTF-8 become ``\xNN``.
+
+    >>> print(shown_path("caf\udce9.wav"))
+    caf\xe9.wav
+    """
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else repr(path)
+    # Python keeps such a byte as a lone surrogate.
+    escaped = _ESCAPED_BYTE.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
+    return escaped.encode("utf-8", "backslashreplace").decode()
 
 
 def sync_folder(folder: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_name_that_is_no_utf8_is_written_and_its_refusal_printable(tmp_path, m
     monkeypatch.setattr("os.fsync", refusing(errno.ENOSPC))
     with pytest.raises(TokenError) as caught:
         write_bytes_atomically(path, b"y", error=TokenError)
-    assert r"caf\udce9.bin" in str(caught.value)
+    assert r"caf\xe9.bin" in str(caught.value)
     str(caught.value).encode("utf-8")
 
 

@@ -14,7 +14,7 @@ import soundfile as sf
 from snac_tok.audio.ffmpeg_program import ProgramReader, find_program
 from snac_tok.audio.optional import import_optional
 from snac_tok.audio.readers import FRAMES_UNKNOWN
-from snac_tok.errors import AudioFileError, MissingDependencyError
+from snac_tok.errors import AudioFileError, MissingDependencyError, first_line
 
 if TYPE_CHECKING:
     from snac_tok.audio.foreign import ForeignKind
@@ -70,7 +70,7 @@ class TorchcodecReader:
                     "reading with backend='torchcodec' needs ffmpeg's shared libraries next to torchcodec: "
                     "install ffmpeg, or use backend='soundfile'."
                 ) from error
-            raise AudioFileError(f"{name}: ffmpeg finds no sound in it ({_first_line(error)}).") from error
+            raise AudioFileError(f"{name}: ffmpeg finds no sound in it ({first_line(error)}).") from error
         self.frames = FRAMES_UNKNOWN  # what a header says of the length is an estimate
         self.format = self.subtype = "ffmpeg"
         self._done = 0
@@ -106,14 +106,10 @@ def decode_all(decoder: Any, name: str) -> tuple[Samples, int]:
     try:
         return samples_of(decoder.get_all_samples())
     except (RuntimeError, ValueError, TypeError) as error:
-        raise AudioFileError(f"{name}: ffmpeg cannot decode it ({_first_line(error)}).") from error
+        raise AudioFileError(f"{name}: ffmpeg cannot decode it ({first_line(error)}).") from error
 
 
 def samples_of(decoded: Any) -> tuple[Samples, int]:
     """Return samples (C, T) and rate (Hz) of torchcodec's `AudioSamples`."""
     samples = np.ascontiguousarray(decoded.data.detach().cpu().numpy(), dtype=np.float32)
     return samples, int(decoded.sample_rate)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.messages import say
-from snac_tok.errors import did_you_mean
+from snac_tok.errors import did_you_mean, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +165,7 @@ def check_device(device: str) -> None:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n", 1)[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         kind = device.partition(":")[0]
         near = "" if kind in _DEVICES else did_you_mean(kind, _DEVICES)
         raise click.ClickException(f"the device {device!r} cannot be used: {reason}.{near}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import textwrap
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snac_tok.codec.weight_norm import OLD_NAMES
-from snac_tok.errors import CheckpointError
+from snac_tok.errors import CheckpointError, first_line
 from snac_tok.files import write_bytes_atomically
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ LEGACY_FILE = "pytorch_model.bin"
 SETTINGS_FILE = "snac_tokenizer.json"
 
 _NAMES_SHOWN = 3
-# What a sentence quotes of a library's own words.
-_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +222,3 @@ def _checked_values(path: Path, name: str, found: torch.Tensor) -> torch.Tensor:
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
     return f" ({shown})" if names else ""
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, as much of it as a sentence can quote, or its type's name."""
-    lines = str(error).strip().splitlines()
-    return textwrap.shorten(lines[0], _LONGEST_REASON, placeholder="…") if lines else type(error).__name__

@@ -19,10 +19,9 @@ from snac_tok.codec.checkpoint import (
     SAFETENSORS_FILE,
     SETTINGS_FILE,
     CheckpointFiles,
-    first_line,
 )
 from snac_tok.codec.hub_options import download_options
-from snac_tok.errors import HubError
+from snac_tok.errors import HubError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

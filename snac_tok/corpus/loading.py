@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from snac_tok.audio import audio_info, check_policy, iter_audio, mono_blocks, read_audio, select_channels
 from snac_tok.audio.faults import is_machine_fault, reason_of
 from snac_tok.errors import AudioError, AudioFileError, WaveformError
+from snac_tok.files import shown_path
 from snac_tok.shards import Failure
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def failure_of(item: SourceItem, error: AudioError, source: Path) -> Failure:
         raise error
     # Relative paths: a collection must not depend on where its sources were mounted.
     reason = reason_of(error).replace(f"{source}/", "")
-    return Failure(source=_printable(item.path), reason=reason)
+    return Failure(source=shown_path(item.path), reason=reason)
 
 
 @contextlib.contextmanager
@@ -167,13 +168,3 @@ def _check_name(item: SourceItem) -> None:
         item.path.encode()
     except UnicodeEncodeError as error:
         raise AudioError("its name is not valid UTF-8; rename it.") from error
-
-
-def _printable(path: str) -> str:
-    r"""A path that can be stored as text: bytes that are no UTF-8 become ``\xNN``.
-
-    Example:
-        >>> print(_printable("caf\udce9.wav"))
-        caf\xe9.wav
-    """
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

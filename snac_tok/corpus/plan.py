@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from snac_tok.corpus.sources import SourceItem
 from snac_tok.errors import ShardError
 from snac_tok.shards import CollectionInfo, ShardInfo
-from snac_tok.shards.info import json_sha256, parse_json
+from snac_tok.shards.info import json_sha256, parse_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,7 +100,7 @@ class Plan:
         Raises:
             ShardError: cut off, changed, or of a newer format.
         """
-        fields = parse_json(data)
+        fields = parse_metadata(data)
         if not isinstance(fields, dict) or fields.get("plan_version") != PLAN_VERSION:
             raise ShardError(f"no plan of version {PLAN_VERSION}; make it again with this snac_tok.")
         try:

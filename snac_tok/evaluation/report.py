@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from snac_tok.errors import EvaluationError
-from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, Failure
-from snac_tok.metrics.usage import LevelUsage
+from snac_tok.evaluation.results import Evaluation
+from snac_tok.plain_values import from_plain, parse_json
 
 FORMAT = "snac_tok.evaluation"
 VERSION = 1
@@ -47,45 +47,16 @@ def evaluation_from_json(text: str | bytes) -> Evaluation:
     Raises:
         EvaluationError: something else, a newer version, or damaged.
     """
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise EvaluationError(f"the report is not valid JSON: {error}.") from error
+    values = parse_json(text, what="the report", error=EvaluationError)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise EvaluationError("this is no report of an evaluation (snac-tok eval --json writes one).")
     if values.get("version") != VERSION:
         raise EvaluationError(
             f"the report has version {values.get('version')!r}; this snac_tok reads version {VERSION}."
         )
-    try:
-        return _evaluation(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EvaluationError(f"the report is damaged ({type(error).__name__}: {error}).") from error
-
-
-def _evaluation(values: dict[str, Any]) -> Evaluation:
-    rest = {name: value for name, value in values.items() if name not in {"format", "version"}}
-    return Evaluation(
-        **rest
-        | {
-            "measures": tuple(values["measures"]),
-            "codecs": tuple(map(_codec, values["codecs"])),
-            "failures": tuple(Failure(**failure) for failure in values["failures"]),
-        }
-    )
-
-
-def _codec(values: dict[str, Any]) -> CodecResult:
-    rest = {name: value for name, value in values.items() if name != "summary"}
-    return CodecResult(
-        **rest
-        | {
-            "clips": tuple(map(_clip, values["clips"])),
-            "failures": tuple(Failure(**failure) for failure in values["failures"]),
-            "usage": tuple(LevelUsage(**level) for level in values["usage"]),
-        }
-    )
-
-
-def _clip(values: dict[str, Any]) -> ClipResult:
-    return ClipResult(**values | {"values": {name: tuple(found) for name, found in values["values"].items()}})
+    found = {name: value for name, value in values.items() if name not in {"format", "version"}}
+    codecs = found.get("codecs")
+    for codec in codecs if isinstance(codecs, list) else ():
+        if isinstance(codec, dict):
+            codec.pop("summary", None)
+    return from_plain(Evaluation, found, what="the report", error=EvaluationError)

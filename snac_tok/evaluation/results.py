@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from snac_tok.audio.optional import import_optional
 from snac_tok.errors import MissingDependencyError
-
-if TYPE_CHECKING:
-    from snac_tok.metrics.usage import LevelUsage
+from snac_tok.metrics.usage import LevelUsage  # noqa: TC001 - `from_plain` reads the fields' types while it runs
 
 _SIGNIFICANCE = 0.05
 

@@ -6,19 +6,16 @@ level, or none) the answer is an error that says so, never a guess.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - `from_plain` reads the fields' types while it runs
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from snac_tok.errors import CodesError, LayoutError, TokenError
 from snac_tok.frames import checks
 from snac_tok.frames.arrays import MAX_SIZE, any_integer, whole_number
 from snac_tok.frames.frozen import FrozenMapping
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from snac_tok.frames.layout import FrameLayout
-    from snac_tok.frames.text import TextForm
+from snac_tok.frames.layout import FrameLayout  # noqa: TC001 - as above
+from snac_tok.frames.text import TextForm  # noqa: TC001 - as above
 
 Offsets: TypeAlias = Literal["slot", "level", "none"]
 

@@ -7,6 +7,7 @@ knows numbers and strings only; which slot an id belongs to is the vocabulary's 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping  # noqa: TC003 - `from_plain` reads the fields' types while it runs
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from snac_tok.frames.arrays import any_integer, integers, to_numpy, whole_number
 from snac_tok.frames.frozen import FrozenMapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 # What an error shows of a text it cannot read.
 SHOWN_CHARACTERS = 24

@@ -12,16 +12,18 @@ import json
 import reprlib
 import textwrap
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from snac_tok.errors import LayoutError, ShardError
 from snac_tok.frames import FrameLayout
+from snac_tok.plain_values import from_plain, parse_json
 from snac_tok.shards.record import MAX_CODEBOOK_SIZE
 
 # 1 had other file names: a manifest.json and shard-….parquet, which no other reader could open as one folder.
 FORMAT_VERSION = 2
 FOOTER_KEY = b"snac_tok"
 FAILURES_KEY = b"snac_tok.failures"
+Info = TypeVar("Info")
 CHANNEL_POLICIES = ("mean", "left", "right", "each")
 
 
@@ -118,7 +120,7 @@ class CollectionInfo:
         Raises:
             ShardError: another format, or fields that are missing, unknown or of a wrong type.
         """
-        return cls(**checked_fields(cls, fields))
+        return read_metadata(cls, fields)
 
     def differences(self, other: CollectionInfo) -> list[str]:
         """Names of the fields in which the two differ."""
@@ -162,9 +164,7 @@ class ShardInfo:
         Raises:
             ShardError: no JSON, another format, or fields that are missing, unknown or of a wrong type.
         """
-        fields = json_object(parse_json(data))
-        collection = CollectionInfo.from_dict(fields.get("collection"))
-        return cls(**{**checked_fields(cls, fields), "collection": collection})
+        return read_metadata(cls, parse_metadata(data))
 
 
 def shard_name(index: int, num_shards: int) -> str:
@@ -201,27 +201,29 @@ def json_sha256(value: Any) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def parse_json(data: bytes) -> Any:
+def parse_metadata(data: bytes) -> Any:
     """The JSON value in `data`.
 
     Raises:
-        ShardError: no JSON; a file that was cut off, for one.
+        ShardError: not JSON; a file that was cut off, for one.
     """
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ShardError(f"damaged or cut off, no valid JSON ({error})") from error
+    return parse_json(data, what="damaged or cut off: it", error=ShardError)
 
 
-def json_object(value: Any) -> dict[str, Any]:
-    """`value` when it is a JSON object of the format this package reads.
+def read_metadata(kind: type[Info], values: Any) -> Info:
+    """The dataclass `kind` of stored values, which must be exactly its fields.
 
     Raises:
-        ShardError: another kind of value, or another format.
+        ShardError: another format, or fields that are missing, unknown or of a wrong type.
     """
-    if not isinstance(value, dict):
-        raise ShardError(f"damaged: a JSON object is needed, got {type(value).__name__}")
-    found = value.get("format_version", FORMAT_VERSION)
+    for level in (values, values.get("collection") if isinstance(values, dict) else None):
+        _check_version(level)
+    return from_plain(kind, values, what="its metadata", error=ShardError, complete=True)
+
+
+def _check_version(values: Any) -> None:
+    """Refuse metadata of another format before its fields are looked at: they may have other names there."""
+    found = values.get("format_version", FORMAT_VERSION) if isinstance(values, dict) else FORMAT_VERSION
     if type(found) is not int or found > FORMAT_VERSION:
         raise ShardError(
             f"format version {found!r} is newer than {FORMAT_VERSION}; update snac_tok to read it"
@@ -230,25 +232,3 @@ def json_object(value: Any) -> dict[str, Any]:
         raise ShardError(
             f"format version {found} is older than {FORMAT_VERSION}, the one this snac_tok reads; make the shards again"
         )
-    return value
-
-
-_JSON_TYPES = {"str": str, "int": int, "dict[str, Any]": dict}
-
-
-def checked_fields(cls: type, fields: Any) -> dict[str, Any]:
-    """`fields` when they are exactly the dataclass's, of its types.
-
-    Raises:
-        ShardError: another format, or fields that are missing, unknown or of a wrong type.
-    """
-    checked = json_object(fields)
-    types = {field.name: str(field.type) for field in dataclasses.fields(cls)}
-    if set(checked) != set(types):
-        odd = ", ".join(sorted(set(checked) ^ set(types)))
-        raise ShardError(f"damaged: {cls.__name__} has missing or unknown fields: {odd}")
-    for name, value in checked.items():
-        kind = _JSON_TYPES.get(types[name], object)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ShardError(f"damaged: {name} must be {types[name]}, got {value!r}")
-    return checked

@@ -5,13 +5,13 @@ It lists every shard with its counts and checksum and says once what the collect
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import ShardError
-from snac_tok.shards.info import CollectionInfo, ShardInfo, checked_fields, json_object, parse_json
+from snac_tok.plain_values import to_plain
+from snac_tok.shards.info import CollectionInfo, ShardInfo, parse_metadata, read_metadata
 from snac_tok.shards.publish import publish_bytes
 from snac_tok.shards.shard_file import ShardEntry, blaming
 
@@ -89,20 +89,31 @@ class Manifest:
         return {"num_shards": len(self.shards), **{name: getattr(self, name) for name in counts}}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """The manifest's file: its entries, in their order."""
+
+    format_version: int
+    plan_fingerprint: str
+    collection: CollectionInfo
+    totals: dict[str, Any]
+    shards: tuple[ShardEntry, ...]
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Publish the manifest: from here on the collection is whole.
 
     Raises:
         ShardError: the disk refused, or the folder holds another manifest.
     """
-    fields: dict[str, Any] = {
-        "format_version": manifest.collection.format_version,
-        "plan_fingerprint": manifest.plan_fingerprint,
-        "collection": manifest.collection.to_dict(),
-        "totals": manifest.totals(),
-        "shards": [dataclasses.asdict(entry) for entry in manifest.shards],
-    }
-    text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
+    stored = _Stored(
+        format_version=manifest.collection.format_version,
+        plan_fingerprint=manifest.plan_fingerprint,
+        collection=manifest.collection,
+        totals=manifest.totals(),
+        shards=manifest.shards,
+    )
+    text = json.dumps(to_plain(stored), indent=2, ensure_ascii=False, allow_nan=False)
     publish_bytes(folder / MANIFEST_NAME, f"{text}\n".encode())
 
 
@@ -126,18 +137,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _parse_manifest(data: bytes) -> Manifest:
-    fields = json_object(parse_json(data))
-    _require(fields, {"format_version", "plan_fingerprint", "collection", "totals", "shards"})
+    stored = read_metadata(_Stored, parse_metadata(data))
     manifest = Manifest(
-        collection=CollectionInfo.from_dict(fields["collection"]),
-        plan_fingerprint=str(fields["plan_fingerprint"]),
-        shards=tuple(ShardEntry(**checked_fields(ShardEntry, entry)) for entry in fields["shards"]),
+        collection=stored.collection, plan_fingerprint=stored.plan_fingerprint, shards=stored.shards
     )
-    if manifest.totals() != fields["totals"]:
+    if manifest.totals() != stored.totals:
         raise ShardError("damaged: its totals are not the sums of its shards")
     return manifest
-
-
-def _require(fields: dict[str, Any], names: set[str]) -> None:
-    if set(fields) != names:
-        raise ShardError(f"damaged: missing or unknown fields: {', '.join(sorted(set(fields) ^ names))}")

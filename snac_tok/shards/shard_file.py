@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snac_tok.errors import CodesError, ShardError
-from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, ShardInfo, parse_json
+from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, ShardInfo, parse_metadata, read_metadata
 from snac_tok.shards.page_sizes import check_row_group
 from snac_tok.shards.record import SCHEMA, STRING_COLUMNS, Failure, Record, batch_to_records
 
@@ -202,5 +202,4 @@ def blaming(path: Path) -> Iterator[None]:
 
 
 def _parse_failures(data: bytes) -> tuple[Failure, ...]:
-    rows: list[Any] = parse_json(data)
-    return tuple(Failure(source=row["source"], reason=row["reason"]) for row in rows)
+    return tuple(read_metadata(Failure, row) for row in parse_metadata(data))

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from snac_tok.errors import TrainingError
+from snac_tok.errors import TrainingError, first_line
 
 FORMAT_VERSION = 1
 SAMPLES_FILE = "samples.s16"
@@ -197,4 +197,4 @@ def _mapped(path: Path, *, num_samples: int) -> torch.Tensor:
         # Not shared: whoever writes into the tensor by mistake changes a page of memory, never the file.
         return torch.from_file(str(path), shared=False, size=num_samples, dtype=torch.int16)
     except RuntimeError as error:
-        raise TrainingError(f"{path} cannot be mapped into memory: {str(error).splitlines()[0]}.") from error
+        raise TrainingError(f"{path} cannot be mapped into memory: {first_line(error)}.") from error

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import TrainingError
-from snac_tok.files import HiddenFile, living_writers, naming_refusals, sweep_folder, sync_folder
+from snac_tok.files import HiddenFile, living_writers, naming_refusals, shown_path, sweep_folder, sync_folder
 from snac_tok.training.clip_store import CLIPS_FILE, FORMAT_VERSION, SAMPLES_FILE, ClipEntry
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ class FolderInTheMaking:
         """
         self.files[SAMPLES_FILE].write(samples.tobytes())
         start = self.clips[-1].end if self.clips else 0
-        entry = ClipEntry(id=_printable(clip_id), start=start, num_samples=len(samples), level_db=level_db)
+        entry = ClipEntry(id=shown_path(clip_id), start=start, num_samples=len(samples), level_db=level_db)
         self.clips.append(entry)
 
     def add_failure(self, source: str, *, reason: str) -> None:
         """Note a recording that could not be used."""
-        failure = {"source": _printable(source), "reason": reason}
+        failure = {"source": shown_path(source), "reason": reason}
         self.files[FAILED_FILE].write(json.dumps(failure, ensure_ascii=False).encode() + b"\n")
         self.failures.append(failure)
 
@@ -149,12 +149,3 @@ def _refuse_company(out: Path, *, own: HiddenFile) -> None:
         raise TrainingError(
             f"another process is preparing sound in {out}; wait until it has ended, or choose another folder."
         )
-
-
-def _printable(name: str) -> str:
-    r"""Return a name that can be stored as text: bytes that are no UTF-8 become ``\xNN``.
-
-    >>> print(_printable("caf\udce9.wav"))
-    caf\xe9.wav
-    """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

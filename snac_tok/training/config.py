@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +10,11 @@ from typing import Any, Literal
 from snac_tok.codec.config import PRESETS, CodecConfig
 from snac_tok.errors import ConfigError, MissingDependencyError
 from snac_tok.metrics.mel import DAC_SCALES
+from snac_tok.plain_values import from_plain, parse_json, read_text, to_plain
 from snac_tok.training.augmentation import Augmentation
 from snac_tok.training.discriminators import DiscriminatorConfig
 from snac_tok.training.losses import LossWeights
 from snac_tok.training.recipe import OptimizerConfig, QuantizerConfig, check
-from snac_tok.training.settings import from_plain, to_plain
 from snac_tok.training.stages import (  # `from_plain` reads the fields' types while it runs
     CodebookUse,  # noqa: TC001 - as above
     StageConfig,  # noqa: TC001 - as above
@@ -236,7 +235,7 @@ class TrainingConfig:
         Raises:
             ConfigError: a setting is unknown, missing or impossible; the message gives its path.
         """
-        return from_plain(cls, values)
+        return from_plain(cls, values, error=ConfigError)
 
     @classmethod
     def from_file(cls, path: str | Path) -> TrainingConfig:
@@ -246,26 +245,18 @@ class TrainingConfig:
             ConfigError: the file cannot be read or a setting is wrong.
             MissingDependencyError: a YAML file without PyYAML.
         """
+        values = _parse(Path(path))
         try:
-            return cls.from_dict(_parse(Path(path)))
-        except OSError as error:
-            raise ConfigError(f"the training config {path} cannot be read: {error.strerror}.") from error
-        except RecursionError as error:
-            raise ConfigError(f"{path}: it is nested too deeply to be a training config.") from error
+            return cls.from_dict(values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
 
 
 def _parse(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except ValueError as error:
-        raise ConfigError(f"it holds no UTF-8 text ({error}).") from error
+    what = f"the training config {path}"
+    text = read_text(path, what="the training config", error=ConfigError)
     if path.suffix.lower() == ".json":
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"not valid JSON: {error}.") from error
+        return parse_json(text, what=what, error=ConfigError)
     try:
         import yaml
     except ImportError as error:
@@ -274,5 +265,5 @@ def _parse(path: Path) -> Any:
         ) from error
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # the latter for dates that no calendar has
-        raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError for dates that no calendar has
+        raise ConfigError(f"{what} is not valid YAML: {' '.join(str(error).split())}.") from error

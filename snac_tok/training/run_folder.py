@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snac_tok.codec.checkpoint import first_line
-from snac_tok.errors import TrainingError
+from snac_tok.errors import TrainingError, first_line
 from snac_tok.files import (
     HiddenFile,
     living_writers,
@@ -32,8 +31,8 @@ from snac_tok.files import (
     sweep_folder,
     write_bytes_atomically,
 )
+from snac_tok.plain_values import differences
 from snac_tok.training.config import TrainingConfig
-from snac_tok.training.settings import differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -215,9 +215,9 @@ def test_a_terminal_has_a_bar(run, config, monkeypatch):
     [
         ("", "config.yaml: the config is empty; a mapping of"),
         ("- a\n", "config.yaml: the config is ['a']; a mapping of"),
-        ("data: [\n", "config.yaml: not valid YAML"),
+        ("data: [\n", "config.yaml is not valid YAML"),
         ("steps: 3\n", "config.yaml: the config lacks ['data']."),
-        ("data: {train: [{folder: ready}]}\nstep: 3\n", "step is no setting (did you mean steps?)"),
+        ("data: {train: [{folder: ready}]}\nstep: 3\n", "unknown entry 'step'"),
         (
             "data: {train: [{folder: nowhere}], crop_samples: 2048}\n",
             "nowhere is no folder of prepared sound",
@@ -239,7 +239,7 @@ def test_bad_configs_are_one_sentence(refused, work, content, named):
     [
         (["missing.yaml", "-o", "run"], "missing.yaml cannot be read: No such file or directory."),
         (["clips", "-o", "run"], "clips cannot be read: Is a directory."),
-        (["a.wav", "-o", "run"], "a.wav: it holds no UTF-8 text"),
+        (["a.wav", "-o", "run"], "a.wav is not UTF-8 text"),
         (["config.yaml"], "--out"),
         (["-o", "run"], "CONFIG"),
     ],

@@ -121,10 +121,10 @@ def damaged(path, how):
 @pytest.mark.parametrize(
     ("name", "how", "words"),
     [
-        ("_manifest.json", "cut", "no valid JSON"),
+        ("_manifest.json", "cut", "not valid JSON"),
         ("_manifest.json", 99, "newer"),
         ("_manifest.json", 1, "older"),
-        ("_plan.json", "cut", "no valid JSON"),
+        ("_plan.json", "cut", "not valid JSON"),
         ("_plan.json", 99, "no plan of version"),
     ],
 )

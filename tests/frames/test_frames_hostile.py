@@ -289,29 +289,35 @@ GOOD_JSON = {"layout": {"strides": [4, 2, 1]}, "base": 10}
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"bases": 3}, "unknown keys ['bases']"),
+        ({"bases": 3}, "an unknown entry 'bases'"),
         ({"layout": {}}, "lacks ['strides']"),
-        ({"layout": {"strides": [4, 2, 1], "stride": 1}}, "unknown keys ['stride']"),
-        ({"layout": None}, "must be an object"),
+        ({"layout": {"strides": [4, 2, 1], "stride": 1}}, "an unknown entry 'stride'"),
+        ({"layout": None}, "layout is empty; a mapping of"),
         ({"text": {"template": "<{}>"}}, "lacks ['first_id', 'num_ids']"),
         ({"text": {"template": "<>", "first_id": 0, "num_ids": 5}}, "exactly one"),
         ({"specials": {"pad": 10}}, "a code of slot 0"),
         ({"specials": {"pad": 2**40}}, "special 'pad'"),
-        ({"base": None}, "base"),
-        ({"base": 1e3}, "base"),
-        ({"separator": {}}, "separator must be the name of a special"),
-        ({"separator": []}, "separator must be the name of a special"),
-        ({"separator": 7}, "separator must be the name of a special"),
+        ({"base": None}, "base is None; a value of type int"),
+        ({"base": 1e3}, "base is 1000.0; a value of type int"),
+        ({"separator": {}}, "separator is {}; a value of type str"),
+        ({"separator": []}, "separator is []; a value of type str"),
+        ({"separator": 7}, "separator is 7; a value of type str"),
         ({"separator": ""}, "is no special"),
-        ({"offsets": {}}, "offsets must be one of"),
-        ({"name": {}}, "name must be a text"),
-        ({"delays": {}}, "delays must be 7 numbers"),
-        ({"specials": []}, "expected a mapping"),
-        ({"layout": {"strides": {}}}, "strides must be one or more"),
-        ({"layout": {"strides": [4, 2, 1], "order": {}}}, "order must be one of"),
-        ({"text": {"template": "<{}>", "first_id": 0, "num_ids": 5, "literals": []}}, "expected a mapping"),
-        ({"text": {"template": "<{}>", "first_id": 0, "num_ids": 5, "literals": {"a": "b"}}}, "a must be"),
-        ({"base": {"a": {"b": {"c": {}}}}}, "nested deeper than 3"),
+        ({"offsets": {}}, "offsets is {}; it must be one of"),
+        ({"name": {}}, "name is {}; a value of type str"),
+        ({"delays": {}}, "delays is {}; a list"),
+        ({"specials": []}, "specials is []; a mapping"),
+        ({"layout": {"strides": {}}}, "layout.strides is {}; a list"),
+        ({"layout": {"strides": [4, 2, 1], "order": {}}}, "layout.order is {}; it must be one of"),
+        (
+            {"text": {"template": "<{}>", "first_id": 0, "num_ids": 5, "literals": []}},
+            "text.literals is []; a mapping",
+        ),
+        (
+            {"text": {"template": "<{}>", "first_id": 0, "num_ids": 5, "literals": {"a": "b"}}},
+            "text.literals.a is 'b'; a value of type int",
+        ),
+        ({"base": {"a": {"b": {"c": {}}}}}, "base is {'a': {'b': {'c': {}}}}; a value of type int"),
     ],
 )
 def test_user_presets_are_checked(change, words) -> None:
@@ -329,8 +335,10 @@ def test_user_presets_are_checked(change, words) -> None:
 )
 def test_values_nested_without_end_are_refused(key, depth) -> None:
     """However deep lists lie in lists under whichever key, the refusal is a LayoutError, never the stack's end."""
-    with pytest.raises(LayoutError, match=r"nested deeper|no valid JSON"):
-        vocabulary_from_json(f'{{"layout": {{"strides": [1]}}, "x": 0, "{key}": {"[" * depth}{"]" * depth}}}')
+    values = {"layout": '{"strides": [1]}', key: "[" * depth + "]" * depth}
+    entries = ", ".join(f'"{name}": {value}' for name, value in values.items())
+    with pytest.raises(LayoutError, match=r"is needed|must be one of|not valid JSON"):
+        vocabulary_from_json(f"{{{entries}}}")
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path) -> None:

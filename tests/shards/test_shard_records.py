@@ -89,9 +89,9 @@ def test_infos_survive_json_and_tuples_equal_lists():
     [
         ({"format_version": 99}, "newer"),
         ({"format_version": "1"}, "newer"),
-        ({"sampling_rate": "24000"}, "sampling_rate must be int"),
-        ({"sampling_rate": True}, "sampling_rate must be int"),
-        ({"layout": [1]}, "layout must be"),
+        ({"sampling_rate": "24000"}, "sampling_rate is '24000'; a value of type int"),
+        ({"sampling_rate": True}, "sampling_rate is True; a value of type int"),
+        ({"layout": [1]}, r"layout is \[1\]; a mapping"),
         ({"surprise": 1}, "surprise"),
     ],
 )

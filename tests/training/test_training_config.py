@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from snac_tok.errors import ConfigError, MissingDependencyError
+from snac_tok.plain_values import differences
 from snac_tok.training import OptimizerConfig, TrainingConfig
 from snac_tok.training.config import CHANGEABLE
-from snac_tok.training.settings import differences
 
 LEAST = {"data": {"train": [{"folder": "ready"}]}}
 # One value of each kind that differs from its default.
@@ -87,13 +87,13 @@ def test_files(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"step": 5}, "step is no setting (did you mean steps?); known: ['accumulate', "),
-        ({"losses": {"mell": 1}}, "losses.mell is no setting (did you mean mel?); known: ['adversarial', "),
-        ({"xyzzy": 1}, "xyzzy is no setting; known: ["),
-        ({7: 1}, "7 is no setting; known: ["),
+        ({"step": 5}, "the config has an unknown entry 'step'; known are ['accumulate', "),
+        ({"losses": {"mell": 1}}, "losses has an unknown entry 'mell'; known are ['adversarial', "),
+        ({"xyzzy": 1}, "the config has an unknown entry 'xyzzy'; known are ["),
+        ({7: 1}, "the config has an unknown entry 7; known are ["),
         (
             {"data": {"train": [{"folder": "a"}, {"foldr": "b"}]}},
-            "data.train[1].foldr is no setting (did you mean folder?)",
+            "data.train[1] has an unknown entry 'foldr'; known are ['folder', 'weight']. Did you mean 'folder'?",
         ),
     ],
 )
@@ -192,26 +192,33 @@ def test_data_are_all_that_must_be_given():
         ("run.yaml", b"# nothing yet\n", "the config is empty; a mapping of ["),
         ("run.yaml", b"- data\n- steps\n", "the config is ['data', 'steps']; a mapping of ["),
         ("run.yaml", b"steps\n", "the config is 'steps'; a mapping of ["),
-        ("run.yaml", b"data: [\n", "not valid YAML: while parsing a flow node"),
-        ("run.yaml", b"steps: !!python/object/apply:os.getcwd []\n", "not valid YAML: could not determine"),
-        ("run.yaml", b"steps: 2020-13-45\n", "not valid YAML: month must be in 1..12"),
-        ("run.yaml", b"\xff\xfe\x00\x01", "it holds no UTF-8 text"),
-        ("run.yaml", b"[" * 100_000, "it is nested too deeply"),
-        ("run.json", b"", "not valid JSON: Expecting value"),
+        ("run.yaml", b"data: [\n", "is not valid YAML: while parsing a flow node"),
+        (
+            "run.yaml",
+            b"steps: !!python/object/apply:os.getcwd []\n",
+            "is not valid YAML: could not determine",
+        ),
+        ("run.yaml", b"steps: 2020-13-45\n", "is not valid YAML: month must be in 1..12"),
+        ("run.yaml", b"\xff\xfe\x00\x01", "is not UTF-8 text"),
+        ("run.yaml", b"[" * 100_000, "is not valid "),
+        ("run.json", b"", "is not valid JSON: Expecting value"),
         ("run.json", b"[]", "the config is []; a mapping of ["),
         ("run.json", b"null", "the config is empty; a mapping of ["),
-        ("run.json", b"{'data': 1}", "not valid JSON: Expecting property name"),
-        ("run.json", b"[" * 100_000, "it is nested too deeply"),
+        ("run.json", b"{'data': 1}", "is not valid JSON: Expecting property name"),
+        ("run.json", b"[" * 100_000, "is not valid "),
         ("run.json", b'{"steps": 1}', "the config lacks ['data']."),
     ],
 )
 def test_files_that_are_none(tmp_path, name, content, sentence):
-    """One sentence that begins with the file."""
+    """One sentence that names the file."""
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ConfigError) as refused:
         TrainingConfig.from_file(path)
-    assert str(refused.value).startswith(f"{path}: {sentence}")
+    named = (
+        f"the training config {path} {sentence}" if sentence.startswith("is not") else f"{path}: {sentence}"
+    )
+    assert str(refused.value).startswith(named)
     assert "\n" not in str(refused.value)
 
 
@@ -283,7 +290,7 @@ def test_a_tree_in_the_place_of_a_number_is_quoted_in_part():
     """One sentence, however much stands there."""
     stages = [{"name": f"stage {number}", "steps": 1} for number in range(100)]
     with pytest.raises(
-        ConfigError, match=r"steps is \[\{'name': 'stage 0'.*…; a value of type int"
+        ConfigError, match=r"steps is \[\{'name': 'stage 0'.*\.\.\.\]; a value of type int"
     ) as refused:
         TrainingConfig.from_dict({"data": {"train": [{"folder": "a"}]}, "steps": stages})
     assert len(str(refused.value)) < 300
