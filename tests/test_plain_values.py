@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snac_tok import files, plain_values
+from snac_tok import files, plain_values, wording
 from snac_tok.errors import CheckpointError, LayoutError, ShardError
 from snac_tok.files import shown_path
 from snac_tok.plain_values import from_plain, parse_json, read_text, to_plain
@@ -147,7 +147,7 @@ def test_paths_that_are_not_text_can_be_printed() -> None:
     assert shown_path("caf\udce9/\ud800.wav") == r"caf\xe9/\ud800.wav"
 
 
-@pytest.mark.parametrize("module", [files, plain_values])
+@pytest.mark.parametrize("module", [files, plain_values, wording])
 def test_the_examples_of_the_docstrings_are_true(module: Any, tmp_path, monkeypatch) -> None:
     """Every `>>>` line gives what the docstring says."""
     monkeypatch.chdir(tmp_path)

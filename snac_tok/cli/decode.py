@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from snac_tok.cli.advice import at_the_command_line
-from snac_tok.cli.messages import counted, examples, lasting, say, shortened
+from snac_tok.cli.messages import examples, say
 from snac_tok.cli.options import (
     FILE_ENDINGS,
     SOUND_ENDINGS,
@@ -24,11 +25,13 @@ from snac_tok.cli.options import (
 )
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.sound_writing import Way, made_with, write_sound
+from snac_tok.wording import counted, lasting, shortened
 
 if TYPE_CHECKING:
     from snac_tok.cli.sound_names import SoundNames
     from snac_tok.codec import Noise
 
+_STDIN = "-"
 _SOUND_ENDINGS = (".wav", ".flac")
 
 
@@ -135,7 +138,7 @@ def decode(
 def _what_it_needs(source: str) -> str:
     """Say why something that is no shard folder and no .npz cannot be decoded without a --preset."""
     path = Path(source)
-    if source != "-" and not path.exists():
+    if source != _STDIN and not path.exists():
         return f"{source} is not there"
     if path.suffix.lower() in SOUND_ENDINGS:
         return f"{source} is sound already; `snac-tok encode` makes codes of it"
@@ -148,7 +151,7 @@ def _bar(num_records: int, progress: bool | None) -> ProgressBar:
 
 
 def _decode_npz(source: Path, target: Path, way: Way) -> None:
-    from snac_tok.cli.code_file import read_code_file
+    from snac_tok.shards import read_code_file
 
     content = read_code_file(source)
     tokenizer = made_with(str(source), content.settings, way)
@@ -159,17 +162,18 @@ def _decode_npz(source: Path, target: Path, way: Way) -> None:
 def _decode_ids(
     source: str, target: Path, way: Way, *, preset: str, num_samples: int | None, drop_partial: bool
 ) -> None:
-    from snac_tok.cli.id_file import read_ids, source_name
     from snac_tok.errors import TokenError, WaveformError
+    from snac_tok.frames import read_ids
 
     tokenizer = load_tokenizer(way.model, device=way.device, preset=preset, levels=way.levels)
-    found = read_ids(source, tokenizer.vocabulary, drop_partial=drop_partial)
+    name, file = ("stdin", sys.stdin.buffer) if source == _STDIN else (source, source)
+    found = read_ids(file, tokenizer.vocabulary, name=name, drop_partial=drop_partial)
     try:
         write_sound(target, tokenizer.decode_blocks(found.ids, num_samples=num_samples, noise=way.seed))
     except (TokenError, WaveformError) as error:
-        raise type(error)(f"{source_name(source)}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error
     for left_out in found.left_out:
-        say(f"{source_name(source)}: {left_out}")
+        say(f"{name}: {left_out}")
 
 
 def _decode_shards(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.advice import at_the_command_line
-from snac_tok.cli.messages import counted, examples, lasting, say
+from snac_tok.cli.messages import examples, say
 from snac_tok.cli.options import (
     FILE_ENDINGS,
     channels_option,
@@ -25,6 +25,7 @@ from snac_tok.cli.options import (
 )
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.sound_names import seen_as
+from snac_tok.wording import counted, lasting
 
 if TYPE_CHECKING:
     from snac_tok.audio import AudioInfo, MonoPolicy
@@ -169,8 +170,8 @@ def _write(
     tokenizer: SnacTokenizer, info: AudioInfo, codes: list[Any], num_samples: int, path: Path | None
 ) -> str:
     """Write ids or codes, whichever the path asks for, and return how many of what."""
-    from snac_tok.cli.code_file import CodeFile, write_code_file
-    from snac_tok.cli.id_file import ids_as_json, write_ids
+    from snac_tok.frames import ids_as_json, write_ids
+    from snac_tok.shards import CodeFile, write_code_file
 
     if path is None or path.suffix.lower() in _ID_ENDINGS:
         ids = tokenizer.vocabulary.encode(codes[: tokenizer.vocabulary.layout.num_levels])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import examples, say
 from snac_tok.cli.options import (
     channels_option,
@@ -243,16 +244,21 @@ def _write(
     *,
     reading: dict[str, Any],
 ) -> None:
-    from snac_tok.cli.eval_table import evaluation_text
     from snac_tok.errors import EvaluationError, MissingDependencyError
-    from snac_tok.evaluation import draw_quality, evaluation_to_json
+    from snac_tok.evaluation import (
+        draw_quality,
+        draw_spectrograms,
+        evaluation_to_json,
+        evaluation_to_text,
+        first_sounds,
+    )
     from snac_tok.files import write_bytes_atomically
 
     makers: dict[str, Callable[[], bytes]] = {
         "json": lambda: evaluation_to_json(found).encode(),
-        "text": f"{evaluation_text(found)}\n".encode,
+        "text": f"{evaluation_to_text(found, reworded=at_the_command_line)}\n".encode,
         "png": lambda: draw_quality(found),
-        "spectrograms": lambda: _spectrograms(clips, round_trips, **reading),
+        "spectrograms": lambda: draw_spectrograms(first_sounds(clips, round_trips, **reading)),
     }
     for kind, path in targets.items():
         try:
@@ -264,31 +270,10 @@ def _write(
         write_bytes_atomically(path, content, error=EvaluationError)
 
 
-def _spectrograms(
-    clips: Sequence[Clip],
-    round_trips: Sequence[RoundTrip],
-    *,
-    channels: MonoPolicy,
-    allow_truncated: bool,
-) -> bytes:
-    """Draw the first usable clip as it was, and as each codec gives it back."""
-    from snac_tok.audio import as_waveform, to_mono
-    from snac_tok.errors import AudioError
-    from snac_tok.evaluation import draw_spectrograms
-
-    for clip in clips:
-        try:
-            sound = as_waveform(clip.source, allow_truncated=allow_truncated)
-            waveform = to_mono(sound, channels=channels, name=clip.name)
-            after = {trip.name: trip.run(waveform).sounds[0] for trip in round_trips}
-        except AudioError:
-            continue
-        return draw_spectrograms({clip.name: waveform} | after)
-    return draw_spectrograms({})
-
-
 def _print(found: Evaluation, *, as_json: bool) -> None:
-    from snac_tok.cli.eval_table import evaluation_text
-    from snac_tok.evaluation import evaluation_to_json
+    from snac_tok.evaluation import evaluation_to_json, evaluation_to_text
 
-    click.echo(evaluation_to_json(found).rstrip() if as_json else evaluation_text(found))
+    if as_json:
+        click.echo(evaluation_to_json(found).rstrip())
+    else:
+        click.echo(evaluation_to_text(found, reworded=at_the_command_line))

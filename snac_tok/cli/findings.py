@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snac_tok.cli.messages import counted, facts, lasting, table
 from snac_tok.codec import PRESETS, CodecConfig, latent_dependence, latent_influence
 from snac_tok.errors import CheckpointError
-from snac_tok.metrics import CodebookUsage
+from snac_tok.metrics.usage import USAGE_HEAD, CodebookUsage
+from snac_tok.wording import counted, facts, lasting, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from snac_tok.metrics import LevelUsage
 
 _RELEASED_BY = "hubertsiuzdak"
-_USAGE_HEAD = ("level", "codes", "used", "share", "perplexity", "bits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +40,8 @@ class Findings:
         """Return the lines for people."""
         if not self.usage:
             return facts(self.rows)
-        levels = [
-            (
-                u.level,
-                f"{u.total:,}",
-                f"{u.used:,}",
-                f"{u.share:.1%}",
-                f"{u.perplexity:.1f}",
-                f"{u.entropy_bits:.2f}",
-            )
-            for u in self.usage
-        ]
-        return f"{facts(self.rows)}\n\ncodebook usage\n{table(_USAGE_HEAD, levels)}"
+        levels = table(USAGE_HEAD, [level.cells() for level in self.usage])
+        return f"{facts(self.rows)}\n\ncodebook usage\n{levels}"
 
 
 def find_config(codec: str) -> CodecConfig:
@@ -100,15 +89,13 @@ def of_codec(codec: str) -> Findings:
         "attn_window_size": config.attn_window_size,
         "latent_influence": [ahead.first, ahead.last],
         "latent_dependence": [back.first, back.last],
-        "num_parameters": _num_parameters(config),
+        "num_parameters": config.num_parameters,
         "config": config.to_dict(),
     }
-    return Findings(values=values, rows=_geometry_rows(codec, config, values["num_parameters"], ahead, back))
+    return Findings(values=values, rows=_geometry_rows(codec, config, ahead, back))
 
 
-def _geometry_rows(
-    codec: str, config: CodecConfig, num_parameters: int, ahead: Reach, back: Reach
-) -> list[tuple[str, str]]:
+def _geometry_rows(codec: str, config: CodecConfig, ahead: Reach, back: Reach) -> list[tuple[str, str]]:
     def span(samples: int) -> str:
         return f"{samples:,} samples ({1000 * samples / config.sampling_rate:.1f} ms)"
 
@@ -131,18 +118,8 @@ def _geometry_rows(
             f"samples {back.first:+,} … {back.last:+,} around its hop's start (convolutions)",
         ),
         ("one latent reaches", f"samples {ahead.first:+,} … {ahead.last:+,} (convolutions)"),
-        ("parameters", f"{num_parameters:,}"),
+        ("parameters", f"{config.num_parameters:,}"),
     ]
-
-
-def _num_parameters(config: CodecConfig) -> int:
-    """Count without allocating: on the meta device weights have shapes and no values."""
-    import torch
-
-    from snac_tok.codec import SNAC
-
-    with torch.device("meta"):
-        return SNAC.from_config(config).num_parameters
 
 
 def of_shards(folder: Path) -> Findings:
@@ -190,7 +167,7 @@ def of_code_file(path: Path) -> Findings:
     Raises:
         CodesError: it is missing, damaged or something else.
     """
-    from snac_tok.cli.code_file import read_code_file
+    from snac_tok.shards import read_code_file
 
     content = read_code_file(path)
     counter = CodebookUsage(num_levels=content.config.num_levels, codebook_size=content.config.codebook_size)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snac_tok.cli.messages import counted, examples, facts, lasting
+from snac_tok.cli.messages import examples
 from snac_tok.cli.options import (
     channels_option,
     device_option,
@@ -17,6 +17,7 @@ from snac_tok.cli.options import (
     truncated_option,
 )
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,8 +17,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from snac_tok.cli.messages import shortened
 from snac_tok.errors import ShardError
+from snac_tok.wording import shortened
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.messages import examples, facts, lasting, say
+from snac_tok.cli.messages import examples, say
 from snac_tok.cli.options import check_device
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.wording import facts, lasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

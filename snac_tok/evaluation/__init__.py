@@ -12,8 +12,9 @@ from snac_tok.evaluation.programs import CODEC2_MODES, Codec2RoundTrip, OpusRoun
 from snac_tok.evaluation.report import evaluation_from_json, evaluation_to_json
 from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, Failure, Summary
 from snac_tok.evaluation.round_trips import Identity, RoundTrip, SnacRoundTrip, Trip
-from snac_tok.evaluation.run import Clip, evaluate
+from snac_tok.evaluation.run import Clip, evaluate, first_sounds
 from snac_tok.evaluation.specs import round_trip_from_spec
+from snac_tok.evaluation.tables import evaluation_to_text
 
 __all__ = [
     "CODEC2_MODES",
@@ -38,7 +39,9 @@ __all__ = [
     "evaluate",
     "evaluation_from_json",
     "evaluation_to_json",
+    "evaluation_to_text",
     "find_delay",
+    "first_sounds",
     "fitted",
     "round_trip_from_spec",
 ]

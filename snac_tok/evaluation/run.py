@@ -113,6 +113,32 @@ def evaluate(
     )
 
 
+def first_sounds(
+    clips: Iterable[Clip],
+    round_trips: Sequence[RoundTrip],
+    *,
+    channels: MonoPolicy = "mean",
+    allow_truncated: bool = False,
+) -> dict[str, Waveform]:
+    """Return the first usable clip as it was, and as each codec gives it back, by name; {} where none is usable.
+
+    Args:
+        clips: as in `evaluate`.
+        round_trips: as in `evaluate`.
+        channels: as in `evaluate`.
+        allow_truncated: as in `evaluate`.
+    """
+    for clip in clips:
+        try:
+            waveform = _read(clip, channels, allow_truncated=allow_truncated)
+            return {clip.name: waveform} | {
+                codec.name: codec.run(waveform).sounds[0] for codec in round_trips
+            }
+        except AudioError:
+            continue
+    return {}
+
+
 @dataclass
 class _Tally:
     """What one codec has been found to do so far."""

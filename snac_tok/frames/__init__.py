@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from snac_tok.frames.choice import vocabulary_for
 from snac_tok.frames.faults import Fault
+from snac_tok.frames.id_text import FoundIds, ids_as_json, ids_as_text, ids_from_text, read_ids, write_ids
 from snac_tok.frames.layout import FrameLayout
 from snac_tok.frames.presets import DEFAULT_PRESET, preset, preset_names, published_name
 from snac_tok.frames.text import TextForm
@@ -18,13 +19,19 @@ from snac_tok.frames.vocabulary_json import vocabulary_from_json, vocabulary_to_
 __all__ = [
     "DEFAULT_PRESET",
     "Fault",
+    "FoundIds",
     "FrameLayout",
     "TextForm",
     "Vocabulary",
+    "ids_as_json",
+    "ids_as_text",
+    "ids_from_text",
     "preset",
     "preset_names",
     "published_name",
+    "read_ids",
     "vocabulary_for",
     "vocabulary_from_json",
     "vocabulary_to_json",
+    "write_ids",
 ]

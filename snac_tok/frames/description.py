@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snac_tok.wording import aligned
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,10 +20,10 @@ def describe(vocabulary: Vocabulary) -> str:
         >>> describe(preset("orpheus")).splitlines()[0]
         'orpheus: 7 slots a frame, depth-first, strides (4, 2, 1), all levels'
     """
-    parts = [_summary(vocabulary), _aligned(_slot_rows(vocabulary))]
+    parts = ["\n".join(_summary(vocabulary)), _columns(_slot_rows(vocabulary))]
     if vocabulary.specials:
-        parts.append(_aligned(_special_rows(vocabulary)))
-    return "\n\n".join("\n".join(part) for part in parts)
+        parts.append(_columns(_special_rows(vocabulary)))
+    return "\n\n".join(parts)
 
 
 def _summary(vocabulary: Vocabulary) -> list[str]:
@@ -64,14 +66,7 @@ def _special_rows(vocabulary: Vocabulary) -> list[Sequence[str]]:
     return rows + [[name, str(number)] for name, number in vocabulary.specials.items()]
 
 
-def _aligned(rows: list[Sequence[str]]) -> list[str]:
-    """Pad every column to its widest cell: numbers to the right, words to the left."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+def _columns(rows: list[Sequence[str]]) -> str:
+    """Return columns of numbers aligned to the right, of words to the left."""
     numeric = [all(cell.isdigit() for cell in column[1:]) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+    return aligned(rows, to_the_right=numeric)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+# Of a table of `LevelUsage.cells`.
+USAGE_HEAD = ("level", "codes", "used", "share", "perplexity", "bits/code")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LevelUsage:
@@ -39,6 +42,17 @@ class LevelUsage:
     share: float
     entropy_bits: float
     perplexity: float
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the figures as text, under `USAGE_HEAD`."""
+        return (
+            str(self.level),
+            f"{self.total:,}",
+            f"{self.used:,}",
+            f"{self.share:.1%}",
+            f"{self.perplexity:.1f}",
+            f"{self.entropy_bits:.2f}",
+        )
 
 
 class CodebookUsage:

@@ -8,9 +8,12 @@
 The names are those that other readers expect of a folder of Parquet: `train-` is a split to `datasets`, and pandas,
 pyarrow, dask, Spark and `datasets` take no file for data whose name begins with `_` (docs/shards.md).
 
-Knows no model and no sound: integers in, integers out.
+One clip's codes may be a file of their own, an .npz (`CodeFile`).
+
+Knows no network and no sound: integers in, integers out.
 """
 
+from snac_tok.shards.code_file import CodeFile, read_code_file, write_code_file
 from snac_tok.shards.info import FORMAT_VERSION, CollectionInfo, ShardInfo, shard_name
 from snac_tok.shards.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from snac_tok.shards.reader import ShardCollection, ShardFault, open_shards, read_shards
@@ -22,6 +25,7 @@ __all__ = [
     "FORMAT_VERSION",
     "MANIFEST_NAME",
     "SCHEMA",
+    "CodeFile",
     "CollectionInfo",
     "Failure",
     "Manifest",
@@ -34,10 +38,12 @@ __all__ = [
     "ShardWriter",
     "open_shards",
     "raw_codes",
+    "read_code_file",
     "read_entry",
     "read_manifest",
     "read_shards",
     "shard_name",
+    "write_code_file",
     "write_manifest",
     "write_shard",
 ]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from snac_tok import read_audio
-from snac_tok.cli.code_file import read_code_file
+from snac_tok.shards import read_code_file
 
 
 def test_npz_holds_the_tokenizers_codes(run, tokenizer):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.lib import format as npy
 
-from snac_tok.cli.code_file import read_code_file
 from snac_tok.errors import CodesError
+from snac_tok.shards import read_code_file
 
 
 @pytest.fixture

@@ -215,8 +215,8 @@ def test_tokens_of_a_table_without_a_spelling(refused, run, work):
 
 def test_too_much_text(refused, work, monkeypatch):
     """A text longer than any clip's ids is refused, not cut off."""
-    from snac_tok.cli import id_file
+    from snac_tok.frames import id_text
 
-    monkeypatch.setattr(id_file, "_MAX_BYTES", 1000)
+    monkeypatch.setattr(id_text, "_MAX_BYTES", 1000)
     (work / "b.json").write_text(json.dumps([128_266] * 700))
     assert "b.json has more than" in refused("decode", "b.json", "-o", "b.wav", "--preset", "orpheus")

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snac_tok.cli.npz import read_arrays
 from snac_tok.codec import CodecConfig
 from snac_tok.errors import CodesError, ConfigError
 from snac_tok.files import write_bytes_atomically
 from snac_tok.frames import FrameLayout
-from snac_tok.shards import raw_codes
+from snac_tok.shards.npz import read_arrays
+from snac_tok.shards.record import raw_codes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snac_tok.cli.advice import at_the_command_line
-from snac_tok.cli.messages import counted, lasting, table
-from snac_tok.evaluation import MEASURES
+from snac_tok.evaluation.measures import MEASURES
+from snac_tok.metrics.usage import USAGE_HEAD
+from snac_tok.wording import counted, lasting, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from snac_tok.evaluation import CodecResult, Evaluation, Measure
+    from snac_tok.evaluation.measures import Measure
+    from snac_tok.evaluation.results import CodecResult, Evaluation
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
 _NONE = "-"
@@ -19,12 +20,17 @@ _NONE = "-"
 _JUDGES = ("pesq", "visqol", "mel")
 
 
-def evaluation_text(evaluation: Evaluation) -> str:
-    """Return the whole report as text."""
-    return "\n\n".join(_parts(evaluation))
+def evaluation_to_text(evaluation: Evaluation, *, reworded: Callable[[str], str] = str) -> str:
+    """Return the whole report as text.
+
+    Args:
+        evaluation: what was found.
+        reworded: changes each note about what was left out; the command line names its own options there.
+    """
+    return "\n\n".join(_parts(evaluation, reworded))
 
 
-def _parts(evaluation: Evaluation) -> Iterator[str]:
+def _parts(evaluation: Evaluation, reworded: Callable[[str], str]) -> Iterator[str]:
     measures = [MEASURES[name] for name in evaluation.measures]
     longest = max(evaluation.codecs, key=lambda codec: len(codec.clips))
     seeds = f", the noise drawn {evaluation.num_seeds} times" if evaluation.num_seeds > 1 else ""
@@ -42,25 +48,12 @@ def _parts(evaluation: Evaluation) -> Iterator[str]:
     ]
     yield table(head, [_row(codec, measures) for codec in evaluation.codecs])
     yield from _noise(evaluation, measures)
-    usage = [
-        (
-            codec.name,
-            u.level,
-            f"{u.total:,}",
-            f"{u.used:,}",
-            f"{u.share:.1%}",
-            f"{u.perplexity:.1f}",
-            f"{u.entropy_bits:.2f}",
-        )
-        for codec in evaluation.codecs
-        for u in codec.usage
-    ]
+    usage = [(codec.name, *level.cells()) for codec in evaluation.codecs for level in codec.usage]
     if usage:
-        yield table(["codec", "level", "codes", "used", "share", "perplexity", "bits/code"], usage)
+        yield table(["codec", *USAGE_HEAD], usage)
     yield from _worst(evaluation, measures)
-    notes = [at_the_command_line(note) for note in _notes(evaluation, measures)]
-    if notes:
-        yield "\n".join(notes)
+    if notes := list(_notes(evaluation, measures)):
+        yield "\n".join(map(reworded, notes))
 
 
 def _row(codec: CodecResult, measures: list[Measure]) -> list[str]:

@@ -1,30 +1,29 @@
 """A clip's ids as text: a JSON list, numbers between spaces, or tokens like `<custom_token_10>`.
 
 Parallel rows are a list of lists in JSON, and one row a line in text. What a language model's server returned may
-have other things around the codes: ids and words that are no codes are left out there, and told; between codes they
-are refused.
+have other things around the codes: ids and words that are not codes are left out there, and `FoundIds` says which;
+between codes they are refused.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
-import sys
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from snac_tok.cli.messages import counted, shortened
 from snac_tok.errors import TokenError
-from snac_tok.files import write_bytes_atomically
+from snac_tok.files import shown_path, write_bytes_atomically
+from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
-    from snac_tok.frames import Vocabulary
+    from snac_tok.frames.vocabulary import Vocabulary
 
-STDIN = "-"
 # An hour of the densest released codec is about 6 MB of numbers, 13 MB of tokens; more is another file.
 _MAX_BYTES = 200_000_000
 # How editors and shells (PowerShell's `>`, for one) mark a text's encoding; UTF-32's mark begins like UTF-16's.
@@ -73,39 +72,59 @@ def write_ids(path: Path, ids: Any) -> None:
     write_bytes_atomically(path, text.encode(), error=TokenError)
 
 
-def read_ids(source: str, vocabulary: Vocabulary, *, drop_partial: bool = False) -> FoundIds:
-    """Read ids from a file, or from stdin for "-".
+def read_ids(
+    source: str | os.PathLike[str] | IO[bytes],
+    vocabulary: Vocabulary,
+    *,
+    name: str | None = None,
+    drop_partial: bool = False,
+) -> FoundIds:
+    """Read ids from a file.
 
     Args:
-        source: path or "-".
+        source: a path, or a file open for reading bytes.
         vocabulary: whose ids they are.
+        name: of the source in messages; its path unless given.
         drop_partial: leave the last frame out where it is not whole.
 
     Raises:
         TokenError: nothing there, or no ids; the message names the source.
         LayoutError: tokens, and a vocabulary without a text form.
     """
-    text = _read(source)
+    name = name or (shown_path(source) if isinstance(source, (str, os.PathLike)) else "the file")
     try:
-        found = parse_ids(text, vocabulary)
-        return _without_partial(found, vocabulary) if drop_partial else found
+        text = _decoded(_content(source), name)
+    except OSError as error:
+        raise TokenError(f"{name} cannot be read: {error.strerror}.") from error
+    try:
+        return ids_from_text(text, vocabulary, drop_partial=drop_partial)
     except TokenError as error:
-        raise TokenError(f"{source_name(source)}: {error}") from error
+        raise TokenError(f"{name}: {error}") from error
 
 
-def source_name(source: str) -> str:
-    """Return what messages call a source."""
-    return "stdin" if source == STDIN else source
-
-
-def parse_ids(text: str, vocabulary: Vocabulary) -> FoundIds:
+def ids_from_text(text: str, vocabulary: Vocabulary, *, drop_partial: bool = False) -> FoundIds:
     """Return the ids that a text holds, whichever of the three forms it has.
 
+    Args:
+        text: as above.
+        vocabulary: whose ids they are.
+        drop_partial: leave the last frame out where it is not whole.
+
     Raises:
-        TokenError: none of them.
+        TokenError: none of the forms, or something other than codes stands between codes.
         LayoutError: tokens, and a vocabulary without a text form.
+
+    Example:
+        >>> from snac_tok.frames import preset
+        >>> found = ids_from_text("Sure! <custom_token_10></s>", preset("orpheus"))
+        >>> found.ids, found.left_out
+        (array([128266]), ("left out 10 characters around the audio tokens: 'Sure! </s>'.",))
     """
-    text = text.strip()
+    found = _found(text.strip(), vocabulary)
+    return _without_partial(found, vocabulary) if drop_partial else found
+
+
+def _found(text: str, vocabulary: Vocabulary) -> FoundIds:
     if vocabulary.text is not None and (tokens := list(vocabulary.text.tokens_in(text))):
         return _spelled(text, tokens, vocabulary)
     if text.startswith("<"):
@@ -167,8 +186,10 @@ def _spelled(text: str, tokens: list[tuple[range, int]], vocabulary: Vocabulary)
         *(text[a.stop : b.start] for a, b in pairwise(places)),
     ]
     around = " ".join(" ".join([*words, text[places[-1].stop :]]).split())
-    told = (f"left out {counted(len(around), 'character')} around the audio tokens: {shortened(around)}.",)
-    return FoundIds(ids=ids[first : last + 1], left_out=told if around else ())
+    sentence = (
+        f"left out {counted(len(around), 'character')} around the audio tokens: {shortened(around)}.",
+    )
+    return FoundIds(ids=ids[first : last + 1], left_out=sentence if around else ())
 
 
 def _without_edges(ids: Any, vocabulary: Vocabulary) -> FoundIds:
@@ -182,8 +203,8 @@ def _without_edges(ids: Any, vocabulary: Vocabulary) -> FoundIds:
     around = np.concatenate((line[: codes[0]], line[codes[-1] + 1 :]))
     strange = around[~np.isin(around, list(vocabulary.specials.values()))]
     shown = ", ".join(map(str, strange[:_SHOWN].tolist())) + (", …" if len(strange) > _SHOWN else "")
-    told = (f"left out {counted(len(strange), 'id')} around the codes that are none: {shown}.",)
-    return FoundIds(ids=line[codes[0] : codes[-1] + 1], left_out=told if len(strange) else ())
+    sentence = (f"left out {counted(len(strange), 'id')} around the codes that are none: {shown}.",)
+    return FoundIds(ids=line[codes[0] : codes[-1] + 1], left_out=sentence if len(strange) else ())
 
 
 def _are_codes(ids: np.ndarray[Any, Any], vocabulary: Vocabulary) -> np.ndarray[Any, Any]:
@@ -203,32 +224,32 @@ def _without_partial(found: FoundIds, vocabulary: Vocabulary) -> FoundIds:
     """
     if vocabulary.is_parallel:
         raise TokenError(
-            f"--drop-partial is for one line of ids; those of {vocabulary.name!r} stand in parallel rows."
+            f"drop_partial is for one line of ids; those of {vocabulary.name!r} stand in parallel rows."
         )
     over = found.ids.shape[-1] % vocabulary.ids_per_frame if found.ids.ndim else 0
     if not over:
         return found
-    told = f"left out the last {counted(over, 'id')}, a frame that is not whole."
-    return FoundIds(ids=found.ids[..., :-over], left_out=(*found.left_out, told))
+    sentence = f"left out the last {counted(over, 'id')}, a frame that is not whole."
+    return FoundIds(ids=found.ids[..., :-over], left_out=(*found.left_out, sentence))
 
 
-def _read(source: str) -> str:
-    name = source_name(source)
+def _content(source: str | os.PathLike[str] | IO[bytes]) -> bytes:
+    """Return what the source holds, or one byte more than it may."""
+    if not isinstance(source, (str, os.PathLike)):
+        return source.read(_MAX_BYTES + 1)
+    with Path(source).open("rb") as file:
+        return file.read(_MAX_BYTES + 1)
+
+
+def _decoded(content: bytes, name: str) -> str:
+    if len(content) > _MAX_BYTES:
+        raise TokenError(
+            f"{name} has more than {_MAX_BYTES // 1_000_000} MB; it is no text of one clip's ids."
+        )
+    encoding = next((found for mark, found in _MARKS if content.startswith(mark)), "utf-8")
     try:
-        if source == STDIN:
-            content = sys.stdin.buffer.read(_MAX_BYTES + 1)
-        else:
-            with Path(source).open("rb") as file:
-                content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise TokenError(
-                f"{name} has more than {_MAX_BYTES // 1_000_000} MB; it is no text of one clip's ids."
-            )
-        encoding = next((found for mark, found in _MARKS if content.startswith(mark)), "utf-8")
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise TokenError(
             f"{name} is no text of ids; give a .json, .txt or .npz file or a shard folder."
         ) from error
-    except OSError as error:
-        raise TokenError(f"{name} cannot be read: {error.strerror}.") from error
