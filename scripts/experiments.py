@@ -19,7 +19,8 @@ import torch
 import yaml
 
 from snac_tok.codec import SNAC
-from snac_tok.evaluation import Clip, CodecResult, SnacRoundTrip, evaluate
+from snac_tok.evaluation import CodecResult, SnacRoundTrip, evaluate
+from snac_tok.sources.recording import Recording
 from snac_tok.training import Trainer, TrainingConfig
 from snac_tok.training.clip_store import ClipStore
 
@@ -71,7 +72,9 @@ def measured(folder: Path, heldout: Path, *, name: str) -> tuple[SNAC, CodecResu
     """Send the held-out clips through a trained codec."""
     codec, store = SNAC.from_pretrained(folder / "codec"), ClipStore.open(heldout)
     clips = [
-        Clip(name=clip_id, source={"array": store.clip(place).numpy(), "sampling_rate": store.sampling_rate})
+        Recording(
+            name=clip_id, sound={"array": store.clip(place).numpy(), "sampling_rate": store.sampling_rate}
+        )
         for place, clip_id in enumerate(store.clip_ids)
     ]
     found = evaluate(

@@ -24,7 +24,7 @@ from snac_tok.errors import TrialCodecWarning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snac_tok.corpus import Summary
+    from snac_tok.corpus import ShardingResult
     from snac_tok.shards import Record, ShardCollection
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -155,7 +155,9 @@ def draw_codes(strips: list[Any], levels: list[Any], *, covered_seconds: float, 
     strips[0].figure.colorbar(image, ax=strips, label="code", pad=0.01)
 
 
-def tell(summary: Summary, collection: ShardCollection, tokenizer: SnacTokenizer, record: Record) -> None:
+def tell(
+    summary: ShardingResult, collection: ShardCollection, tokenizer: SnacTokenizer, record: Record
+) -> None:
     """Print the first ids, what was made, where, and what to try next."""
     vocabulary, config = preset("orpheus"), tokenizer.codec.config
     ids = vocabulary.encode(collection.layout.unflatten(record.codes))

@@ -9,7 +9,8 @@ second one where a name is unknown.
     │   ├── SamplingRateError               a missing, wrong or impossible sampling rate
     │   └── WaveformError                   samples of a wrong shape, type or value
     ├── ConfigError (ValueError)            a codec config with missing, unknown or impossible values
-    │   └── MissingArgumentError (TypeError) what decides a result, such as the codec, was not named
+    │   ├── MissingArgumentError (TypeError) what decides a result, such as the codec, was not named
+    │   └── SourceError                     no recordings where some were looked for, or contradicting metadata
     ├── CheckpointError                     weights that do not fit, are unsafe or are damaged
     │   └── HubError                        the model hub could not be reached or refused
     ├── NetworkError                        a codec whose layers were changed cannot do this
@@ -81,6 +82,10 @@ class ConfigError(SnacTokError, ValueError):
 
 class MissingArgumentError(ConfigError, TypeError):
     """What decides a result, such as the codec, was not named; nothing is guessed in its place."""
+
+
+class SourceError(ConfigError):
+    """What was named as a source of recordings holds none, cannot be listed, or contradicts itself."""
 
 
 class CheckpointError(SnacTokError):

@@ -9,11 +9,12 @@ from snac_tok import SnacTokenizer, read_audio
 from snac_tok.audio import as_waveform, iter_audio
 from snac_tok.corpus import shard_folder
 from snac_tok.errors import AudioFileError
-from snac_tok.evaluation import Clip, Identity, evaluate
+from snac_tok.evaluation import Identity, evaluate
 from snac_tok.mapping import SnacMapper, tokenize_dataset
 from snac_tok.shards import read_shards
+from snac_tok.sources.recording import Recording
+from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 from snac_tok.training.clip_store import ClipStore
-from snac_tok.training.preparation import PreparationOptions, prepare_sound
 
 KEPT = 12_000
 
@@ -101,7 +102,7 @@ def test_preparing(cut, tmp_path):
 
 def test_evaluating(cut):
     """A clip that is noted, or measured."""
-    clips = [Clip(name="cut", source=cut)]
+    clips = [Recording(name="cut", sound=cut)]
     assert len(evaluate(clips, [Identity()], measures=["mel"]).failures) == 1
     found = evaluate(clips, [Identity()], measures=["mel"], allow_truncated=True)
     assert found.codecs[0].clips[0].duration_seconds == KEPT / 24_000

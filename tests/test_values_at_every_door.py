@@ -15,12 +15,13 @@ from snac_tok import SNAC, SnacTokenizer
 from snac_tok.audio import Waveform, as_waveform, audio_info, read_audio
 from snac_tok.cli.program import program
 from snac_tok.errors import AudioError, SamplingRateError, WaveformError
-from snac_tok.evaluation import Clip, Identity, evaluate
+from snac_tok.evaluation import Identity, evaluate
 from snac_tok.hf import SnacFeatureExtractor
 from snac_tok.mapping import SnacMapper
 from snac_tok.shards import open_shards, read_shards
+from snac_tok.sources.recording import Recording
 from snac_tok.streaming import StreamEncoder
-from snac_tok.training.preparation import PreparationOptions, prepare_sound
+from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 
 RATE = 24000
 INT16_SCALE = (
@@ -185,9 +186,9 @@ def test_files_in_folders(folder, tmp_path):
     assert "divide them by 32768" in failed
     assert "cancel each other" in failed
 
-    clips = [Clip(name=path.name, source=path) for path in sorted(folder.iterdir())]
+    clips = [Recording(name=path.name, sound=path) for path in sorted(folder.iterdir())]
     found = evaluate(clips, [Identity()], measures=["mel"])
-    assert [failure.clip for failure in found.failures] == ["int16.wav", "swapped.wav"]
+    assert [failure.source for failure in found.failures] == ["int16.wav", "swapped.wav"]
     assert "divide them by 32768" in found.failures[0].reason
     assert evaluate(clips[3:], [Identity()], measures=["mel"], channels="left").failures == ()
 
@@ -242,7 +243,7 @@ def test_channels_of_folders_from_the_command_line():
 
 def test_a_long_file_says_the_same_in_blocks(folder, tok, monkeypatch, caplog):
     """Read block by block, a recording is warned of once and refused in the end, with the same words."""
-    monkeypatch.setattr("snac_tok.tokenizer.preprocessing._LONG_SECONDS", 0.1)
+    monkeypatch.setattr("snac_tok.sources.reading.LONG_SECONDS", 0.1)
     for name, sentence in (("int16", "divide them by 32768"), ("swapped", "cancel each other")):
         with pytest.raises(AudioError, match=sentence):
             tok(folder / f"{name}.wav")

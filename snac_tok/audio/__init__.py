@@ -13,7 +13,7 @@ from snac_tok.audio.channels import (
     select_channels,
     to_mono,
 )
-from snac_tok.audio.files import AudioInfo, audio_info, iter_audio, read_audio
+from snac_tok.audio.files import AudioInfo, OpenAudio, audio_info, iter_audio, open_audio, read_audio
 from snac_tok.audio.inputs import as_waveform
 from snac_tok.audio.opening import AudioSource, FileBackend
 from snac_tok.audio.resampling import (
@@ -39,6 +39,7 @@ __all__ = [
     "ChannelPolicy",
     "FileBackend",
     "MonoPolicy",
+    "OpenAudio",
     "Resampler",
     "StreamResampler",
     "Waveform",
@@ -48,6 +49,7 @@ __all__ = [
     "check_sampling_rate",
     "iter_audio",
     "mono_blocks",
+    "open_audio",
     "read_audio",
     "resample",
     "resample_blocks",

@@ -83,6 +83,7 @@ class TorchcodecReader:
         else:
             samples, self.samplerate = decode_all(decoder, name)
             self._samples = samples.T
+            self.estimated_frames = len(self._samples)
         self.channels = int(self._samples.shape[1])
 
     def read(self, *, out: Samples) -> Samples:

@@ -9,6 +9,7 @@ is believed: memory follows what was decoded.
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_BLOCK_SECONDS = 30.0
 # 16 MiB of float32: nearly every utterance is one block and is never copied.
 _BLOCK_VALUES = 1 << 22
 # libsndfile drops the whole request in which a damaged file ends, so salvage asks for little at a time: 64
@@ -76,14 +78,72 @@ def audio_info(source: AudioSource) -> AudioInfo:
     0.5
     """
     with opened(source, allow_truncated=True, look=True) as reader:
-        estimate: int | None = getattr(reader, "estimated_frames", None)
-        return AudioInfo(
-            sampling_rate=reader.samplerate,
-            num_channels=reader.channels,
-            num_samples=estimate if reader.frames == FRAMES_UNKNOWN else reader.frames,
-            file_format=reader.format,
-            subtype=reader.subtype,
-        )
+        return _info(reader)
+
+
+class OpenAudio:
+    """A sound file that is open: what its header claims, and its samples, once; see `open_audio`.
+
+    Attributes:
+        info: what the header claims.
+    """
+
+    def __init__(self, reader: Reader, name: str, *, allow_truncated: bool) -> None:
+        self._reader, self._name, self._allow_truncated = reader, name, allow_truncated
+        self.info = _info(reader)
+
+    def read(self) -> Waveform:
+        """Return the whole recording; as `read_audio`."""
+        channels = self._reader.channels
+        blocks = list(self._decode(max(1, _BLOCK_VALUES // channels)))
+        return _checked_waveform(self._name, _join(blocks, channels), self._reader.samplerate)
+
+    def blocks(self, *, block_seconds: float = DEFAULT_BLOCK_SECONDS) -> Iterator[Waveform]:
+        """Yield the recording in blocks; as `iter_audio`."""
+        start, rate = 0, self._reader.samplerate
+        for block in self._decode(max(1, round(block_seconds * rate))):
+            yield _checked_waveform(self._name, np.ascontiguousarray(block.T), rate, start=start)
+            start += len(block)
+        if start == 0:
+            raise AudioFileError(_no_samples(self._name))
+
+    def _decode(self, block_frames: int) -> Iterator[Samples]:
+        return _decode(self._reader, self._name, block_frames, allow_truncated=self._allow_truncated)
+
+
+@contextmanager
+def open_audio(
+    source: AudioSource, *, backend: FileBackend | None = None, allow_truncated: bool = False
+) -> Iterator[OpenAudio]:
+    """Lend an open file to whoever decides by its header how to read it.
+
+    Args:
+        source: as in `read_audio`.
+        backend: as in `read_audio`.
+        allow_truncated: as in `read_audio`.
+
+    Raises:
+        AudioFileError: as in `read_audio`.
+
+    >>> from snac_tok.audio import write_audio
+    >>> _ = write_audio("hum.wav", Waveform(samples=np.zeros((1, 12000), np.float32), sampling_rate=24000))
+    >>> with open_audio("hum.wav") as audio:
+    ...     audio.info.num_samples, audio.read().num_samples
+    (12000, 12000)
+    """
+    with opened(source, allow_truncated=allow_truncated, backend=backend) as reader:
+        yield OpenAudio(reader, name_of(source), allow_truncated=allow_truncated)
+
+
+def _info(reader: Reader) -> AudioInfo:
+    estimate: int | None = getattr(reader, "estimated_frames", None)
+    return AudioInfo(
+        sampling_rate=reader.samplerate,
+        num_channels=reader.channels,
+        num_samples=estimate if reader.frames == FRAMES_UNKNOWN else reader.frames,
+        file_format=reader.format,
+        subtype=reader.subtype,
+    )
 
 
 def read_audio(
@@ -109,15 +169,12 @@ def read_audio(
     """
     if backend is not None and backend not in get_args(FileBackend):
         raise AudioError(f"files are read by 'soundfile' or 'torchcodec', got {backend!r}.")
-    name = name_of(source)
-    with opened(source, allow_truncated=allow_truncated, backend=backend) as reader:
-        frames = max(1, _BLOCK_VALUES // reader.channels)
-        blocks = list(_decode(reader, name, frames, allow_truncated=allow_truncated))
-        return _checked_waveform(name, _join(blocks, reader.channels), reader.samplerate)
+    with open_audio(source, backend=backend, allow_truncated=allow_truncated) as audio:
+        return audio.read()
 
 
 def iter_audio(
-    source: AudioSource, *, block_seconds: float = 30.0, allow_truncated: bool = False
+    source: AudioSource, *, block_seconds: float = DEFAULT_BLOCK_SECONDS, allow_truncated: bool = False
 ) -> Iterator[Waveform]:
     """Return an iterator over a recording in blocks, for files too long to stand in memory.
 
@@ -145,16 +202,8 @@ def iter_audio(
 
 
 def _blocks(source: AudioSource, block_seconds: float, *, allow_truncated: bool) -> Iterator[Waveform]:
-    name = name_of(source)
-    start = 0
-    with opened(source, allow_truncated=allow_truncated) as reader:
-        frames = max(1, round(block_seconds * reader.samplerate))
-        for block in _decode(reader, name, frames, allow_truncated=allow_truncated):
-            samples = np.ascontiguousarray(block.T)
-            yield _checked_waveform(name, samples, reader.samplerate, start=start)
-            start += len(block)
-    if start == 0:
-        raise AudioFileError(_no_samples(name))
+    with open_audio(source, allow_truncated=allow_truncated) as audio:
+        yield from audio.blocks(block_seconds=block_seconds)
 
 
 @refusing_int16_in_32_bits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from snac_tok.audio import MonoPolicy
-    from snac_tok.evaluation import Clip, Evaluation, RoundTrip
+    from snac_tok.evaluation import Evaluation, RoundTrip
+    from snac_tok.sources.recording import Recording
 
 _DEFAULT_RATE = 24_000
 _FILES = {
@@ -125,15 +127,16 @@ def eval(  # noqa: A001 - the command's name
 ) -> int:
     """Send recordings through codecs and back, and tell what is left of them.
 
-    INPUT are files, or folders that are searched for recordings. Every codec gets the same clips; what the figures
-    mean is in docs/evaluation.md. The rate of comparison is the highest of the models', unless it is named.
+    INPUT are recordings, folders of them, manifests and datasets, as for `snac-tok prepare`. Every codec gets the same
+    clips; what the figures mean is in docs/evaluation.md. The rate of comparison is the highest of the models', unless
+    it is named.
 
     Exit code 1 says that some clips could not be used; the report lists them.
     """
     from snac_tok.evaluation import evaluate
 
     targets = _targets(out, json_path, png_path, force=force)
-    clips = _clips(inputs, limit)
+    clips = _recordings(inputs, limit)
     round_trips, own_rate = _round_trips(models, against, seeds=seeds, levels=levels, device=device)
     steps = len(clips) * len(round_trips)
     with ProgressBar("evaluating", unit="clip", shown=is_wanted(progress, things=steps), total=steps) as bar:
@@ -151,7 +154,7 @@ def eval(  # noqa: A001 - the command's name
         step.finish()
     if not any(codec.clips for codec in found.codecs):
         reasons = [*found.failures, *(failure for codec in found.codecs for failure in codec.failures)]
-        raise click.ClickException(f"no clip could be evaluated; {reasons[0].clip}: {reasons[0].reason}")
+        raise click.ClickException(f"no clip could be evaluated; {reasons[0].source}: {reasons[0].reason}")
     reading = {"channels": channels, "allow_truncated": allow_truncated}
     _write(found, targets, clips, round_trips, reading=reading)
     _print(found, as_json=json_path == "-")
@@ -189,27 +192,26 @@ def _targets(out: str | None, json_path: str | None, png_path: str | None, *, fo
     return {kind: folder / name for kind, name in _FILES.items()} | targets
 
 
-def _clips(inputs: Sequence[str], limit: int | None) -> list[Clip]:
-    from snac_tok.evaluation import Clip
+def _recordings(inputs: Sequence[str], limit: int | None) -> list[Recording]:
+    """Return what the inputs hold, or `limit` of it spread over the set, which is often sorted by speaker."""
+    from snac_tok.sources.find import find_source
 
-    found = [(Path(name), source) for name in inputs for source in _sources(Path(name))]
-    # With several folders, the same name may occur in each.
-    paths = [(name if name and len(inputs) == 1 else str(root / name), root / name) for root, name in found]
-    if limit is not None and len(paths) > limit:
-        # Spread over the set: folders are often sorted by speaker or book.
-        paths = [paths[place * len(paths) // limit] for place in range(limit)]
-    return [Clip(name=name, source=path) for name, path in paths]
+    found = [
+        dataclasses.replace(recording, name=_name(recording, named, is_only=len(inputs) == 1))
+        for named in inputs
+        for recording in find_source(named).recordings
+    ]
+    if limit is None or len(found) <= limit:
+        return found
+    return [found[place * len(found) // limit] for place in range(limit)]
 
 
-def _sources(path: Path) -> list[str]:
-    """Return the recordings in a folder relative to it, or "" for a recording."""
-    if path.is_dir():
-        from snac_tok.corpus import list_sources
-
-        return [item.path for item in list_sources(path)]
-    if not path.exists():
-        raise click.ClickException(f"there is no {path}; name a recording or a folder of recordings.")
-    return [""]
+def _name(recording: Recording, named: str, *, is_only: bool) -> str:
+    """Return what the report calls a recording: with several folders, the same name may occur in each."""
+    path = Path(named)
+    if recording.sound == path:
+        return named
+    return recording.name if is_only else str(path / recording.name)
 
 
 def _round_trips(
@@ -239,7 +241,7 @@ def _round_trips(
 def _write(
     found: Evaluation,
     targets: dict[str, Path],
-    clips: Sequence[Clip],
+    clips: Sequence[Recording],
     round_trips: Sequence[RoundTrip],
     *,
     reading: dict[str, Any],

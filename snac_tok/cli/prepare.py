@@ -14,7 +14,7 @@ from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:
     from snac_tok.audio import MonoPolicy
-    from snac_tok.training.preparation import PreparationState
+    from snac_tok.training.clip_making import PreparationState
 
 
 @click.command(
@@ -81,8 +81,8 @@ def prepare(
 
     Exit code 1 says that some recordings could not be used; FOLDER/failed.jsonl lists them with the reasons.
     """
+    from snac_tok.training.clip_making import PreparationOptions, prepare_sound
     from snac_tok.training.clip_writing import FAILED_FILE
-    from snac_tok.training.preparation import PreparationOptions, prepare_sound
 
     options = PreparationOptions(
         sampling_rate=sampling_rate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,15 +20,8 @@ from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from snac_tok.audio import ChannelPolicy, Waveform
-    from snac_tok.corpus import Progress, Summary
-    from snac_tok.frames import FrameLayout
-    from snac_tok.tokenizer import SnacTokenizer
+    from snac_tok.audio import ChannelPolicy
+    from snac_tok.corpus import Progress, ShardingResult
 
 _SECONDS_PER_HOUR = 3600
 
@@ -71,13 +64,14 @@ def shard(
     """
     from snac_tok.corpus import FAILED_NAME, shard_folder
 
-    encoder = _ChannelEncoder(load_tokenizer(model, device=device), str(channels))
+    encoder = load_tokenizer(model, device=device)
     # How many recordings there are is known once the folder has been listed.
     with ProgressBar("encoding", unit="B", shown=is_wanted(progress, things=2)) as bar:
         summary = shard_folder(
             folder,
             out,
             encoder,
+            channels=channels,
             clips_per_shard=clips_per_shard,
             progress=lambda state: _show(state, bar),
             replace=force,
@@ -89,30 +83,6 @@ def shard(
     return 1 if summary.num_failures else 0
 
 
-class _ChannelEncoder:
-    """A tokenizer whose recordings arrive one channel at a time, by the policy that the shards record."""
-
-    def __init__(self, tokenizer: SnacTokenizer, channels: str) -> None:
-        self._tokenizer = tokenizer
-        self._channels = channels
-
-    @property
-    def layout(self) -> FrameLayout:
-        return self._tokenizer.layout
-
-    def encode_codes(self, waveforms: list[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
-        return self._tokenizer.encode_codes(waveforms)
-
-    def encode_blocks(self, blocks: Iterable[Waveform]) -> tuple[list[npt.NDArray[np.int64]], int]:
-        return self._tokenizer.encode_blocks(blocks)
-
-    def num_samples(self, waveform: Waveform) -> int:
-        return self._tokenizer.num_samples(waveform)
-
-    def describe(self) -> dict[str, Any]:
-        return self._tokenizer.describe() | {"channels": self._channels}
-
-
 def _show(state: Progress, bar: ProgressBar) -> None:
     """Count bytes of source files: they tell the remaining time better than their number."""
     clips = f"{state.done_files}/{counted(state.total_files, 'clip')}"
@@ -121,7 +91,7 @@ def _show(state: Progress, bar: ProgressBar) -> None:
     bar.show(done=state.done_bytes, total=state.total_bytes, note=note)
 
 
-def _account(summary: Summary, out: str) -> str:
+def _account(summary: ShardingResult, out: str) -> str:
     seconds = summary.hours * _SECONDS_PER_HOUR
     speed = (
         f"{seconds / summary.elapsed_seconds:.1f} times real time, "
@@ -139,7 +109,7 @@ def _account(summary: Summary, out: str) -> str:
     return facts(rows)
 
 
-def _before(summary: Summary) -> str:
+def _before(summary: ShardingResult) -> str:
     if summary.was_finished:
         return ", finished before: nothing was left to do"
     return f", {summary.num_adopted_shards} of them from before" if summary.num_adopted_shards else ""

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from snac_tok.corpus.plan import Plan
 from snac_tok.errors import ShardError
 from snac_tok.files import sweep_folder
-from snac_tok.shards import MANIFEST_NAME, read_entry, read_manifest, shard_name
+from snac_tok.shards import MANIFEST_NAME, check_shard, read_manifest, shard_name
 from snac_tok.shards.publish import naming, publish_bytes, remove_leftovers
 
 if TYPE_CHECKING:
     from snac_tok.corpus.plan import ShardSpec
-    from snac_tok.shards import Manifest, ShardEntry
+    from snac_tok.shards import CheckedShard, Manifest
 
 PLAN_NAME = "_plan.json"
 FAILED_NAME = "_failed.jsonl"
@@ -65,8 +65,8 @@ def prepare_folder(out: Path, plan: Plan) -> Manifest | None:
     return None
 
 
-def adopt(spec: ShardSpec, out: Path) -> ShardEntry | None:
-    """The entry of a shard that an interrupted run of the same plan has published, None where it has not.
+def adopt(spec: ShardSpec, out: Path) -> CheckedShard | None:
+    """A shard that an interrupted run of the same plan has published, None where it has not.
 
     Raises:
         ShardError: the shard is damaged or of another collection.
@@ -74,9 +74,9 @@ def adopt(spec: ShardSpec, out: Path) -> ShardEntry | None:
     path = out / spec.info.name
     if not path.exists():
         return None
-    entry = read_entry(path, expected=spec.info)
+    shard = check_shard(path, expected=spec.info)
     remove_leftovers(path)
-    return entry
+    return shard
 
 
 def remove_collection(out: Path) -> None:

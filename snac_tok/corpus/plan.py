@@ -14,16 +14,30 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from snac_tok.corpus.sources import SourceItem
 from snac_tok.errors import ShardError
 from snac_tok.shards import CollectionInfo, ShardInfo
 from snac_tok.shards.info import json_sha256, parse_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 PLAN_VERSION = 1
 DEFAULT_CLIPS_PER_SHARD = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedFile:
+    """One audio file to encode.
+
+    Attributes:
+        path: relative to the source folder, with `/` between its parts.
+        num_bytes: of the file; tells a changed file, and how much work is left.
+        text: what is said, where the source tells it.
+    """
+
+    path: str
+    num_bytes: int
+    text: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +51,7 @@ class ShardSpec:
     """
 
     info: ShardInfo
-    items: tuple[SourceItem, ...]
+    items: tuple[PlannedFile, ...]
     allow_truncated: bool = False
 
 
@@ -54,7 +68,7 @@ class Plan:
 
     collection: CollectionInfo
     clips_per_shard: int
-    items: tuple[SourceItem, ...]
+    items: tuple[PlannedFile, ...]
     allow_truncated: bool = False
 
     def __post_init__(self) -> None:
@@ -88,6 +102,10 @@ class Plan:
         items = self.items[first : first + self.clips_per_shard]
         return ShardSpec(info=info, items=items, allow_truncated=self.allow_truncated)
 
+    def specs(self) -> Iterator[ShardSpec]:
+        """All units of work, in order."""
+        return map(self.shard, range(self.num_shards))
+
     def to_json(self) -> bytes:
         """The plan as it is written to disk, with its fingerprint; equal plans give equal bytes."""
         fields = {**self._fields(), "fingerprint": self.fingerprint}
@@ -107,7 +125,7 @@ class Plan:
             plan = cls(
                 collection=CollectionInfo.from_dict(fields["collection"]),
                 clips_per_shard=fields["clips_per_shard"],
-                items=tuple(SourceItem(**item) for item in fields["items"]),
+                items=tuple(PlannedFile(**item) for item in fields["items"]),
                 allow_truncated=fields["allow_truncated"],
             )
         except (KeyError, TypeError) as error:
@@ -138,7 +156,7 @@ class Plan:
 
 
 def make_plan(
-    items: Iterable[SourceItem],
+    items: Iterable[PlannedFile],
     collection: CollectionInfo,
     *,
     clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD,

@@ -19,19 +19,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snac_tok.audio import check_policy
 from snac_tok.corpus.folder import FAILED_NAME, adopt, check_apart, prepare_folder, remove_collection
-from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, make_plan
-from snac_tok.corpus.sources import AUDIO_EXTENSIONS, list_sources
+from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlannedFile, make_plan
 from snac_tok.corpus.worker import BatchDone, encode_shard
-from snac_tok.shards import CollectionInfo, Manifest, ShardFile, write_manifest
+from snac_tok.shards import CheckedShard, CollectionInfo, Manifest, write_manifest
 from snac_tok.shards.publish import publish_bytes
+from snac_tok.sources.folders import AUDIO_EXTENSIONS, list_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
+    from snac_tok.audio import ChannelPolicy
     from snac_tok.corpus.plan import Plan, ShardSpec
-    from snac_tok.corpus.worker import BatchLimits, Encoder
+    from snac_tok.corpus.worker import BatchLimits, SoundEncoder
     from snac_tok.shards import ShardEntry
+    from snac_tok.sources.recording import Recording
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,7 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class ShardingResult:
     """What a run came to.
 
     Attributes:
@@ -83,21 +86,24 @@ class Summary:
 def shard_folder(
     source: str | Path,
     out: str | Path,
-    encoder: Encoder,
+    encoder: SoundEncoder,
     *,
+    channels: ChannelPolicy | None = None,
     clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD,
     extensions: Collection[str] = AUDIO_EXTENSIONS,
     limits: BatchLimits | None = None,
     progress: Callable[[Progress], None] | None = None,
     replace: bool = False,
     allow_truncated: bool = False,
-) -> Summary:
+) -> ShardingResult:
     """Encode all audio files below `source` into a new collection in `out`.
 
     Args:
         source: a folder of audio files, with metadata.csv or metadata.jsonl where texts are known.
         out: a new folder outside of `source`, or that of the same run, interrupted or finished.
         encoder: what makes the codes; a `SnacTokenizer`.
+        channels: which of several is encoded: "mean", "left", "right" or its number, counted from 0; "each" makes a
+            record a channel; None is what the encoder says.
         clips_per_shard: files a shard.
         extensions: file endings that count as audio.
         limits: of a batch; changes the speed, never the shards.
@@ -107,30 +113,39 @@ def shard_folder(
             is counted as failed.
 
     Raises:
-        ShardError: no audio in `source`, contradicting metadata, `out` holds something else or lies in
-            `source`, or the disk refused. Single files that cannot be used raise nothing: see `Summary.num_failures`.
+        SourceError: no audio in `source`, or contradicting metadata.
+        ShardError: `out` holds something else or lies in `source`, or the disk refused.
+        WaveformError: an unknown channel policy. Single files that cannot be used raise nothing: see
+            `ShardingResult.num_failures`.
     """
     started = time.monotonic()
     source, out = Path(source), Path(out)
     check_apart(source, out)
-    collection = CollectionInfo(**encoder.describe())
     plan = make_plan(
-        list_sources(source, extensions=extensions),
-        collection,
+        (_planned(recording) for recording in list_folder(source, extensions=extensions)),
+        _collection(encoder, channels),
         clips_per_shard=clips_per_shard,
         allow_truncated=allow_truncated,
     )
     if replace:
         remove_collection(out)
     manifest = prepare_folder(out, plan)
-    was_finished = manifest is not None
-    num_adopted = plan.num_shards
+    was_finished, num_adopted = manifest is not None, plan.num_shards
     if manifest is None:
-        entries, num_adopted = _make_shards(
-            plan, encoder, source=source, out=out, limits=limits, tracker=_Tracker(plan, progress)
-        )
-        manifest = finish(out, plan, entries)
-    return Summary(
+        tracker, shards, num_adopted = _Tracker(plan, progress), list[CheckedShard](), 0
+        for spec in plan.specs():
+            shard = adopt(spec, out)
+            if shard:
+                num_adopted += 1
+                tracker.shard_adopted(spec, shard.entry)
+            shards.append(
+                shard
+                or encode_shard(
+                    spec, encoder, source=source, out=out, limits=limits, on_batch=tracker.batch_done
+                )
+            )
+        manifest = finish(out, plan, shards)
+    return ShardingResult(
         num_clips=manifest.num_records,
         num_failures=manifest.num_failures,
         num_tokens=manifest.num_tokens,
@@ -142,41 +157,29 @@ def shard_folder(
     )
 
 
-def _make_shards(
-    plan: Plan,
-    encoder: Encoder,
-    *,
-    source: Path,
-    out: Path,
-    limits: BatchLimits | None,
-    tracker: _Tracker,
-) -> tuple[list[ShardEntry], int]:
-    """Every shard's entry, and how many of them were there before."""
-    entries, num_adopted = [], 0
-    for spec in map(plan.shard, range(plan.num_shards)):
-        entry = adopt(spec, out)
-        if entry:
-            num_adopted += 1
-            tracker.shard_adopted(spec, entry)
-        else:
-            entry = encode_shard(
-                spec, encoder, source=source, out=out, limits=limits, on_batch=tracker.batch_done
-            )
-        entries.append(entry)
-    return entries, num_adopted
+def _planned(recording: Recording) -> PlannedFile:
+    return PlannedFile(path=recording.name, num_bytes=recording.num_bytes or 0, text=recording.text)
 
 
-def finish(out: Path, plan: Plan, entries: list[ShardEntry]) -> Manifest:
+def _collection(encoder: SoundEncoder, channels: ChannelPolicy | None) -> CollectionInfo:
+    fields = encoder.describe()
+    if channels is not None:
+        fields["channels"] = str(check_policy(channels, each=True))
+    return CollectionInfo(**fields)
+
+
+def finish(out: Path, plan: Plan, shards: Sequence[CheckedShard]) -> Manifest:
     """Write _failed.jsonl where there were failures, then the manifest; all shards must be published.
 
     Raises:
-        ShardError: a shard is missing or damaged, or the disk refused.
+        ShardError: the disk refused.
     """
-    manifest = Manifest(collection=plan.collection, plan_fingerprint=plan.fingerprint, shards=tuple(entries))
-    failures = []
-    for entry in entries:
-        with ShardFile(out / entry.name) as shard:
-            failures += [{"source": failed.source, "reason": failed.reason} for failed in shard.failures]
+    manifest = Manifest(
+        collection=plan.collection,
+        plan_fingerprint=plan.fingerprint,
+        shards=tuple(shard.entry for shard in shards),
+    )
+    failures = [dataclasses.asdict(failure) for shard in shards for failure in shard.failures]
     if failures:
         lines = "".join(json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures)
         publish_bytes(out / FAILED_NAME, lines.encode(), replace=True)

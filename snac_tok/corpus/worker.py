@@ -15,23 +15,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from snac_tok.corpus.loading import Clip, LoadedFile, LongClip, failure_of, load
+from snac_tok.audio import Waveform, check_policy
+from snac_tok.corpus.loading import file_failure, load_file
 from snac_tok.errors import AudioError, CodesError
-from snac_tok.shards import Failure, Record, ShardWriter, raw_codes, read_entry
+from snac_tok.shards import Record, ShardWriter, check_shard, raw_codes
+from snac_tok.sources.reading import LONG_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
 
-    from snac_tok.audio import Waveform
-    from snac_tok.corpus.plan import ShardSpec
-    from snac_tok.shards import CollectionInfo, ShardEntry
+    from snac_tok.corpus.loading import Clip, LoadedFile
+    from snac_tok.corpus.plan import PlannedFile, ShardSpec
+    from snac_tok.shards import CheckedShard
 
 
-class Encoder(Protocol):
+class SoundEncoder(Protocol):
     """What turns sound into codes; `SnacTokenizer` is one."""
 
     def encode_codes(self, waveforms: list[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
@@ -63,7 +65,7 @@ class BatchLimits:
 
     max_seconds: float = 120.0
     max_files: int = 64
-    long_seconds: float = 600.0
+    long_seconds: float = LONG_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +87,13 @@ class BatchDone:
 
 def encode_shard(
     spec: ShardSpec,
-    encoder: Encoder,
+    encoder: SoundEncoder,
     *,
     source: Path,
     out: Path,
     limits: BatchLimits | None = None,
     on_batch: Callable[[BatchDone], None] | None = None,
-) -> ShardEntry:
+) -> CheckedShard:
     """Encode and publish one shard; where another attempt was faster, its (equal) shard stands.
 
     Args:
@@ -103,42 +105,54 @@ def encode_shard(
         on_batch: called after each batch.
 
     Returns:
-        The manifest's entry, read back from the published file.
+        What stands in the published file, read back.
 
     Raises:
         ShardError: the disk refused, or another collection's shard has the name.
         CodesError: the encoder gave codes that do not fit its own layout or codebook.
     """
     limits = limits or BatchLimits()
-    collection = spec.info.collection
+    files = _loaded_files(spec, source, limits)
+    rate, size = spec.info.collection.sampling_rate, spec.info.collection.codebook_size
+    flatten = spec.info.collection.frame_layout().flatten
     with ShardWriter(out, info=spec.info) as shard:
-        files = (
-            load(
-                item,
-                source=source,
-                channels=collection.channels,
-                long_seconds=limits.long_seconds,
-                allow_truncated=spec.allow_truncated,
-            )
-            for item in spec.items
-        )
         for batch in _batches(files, limits):
-            results = _encode_files(batch, encoder, collection, source)
-            for result in results:
-                if isinstance(result, Failure):
-                    shard.add_failure(result)
-                else:
-                    shard.add(result)
+            failures = [loaded.failure for loaded in batch if loaded.failure]
+            clips = [(clip, loaded.file) for loaded in batch for clip in loaded.clips]
+            num_samples = 0
+            outcomes = _encode_clips([clip for clip, _ in clips], encoder)
+            for (clip, file), outcome in zip(clips, outcomes, strict=True):
+                if isinstance(outcome, AudioError):
+                    failures.append(file_failure(file, outcome, source))
+                    continue
+                codes, length = outcome
+                flat = raw_codes(flatten(codes), codebook_size=size)
+                shard.add(_record(clip, file, flat, num_samples=length))
+                num_samples += length
+            for failure in failures:
+                shard.add_failure(failure)
             if on_batch:
-                on_batch(_batch_done(batch, results, collection.sampling_rate))
-    return read_entry(shard.path, expected=spec.info)
+                on_batch(_batch_done(batch, len(failures), num_samples / rate))
+    return check_shard(shard.path, expected=spec.info)
+
+
+def _loaded_files(spec: ShardSpec, source: Path, limits: BatchLimits) -> Iterator[LoadedFile]:
+    channels = check_policy(spec.info.collection.channels, each=True)
+    for file in spec.items:
+        yield load_file(
+            file,
+            source=source,
+            channels=channels,
+            long_seconds=limits.long_seconds,
+            allow_truncated=spec.allow_truncated,
+        )
 
 
 def _batches(files: Iterable[LoadedFile], limits: BatchLimits) -> Iterator[list[LoadedFile]]:
     batch: list[LoadedFile] = []
     seconds = 0.0
     for loaded in files:
-        is_long = bool(loaded.long_clips)
+        is_long = loaded.is_long
         if batch and (is_long or seconds + loaded.seconds_in_memory > limits.max_seconds):
             yield batch
             batch, seconds = [], 0.0
@@ -151,69 +165,40 @@ def _batches(files: Iterable[LoadedFile], limits: BatchLimits) -> Iterator[list[
         yield batch
 
 
-def _encode_files(
-    files: list[LoadedFile], encoder: Encoder, collection: CollectionInfo, source: Path
-) -> list[Record | Failure]:
-    """Records in the order of the files, whatever the batch did, and failures."""
-    results: list[Record | Failure] = [loaded.failure for loaded in files if loaded.failure]
-    clips: list[tuple[LoadedFile, Clip | LongClip]] = []
-    for loaded in files:
-        clips += ((loaded, clip) for clip in loaded.clips or loaded.long_clips)
-    whole = [clip for _, clip in clips if isinstance(clip, Clip)]
-    encoded = dict(zip(whole, _encode_clips(whole, encoder), strict=True))
-    for loaded, clip in clips:
-        outcome = encoded[clip] if isinstance(clip, Clip) else _encode_long(clip, encoder)
-        if isinstance(outcome, AudioError):
-            results.append(failure_of(loaded.item, outcome, source))
-        else:
-            results.append(_record(loaded, clip, outcome, collection))
-    return results
-
-
-def _record(
-    loaded: LoadedFile, clip: Clip | LongClip, encoded: _Encoded, collection: CollectionInfo
-) -> Record:
-    codes, num_samples = encoded
-    rate = clip.waveform.sampling_rate if isinstance(clip, Clip) else clip.sampling_rate
-    return Record(
-        id=clip.id,
-        source=loaded.item.path,
-        num_samples=num_samples,
-        source_sampling_rate=rate,
-        text=loaded.item.text,
-        codes=raw_codes(collection.frame_layout().flatten(codes), codebook_size=collection.codebook_size),
-    )
-
-
-def _encode_clips(clips: list[Clip], encoder: Encoder) -> list[_Encoded | AudioError]:
-    """Codes and samples per clip, or what is wrong with it."""
-    if not clips:
-        return []
+def _encode_clips(clips: Sequence[Clip], encoder: SoundEncoder) -> list[_Encoded | AudioError]:
+    """Codes and samples per clip, or what is wrong with it; what does not stand in memory goes alone."""
     try:
-        lengths = [encoder.num_samples(clip.waveform) for clip in clips]
-        codes = encoder.encode_codes([clip.waveform for clip in clips])
+        if len(clips) == 1 and not isinstance(clips[0].sound, Waveform):
+            return [encoder.encode_blocks(clips[0].sound)]
+        waveforms = [clip.sound for clip in clips if isinstance(clip.sound, Waveform)]
+        if len(waveforms) == len(clips):
+            lengths = [encoder.num_samples(waveform) for waveform in waveforms]
+            codes = encoder.encode_codes(waveforms) if waveforms else []
+            if len(codes) != len(clips):
+                raise CodesError(f"the encoder gave codes for {len(codes)} of {len(clips)} clips.")
+            return list(zip(codes, lengths, strict=True))
     except AudioError as error:
         if len(clips) == 1:
             return [error]
-        return [result for clip in clips for result in _encode_clips([clip], encoder)]
-    if len(codes) != len(clips):
-        raise CodesError(f"the encoder gave codes for {len(codes)} of {len(clips)} clips.")
-    return list(zip(codes, lengths, strict=True))
+    # One bad clip takes none of its neighbours along; of a long file each channel is read by itself.
+    return [result for clip in clips for result in _encode_clips([clip], encoder)]
 
 
-def _encode_long(clip: LongClip, encoder: Encoder) -> _Encoded | AudioError:
-    """Codes and samples of a clip that is read while it is encoded, or what is wrong with it."""
-    try:
-        return encoder.encode_blocks(clip.blocks())
-    except AudioError as error:
-        return error
+def _record(clip: Clip, file: PlannedFile, codes: npt.NDArray[np.uint16], *, num_samples: int) -> Record:
+    return Record(
+        id=clip.id,
+        source=file.path,
+        num_samples=num_samples,
+        source_sampling_rate=clip.sampling_rate,
+        text=file.text,
+        codes=codes,
+    )
 
 
-def _batch_done(files: list[LoadedFile], results: list[Record | Failure], sampling_rate: int) -> BatchDone:
-    num_samples = sum(result.num_samples for result in results if isinstance(result, Record))
+def _batch_done(files: list[LoadedFile], num_failures: int, duration_seconds: float) -> BatchDone:
     return BatchDone(
         num_files=len(files),
-        num_bytes=sum(loaded.item.num_bytes for loaded in files),
-        num_failures=sum(isinstance(result, Failure) for result in results),
-        duration_seconds=num_samples / sampling_rate,
+        num_bytes=sum(loaded.file.num_bytes for loaded in files),
+        num_failures=num_failures,
+        duration_seconds=duration_seconds,
     )

@@ -10,9 +10,9 @@ from snac_tok.evaluation.measures import DEFAULT_MEASURES, MEASURES, Measure
 from snac_tok.evaluation.picture import draw_quality, draw_spectrograms
 from snac_tok.evaluation.programs import CODEC2_MODES, Codec2RoundTrip, OpusRoundTrip
 from snac_tok.evaluation.report import evaluation_from_json, evaluation_to_json
-from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, Failure, Summary
+from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, Summary
 from snac_tok.evaluation.round_trips import Identity, RoundTrip, SnacRoundTrip, Trip
-from snac_tok.evaluation.run import Clip, evaluate, first_sounds
+from snac_tok.evaluation.run import evaluate, first_sounds
 from snac_tok.evaluation.specs import round_trip_from_spec
 from snac_tok.evaluation.tables import evaluation_to_text
 
@@ -20,12 +20,10 @@ __all__ = [
     "CODEC2_MODES",
     "DEFAULT_MEASURES",
     "MEASURES",
-    "Clip",
     "ClipResult",
     "Codec2RoundTrip",
     "CodecResult",
     "Evaluation",
-    "Failure",
     "Identity",
     "LocalCodec",
     "Measure",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import EvaluationError
 from snac_tok.evaluation.results import Evaluation
 from snac_tok.plain_values import from_plain, parse_json
+
+if TYPE_CHECKING:
+    from snac_tok.sources.failures import Failure
 
 FORMAT = "snac_tok.evaluation"
 VERSION = 1
@@ -25,7 +28,9 @@ def evaluation_to_json(evaluation: Evaluation) -> str:
         True
     """
     values: dict[str, Any] = {"format": FORMAT, "version": VERSION} | dataclasses.asdict(evaluation)
+    values["failures"] = [_failure_values(failure) for failure in evaluation.failures]
     for entry, codec in zip(values["codecs"], evaluation.codecs, strict=True):
+        entry["failures"] = [_failure_values(failure) for failure in codec.failures]
         # Derived, and passed over when read back.
         entry["summary"] = {
             "duration_seconds": codec.duration_seconds,
@@ -55,8 +60,23 @@ def evaluation_from_json(text: str | bytes) -> Evaluation:
             f"the report has version {values.get('version')!r}; this snac_tok reads version {VERSION}."
         )
     found = {name: value for name, value in values.items() if name not in {"format", "version"}}
+    _rename_failures(found)
     codecs = found.get("codecs")
     for codec in codecs if isinstance(codecs, list) else ():
         if isinstance(codec, dict):
             codec.pop("summary", None)
+            _rename_failures(codec)
     return from_plain(Evaluation, found, what="the report", error=EvaluationError)
+
+
+def _failure_values(failure: Failure) -> dict[str, str]:
+    """The report's own name for what failed: a clip."""
+    return {"clip": failure.source, "reason": failure.reason}
+
+
+def _rename_failures(values: dict[str, Any]) -> None:
+    """Give failures the names of our own class again; whatever is wrong with them is left for `from_plain` to say."""
+    failures = values.get("failures")
+    for failure in failures if isinstance(failures, list) else ():
+        if isinstance(failure, dict) and "clip" in failure:
+            failure["source"] = failure.pop("clip")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from snac_tok.audio.optional import import_optional
 from snac_tok.errors import MissingDependencyError
 from snac_tok.metrics.usage import LevelUsage  # noqa: TC001 - `from_plain` reads the fields' types while it runs
+from snac_tok.sources.failures import Failure  # noqa: TC001 - as above
 
 _SIGNIFICANCE = 0.05
 
@@ -37,14 +38,6 @@ class ClipResult:
         """Return the mean over the seeds, None where there is no figure."""
         values = self.values.get(measure)
         return statistics.fmean(values) if values else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A clip that could not be read, or that a codec could not take."""
-
-    clip: str
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)

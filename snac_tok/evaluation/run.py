@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snac_tok import __version__
-from snac_tok.audio import as_waveform, check_policy, check_sampling_rate, resample, to_mono
-from snac_tok.audio.faults import is_machine_fault, reason_of
+from snac_tok.audio import check_policy, check_sampling_rate, resample, to_mono
 from snac_tok.errors import AudioError, EvaluationError, WaveformError
 from snac_tok.evaluation.alignment import find_delay, fitted
 from snac_tok.evaluation.measures import DEFAULT_MEASURES, chosen_measures, installed
-from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, Failure
+from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation
 from snac_tok.metrics.usage import CodebookUsage
+from snac_tok.sources.failures import Failure, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,25 +31,13 @@ if TYPE_CHECKING:
     from snac_tok.audio import MonoPolicy, Waveform
     from snac_tok.evaluation.measures import Measure
     from snac_tok.evaluation.round_trips import RoundTrip, Trip
+    from snac_tok.sources.recording import Recording
 
 _PACKAGES = ("torch", "torchmetrics", "auraloss", "pesq", "pystoi", "visqol-python", "soxr")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Clip:
-    """A sound to evaluate with.
-
-    Args:
-        name: for reports.
-        source: whatever `as_waveform` takes; it is read when its turn comes.
-    """
-
-    name: str
-    source: Any
-
-
 def evaluate(
-    clips: Iterable[Clip],
+    clips: Iterable[Recording],
     round_trips: Sequence[RoundTrip],
     *,
     measures: Iterable[str] = DEFAULT_MEASURES,
@@ -78,8 +66,9 @@ def evaluate(
     Example:
         >>> import numpy as np
         >>> from snac_tok.evaluation import Identity
+        >>> from snac_tok.sources.recording import Recording
         >>> noise = {"array": np.random.default_rng(0).normal(0, 0.1, 24_000), "sampling_rate": 24_000}
-        >>> found = evaluate([Clip(name="noise", source=noise)], [Identity()], measures=["mel"])
+        >>> found = evaluate([Recording(name="noise", sound=noise)], [Identity()], measures=["mel"])
         >>> found.codecs[0].summary("mel").mean
         0.0
     """
@@ -94,7 +83,7 @@ def evaluate(
         try:
             waveform = _read(clip, channels, allow_truncated=allow_truncated)
         except AudioError as error:
-            failures.append(_failure(clip, error))
+            failures.append(failure_of(clip.name, error))
             continue
         reference = resample(waveform, sampling_rate)
         for tally in tallies:
@@ -114,7 +103,7 @@ def evaluate(
 
 
 def first_sounds(
-    clips: Iterable[Clip],
+    clips: Iterable[Recording],
     round_trips: Sequence[RoundTrip],
     *,
     channels: MonoPolicy = "mean",
@@ -150,12 +139,14 @@ class _Tally:
     decode_seconds: float = 0.0
     usage: CodebookUsage | None = None
 
-    def add(self, clip: Clip, waveform: Waveform, reference: Waveform, measures: Sequence[Measure]) -> None:
+    def add(
+        self, clip: Recording, waveform: Waveform, reference: Waveform, measures: Sequence[Measure]
+    ) -> None:
         """Send one clip through and measure it."""
         try:
             trip = self.round_trip.run(waveform)
         except AudioError as error:
-            self.failures.append(_failure(clip, error))
+            self.failures.append(failure_of(clip.name, error))
             return
         self.encode_seconds += trip.encode_seconds
         self.decode_seconds += trip.decode_seconds
@@ -192,12 +183,8 @@ class _Tally:
         )
 
 
-def _read(clip: Clip, channels: MonoPolicy, *, allow_truncated: bool) -> Waveform:
-    sound = as_waveform(clip.source, allow_truncated=allow_truncated)
-    waveform = to_mono(sound, channels=channels, name=clip.name)
-    if waveform.num_samples == 0:
-        raise WaveformError("it holds no samples.")
-    return waveform
+def _read(recording: Recording, channels: MonoPolicy, *, allow_truncated: bool) -> Waveform:
+    return to_mono(recording.whole(allow_truncated=allow_truncated), channels=channels, name=recording.name)
 
 
 def _comparable(trip: Trip, reference: Waveform, *, align: bool) -> tuple[list[npt.NDArray[np.float32]], int]:
@@ -223,13 +210,6 @@ def _measured(
         except WaveformError as error:
             left_out[measure.name] = str(error)
     return values, left_out
-
-
-def _failure(clip: Clip, error: AudioError) -> Failure:
-    """Note a clip that cannot be used, unless the machine is to blame: then the error goes on up."""
-    if is_machine_fault(error):
-        raise error
-    return Failure(clip=clip.name, reason=reason_of(error))
 
 
 def _versions() -> dict[str, str]:

@@ -123,6 +123,6 @@ def _notes(evaluation: Evaluation, measures: list[Measure]) -> Iterator[str]:
                 )
                 yield f"{codec.name} has no {measure.title} for {which}: {reason}"
         for failure in codec.failures:
-            yield f"{codec.name} failed on {failure.clip}: {failure.reason}"
+            yield f"{codec.name} failed on {failure.source}: {failure.reason}"
     for failure in evaluation.failures:
-        yield f"{failure.clip} was left out: {failure.reason}"
+        yield f"{failure.source} was left out: {failure.reason}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from snac_tok.audio import Waveform
 from snac_tok.errors import AudioError
-from snac_tok.mapping.rows import Clip, load_row
+from snac_tok.mapping.rows import load_row
+from snac_tok.sources.reading import LongSound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,31 +40,31 @@ def encode_rows(
     """
     results: dict[int, Encoded | AudioError] = {}
     for portion in _portions(audio, rates, encoder, seconds_per_call):
-        short = {
-            at: clip.waveform
-            for at, clip in portion.items()
-            if isinstance(clip, Clip) and clip.waveform is not None
-        }
+        short = {at: sound for at, sound in portion.items() if isinstance(sound, Waveform)}
         codes = encoder.encode_codes(list(short.values())) if short else []
         for (at, waveform), levels in zip(short.items(), codes, strict=True):
             results[at] = Encoded(codes=levels, num_samples=waveform.num_samples)
-        for at, clip in portion.items():
-            if at not in short:
-                results[at] = (
-                    _encode_blocks(clip, encoder, name=_named(at)) if isinstance(clip, Clip) else clip
-                )
+        for at, sound in portion.items():
+            if isinstance(sound, LongSound):
+                results[at] = _encode_long(sound, encoder, name=_named(at))
+            elif isinstance(sound, AudioError):
+                results[at] = sound
     return [results[at] for at in range(len(audio))]
 
 
 def _portions(
     audio: Sequence[Any], rates: Sequence[Any], encoder: SnacTokenizer, most_seconds: float
-) -> Iterator[Mapping[int, Clip | AudioError]]:
+) -> Iterator[Mapping[int, Waveform | LongSound | AudioError]]:
     """Read rows until enough sound stands in memory."""
-    portion: dict[int, Clip | AudioError] = {}
+    portion: dict[int, Waveform | LongSound | AudioError] = {}
     seconds = 0.0
     for at, (value, rate) in enumerate(zip(audio, rates, strict=True)):
-        clip = portion[at] = _loaded(value, rate, encoder, name=_named(at))
-        seconds += clip.seconds if isinstance(clip, Clip) else 0.0
+        try:
+            sound = portion[at] = load_row(value, rate, encoder.preprocessing, name=_named(at))
+        except AudioError as error:
+            portion[at] = error
+            continue
+        seconds += sound.duration_seconds if isinstance(sound, Waveform) else 0.0
         if seconds >= most_seconds:
             yield portion
             portion, seconds = {}, 0.0
@@ -73,16 +75,9 @@ def _named(at: int) -> str:
     return f"row {at} of the batch"
 
 
-def _loaded(value: Any, rate: Any, encoder: SnacTokenizer, *, name: str) -> Clip | AudioError:
+def _encode_long(sound: LongSound, encoder: SnacTokenizer, *, name: str) -> Encoded | AudioError:
     try:
-        return load_row(value, rate, encoder.preprocessing, name=name)
-    except AudioError as error:
-        return error
-
-
-def _encode_blocks(clip: Clip, encoder: SnacTokenizer, *, name: str) -> Encoded | AudioError:
-    try:
-        codes, num_samples = encoder.encode_blocks(clip.blocks or (), name=name)
+        codes, num_samples = encoder.encode_blocks(sound, name=name)
     except AudioError as error:
         return error
     return Encoded(codes=codes, num_samples=num_samples)

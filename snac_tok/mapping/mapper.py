@@ -16,25 +16,22 @@ from typing import TYPE_CHECKING, Any, Unpack
 from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, CheckpointError, ConfigError, TokenError
 from snac_tok.frames import vocabulary_from_json
+from snac_tok.mapping.devices import Execution, forking_picklers, set_up_worker
 from snac_tok.mapping.encoding import Encoded, encode_rows
-from snac_tok.mapping.options import MapperOptions
+from snac_tok.mapping.mapper_options import MapperOptions, hub_options_of, with_mapping_options
 from snac_tok.mapping.output import Output
-from snac_tok.mapping.placement import Placement, forking_picklers, take_place
 from snac_tok.mapping.rows import column_of
-from snac_tok.mapping.splits import datasets_library
-from snac_tok.mapping.texts import TextIds
-from snac_tok.prompts import PromptFormat, prompt_format
+from snac_tok.mapping.text_columns import TextIds
+from snac_tok.prompts import prompt_format
+from snac_tok.sources.huggingface import datasets_library
 from snac_tok.streaming.pairing import told_before
 from snac_tok.tokenizer.required import NO_CODEC, requires
 from snac_tok.tokenizer.text_ids import check_apart
 
 if TYPE_CHECKING:
-    from snac_tok.audio import MonoPolicy, Resampler
-    from snac_tok.codec.hub_options import HubOptions
     from snac_tok.frames import Vocabulary
-    from snac_tok.mapping.options import OnError
-    from snac_tok.mapping.output import Array, OutputDtype
-    from snac_tok.prompts.prompt_format import Prompt
+    from snac_tok.mapping.mapper_options import MappingOptions
+    from snac_tok.mapping.output import Array
     from snac_tok.tokenizer import SnacTokenizer
 
 # Raise it when equal options begin to give other columns: caches of the old ones must not be found any more.
@@ -74,7 +71,7 @@ class SnacMapper:
         output_dtype: of the columns: "uint16" (default for codes), "int32" (default for ids) or "int64". Codes in
             uint16 are to be widened before anything is added to them: `codes.astype(np.int64) + offset`, or the sum
             may wrap.
-        device: as in `Placement`; changes nothing in the hash, and so are threads and seconds_per_call.
+        device: as in `Execution`; changes nothing in the hash, and so are threads and seconds_per_call.
         threads: see there.
         seconds_per_call: see there.
         **hub_options: as in `SNAC.from_pretrained`; of these only `revision` is in the hash.
@@ -93,6 +90,7 @@ class SnacMapper:
     """
 
     @requires(codec=NO_CODEC)
+    @with_mapping_options
     def __init__(
         self,
         codec: str | os.PathLike[str],
@@ -100,45 +98,20 @@ class SnacMapper:
         preset: str | os.PathLike[str] | Vocabulary | None = "auto",
         levels: int | None = None,
         audio_column: str = "audio",
-        sampling_rate: int | None = None,
-        sampling_rate_column: str | None = None,
-        resample: bool = True,
-        channels: MonoPolicy | None = None,
-        resampler: Resampler | None = None,
-        text_column: str | None = None,
         text_tokenizer: Any = None,
-        voice_column: str | None = None,
-        prompt: Prompt | None = None,
-        mask_prompt: bool = False,
-        on_error: OnError = "raise",
-        allow_truncated: bool = False,
-        output_dtype: OutputDtype | None = None,
         device: str = "cpu",
         threads: int | None = None,
         seconds_per_call: float = 600.0,
-        **hub_options: Unpack[HubOptions],
+        **options: Unpack[MappingOptions],
     ) -> None:
-        self._options = MapperOptions(
-            codec=os.fspath(codec),
-            revision=hub_options.get("revision"),
-            audio_column=audio_column,
-            sampling_rate=sampling_rate,
-            sampling_rate_column=sampling_rate_column,
-            resample=resample,
-            channels=channels,
-            resampler=None if resampler is None else [resampler.backend, resampler.quality],
-            text_column=text_column,
-            voice_column=voice_column,
-            prompt=prompt.to_dict() if isinstance(prompt, PromptFormat) else prompt,
-            mask_prompt=mask_prompt,
-            on_error=on_error,
-            dtype=output_dtype,
-            allow_truncated=allow_truncated,
-        )
-        self._placement = Placement(
+        self._options = chosen = MapperOptions.of(codec, audio_column=audio_column, **options)
+        hub_options = hub_options_of(options)
+        self._execution = Execution(
             device=device, threads=threads, seconds_per_call=seconds_per_call, hub_options=hub_options
         )
-        self._text = TextIds.of(text_tokenizer, text_column=text_column, voice_column=voice_column)
+        self._text = TextIds.of(
+            text_tokenizer, text_column=chosen.text_column, voice_column=chosen.voice_column
+        )
         encoder = self._options.load_encoder(
             preset=preset, levels=levels, device="cpu", hub_options=hub_options
         )
@@ -204,7 +177,7 @@ class SnacMapper:
         rates = self._rates(batch, len(audio))
         texts = self._text.of_batch(batch) if self._text else [None] * len(audio)
         errors = [""] * len(audio)
-        encoded = encode_rows(audio, rates, self._loaded(), seconds_per_call=self._placement.seconds_per_call)
+        encoded = encode_rows(audio, rates, self._loaded(), seconds_per_call=self._execution.seconds_per_call)
         rows: list[list[Array] | None] = []
         for at, (result, text) in enumerate(zip(encoded, texts, strict=True)):
             row = self._row(result, text)
@@ -238,7 +211,7 @@ class SnacMapper:
             )
         decides = json.loads(state["decides"])
         self._options, self._codec = MapperOptions(**decides["options"]), decides["codec"]
-        self._text, self._placement, self._encoder = state["text"], Placement(), None
+        self._text, self._execution, self._encoder = state["text"], Execution(), None
         self._output = self._make_output()
 
     def _make_output(self) -> Output:
@@ -278,14 +251,14 @@ class SnacMapper:
     def _loaded(self) -> SnacTokenizer:
         """The encoder of this process; a fork must not use its parent's."""
         if self._encoder is None or self._encoder[0] != os.getpid():
-            device = take_place(self._placement)
+            device = set_up_worker(self._execution)
             table = self._codec["vocabulary"]
             with told_before():
                 encoder = self._options.load_encoder(
                     preset=None if table is None else vocabulary_from_json(table),
                     levels=None,
                     device=device,
-                    hub_options=self._placement.hub_options,
+                    hub_options=self._execution.hub_options,
                 )
             if encoder.codec.weights_sha256() != self._codec["weights_sha256"]:
                 raise CheckpointError(
@@ -297,11 +270,11 @@ class SnacMapper:
 
 def _to_worker(mapper: SnacMapper) -> tuple[Any, tuple[Any, ...]]:
     """Pickle a mapper for a worker process: with its place, which the library's hash must not see."""
-    return _in_worker, (mapper.__getstate__(), mapper._placement)  # noqa: SLF001 - this module's own class
+    return _in_worker, (mapper.__getstate__(), mapper._execution)  # noqa: SLF001 - this module's own class
 
 
-def _in_worker(state: dict[str, Any], placement: Placement) -> SnacMapper:
+def _in_worker(state: dict[str, Any], execution: Execution) -> SnacMapper:
     mapper = SnacMapper.__new__(SnacMapper)
     mapper.__setstate__(state)
-    mapper._placement = placement  # noqa: SLF001 - this module's own class
+    mapper._execution = execution  # noqa: SLF001 - this module's own class
     return mapper

@@ -7,32 +7,17 @@ rate, bare arrays, decoders. Nothing is encoded here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from snac_tok.audio import Waveform, as_waveform
-from snac_tok.errors import AudioFileError, ConfigError, MissingDependencyError, WaveformError
-from snac_tok.tokenizer.preprocessing import long_file
+from snac_tok.audio import Waveform
+from snac_tok.errors import ConfigError, MissingDependencyError
+from snac_tok.sources.recording import Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from snac_tok.sources.reading import LongSound
     from snac_tok.tokenizer.preprocessing import Preprocessing
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Clip:
-    """A row's sound: prepared for the codec, or, of a file that claims to be long, in blocks as they are read."""
-
-    waveform: Waveform | None = None
-    blocks: Iterator[Waveform] | None = None
-
-    @property
-    def seconds(self) -> float:
-        """How much of it stands in memory."""
-        return self.waveform.duration_seconds if self.waveform is not None else 0.0
 
 
 def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
@@ -74,21 +59,15 @@ def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
 
 def load_row(
     value: Any, sampling_rate: Any, preparation: Preprocessing, *, name: str = "the recording"
-) -> Clip:
-    """Return a row's sound as the codec takes it; `name` is what a warning calls it.
+) -> Waveform | LongSound:
+    """Return a row's sound as the codec takes it, or the blocks of a long file; `name` is what a warning calls it.
 
     Raises:
         AudioError: the row's sound is missing or unusable, or the machine failed; `audio.faults` tells them apart.
     """
-    if value is None:
-        raise WaveformError("the row holds no sound.")
-    source = _source_of(value)
-    rate = _rate_of(sampling_rate)
-    allowed = preparation.allow_truncated
-    if (blocks := long_file(source, rate, allow_truncated=allowed)) is not None:
-        return Clip(blocks=blocks)
-    waveform = as_waveform(source, sampling_rate=rate, allow_truncated=allowed)
-    return Clip(waveform=_writable(preparation.whole(waveform, name=name)))
+    recording = Recording(name=name, sound=value, sampling_rate=sampling_rate)
+    sound = recording.read(allow_truncated=preparation.allow_truncated)
+    return _writable(preparation.whole(sound, name=name)) if isinstance(sound, Waveform) else sound
 
 
 def _writable(waveform: Waveform) -> Waveform:
@@ -96,32 +75,6 @@ def _writable(waveform: Waveform) -> Waveform:
     if waveform.samples.flags.writeable:
         return waveform
     return Waveform(samples=waveform.samples.copy(), sampling_rate=waveform.sampling_rate)
-
-
-def _rate_of(value: Any) -> Any:
-    """Unwrap numpy's and torch's numbers, and the floats that integer columns with gaps are made of."""
-    number = value.item() if hasattr(value, "item") else value
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
-def _source_of(value: Any) -> Any:
-    """Unwrap a dict that holds no more than a path, and fetch what lies behind an address."""
-    if isinstance(value, Mapping) and value.get("array") is None and value.get("bytes") is None:
-        value = value.get("path") or value
-    if isinstance(value, str) and "://" in value:
-        return _fetched(value)
-    return value
-
-
-def _fetched(address: str) -> bytes:
-    from datasets.utils.file_utils import xopen
-
-    try:
-        with xopen(address, "rb") as file:
-            content: bytes = file.read()
-    except (FileNotFoundError, KeyError) as error:
-        raise AudioFileError(f"{address!r}: there is no such file.") from error
-    return content
 
 
 def _plain(scalar: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One split of a Hugging Face dataset through a mapper, stored or streamed; and which column is its sound."""
+"""One split of a Hugging Face dataset through a mapper, stored or streamed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from snac_tok.audio.optional import import_optional
 from snac_tok.errors import ConfigError
+from snac_tok.sources.huggingface import datasets_library, undecoded
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from snac_tok.mapping.mapper import SnacMapper
-
-# A dataset of paths or bare arrays does not say which column is sound.
-_USUAL_NAMES = ("audio", "speech", "wav", "file", "path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,69 +127,3 @@ def _as_stored(mapper: SnacMapper, batch: Any) -> dict[str, Any]:
     for name in mapper.arrays:
         columns[name] = [row.tolist() for row in columns[name]]
     return columns
-
-
-def splits_of(dataset: Any) -> list[Any]:
-    """Return a dataset's splits.
-
-    Raises:
-        ConfigError: it is no dataset of the library.
-        MissingDependencyError: the library is not installed.
-    """
-    datasets = datasets_library()
-    splits = list(dataset.values()) if isinstance(dataset, dict) else [dataset]
-    known = (datasets.Dataset, datasets.IterableDataset)
-    if not splits or not all(isinstance(split, known) for split in splits):
-        raise ConfigError(
-            f"a Dataset, DatasetDict or IterableDataset of the datasets library is needed, got {_kinds(dataset)}."
-        )
-    return splits
-
-
-def audio_column_of(split: Any) -> str:
-    """Return the name of the column that is sound.
-
-    Raises:
-        ConfigError: none or several could be.
-    """
-    names = split.column_names
-    if names is None:
-        return _USUAL_NAMES[0]
-    marked = _audio_columns(split)
-    usual = [name for name in _USUAL_NAMES if name in names]
-    if len(marked) > 1 or not (marked or usual):
-        raise ConfigError(
-            f"{' and '.join(marked) or 'no column'} could be the sound; name it: audio_column=. The columns are "
-            f"{', '.join(names)}."
-        )
-    return (marked or usual)[0]
-
-
-def undecoded(split: Any) -> Any:
-    """Return a split whose Audio columns hand over what is in the files, which needs no torchcodec."""
-    audio = datasets_library().Audio(decode=False)
-    for name in _audio_columns(split):
-        if split.features[name].decode:
-            split = split.cast_column(name, audio)
-    return split
-
-
-def datasets_library() -> ModuleType:
-    """Import `datasets`.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    return import_optional("datasets", extra="hf", purpose="tokenizing a dataset")
-
-
-def _audio_columns(split: Any) -> list[str]:
-    audio = datasets_library().Audio
-    return [name for name, feature in (split.features or {}).items() if isinstance(feature, audio)]
-
-
-def _kinds(dataset: Any) -> str:
-    if isinstance(dataset, dict):
-        kinds = sorted({type(split).__name__ for split in dataset.values()})
-        return f"a dict of {', '.join(kinds) or 'nothing'}"
-    return f"a {type(dataset).__name__}"

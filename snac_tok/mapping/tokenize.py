@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+from snac_tok.mapping.devices import threads_each
 from snac_tok.mapping.mapper import SnacMapper
-from snac_tok.mapping.placement import threads_each
-from snac_tok.mapping.splits import SplitWork, audio_column_of, splits_of
+from snac_tok.mapping.mapper_options import with_mapping_options
+from snac_tok.mapping.splits import SplitWork
+from snac_tok.sources.huggingface import audio_column_of, splits_of
 from snac_tok.tokenizer.required import NO_CODEC, requires
 
 if TYPE_CHECKING:
     import os
 
-    from snac_tok.audio import MonoPolicy, Resampler
-    from snac_tok.codec.hub_options import HubOptions
     from snac_tok.frames import Vocabulary
-    from snac_tok.mapping.options import OnError
-    from snac_tok.mapping.output import OutputDtype
-    from snac_tok.prompts.prompt_format import Prompt
+    from snac_tok.mapping.mapper_options import MappingOptions
 
 DatasetT = TypeVar("DatasetT")
 
 
 @requires(codec=NO_CODEC)
+@with_mapping_options
 def tokenize_dataset(
     dataset: DatasetT,
     codec: str | os.PathLike[str],
@@ -30,26 +29,14 @@ def tokenize_dataset(
     preset: str | os.PathLike[str] | Vocabulary | None = "auto",
     levels: int | None = None,
     audio_column: str | None = None,
-    sampling_rate: int | None = None,
-    sampling_rate_column: str | None = None,
-    resample: bool = True,
-    channels: MonoPolicy | None = None,
-    resampler: Resampler | None = None,
-    text_column: str | None = None,
     text_tokenizer: Any = None,
-    voice_column: str | None = None,
-    prompt: Prompt | None = None,
-    mask_prompt: bool = False,
-    on_error: OnError = "raise",
-    allow_truncated: bool = False,
-    output_dtype: OutputDtype | None = None,
     device: str = "cpu",
     keep_audio: bool = False,
     batch_size: int = 128,
     num_proc: int = 1,
     rows_per_file: int | None = None,
     description: str = "Tokenizing audio",
-    **hub_options: Unpack[HubOptions],
+    **options: Unpack[MappingOptions],
 ) -> DatasetT:
     """Turn a dataset's sound into ids, sequences to train on, or raw codes; other columns are carried through.
 
@@ -58,23 +45,11 @@ def tokenize_dataset(
 
     Args:
         dataset: a `Dataset`, a `DatasetDict`, or one that is streamed.
-        codec: as in `SnacMapper`, and so is every option down to `device`.
+        codec: as in `SnacMapper`, and so are preset, levels, text_tokenizer, device and the options.
         preset: see there; "auto" is the codec's own table or "plain", None leaves raw codes.
         levels: see there.
         audio_column: which column is sound; None is the only Audio column, or one with a usual name.
-        sampling_rate: see there.
-        sampling_rate_column: see there.
-        resample: see there.
-        channels: see there.
-        resampler: see there.
-        text_column: see there.
         text_tokenizer: see there.
-        voice_column: see there.
-        prompt: see there.
-        mask_prompt: see there.
-        on_error: see there.
-        allow_truncated: see there.
-        output_dtype: see there.
         device: see there.
         keep_audio: keep the audio column, undecoded, which copies every sound into the new files.
         batch_size: how many rows are handed over at a time; it does not change them.
@@ -82,7 +57,7 @@ def tokenize_dataset(
         rows_per_file: for datasets on disk: store what is done after so many rows, so that a killed run goes on from
             there; without it, a run in one process begins anew.
         description: beside the progress bar.
-        **hub_options: as in `SNAC.from_pretrained`.
+        options: sampling_rate, text_column, on_error and all others of `SnacMapper`.
 
     Returns:
         the kind of dataset that was given.
@@ -103,29 +78,17 @@ def tokenize_dataset(
             num_rows: 1
         })
     """
-    splits = splits_of(dataset)
-    column = audio_column or audio_column_of(splits[0])
+    first = next(iter(splits_of(dataset).values()))
+    column = audio_column or audio_column_of(first, remedy="name it: audio_column=")
     mapper = SnacMapper(
         codec,
         preset=preset,
         levels=levels,
         audio_column=column,
-        sampling_rate=sampling_rate,
-        sampling_rate_column=sampling_rate_column,
-        resample=resample,
-        channels=channels,
-        resampler=resampler,
-        text_column=text_column,
         text_tokenizer=text_tokenizer,
-        voice_column=voice_column,
-        prompt=prompt,
-        mask_prompt=mask_prompt,
-        on_error=on_error,
-        allow_truncated=allow_truncated,
-        output_dtype=output_dtype,
         device=device,
         threads=threads_each(num_proc),
-        **hub_options,
+        **options,
     )
     work = SplitWork(
         mapper=mapper,

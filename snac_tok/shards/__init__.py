@@ -17,14 +17,16 @@ from snac_tok.shards.code_file import CodeFile, read_code_file, write_code_file
 from snac_tok.shards.info import FORMAT_VERSION, CollectionInfo, ShardInfo, shard_name
 from snac_tok.shards.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from snac_tok.shards.reader import ShardCollection, ShardFault, open_shards, read_shards
-from snac_tok.shards.record import SCHEMA, Failure, Record, raw_codes
-from snac_tok.shards.shard_file import ShardEntry, ShardFile, read_entry
+from snac_tok.shards.record import SCHEMA, Record, raw_codes
+from snac_tok.shards.shard_file import CheckedShard, ShardEntry, ShardFile, check_shard
 from snac_tok.shards.writer import ShardWriter, write_shard
+from snac_tok.sources.failures import Failure
 
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST_NAME",
     "SCHEMA",
+    "CheckedShard",
     "CodeFile",
     "CollectionInfo",
     "Failure",
@@ -36,10 +38,10 @@ __all__ = [
     "ShardFile",
     "ShardInfo",
     "ShardWriter",
+    "check_shard",
     "open_shards",
     "raw_codes",
     "read_code_file",
-    "read_entry",
     "read_manifest",
     "read_shards",
     "shard_name",

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from snac_tok.metrics import LevelUsage
     from snac_tok.shards.info import CollectionInfo
     from snac_tok.shards.manifest import Manifest
-    from snac_tok.shards.record import Failure, Record
+    from snac_tok.shards.record import Record
     from snac_tok.shards.shard_file import ShardEntry
+    from snac_tok.sources.failures import Failure
 
 
 @dataclass(frozen=True, kw_only=True)

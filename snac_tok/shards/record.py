@@ -85,19 +85,6 @@ class Record:
         return f"Record({self.id!r}, {self.num_samples} samples, {self.codes.size} codes)"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A source that gave no record, and the reason.
-
-    Attributes:
-        source: path relative to the source folder.
-        reason: one sentence for people.
-    """
-
-    source: str
-    reason: str
-
-
 def raw_codes(flat: npt.ArrayLike, *, codebook_size: int) -> npt.NDArray[np.uint16]:
     """Flat codes (N,) of any integer type as uint16, refusing what would wrap around.
 

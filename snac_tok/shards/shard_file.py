@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from snac_tok.errors import CodesError, ShardError
 from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, ShardInfo, parse_metadata, read_metadata
 from snac_tok.shards.page_sizes import check_row_group
-from snac_tok.shards.record import SCHEMA, STRING_COLUMNS, Failure, Record, batch_to_records
+from snac_tok.shards.record import SCHEMA, STRING_COLUMNS, Record, batch_to_records
+from snac_tok.sources.failures import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,15 +153,28 @@ class ShardFile:
         return info, failures
 
 
-def read_entry(path: Path, *, expected: ShardInfo) -> ShardEntry:
-    """The manifest entry of the shard at `path`, read from the file itself.
+@dataclass(frozen=True, kw_only=True)
+class CheckedShard:
+    """A shard that was read from its first byte to its last.
+
+    Attributes:
+        entry: what the manifest says of it.
+        failures: sources that gave no record.
+    """
+
+    entry: ShardEntry
+    failures: tuple[Failure, ...]
+
+
+def check_shard(path: Path, *, expected: ShardInfo) -> CheckedShard:
+    """Read the shard at `path` whole.
 
     Raises:
         ShardError: damaged, or not the shard that is expected; it names what differs.
     """
     with ShardFile(path) as shard:
         check_info(path, shard.info, expected=expected)
-        return shard.describe()
+        return CheckedShard(entry=shard.describe(), failures=shard.failures)
 
 
 def check_info(path: Path, found: ShardInfo, *, expected: ShardInfo) -> None:

@@ -17,13 +17,14 @@ from snac_tok.errors import CodesError, ShardError
 from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, canonical_json
 from snac_tok.shards.page_sizes import MAX_STRING_BYTES
 from snac_tok.shards.publish import PendingFile, naming
-from snac_tok.shards.record import SCHEMA, Failure, Record, records_to_batch
+from snac_tok.shards.record import SCHEMA, Record, records_to_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
     from snac_tok.shards.info import ShardInfo
+    from snac_tok.sources.failures import Failure
 
 # A row group is what a reader holds in memory: about 2 MB of codes, or 1024 short clips.
 ROW_GROUP_TOKENS = 1 << 20
@@ -47,7 +48,7 @@ class ShardWriter:
 
     Example:
         >>> import pathlib, tempfile
-        >>> from snac_tok.shards import CollectionInfo, ShardInfo
+        >>> from snac_tok.shards import CollectionInfo, Failure, ShardInfo
         >>> collection = CollectionInfo(
         ...     codec_id="tiny", weights_sha256="0" * 64, codec_config={}, sampling_rate=24000,
         ...     layout={"strides": [4, 2, 1], "order": "depth-first", "levels": 3}, codebook_size=4096,

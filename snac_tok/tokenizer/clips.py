@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from snac_tok import __version__
-from snac_tok.audio import as_waveform, resampled_length
+from snac_tok.audio import Waveform, resampled_length
 from snac_tok.errors import WaveformError
 from snac_tok.frames import FrameLayout
+from snac_tok.sources.reading import read_sound
 from snac_tok.tokenizer.eval_mode import eval_mode
-from snac_tok.tokenizer.preprocessing import long_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
-    from snac_tok.audio import Waveform
     from snac_tok.codec import SNAC
+    from snac_tok.sources.reading import LongSound
     from snac_tok.tokenizer.preprocessing import Preprocessing
 
 
@@ -107,24 +107,19 @@ class ClipEncoder:
     ) -> list[tuple[list[npt.NDArray[np.int64]], int]]:
         """Return codes and length of each recording: long files block by block, the others in one batch."""
         allowed = self.preprocessing.allow_truncated if allow_truncated is None else allow_truncated
-        long = {
-            at: blocks
+        sounds = [
+            _read(clip, sampling_rate, at=at if len(audio) > 1 else None, allow_truncated=allowed)
             for at, clip in enumerate(audio)
-            if (blocks := long_file(clip, sampling_rate, allow_truncated=allowed))
-        }
-        waveforms = {
-            at: _waveform(clip, sampling_rate, at=at if len(audio) > 1 else None, allow_truncated=allowed)
-            for at, clip in enumerate(audio)
-            if at not in long
-        }
+        ]
         names = [_name(clip, at) for at, clip in enumerate(audio)]
-        made = self.encode_codes(list(waveforms.values()), names=[names[at] for at in waveforms])
-        codes = dict(zip(waveforms, made, strict=True))
+        whole = {at: sound for at, sound in enumerate(sounds) if isinstance(sound, Waveform)}
+        made = self.encode_codes(list(whole.values()), names=[names[at] for at in whole])
+        codes = dict(zip(whole, made, strict=True))
         return [
-            self.encode_blocks(long[at], name=names[at])
-            if at in long
-            else (codes[at], self.num_samples(waveforms[at]))
-            for at in range(len(audio))
+            (codes[at], self.num_samples(sound))
+            if isinstance(sound, Waveform)
+            else self.encode_blocks(sound, name=names[at])
+            for at, sound in enumerate(sounds)
         ]
 
     def describe(self) -> dict[str, Any]:
@@ -146,10 +141,12 @@ def _name(clip: Any, at: int) -> str:
     return os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else f"clip {at}"
 
 
-def _waveform(clip: Any, sampling_rate: int | None, *, at: int | None, allow_truncated: bool) -> Waveform:
+def _read(
+    clip: Any, sampling_rate: int | None, *, at: int | None, allow_truncated: bool
+) -> Waveform | LongSound:
     """Read one of several clips; of samples, only their place tells which of them are bad."""
     try:
-        return as_waveform(clip, sampling_rate=sampling_rate, allow_truncated=allow_truncated)
+        return read_sound(clip, sampling_rate=sampling_rate, allow_truncated=allow_truncated)
     except WaveformError as error:
         if at is None:
             raise

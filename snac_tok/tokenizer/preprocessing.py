@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snac_tok.audio import (
     MonoPolicy,
     Resampler,
-    audio_info,
     check_policy,
-    iter_audio,
     mono_blocks,
     resample,
     resample_blocks,
@@ -23,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from snac_tok.audio import Waveform
-
-# A file that claims to be longer is read and encoded block by block; the ids are the same.
-_LONG_SECONDS = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,24 +78,3 @@ class Preprocessing:
                 f"the recording is at {found} Hz, the codec at {self.sampling_rate} Hz, and resample=False was asked "
                 "for; leave that out, or resample the recording before."
             )
-
-
-def long_file(
-    audio: Any, sampling_rate: int | None, *, allow_truncated: bool = False
-) -> Iterator[Waveform] | None:
-    """Return the blocks of a path whose file claims to be long; None for every other sound.
-
-    Raises:
-        SamplingRateError: the rate given contradicts the file's.
-        AudioFileError: the file cannot be read.
-    """
-    if not isinstance(audio, (str, os.PathLike)):
-        return None
-    info = audio_info(audio)
-    if info.num_samples is not None and info.num_samples <= _LONG_SECONDS * info.sampling_rate:
-        return None
-    if sampling_rate not in (None, info.sampling_rate):
-        raise SamplingRateError(
-            f"the file has {info.sampling_rate} Hz, sampling_rate={sampling_rate} was given; leave it out."
-        )
-    return iter_audio(audio, allow_truncated=allow_truncated)

@@ -19,7 +19,7 @@ from snac_tok.shards import (
     Manifest,
     Record,
     ShardInfo,
-    read_entry,
+    check_shard,
     write_manifest,
     write_shard,
 )
@@ -46,7 +46,7 @@ def make_shards(work, tokenizer):
         shard = ShardInfo(collection=info, plan_fingerprint="0" * 64, index=0, num_shards=1)
         (work / "shards").mkdir()
         path = write_shard(work / "shards", list(records), info=shard)
-        entry = read_entry(path, expected=shard)
+        entry = check_shard(path, expected=shard).entry
         write_manifest(
             work / "shards",
             Manifest(collection=info, plan_fingerprint=shard.plan_fingerprint, shards=(entry,)),

@@ -8,7 +8,7 @@ import pytest
 from toy_encoder import ToyEncoder, files_of, write_tone
 
 from snac_tok.corpus import remove_collection, shard_folder
-from snac_tok.errors import ShardError
+from snac_tok.errors import ShardError, SourceError
 from snac_tok.shards import open_shards
 
 
@@ -64,7 +64,7 @@ def test_replacing_needs_something_to_put_in_its_place(out, tmp_path):
     write_tone(tmp_path / "broken" / "a.wav")
     (tmp_path / "broken" / "metadata.jsonl").write_text("{")
     for name in ("empty", "missing", "broken"):
-        with pytest.raises(ShardError):
+        with pytest.raises(SourceError):
             shard_folder(tmp_path / name, out, ToyEncoder(), replace=True)
     assert files_of(out) == before
 

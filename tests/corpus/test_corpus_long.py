@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from toy_encoder import ToyEncoder, files_of, write_speechlike_folder, write_tone
 
-from snac_tok.audio import iter_audio
-from snac_tok.corpus import BatchLimits, loading, shard_folder
+from snac_tok.audio import OpenAudio
+from snac_tok.corpus import BatchLimits, shard_folder
 from snac_tok.shards import read_shards
 from snac_tok.tokenizer import SnacTokenizer
 
@@ -30,9 +30,8 @@ def source(tmp_path):
 @pytest.mark.parametrize("long_seconds", [0, 0.5])
 def test_a_lower_limit_changes_no_byte(source, tmp_path, monkeypatch, channels, long_seconds):
     """All files, or the longer ones between short ones, in order, whatever becomes of their channels."""
-    monkeypatch.setattr(
-        loading, "iter_audio", lambda path, **options: iter_audio(path, block_seconds=0.11, **options)
-    )
+    blocks = OpenAudio.blocks
+    monkeypatch.setattr(OpenAudio, "blocks", lambda audio: blocks(audio, block_seconds=0.11))
     usual, blockwise = ToyEncoder(channels=channels), ToyEncoder(channels=channels)
     shard_folder(source, tmp_path / "usual", usual, clips_per_shard=4)
     limits = BatchLimits(long_seconds=long_seconds)
@@ -53,14 +52,10 @@ def test_the_tokenizer_on_speech(tmp_path, channels):
     soundfile.write(tmp_path / "source" / "stereo.wav", stereo, rate)
     tokenizer = SnacTokenizer.from_pretrained("tiny")
 
-    class Encoder(ToyEncoder):
-        num_samples = staticmethod(tokenizer.num_samples)
-        encode_codes = staticmethod(tokenizer.encode_codes)
-        encode_blocks = staticmethod(tokenizer.encode_blocks)
-
-    encoder = Encoder(**tokenizer.describe() | {"channels": channels})
-    shard_folder(tmp_path / "source", tmp_path / "usual", encoder)
-    shard_folder(tmp_path / "source", tmp_path / "blocks", encoder, limits=BatchLimits(long_seconds=0))
+    options = {"encoder": tokenizer, "channels": channels}
+    shard_folder(tmp_path / "source", tmp_path / "usual", **options)
+    limits = BatchLimits(long_seconds=0)
+    shard_folder(tmp_path / "source", tmp_path / "blocks", **options, limits=limits)
     assert files_of(tmp_path / "blocks") == files_of(tmp_path / "usual")
 
 
@@ -68,13 +63,13 @@ def test_long_files_are_not_read_whole(tmp_path, monkeypatch):
     """Above the limit of ten minutes only blocks are read; at the limit the file is read as ever."""
     write_tone(tmp_path / "source" / "long.wav", seconds=600.001, sampling_rate=1000)
     write_tone(tmp_path / "source" / "short.wav", seconds=600, sampling_rate=1000)
-    read = loading.read_audio
+    read = OpenAudio.read
 
-    def read_short(path, **_options):
-        assert path.name == "short.wav"
-        return read(path)
+    def read_short(audio):
+        assert audio.info.num_samples == 600_000
+        return read(audio)
 
-    monkeypatch.setattr(loading, "read_audio", read_short)
+    monkeypatch.setattr(OpenAudio, "read", read_short)
     encoder = ToyEncoder()
     shard_folder(tmp_path / "source", tmp_path / "out", encoder)
     assert [record.id for record in read_shards(tmp_path / "out")] == ["long.wav", "short.wav"]

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_encoder import ToyEncoder
 
-from snac_tok.corpus import Plan, SourceItem, make_plan
+from snac_tok.corpus import Plan, PlannedFile, make_plan
 from snac_tok.errors import ShardError
 from snac_tok.shards import CollectionInfo
 
 COLLECTION = CollectionInfo(**ToyEncoder().describe())
-ITEMS = [SourceItem(path=f"{index}.wav", num_bytes=index, text=f"t{index}") for index in range(7)]
+ITEMS = [PlannedFile(path=f"{index}.wav", num_bytes=index, text=f"t{index}") for index in range(7)]
 
 # File names are bytes: those that are no UTF-8 reach Python as lone surrogates.
 paths = st.text(st.characters(exclude_characters="\0/"), min_size=1, max_size=12)
 items = st.lists(
-    st.builds(SourceItem, path=paths, num_bytes=st.integers(0, 2**40), text=st.none() | paths),
+    st.builds(PlannedFile, path=paths, num_bytes=st.integers(0, 2**40), text=st.none() | paths),
     min_size=1,
     max_size=12,
     unique_by=lambda item: item.path,

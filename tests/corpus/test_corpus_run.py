@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -13,9 +14,10 @@ import pytest
 from toy_encoder import ToyEncoder, files_of, write_speechlike_folder, write_tone
 
 from snac_tok.audio import read_audio
-from snac_tok.corpus import BatchLimits, loading, shard_folder
-from snac_tok.errors import AudioFileError, CodesError, ShardError
+from snac_tok.corpus import BatchLimits, shard_folder
+from snac_tok.errors import AudioFileError, CodesError, ShardError, WaveformError
 from snac_tok.shards import open_shards, read_shards
+from snac_tok.sources import reading
 
 SPEECH = Path(__file__).parent.parent / "speech"
 
@@ -139,6 +141,37 @@ def test_channels_become_records_of_their_own_when_asked(tmp_path, out):
     assert records[0].codes.tolist() == records[1].codes.tolist() != records[2].codes.tolist()
 
 
+@pytest.mark.parametrize("channels", ["each", "left", 1, "mean", None])
+def test_the_channels_that_are_asked_for_go_before_the_encoders_own(tmp_path, out, channels):
+    """The shards are those of an encoder that has this policy itself, and record it; None leaves it its own."""
+    write_tone(tmp_path / "source" / "stereo.wav", channels=2)
+    shard_folder(tmp_path / "source", out, ToyEncoder(channels="right"), channels=channels)
+    own = ToyEncoder(channels=str("right" if channels is None else channels))
+    shard_folder(tmp_path / "source", tmp_path / "own", own)
+    assert files_of(out) == files_of(tmp_path / "own")
+
+
+def test_an_unknown_channel_policy_is_refused_first(source, out):
+    """Before the output folder is made."""
+    with pytest.raises(WaveformError, match="got 'both'"):
+        shard_folder(source, out, ToyEncoder(), channels="both")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("long_seconds", [600.0, 0.0])
+def test_a_file_is_opened_once(source, out, monkeypatch, long_seconds):
+    """For its header and its samples together, whether it is long or short."""
+    real, opened = open, []
+
+    def counting(file, *args, **options):
+        opened.append(str(file))
+        return real(file, *args, **options)
+
+    monkeypatch.setattr("builtins.open", counting)
+    shard_folder(source, out, ToyEncoder(), limits=BatchLimits(long_seconds=long_seconds))
+    assert sorted(opened) == sorted(map(str, source.rglob("*.*")))
+
+
 def test_left_takes_the_first_channel(tmp_path, out):
     """The codes are those of a mono file of that channel."""
     write_tone(tmp_path / "source" / "mono.wav")
@@ -209,20 +242,17 @@ def test_a_source_that_changes_while_the_run_goes_on_is_a_failure(source, out, l
 @pytest.mark.parametrize("long_seconds", [600.0, 0.0])
 def test_a_source_that_changes_while_it_is_read_is_a_failure(source, out, monkeypatch, long_seconds):
     """Whether it is read at once or in blocks: what was read is neither the old file nor the new one."""
+    opened = reading.open_audio
 
-    def growing(read):
-        def read_and_grow(path, **options):
-            result = read(path, **options)
-            whole = list(result) if long_seconds == 0 else result
+    @contextlib.contextmanager
+    def growing(path, **options):
+        with opened(path, **options) as audio:
             if path.name == "y.wav":
                 with path.open("ab") as file:
                     file.write(b"more")
-            return whole
+            yield audio
 
-        return read_and_grow
-
-    name = "read_audio" if long_seconds else "iter_audio"
-    monkeypatch.setattr(loading, name, growing(getattr(loading, name)))
+    monkeypatch.setattr(reading, "open_audio", growing)
     summary = shard_folder(source, out, ToyEncoder(), limits=BatchLimits(long_seconds=long_seconds))
     assert (summary.num_clips, summary.num_failures) == (8, 1)
     assert "changed while the run went on" in failed(out)[0]["reason"]
@@ -243,10 +273,10 @@ def test_an_out_that_holds_other_shards_or_is_a_file_is_refused(source, tmp_path
 def test_a_failing_disk_is_no_data_error(source, out, monkeypatch, code):
     """It stops the run instead of quarantining every file that follows; no manifest appears."""
 
-    def read(path, **_options):
+    def refuse(path, **_options):
         raise AudioFileError(f"{path} cannot be read.") from OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(loading, "read_audio", read)
+    monkeypatch.setattr(reading, "open_audio", refuse)
     with pytest.raises(AudioFileError):
         shard_folder(source, out, ToyEncoder())
     assert set(files_of(out)) == {"_plan.json"}

@@ -13,7 +13,7 @@ FRAME = 2048
 
 
 class ToyEncoder:
-    """Satisfies `snac_tok.corpus.Encoder`; refuses clips that start with silence."""
+    """Satisfies `snac_tok.corpus.SoundEncoder`; refuses clips that start with silence."""
 
     layout = FrameLayout(strides=(4, 2, 1))
 

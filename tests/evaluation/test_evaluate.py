@@ -12,7 +12,6 @@ from snac_tok.codec import SNAC
 from snac_tok.errors import EvaluationError
 from snac_tok.evaluation import (
     MEASURES,
-    Clip,
     ClipResult,
     CodecResult,
     Identity,
@@ -23,6 +22,7 @@ from snac_tok.evaluation import (
     evaluation_from_json,
     evaluation_to_json,
 )
+from snac_tok.sources.recording import Recording
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -31,7 +31,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def report():
     """Two clips through three codecs."""
     tiny = SnacRoundTrip(SNAC.from_pretrained("tiny"), name="tiny", num_seeds=2)
-    clips = [Clip(name="speech", source=CLIP), Clip(name="noise", source=noise(1.2))]
+    clips = [Recording(name="speech", sound=CLIP), Recording(name="noise", sound=noise(1.2))]
     return evaluate(
         clips, [tiny, Identity(), Late(seconds=0.03)], measures=["mel", "si_sdr", "pesq", "stoi"], num_seeds=2
     )
@@ -66,7 +66,7 @@ def test_a_real_codec_has_all_figures(report):
 def test_without_alignment_a_delay_costs_everything():
     """What a codec does not admit is not repaired."""
     found = evaluate(
-        [Clip(name="n", source=noise())], [Late(seconds=0.03, delays=False)], measures=["si_sdr"]
+        [Recording(name="n", sound=noise())], [Late(seconds=0.03, delays=False)], measures=["si_sdr"]
     ).codecs[0]
     assert found.summary("si_sdr").mean < 0
 
@@ -84,7 +84,7 @@ def test_without_alignment_a_delay_costs_everything():
 def test_clips_without_figures_are_counted(waveform, without):
     """Silence and a single sample have reasons where others have figures, and are in no mean."""
     measures = ["mel", "stft", "si_sdr", "pesq", "stoi"]
-    clips = [Clip(name="good", source=speech()), Clip(name="odd", source=waveform)]
+    clips = [Recording(name="good", sound=speech()), Recording(name="odd", sound=waveform)]
     codec = evaluate(clips, [Identity()], measures=measures).codecs[0]
     assert set(codec.clips[1].left_out) == without
     assert set(codec.clips[1].values) == set(measures) - without
@@ -97,21 +97,23 @@ def test_clips_without_figures_are_counted(waveform, without):
 def test_any_rate_and_any_number_of_channels():
     """Stereo is mixed, 8 kHz and 48 kHz are resampled; sound files that cannot be read are noted, not fatal."""
     clips = [
-        Clip(name="stereo", source=noise(0.6, channels=2)),
-        Clip(name="8k", source=noise(0.6, rate=8000)),
-        Clip(name="48k", source=noise(0.6, rate=48_000)),
-        Clip(name="missing", source="nowhere.wav"),
-        Clip(name="empty", source=Waveform(samples=np.zeros((1, 0), np.float32), sampling_rate=8000)),
+        Recording(name="stereo", sound=noise(0.6, channels=2)),
+        Recording(name="8k", sound=noise(0.6, rate=8000)),
+        Recording(name="48k", sound=noise(0.6, rate=48_000)),
+        Recording(name="missing", sound="nowhere.wav"),
+        Recording(name="empty", sound=Waveform(samples=np.zeros((1, 0), np.float32), sampling_rate=8000)),
     ]
     tiny = SnacRoundTrip(SNAC.from_pretrained("tiny"), name="tiny")
     found = evaluate(clips, [tiny], measures=["mel", "stoi"])
     assert [clip.clip for clip in found.codecs[0].clips] == ["stereo", "8k", "48k"]
-    assert [failure.clip for failure in found.failures] == ["missing", "empty"]
+    assert [failure.source for failure in found.failures] == ["missing", "empty"]
 
 
 def test_a_codec_that_fails_is_noted():
     """The others go on."""
-    found = evaluate([Clip(name="n", source=noise())], [Broken(name="broken"), Identity()], measures=["mel"])
+    found = evaluate(
+        [Recording(name="n", sound=noise())], [Broken(name="broken"), Identity()], measures=["mel"]
+    )
     assert found.codecs[0].failures[0].reason == "it refuses 24000 samples."
     assert found.codecs[0].summary("mel") is None
     assert found.codecs[0].bits_per_second is None
@@ -138,7 +140,7 @@ def test_measures_that_are_not_installed_are_left_out(monkeypatch):
         return real(name)
 
     monkeypatch.setattr(optional.importlib, "import_module", without_pesq)
-    found = evaluate([Clip(name="n", source=noise())], [Identity()], measures=["mel", "pesq"])
+    found = evaluate([Recording(name="n", sound=noise())], [Identity()], measures=["mel", "pesq"])
     assert found.measures == ("mel",)
     assert "snac_tok's extra 'eval'" in found.left_out["pesq"]
 
@@ -147,7 +149,7 @@ def test_a_figure_that_is_not_finite_is_none(monkeypatch):
     """It becomes a reason."""
     odd = dataclasses.replace(MEASURES["mel"], function=lambda *_, **__: float("nan"))
     monkeypatch.setitem(MEASURES, "mel", odd)
-    codec = evaluate([Clip(name="n", source=noise())], [Identity()], measures=["mel"]).codecs[0]
+    codec = evaluate([Recording(name="n", sound=noise())], [Identity()], measures=["mel"]).codecs[0]
     assert codec.clips[0].left_out == {"mel": "the figure came out as nan."}
     assert codec.summary("mel") is None
 

@@ -16,6 +16,7 @@ from snac_tok.audio.faults import is_machine_fault
 from snac_tok.errors import AudioError, AudioFileError, ConfigError, SamplingRateError, WaveformError
 from snac_tok.mapping import SnacMapper
 from snac_tok.mapping.rows import column_of, load_row
+from snac_tok.sources.reading import LongSound
 from snac_tok.tokenizer.preprocessing import Preprocessing
 
 PREPARATION = Preprocessing(sampling_rate=CODEC_RATE, resample=True)
@@ -113,8 +114,8 @@ def test_a_long_file_is_read_in_blocks_and_gets_the_same_codes(tmp_path, monkeyp
         "rate": [CODEC_RATE, None, CODEC_RATE],
     }
     whole = mapper(batch)
-    monkeypatch.setattr("snac_tok.tokenizer.preprocessing._LONG_SECONDS", 1.0)
-    assert load_row(str(path), None, PREPARATION).blocks is not None
+    monkeypatch.setattr("snac_tok.sources.reading.LONG_SECONDS", 1.0)
+    assert isinstance(load_row(str(path), None, PREPARATION), LongSound)
     blocks = mapper(batch)
     assert [ids.tolist() for ids in whole["input_ids"]] == [ids.tolist() for ids in blocks["input_ids"]]
     assert whole["num_samples"] == blocks["num_samples"] == [4800, 36_000, 4800]
@@ -216,6 +217,6 @@ def test_a_fault_of_the_machine_is_raised_even_with_an_error_column(monkeypatch)
         return as_waveform(audio, sampling_rate=sampling_rate, allow_truncated=allow_truncated)
 
     mapper = SnacMapper("tiny", sampling_rate=CODEC_RATE, on_error="column")
-    monkeypatch.setattr("snac_tok.mapping.rows.as_waveform", failing)
+    monkeypatch.setattr("snac_tok.sources.reading.as_waveform", failing)
     with pytest.raises(AudioFileError, match="row 1 of the batch"):
         mapper({"audio": [noise(0.1), noise(0.1)[:2], noise(0.1)]})

@@ -15,8 +15,8 @@ from datasets import Dataset
 from sound_rows import CODEC_RATE, noise
 
 from snac_tok.errors import ConfigError
-from snac_tok.mapping import SnacMapper, placement
-from snac_tok.mapping.placement import Placement, device_for, take_place, threads_each, worker_number
+from snac_tok.mapping import SnacMapper, devices
+from snac_tok.mapping.devices import Execution, device_for, set_up_worker, threads_each, worker_number
 
 ROOT = Path(__file__).parents[2]
 NUM_ROWS = 12
@@ -207,7 +207,7 @@ def test_gpus_are_dealt_out_by_the_worker():
 
 
 def _where(place):
-    return worker_number(), take_place(place), torch.get_num_threads(), placement.is_forked_worker()
+    return worker_number(), set_up_worker(place), torch.get_num_threads(), devices.is_forked_worker()
 
 
 @pytest.mark.parametrize("library", [multiprocess, multiprocessing])
@@ -215,7 +215,7 @@ def _where(place):
 def test_a_worker_knows_its_number_and_keeps_to_its_threads(library, method, threads):
     """Both libraries; a fork has one thread whatever was asked for."""
     with library.get_context(method).Pool(1) as pool:
-        number, device, found, forked = pool.apply(_where, (Placement(threads=3),))
+        number, device, found, forked = pool.apply(_where, (Execution(threads=3),))
     assert number >= 1
     assert (device, found, forked) == ("cpu", threads, method == "fork")
 
@@ -223,7 +223,7 @@ def test_a_worker_knows_its_number_and_keeps_to_its_threads(library, method, thr
 def test_a_process_of_its_own_keeps_its_threads():
     """Nobody asked for less there."""
     before = torch.get_num_threads()
-    assert take_place(Placement(threads=before + 1)) == "cpu"
+    assert set_up_worker(Execution(threads=before + 1)) == "cpu"
     assert torch.get_num_threads() == before
     assert worker_number() is None
 
@@ -236,7 +236,7 @@ def test_workers_share_the_threads():
 
 
 def _device(mapper):
-    return mapper._placement
+    return mapper._execution
 
 
 @pytest.mark.parametrize("library", [multiprocess, multiprocessing])
@@ -245,7 +245,7 @@ def test_the_place_travels_to_the_worker(library):
     place = {"device": "cuda:1", "threads": 2, "seconds_per_call": 3.0}
     mapper = SnacMapper("tiny", preset=None, sampling_rate=CODEC_RATE, **place)
     with library.get_context("fork").Pool(1) as pool:
-        assert pool.apply(_device, (mapper,)) == Placement(**place)
+        assert pool.apply(_device, (mapper,)) == Execution(**place)
 
 
 def test_a_gpu_that_is_not_there_is_refused_in_a_sentence():

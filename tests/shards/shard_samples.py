@@ -11,7 +11,7 @@ from snac_tok.shards import (
     Manifest,
     Record,
     ShardInfo,
-    read_entry,
+    check_shard,
     write_manifest,
     write_shard,
 )
@@ -66,6 +66,6 @@ def write_collection(folder, shards, *, failures=()):
     infos = [shard_info(index, len(shards)) for index in range(len(shards))]
     for info, records in zip(infos, shards, strict=True):
         write_shard(folder, records, info=info, failures=list(failures) if info.index == 0 else [])
-    entries = tuple(read_entry(folder / info.name, expected=info) for info in infos)
+    entries = tuple(check_shard(folder / info.name, expected=info).entry for info in infos)
     write_manifest(folder, Manifest(collection=COLLECTION, plan_fingerprint="f00d", shards=entries))
     return folder

@@ -15,8 +15,8 @@ from snac_tok.shards import (
     FORMAT_VERSION,
     Manifest,
     ShardFile,
+    check_shard,
     open_shards,
-    read_entry,
     read_manifest,
     read_shards,
     write_manifest,
@@ -195,6 +195,6 @@ def test_a_manifest_lists_all_shards_in_order(folder):
         Manifest(collection=manifest.collection, plan_fingerprint="f00d", shards=manifest.shards[::-1])
 
 
-def test_read_entry_counts_from_the_file_itself(folder):
+def test_check_shard_counts_from_the_file_itself(folder):
     """The manifest's figures are those of the file."""
-    assert read_entry(folder / FIRST, expected=shard_info(0, 2)) == read_manifest(folder).shards[0]
+    assert check_shard(folder / FIRST, expected=shard_info(0, 2)).entry == read_manifest(folder).shards[0]

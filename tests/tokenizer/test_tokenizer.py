@@ -384,8 +384,8 @@ def test_a_long_file_is_encoded_block_by_block_to_the_same_ids(resampling, tmp_p
     path = tmp_path / "stereo.wav"
     write_audio(path, Waveform(samples=samples, sampling_rate=speech.sampling_rate))
     wanted = resampling(path)
-    monkeypatch.setattr("snac_tok.tokenizer.preprocessing._LONG_SECONDS", 0.5)
-    monkeypatch.setattr("snac_tok.tokenizer.clips.as_waveform", None)  # whoever reads it whole fails
+    monkeypatch.setattr("snac_tok.sources.reading.LONG_SECONDS", 0.5)
+    monkeypatch.setattr("snac_tok.audio.OpenAudio.read", None)  # whoever reads it whole fails
     found = resampling(path)
     assert (found["input_ids"], found.num_samples) == (wanted["input_ids"], wanted.num_samples)
     with pytest.raises(SamplingRateError, match="22050"):

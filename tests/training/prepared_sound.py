@@ -5,10 +5,10 @@ import json
 import numpy as np
 import soundfile as sf
 
+from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 from snac_tok.training.clip_store import ClipStore
 from snac_tok.training.clip_writing import making_folder
 from snac_tok.training.level import active_level_db
-from snac_tok.training.preparation import PreparationOptions, prepare_sound
 
 RATE = 24_000
 

@@ -13,10 +13,9 @@ import soundfile as sf
 from prepared_sound import contents, prepared, write_tone
 
 from snac_tok.audio import read_audio, resample, to_mono
-from snac_tok.errors import ConfigError, SamplingRateError, TrainingError
-from snac_tok.training import recordings
+from snac_tok.errors import ConfigError, SamplingRateError, SourceError, TrainingError
+from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 from snac_tok.training.clip_store import ClipStore
-from snac_tok.training.preparation import PreparationOptions, prepare_sound
 
 HERE = Path(__file__).parent
 SPEECH = HERE.parent / "speech"
@@ -119,15 +118,17 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path):
     assert contents(tmp_path / "ready") == {}
 
 
-def test_nothing_is_decoded_twice(source, tmp_path, monkeypatch):
-    """Each file is opened once."""
-    seen = []
-    real = recordings.iter_audio
-    monkeypatch.setattr(
-        recordings, "iter_audio", lambda path, **options: seen.append(path.name) or real(path, **options)
-    )
+def test_nothing_is_opened_twice(source, tmp_path, monkeypatch):
+    """Each file is opened once, and read once."""
+    real, seen = open, []
+
+    def counting(file, *args, **options):
+        seen.append(str(file))
+        return real(file, *args, **options)
+
+    monkeypatch.setattr("builtins.open", counting)
     prepare_sound([source], tmp_path / "ready", OPTIONS)
-    assert seen == ["a.wav", "b.flac", "c.ogg"]
+    assert seen == [str(source / name) for name in ("a.wav", "b.flac", "more/c.ogg")]
 
 
 @pytest.mark.parametrize(
@@ -155,14 +156,15 @@ def test_manifests(source, tmp_path, name, content):
         ("m.csv", b"text\nsaid\n", "no column of recordings"),
         ("m.csv", b"", "no column of recordings"),
         ("m.jsonl", b"{\n", "line 1"),
-        ("m.jsonl", b'{"file": "a.wav"}\n[]\n', "no column"),
-        ("m.jsonl", b'{"file": 3}\n', "is no path"),
+        ("m.jsonl", b'{"file": "a.wav"}\n[]\n', "line 2: needs a JSON object"),
+        ("m.jsonl", b'{"text": "a"}\n', "no column of recordings"),
+        ("m.jsonl", b'{"file": null}\n', "is no path"),
     ],
 )
 def test_broken_manifests_are_refused(tmp_path, name, content, named):
     """Before anything is decoded."""
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(TrainingError, match=named):
+    with pytest.raises(SourceError, match=named):
         prepare_sound([tmp_path / name], tmp_path / "ready", OPTIONS)
     assert not (tmp_path / "ready").exists()
 
@@ -194,22 +196,22 @@ def test_datasets(source, tmp_path):
 def test_datasets_that_cannot_be_used_are_refused(tmp_path):
     """Without a column of sound, without columns, without a name."""
     datasets = pytest.importorskip("datasets")
-    with pytest.raises(TrainingError, match="no column of sound"):
+    with pytest.raises(SourceError, match=r"no column could be the sound.*rename it"):
         prepare_sound([datasets.Dataset.from_dict({"text": ["a"]})], tmp_path / "ready", OPTIONS)
     for source, named in [
         (3, "is no input"),
         ("hf:", "hf:NAME"),
         (f"hf:{tmp_path / 'nowhere'}", "cannot be loaded"),
     ]:
-        with pytest.raises(TrainingError, match=named):
+        with pytest.raises(SourceError, match=named):
             prepare_sound([source], tmp_path / "ready", OPTIONS)
 
 
 def test_a_missing_input_is_refused_before_any_work(source, tmp_path):
     """Not after hours."""
-    with pytest.raises(TrainingError, match=r"nowhere.*no such"):
+    with pytest.raises(SourceError, match=r"nowhere.*no such"):
         prepare_sound([source, tmp_path / "nowhere"], tmp_path / "ready", OPTIONS)
-    with pytest.raises(TrainingError, match="nothing to prepare"):
+    with pytest.raises(SourceError, match="nothing to read"):
         prepare_sound([], tmp_path / "ready", OPTIONS)
     assert not (tmp_path / "ready").exists()
 

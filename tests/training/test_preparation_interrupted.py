@@ -13,9 +13,10 @@ import pytest
 from prepared_sound import contents, prepared
 
 from snac_tok.errors import AudioFileError, TrainingError
-from snac_tok.training import clip_writing, recordings
+from snac_tok.sources import reading
+from snac_tok.training import clip_writing
+from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 from snac_tok.training.clip_store import ClipStore
-from snac_tok.training.preparation import PreparationOptions, prepare_sound
 
 OPTIONS = PreparationOptions(sampling_rate=24_000)
 
@@ -59,7 +60,7 @@ def test_a_failing_machine_is_no_bad_file(source, tmp_path, monkeypatch, code):
     def read(path, **_options):
         raise AudioFileError(f"{path} cannot be read.") from OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(recordings, "iter_audio", read)
+    monkeypatch.setattr(reading, "open_audio", read)
     with pytest.raises(TrainingError, match=r"a\.wav could not be read"):
         prepare_sound([source], tmp_path / "ready", OPTIONS)
     assert contents(tmp_path / "ready") == {}
@@ -68,7 +69,7 @@ def test_a_failing_machine_is_no_bad_file(source, tmp_path, monkeypatch, code):
 # Forks before each call of the operating system that matters and dies there: one process, one import.
 KILLED = """
 import os, signal, sys
-from snac_tok.training.preparation import PreparationOptions, prepare_sound
+from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 source, *outs = sys.argv[1:]
 for out, (name, count) in zip(outs, {points}, strict=True):
     if os.fork() == 0:

@@ -15,8 +15,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from snac_tok.corpus.metadata import read_rows
-from snac_tok.errors import ShardError
+from snac_tok.errors import SourceError
+from snac_tok.sources.metadata import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ def find_texts(folder: Path, paths: Iterable[str]) -> dict[str, str]:
         paths: theirs, relative to `folder`, with `/` between parts.
 
     Raises:
-        ShardError: two kinds of metadata in one folder, metadata that is no UTF-8 text or has a broken line, or
+        SourceError: two kinds of metadata in one folder, metadata that is no UTF-8 text or has a broken line, or
             two different texts for one file.
 
     Example:
@@ -73,7 +73,7 @@ def match_texts(
         metadata: what the warnings call it.
 
     Raises:
-        ShardError: two different texts for one file.
+        SourceError: two different texts for one file.
 
     Example:
         >>> match_texts(["x/a.wav", "x/b.wav"], {"x/a.wav": "one", "b": "two"})
@@ -94,7 +94,7 @@ def _folders(paths: Sequence[str]) -> list[str]:
 def _metadata_of(folder: Path) -> Path | None:
     found = [folder / name for name in METADATA_NAMES if (folder / name).is_file()]
     if len(found) > 1:
-        raise ShardError(f"{folder} holds both {' and '.join(METADATA_NAMES)}; keep one of them.")
+        raise SourceError(f"{folder} holds both {' and '.join(METADATA_NAMES)}; keep one of them.")
     return found[0] if found else None
 
 
@@ -109,7 +109,7 @@ def _texts_of(metadata: Path, paths: Sequence[str]) -> dict[str, str]:
     files, texts = _Files(paths), dict[str, str]()
     for row in read_rows(metadata, is_file=lambda name: bool(files.places(key(name))[1])):
         if texts.setdefault(key(row.name), row.text) != row.text:
-            raise ShardError(
+            raise SourceError(
                 f"{metadata}, line {row.line}: a second, different text for {row.name!r}; keep one."
             )
     return _match(files, texts, str(metadata))
@@ -150,7 +150,7 @@ def _match(files: _Files, texts: Mapping[str, str], metadata: str) -> dict[str, 
         if len(places) != 1:
             (vague if places else absent).append(name)
         elif (matched if spelled else stems).setdefault(places[0], text) != text:
-            raise ShardError(f"{metadata} gives two different texts for {places[0]!r}; keep one.")
+            raise SourceError(f"{metadata} gives two different texts for {places[0]!r}; keep one.")
     if absent:
         there = "file that is" if len(absent) == 1 else "files that are"
         _log.warning("%s names %d %s not there: %s", metadata, len(absent), there, _some(absent))

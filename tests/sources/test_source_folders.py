@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from snac_tok.corpus import list_sources
-from snac_tok.errors import ShardError
+from snac_tok.errors import SourceError
+from snac_tok.sources.folders import list_folder
 
 
 def touch(folder, *names):
@@ -21,7 +21,7 @@ def touch(folder, *names):
 
 def paths(folder, **options):
     """Paths alone."""
-    return [item.path for item in list_sources(folder, **options)]
+    return [recording.name for recording in list_folder(folder, **options)]
 
 
 def test_audio_is_found_in_all_folders_and_sorted_by_path(tmp_path):
@@ -57,7 +57,7 @@ def test_linked_files_count_and_links_to_nowhere_are_listed_to_fail_later(tmp_pa
     touch(tmp_path, "a.wav")
     (tmp_path / "b.wav").symlink_to("a.wav")
     (tmp_path / "c.wav").symlink_to("gone.wav")
-    assert [(item.path, item.num_bytes) for item in list_sources(tmp_path)] == [
+    assert [(recording.name, recording.num_bytes) for recording in list_folder(tmp_path)] == [
         ("a.wav", 1),
         ("b.wav", 1),
         ("c.wav", 0),
@@ -69,7 +69,7 @@ def test_links_round_in_a_circle_are_listed_to_fail_later(tmp_path):
     touch(tmp_path, "a.wav")
     for name, target in [("b.wav", "b.wav"), ("c.wav", "d.wav"), ("d.wav", "c.wav"), ("folder", "folder")]:
         (tmp_path / name).symlink_to(target)
-    sizes = [(item.path, item.num_bytes) for item in list_sources(tmp_path)]
+    sizes = [(recording.name, recording.num_bytes) for recording in list_folder(tmp_path)]
     assert sizes == [("a.wav", 1), ("b.wav", 0), ("c.wav", 0), ("d.wav", 0)]
 
 
@@ -82,25 +82,25 @@ def test_pipes_are_left_out(tmp_path):
 
 def test_no_folder_and_no_audio_say_so(tmp_path):
     """Each with the folder's name."""
-    with pytest.raises(ShardError, match="absent is no folder"):
-        list_sources(tmp_path / "absent")
+    with pytest.raises(SourceError, match="absent is no folder"):
+        list_folder(tmp_path / "absent")
     touch(tmp_path, "notes.txt")
-    with pytest.raises(ShardError, match="holds no audio"):
-        list_sources(tmp_path)
+    with pytest.raises(SourceError, match="holds no audio"):
+        list_folder(tmp_path)
 
 
 def test_a_file_given_as_folder_is_refused(tmp_path):
     """It is no folder."""
     touch(tmp_path, "a.wav")
-    with pytest.raises(ShardError, match=r"a\.wav is no folder"):
-        list_sources(tmp_path / "a.wav")
+    with pytest.raises(SourceError, match=r"a\.wav is no folder"):
+        list_folder(tmp_path / "a.wav")
 
 
 def test_foreign_metadata_stops_nothing(tmp_path, caplog):
     """The files are listed without texts, and one warning says so."""
     touch(tmp_path, "a.wav")
     (tmp_path / "metadata.csv").write_text("file_name,speaker\na.wav,x\n")
-    assert [(item.path, item.text) for item in list_sources(tmp_path)] == [("a.wav", None)]
+    assert [(recording.name, recording.text) for recording in list_folder(tmp_path)] == [("a.wav", None)]
     assert len(caplog.records) == 1
 
 
@@ -108,7 +108,7 @@ def test_texts_reach_their_files(tmp_path):
     """Files without a text have none."""
     touch(tmp_path, "a.wav", "sub/b.wav", "c.wav")
     (tmp_path / "metadata.csv").write_text("audio_file|text\nsub/b.wav|two\na.wav|one\n")
-    assert {item.path: item.text for item in list_sources(tmp_path)} == {
+    assert {recording.name: recording.text for recording in list_folder(tmp_path)} == {
         "a.wav": "one",
         "c.wav": None,
         "sub/b.wav": "two",

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from snac_tok.corpus import find_texts, match_texts
-from snac_tok.errors import ShardError
+from snac_tok.errors import SourceError
+from snac_tok.sources.texts import find_texts, match_texts
 
 
 def write(folder, text, name="metadata.csv"):
@@ -25,14 +25,14 @@ def test_no_metadata_is_no_error(tmp_path):
 def test_two_metadata_files_are_one_too_many(tmp_path):
     """Which would win is not ours to say."""
     write(tmp_path, "file_name,text\n")
-    with pytest.raises(ShardError, match="keep one"):
+    with pytest.raises(SourceError, match="keep one"):
         find_texts(write(tmp_path, "", "metadata.jsonl"), ["a.wav"])
 
 
 def test_a_second_different_text_is_named_with_its_line(tmp_path):
     """Nothing is guessed; two spellings of one path are one file."""
     write(tmp_path, "audio_file|text\na.wav|one\n./a.wav|two\n")
-    with pytest.raises(ShardError, match=r"metadata\.csv, line 3: a second, different text for './a.wav'"):
+    with pytest.raises(SourceError, match=r"metadata\.csv, line 3: a second, different text for './a.wav'"):
         find_texts(tmp_path, ["a.wav"])
 
 
@@ -114,7 +114,7 @@ def test_a_name_that_several_files_have_gives_no_text(caplog):
 def test_two_names_of_one_file_must_agree():
     """By path and by name."""
     assert match_texts(["x/a.wav"], {"a.wav": "one", "x/a.wav": "one"}) == {"x/a.wav": "one"}
-    with pytest.raises(ShardError, match="two different texts"):
+    with pytest.raises(SourceError, match="two different texts"):
         match_texts(["x/a.wav"], {"a.wav": "one", "x/a.wav": "two"})
 
 

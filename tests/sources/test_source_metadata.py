@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from snac_tok.corpus.metadata import FILE_COLUMNS, TEXT_COLUMNS, read_rows
-from snac_tok.errors import ShardError
+from snac_tok.errors import SourceError
+from snac_tok.sources.metadata import read_rows
+from snac_tok.sources.tables import FILE_COLUMNS, TEXT_COLUMNS
 
 
 def texts(folder, content, name="metadata.csv", *, files=("a.wav", "sub/b.wav")):
@@ -122,7 +123,7 @@ def test_odd_lines_are_counted(tmp_path, caplog):
 )
 def test_a_faulty_csv_is_named_with_its_line(tmp_path, content, words):
     """Nothing is guessed."""
-    with pytest.raises(ShardError, match=words) as caught:
+    with pytest.raises(SourceError, match=words) as caught:
         texts(tmp_path, content)
     assert "metadata.csv" in str(caught.value)
 
@@ -139,6 +140,6 @@ def test_a_faulty_csv_is_named_with_its_line(tmp_path, content, words):
 )
 def test_faulty_json_lines_are_named(tmp_path, content, words):
     """With the line, in a sentence that can be printed."""
-    with pytest.raises(ShardError, match=words) as caught:
+    with pytest.raises(SourceError, match=words) as caught:
         texts(tmp_path, content, "metadata.jsonl")
     assert str(caught.value).encode().startswith(str(tmp_path).encode())

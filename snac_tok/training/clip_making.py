@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snac_tok.audio import check_policy, check_sampling_rate, mono_blocks, resample_blocks
-from snac_tok.audio.faults import is_machine_fault, reason_of
 from snac_tok.errors import AudioError, ConfigError, TrainingError
+from snac_tok.sources.failures import failure_of
+from snac_tok.sources.find import find_recordings
 from snac_tok.training.clip_store import FULL_SCALE
 from snac_tok.training.clip_writing import making_folder
 from snac_tok.training.level import active_level_db
-from snac_tok.training.recordings import Recording, find_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.audio import MonoPolicy
+    from snac_tok.sources.recording import Recording
     from snac_tok.training.clip_writing import FolderInTheMaking
 
 _LEAST_PIECE_SECONDS = 1.0
@@ -134,7 +135,7 @@ def prepare_sound(
     recordings = find_recordings(inputs)
     with making_folder(Path(out), replace=replace) as folder:
         preparation = _Preparation(folder, options, total_bytes=recordings.num_bytes)
-        for recording in recordings.each():
+        for recording in recordings:
             preparation.add(recording)
             if progress:
                 progress(preparation.state)
@@ -159,9 +160,11 @@ class _Preparation:
             for name, samples in _named_pieces(recording, self._options):
                 self._write(name, samples)
         except AudioError as error:
-            if is_machine_fault(error):
-                raise TrainingError(f"{recording.id} could not be read: {error}") from error
-            self._folder.add_failure(recording.id, reason=reason_of(error))
+            try:
+                failure = failure_of(recording.name, error)
+            except AudioError as fault:
+                raise TrainingError(f"{recording.name} could not be read: {fault}") from fault
+            self._folder.add_failure(failure.source, reason=failure.reason)
             self._count(num_failures=1)
         self._count(num_recordings=1, num_bytes=recording.num_bytes or 0)
 
@@ -185,19 +188,19 @@ def _named_pieces(
     recording: Recording, options: PreparationOptions
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Yield a recording's pieces at the wanted rate; one that is a whole recording has its plain name."""
-    found = recording.blocks(options.allow_truncated)
-    mono = mono_blocks(found, channels=options.channels, name=recording.id)
+    found = recording.blocks(allow_truncated=options.allow_truncated)
+    mono = mono_blocks(found, channels=options.channels, name=recording.name)
     blocks = (block.samples[0] for block in resample_blocks(mono, options.sampling_rate))
     size = round(options.piece_seconds * options.sampling_rate)
     waiting: npt.NDArray[np.float32] | None = None
     number = 0
     for piece in _regrouped(blocks, size):
         if waiting is not None:
-            yield f"{recording.id}#{number}", waiting
+            yield f"{recording.name}#{number}", waiting
             number += 1
         waiting = piece
     if waiting is not None:
-        yield (f"{recording.id}#{number}" if number else recording.id), waiting
+        yield (f"{recording.name}#{number}" if number else recording.name), waiting
 
 
 def _regrouped(blocks: Iterator[npt.NDArray[np.float32]], size: int) -> Iterator[npt.NDArray[np.float32]]:

@@ -23,7 +23,7 @@ from snac_tok.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placement:
+class Execution:
     """What a mapper's results do not depend on.
 
     Attributes:
@@ -77,7 +77,7 @@ def device_for(wanted: str, *, number: int | None, num_gpus: int) -> str:
     return wanted if device.index is not None else f"cuda:{((number or 1) - 1) % num_gpus}"
 
 
-def take_place(placement: Placement) -> str:
+def set_up_worker(execution: Execution) -> str:
     """Set this process up for its work and return its device.
 
     Raises:
@@ -86,15 +86,15 @@ def take_place(placement: Placement) -> str:
     number, forked = worker_number(), is_forked_worker()
     if number is not None:
         # A forked process has none of OpenMP's threads and would wait for them for ever.
-        torch.set_num_threads(1 if forked else placement.threads or 1)
-    is_gpu = torch.device(placement.device).type == "cuda"
+        torch.set_num_threads(1 if forked else execution.threads or 1)
+    is_gpu = torch.device(execution.device).type == "cuda"
     if is_gpu and forked and torch.cuda._is_in_bad_fork():  # noqa: SLF001 - what torch itself asks
         raise ConfigError(
             "a forked worker cannot use the GPU that its parent already uses: call "
             'multiprocess.set_start_method("spawn") first, or map without num_proc.'
         )
     num_gpus = torch.cuda.device_count() if is_gpu else 0
-    return device_for(placement.device, number=number, num_gpus=num_gpus)
+    return device_for(execution.device, number=number, num_gpus=num_gpus)
 
 
 def threads_each(num_workers: int) -> int | None:

@@ -1,18 +1,18 @@
-"""Finds the audio files of a folder, in an order that does not depend on the machine.
+"""The audio files of a folder as recordings, in an order that does not depend on the machine.
 
-Paths are relative, with `/` between parts, sorted by code point. What a file holds is not looked at here;
-texts come from `texts.py`.
+Names are relative paths, with `/` between parts, sorted by code point. No file is opened here; texts come from
+`texts.py`.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snac_tok.corpus.texts import find_texts
-from snac_tok.errors import ShardError
+from snac_tok.errors import SourceError
+from snac_tok.sources.recording import Recording
+from snac_tok.sources.texts import find_texts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -24,23 +24,8 @@ AUDIO_EXTENSIONS = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceItem:
-    """One audio file to encode.
-
-    Attributes:
-        path: relative to the source folder, with `/` between its parts.
-        num_bytes: of the file; tells a changed file, and how much work is left.
-        text: what is said, where the folder's metadata tells it.
-    """
-
-    path: str
-    num_bytes: int
-    text: str | None = None
-
-
-def list_sources(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS) -> list[SourceItem]:
-    """Every audio file below `folder` with its text, sorted by path.
+def list_folder(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS) -> list[Recording]:
+    """Return every audio file below `folder` with its text, sorted by path.
 
     Linked folders are followed, each real folder once. Hidden files and folders are skipped. A link to
     nowhere, or round in a circle, is listed: it fails when read, and is reported like any other file that cannot be.
@@ -50,26 +35,29 @@ def list_sources(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS
         extensions: file endings that count as audio, with the dot, in lower case.
 
     Raises:
-        ShardError: no such folder, no audio in it, a folder that cannot be listed, or metadata that
+        SourceError: no such folder, no audio in it, a folder that cannot be listed, or metadata that
             contradicts itself.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = (Path(folder) / "b.WAV").write_bytes(b"1234")
-        ...     list_sources(Path(folder))
-        [SourceItem(path='b.WAV', num_bytes=4, text=None)]
+        ...     [(recording.name, recording.num_bytes) for recording in list_folder(Path(folder))]
+        [('b.WAV', 4)]
     """
     if not folder.is_dir():
-        raise ShardError(f"{folder} is no folder; give the one that holds the audio files.")
+        raise SourceError(f"{folder} is no folder; give the one that holds the audio files.")
     sizes = {path: size for path, size in _walk(folder) if Path(path).suffix.lower() in extensions}
     if not sizes:
-        raise ShardError(
+        raise SourceError(
             f"{folder} holds no audio file ({' '.join(sorted(extensions))}); give another folder."
         )
     paths = sorted(sizes)
     texts = find_texts(folder, paths)
-    return [SourceItem(path=path, num_bytes=sizes[path], text=texts.get(path)) for path in paths]
+    return [
+        Recording(name=path, sound=folder / path, num_bytes=sizes[path], text=texts.get(path))
+        for path in paths
+    ]
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int]]:
@@ -103,7 +91,9 @@ def _visible_entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise ShardError(f"{folder} cannot be listed: {error.strerror}; allow it or move it away.") from error
+        raise SourceError(
+            f"{folder} cannot be listed: {error.strerror}; allow it or move it away."
+        ) from error
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -1,0 +1,189 @@
+"""What decides a mapper's results: its options, and the codec they name. All of it is hashed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import os
+from dataclasses import dataclass
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    ParamSpec,
+    Self,
+    TypeAlias,
+    TypeVar,
+    Unpack,
+    cast,
+    get_args,
+)
+
+from snac_tok.audio import Resampler, check_sampling_rate
+from snac_tok.codec.hub_options import HubOptions
+from snac_tok.errors import ConfigError
+from snac_tok.frames import vocabulary_to_json
+from snac_tok.prompts import PromptFormat
+from snac_tok.tokenizer import SnacTokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snac_tok.audio import MonoPolicy
+    from snac_tok.frames import Vocabulary
+    from snac_tok.mapping.output import OutputDtype
+    from snac_tok.prompts.prompt_format import Prompt
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OnError: TypeAlias = Literal["raise", "column"]
+
+
+class MappingOptions(HubOptions, total=False):
+    """What `SnacMapper` and `tokenize_dataset` take besides what they name themselves; `SnacMapper` explains each."""
+
+    sampling_rate: int | None
+    sampling_rate_column: str | None
+    resample: bool
+    channels: MonoPolicy | None
+    resampler: Resampler | None
+    text_column: str | None
+    voice_column: str | None
+    prompt: Prompt | None
+    mask_prompt: bool
+    on_error: OnError
+    allow_truncated: bool
+    output_dtype: OutputDtype | None
+
+
+_HUB_OPTIONS = frozenset(HubOptions.__annotations__)
+
+
+def hub_options_of(options: MappingOptions) -> HubOptions:
+    """Return those options that say how the codec's files are fetched."""
+    return cast("HubOptions", {name: value for name, value in options.items() if name in _HUB_OPTIONS})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapperOptions:
+    """The options of `SnacMapper` that decide its results, as plain values, with their defaults.
+
+    Raises:
+        ConfigError: options that are unknown or contradict each other.
+    """
+
+    codec: str
+    audio_column: str
+    sampling_rate: int | None = None
+    sampling_rate_column: str | None = None
+    resample: bool = True
+    channels: MonoPolicy | None = None
+    resampler: list[str] | None = None
+    text_column: str | None = None
+    voice_column: str | None = None
+    prompt: Any = None
+    mask_prompt: bool = False
+    on_error: OnError = "raise"
+    allow_truncated: bool = False
+    dtype: OutputDtype | None = None
+    revision: str | None = None
+
+    @classmethod
+    def of(
+        cls, codec: str | os.PathLike[str], *, audio_column: str, **options: Unpack[MappingOptions]
+    ) -> Self:
+        """Return the options as plain values."""
+        plain: dict[str, Any] = {name: value for name, value in options.items() if name not in _HUB_OPTIONS}
+        plain |= {"dtype": plain.pop("output_dtype", None), "revision": options.get("revision")}
+        if resampler := options.get("resampler"):
+            plain["resampler"] = [resampler.backend, resampler.quality]
+        if isinstance(prompt := options.get("prompt"), PromptFormat):
+            plain["prompt"] = prompt.to_dict()
+        return cls(codec=os.fspath(codec), audio_column=audio_column, **plain)
+
+    def __post_init__(self) -> None:
+        if self.on_error not in get_args(OnError):
+            raise ConfigError(f'on_error is {self.on_error!r}; it must be "raise" or "column".')
+        if self.sampling_rate is not None:
+            object.__setattr__(self, "sampling_rate", check_sampling_rate(self.sampling_rate))
+            if self.sampling_rate_column is not None:
+                raise ConfigError("sampling_rate and sampling_rate_column say the same thing; leave one out.")
+        for name in ("mask_prompt", "prompt"):
+            if getattr(self, name) and self.text_column is None:
+                raise ConfigError(
+                    f"{name} is about sequences with text; name a text_column, or leave it out."
+                )
+
+    def load_encoder(
+        self,
+        *,
+        preset: str | os.PathLike[str] | Vocabulary | None,
+        levels: int | None,
+        device: str,
+        hub_options: HubOptions,
+    ) -> SnacTokenizer:
+        """Load the codec with its preparation; where raw codes are wanted, its vocabulary is of no account.
+
+        Raises:
+            CheckpointError: the codec cannot be loaded.
+            LayoutError: the preset does not fit it.
+        """
+        files: HubOptions = {**hub_options, "revision": self.revision}
+        given: dict[str, Any] = {"resample": self.resample, "allow_truncated": self.allow_truncated}
+        if self.channels is not None:
+            given["channels"] = self.channels
+        if self.resampler is not None:
+            backend, quality = self.resampler
+            given["resampler"] = Resampler(backend=backend, quality=quality)  # type: ignore[arg-type]
+        return SnacTokenizer.from_pretrained(
+            self.codec,
+            preset=preset,
+            levels=levels if preset is not None else None,
+            device=device,
+            **given,
+            **files,
+        )
+
+    def describe(self, encoder: SnacTokenizer, *, ids: bool, levels: int | None) -> dict[str, Any]:
+        """Return what a codec and a vocabulary decide, as JSON values.
+
+        Raises:
+            ConfigError: `levels` is no number of the codec's levels.
+        """
+        found = encoder.describe()
+        # A new release gives the same codes; where it does not, the format's version says so.
+        del found["package_version"]
+        most = encoder.codec.config.num_levels
+        if levels is not None and (isinstance(levels, bool) or levels not in range(1, most + 1)):
+            raise ConfigError(f"levels is {levels!r}; the codec has 1 to {most}.")
+        table = vocabulary_to_json(encoder.vocabulary) if ids else None
+        return found | {"vocabulary": table, "num_levels": levels or most}
+
+
+def with_mapping_options(door: Callable[P, R]) -> Callable[P, R]:
+    """Show the options behind a door's `**options` in its signature, and refuse other names as Python does."""
+    own = inspect.signature(door)
+    named = [given for given in own.parameters.values() if given.kind is not inspect.Parameter.VAR_KEYWORD]
+    fields = {field.name: field.default for field in dataclasses.fields(MapperOptions)} | {
+        "output_dtype": None
+    }
+    hidden = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=fields[name])
+        for name in MappingOptions.__annotations__
+        if name not in _HUB_OPTIONS
+    ]
+    rest = inspect.Parameter("hub_options", inspect.Parameter.VAR_KEYWORD)
+    signature = own.replace(parameters=[*named, *hidden, rest])
+
+    @functools.wraps(door)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{door.__qualname__}() {error}") from None
+        return door(*args, **kwargs)
+
+    checked.__signature__ = signature  # type: ignore[attr-defined]
+    return checked

@@ -1,0 +1,40 @@
+"""A recording that cannot be used is noted and the work goes on; where the machine fails, the work stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A recording that could not be used, and the reason.
+
+    Attributes:
+        source: its name: a path relative to its folder, a row of a dataset.
+        reason: one sentence for people.
+    """
+
+    source: str
+    reason: str
+
+
+def failure_of(name: str, error: Exception) -> Failure:
+    """Return the failure to note; where the machine is to blame and not the recording, raise the error again.
+
+    >>> failure_of("a.wav", ValueError("a.wav: empty."))
+    Failure(source='a.wav', reason='a.wav: empty.')
+    """
+    from snac_tok.audio.faults import is_machine_fault, reason_of
+
+    if is_machine_fault(error):
+        raise error
+    return Failure(source=printable(name), reason=reason_of(error))
+
+
+def printable(name: str) -> str:
+    r"""Return a name that can be stored as text: bytes that are not UTF-8 become ``\xNN``.
+
+    >>> print(printable("caf\udce9.wav"))
+    caf\xe9.wav
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

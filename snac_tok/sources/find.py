@@ -1,0 +1,134 @@
+"""Whatever a user names → recordings, one after another, none of them read yet.
+
+a folder             every audio file below it, sorted
+a manifest           .txt: a path a line; .csv, .tsv, .jsonl: a column of paths; relative to the manifest
+a saved dataset      a folder of `Dataset.save_to_disk`
+hf:NAME:SPLIT        a dataset of the hub, streamed
+a dataset            `datasets.Dataset`, a streamed one, or a dict of splits: its audio column
+any other file       one recording
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.errors import SourceError
+from snac_tok.sources.folders import list_folder
+from snac_tok.sources.huggingface import (
+    HUB_MARK,
+    dataset_identity,
+    dataset_recordings,
+    is_saved_dataset,
+    load_hub,
+    load_saved,
+)
+from snac_tok.sources.manifests import MANIFEST_ENDINGS, list_manifest
+from snac_tok.sources.recording import file_recording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from snac_tok.sources.recording import Recording
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """What one input holds.
+
+    Attributes:
+        recordings: a list where they are files, else an iterator that gives them once.
+        num_bytes: of all files together; None where the recordings are rows of a dataset.
+        identity: JSON values that are equal for equal recordings; None where nobody can tell.
+    """
+
+    recordings: Iterable[Recording]
+    num_bytes: int | None
+    identity: Any
+
+    @classmethod
+    def of_files(cls, recordings: list[Recording]) -> Source:
+        """Return a source of files, which are known by their names and sizes."""
+        sizes = [[recording.name, recording.num_bytes] for recording in recordings]
+        digest = hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
+        num_bytes = sum(recording.num_bytes or 0 for recording in recordings)
+        return cls(recordings=recordings, num_bytes=num_bytes, identity=digest)
+
+    @classmethod
+    def of_dataset(cls, dataset: Any, *, name: str | None = None) -> Source:
+        """Return a source of rows; a streamed dataset is known by its name, where it has one."""
+        recordings = dataset_recordings(dataset)
+        return cls(recordings=recordings, num_bytes=None, identity=dataset_identity(dataset) or name)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recordings:
+    """Those of several inputs.
+
+    Attributes:
+        sources: one an input.
+    """
+
+    sources: tuple[Source, ...]
+
+    def __iter__(self) -> Iterator[Recording]:
+        for source in self.sources:
+            yield from source.recordings
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Of all their files together; None where some are no files."""
+        sizes = [source.num_bytes for source in self.sources]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def identity(self) -> str | None:
+        """A digest that is equal for equal recordings in the same order; None where nobody can tell."""
+        parts = [source.identity for source in self.sources]
+        return None if None in parts else hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def find_recordings(inputs: Sequence[Any]) -> Recordings:
+    """List what is there, without decoding anything.
+
+    Args:
+        inputs: paths and datasets.
+
+    Raises:
+        SourceError: there is no input, or no such file, folder, column or audio.
+        MissingDependencyError: a dataset without the package `datasets`.
+
+    Example:
+        >>> find_recordings(["nowhere"])
+        Traceback (most recent call last):
+        snac_tok.errors.SourceError: nowhere: there is no such file or folder.
+    """
+    if not inputs:
+        raise SourceError("there is nothing to read: name folders, files, manifests or datasets.")
+    return Recordings(sources=tuple(map(find_source, inputs)))
+
+
+def find_source(named: Any) -> Source:
+    """List the recordings of one input; as `find_recordings`."""
+    if not isinstance(named, str | Path):
+        if not (isinstance(named, Mapping) or hasattr(named, "column_names")):
+            raise SourceError(
+                f"a {type(named).__name__} is no input: name folders, files and manifests, or hand in a dataset."
+            )
+        return Source.of_dataset(named)
+    if str(named).startswith(HUB_MARK):
+        return Source.of_dataset(load_hub(str(named)), name=str(named))
+    path = Path(named)
+    if path.is_dir() and is_saved_dataset(path):
+        return Source.of_dataset(load_saved(path))
+    if path.is_dir():
+        return Source.of_files(list_folder(path))
+    if not path.exists():
+        raise SourceError(f"{path}: there is no such file or folder.")
+    if path.suffix.lower() in MANIFEST_ENDINGS:
+        return Source.of_files(list_manifest(path))
+    return Source.of_files([file_recording(path, name=path.name)])

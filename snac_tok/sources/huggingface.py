@@ -1,0 +1,159 @@
+"""Hugging Face datasets: which column is sound, undecoded rows, saved and streamed ones by name.
+
+The `datasets` library is imported when it is needed. Decoding is done here and not there: one bad row stops nothing,
+and no torchcodec is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.audio.optional import import_optional
+from snac_tok.errors import SourceError
+from snac_tok.sources.recording import Recording
+from snac_tok.sources.tables import TEXT_COLUMNS, first_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+HUB_MARK = "hf:"
+_SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
+# A dataset of paths or bare arrays does not say which column is sound.
+AUDIO_COLUMNS = ("audio", "sound", "speech", "wav", "file", "path")
+
+
+def datasets_library() -> ModuleType:
+    """Import `datasets`.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    return import_optional("datasets", extra="hf", purpose="reading a dataset")
+
+
+def is_saved_dataset(folder: Path) -> bool:
+    """Tell whether a folder was written by `save_to_disk`."""
+    return any((folder / name).is_file() for name in _SAVED_DATASET_FILES)
+
+
+def load_saved(folder: Path) -> Any:
+    """Open what `save_to_disk` wrote.
+
+    Raises:
+        SourceError: it is damaged.
+        MissingDependencyError: `datasets` is not installed.
+    """
+    try:
+        return datasets_library().load_from_disk(str(folder))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{folder} cannot be read as a dataset: {error}") from error
+
+
+def load_hub(source: str) -> Any:
+    """Open hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT for streaming.
+
+    Raises:
+        SourceError: there is no such dataset, or the hub refused.
+        MissingDependencyError: `datasets` is not installed.
+    """
+    name, *rest = source.removeprefix(HUB_MARK).split(":")
+    config, split = rest[:-1], (rest[-1] if rest else None)
+    if not name or len(config) > 1:
+        raise SourceError(f"{source}: a dataset is hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT.")
+    try:
+        return datasets_library().load_dataset(name, *config, split=split, streaming=True)
+    # The hub's and its transport's errors are OSErrors; unknown names and splits are ValueErrors.
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SourceError(f"{source} cannot be loaded: {' '.join(str(error).split())}") from error
+
+
+def splits_of(dataset: Any) -> dict[str, Any]:
+    """Return a dataset's splits by name; "" where it is one split.
+
+    Raises:
+        SourceError: it is no dataset of the library.
+        MissingDependencyError: the library is not installed.
+    """
+    splits = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}
+    library = datasets_library()
+    known = (library.Dataset, library.IterableDataset)
+    if not splits or not all(isinstance(split, known) for split in splits.values()):
+        raise SourceError(
+            f"a Dataset, DatasetDict or IterableDataset of the datasets library is needed, got {_kinds(dataset)}."
+        )
+    return splits
+
+
+def audio_column_of(split: Any, *, remedy: str = "rename it with rename_column()") -> str:
+    """Return the name of the column that is sound.
+
+    Args:
+        split: of a dataset.
+        remedy: what the caller can do where it cannot be told.
+
+    Raises:
+        SourceError: none could be, or several.
+    """
+    names = split.column_names
+    if names is None:
+        return AUDIO_COLUMNS[0]
+    marked = _audio_columns(split)
+    found = marked[0] if len(marked) == 1 else first_of(AUDIO_COLUMNS[:1] if marked else AUDIO_COLUMNS, names)
+    if found is None or (marked and found not in marked):
+        raise SourceError(
+            f"{' and '.join(marked) or 'no column'} could be the sound: one Audio column is needed, or one called "
+            f"{', '.join(AUDIO_COLUMNS)}; the columns are {', '.join(names)}; {remedy}."
+        )
+    return found
+
+
+def undecoded(split: Any) -> Any:
+    """Return a split whose Audio columns hand over what is in the files, which needs no torchcodec."""
+    audio = datasets_library().Audio(decode=False)
+    for name in _audio_columns(split):
+        if split.features[name].decode:
+            split = split.cast_column(name, audio)
+    return split
+
+
+def dataset_recordings(dataset: Any) -> Iterator[Recording]:
+    """Return the recordings of a dataset's rows, split after split.
+
+    Raises:
+        SourceError: it is no dataset, or has no column of sound.
+    """
+    splits = splits_of(dataset)
+    named = [
+        (f"{name}/" if name else "", undecoded(split), audio_column_of(split))
+        for name, split in splits.items()
+    ]
+    return (recording for prefix, split, column in named for recording in _rows(split, column, prefix))
+
+
+def dataset_identity(dataset: Any) -> list[Any] | None:
+    """Return JSON values that are equal for equal datasets; None of streams, of which nobody can tell."""
+    prints = [getattr(split, "_fingerprint", None) for split in splits_of(dataset).values()]
+    return None if None in prints else prints
+
+
+def _rows(split: Any, column: str, prefix: str) -> Iterator[Recording]:
+    for number, row in enumerate(split):
+        sound, text = row.get(column), row.get(first_of(TEXT_COLUMNS, row) or "")
+        path = sound.get("path") if isinstance(sound, Mapping) else None
+        name = f"{prefix}{number}" + (f"/{Path(path).name}" if path else "")
+        yield Recording(name=name, sound=sound, text=text if isinstance(text, str) else None)
+
+
+def _audio_columns(split: Any) -> list[str]:
+    audio = datasets_library().Audio
+    return [name for name, feature in (split.features or {}).items() if isinstance(feature, audio)]
+
+
+def _kinds(dataset: Any) -> str:
+    if isinstance(dataset, Mapping):
+        kinds = sorted({type(split).__name__ for split in dataset.values()})
+        return f"a dict of {', '.join(kinds) or 'nothing'}"
+    return f"a {type(dataset).__name__}"

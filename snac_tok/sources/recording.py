@@ -1,0 +1,139 @@
+"""One recording, not read yet: what every kind of source gives and every kind of work takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.audio import as_waveform
+from snac_tok.errors import AudioFileError, MissingDependencyError, WaveformError
+from snac_tok.sources.reading import LongSound, read_blocks, read_sound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from snac_tok.audio import Waveform
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recording:
+    """One recording of a source.
+
+    Attributes:
+        name: its path below its folder, its row of a dataset: what reports call it.
+        sound: a path, an address, or whatever else `as_waveform` takes.
+        sampling_rate: of bare samples, in Hz.
+        num_bytes: of its file; a file of another size has changed since it was listed, and is refused.
+        text: what is said, where the source tells it.
+
+    Example:
+        >>> import numpy as np
+        >>> hum = Recording(name="hum", sound=np.zeros(12000, np.float32), sampling_rate=24000)
+        >>> hum.read()
+        Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s)
+        >>> [block.num_samples for block in hum.blocks()]
+        [12000]
+    """
+
+    name: str
+    sound: Any
+    sampling_rate: Any = None
+    num_bytes: int | None = None
+    text: str | None = None
+
+    def read(
+        self, *, allow_truncated: bool = False, long_seconds: float | None = None
+    ) -> Waveform | LongSound:
+        """Return the sound, in blocks where its file is long; see `read_sound`.
+
+        Raises:
+            AudioError: it cannot be used, or its file has changed; `failure_of` tells what to do then.
+        """
+        self._check_size()
+        found = read_sound(
+            self._source(),
+            sampling_rate=_plain_rate(self.sampling_rate),
+            allow_truncated=allow_truncated,
+            long_seconds=long_seconds,
+        )
+        return found.checked(self._check_size) if isinstance(found, LongSound) else self._used(found)
+
+    def whole(self, *, allow_truncated: bool = False) -> Waveform:
+        """Return the sound, however long it is.
+
+        Raises:
+            AudioError: as in `read`.
+        """
+        self._check_size()
+        rate = _plain_rate(self.sampling_rate)
+        return self._used(as_waveform(self._source(), sampling_rate=rate, allow_truncated=allow_truncated))
+
+    def blocks(self, *, allow_truncated: bool = False) -> Iterator[Waveform]:
+        """Yield the sound in blocks, whatever its length.
+
+        Raises:
+            AudioError: as in `read`, while iterating.
+        """
+        self._check_size()
+        rate = _plain_rate(self.sampling_rate)
+        yield from read_blocks(self._source(), sampling_rate=rate, allow_truncated=allow_truncated)
+        self._check_size()
+
+    def _used(self, waveform: Waveform) -> Waveform:
+        self._check_size()
+        if waveform.num_samples == 0:
+            raise WaveformError("it holds no samples.")
+        return waveform
+
+    def _source(self) -> Any:
+        """What is to be read: the path out of a dict that holds no more, the bytes behind an address."""
+        sound = self.sound
+        if sound is None:
+            raise WaveformError("the row holds no sound.")
+        if isinstance(sound, Mapping) and sound.get("array") is None and sound.get("bytes") is None:
+            sound = sound.get("path") or sound
+        if isinstance(sound, str) and "://" in sound:
+            return _fetched(sound)
+        return sound
+
+    def _check_size(self) -> None:
+        if self.num_bytes is None:
+            return
+        try:
+            found = os.stat(self.sound).st_size  # noqa: PTH116 - a NUL inside the name raises ValueError here
+        except (OSError, ValueError):
+            return  # reading it says best what is wrong
+        if found != self.num_bytes:
+            raise AudioFileError(
+                f"{self.sound} had {self.num_bytes} bytes when the run was planned and has {found} now: it changed "
+                "while the run went on; run it again when it no longer changes."
+            )
+
+
+def file_recording(path: Path, *, name: str, text: str | None = None) -> Recording:
+    """Return the recording of one file; a missing one fails when it is read, like any other that cannot be."""
+    return Recording(name=name, sound=path, num_bytes=path.stat().st_size if path.is_file() else 0, text=text)
+
+
+def _plain_rate(value: Any) -> Any:
+    """Unwrap numpy's and torch's numbers, and the floats that integer columns with gaps are made of."""
+    number = value.item() if hasattr(value, "item") else value
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def _fetched(address: str) -> bytes:
+    try:
+        from datasets.utils.file_utils import xopen
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{address} is an address; fetching it needs the datasets package: pip install datasets."
+        ) from error
+    try:
+        with xopen(address, "rb") as file:
+            content: bytes = file.read()
+    except (FileNotFoundError, KeyError) as error:
+        raise AudioFileError(f"{address!r}: there is no such file.") from error
+    return content

@@ -1,0 +1,81 @@
+"""Lists of recordings as text: CSV and JSON lines, and the names that their columns have.
+
+Every fault is one sentence with the file and the line. What a row means is decided by `metadata` and `manifests`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from snac_tok.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator
+    from pathlib import Path
+
+# The first that is there counts.
+FILE_COLUMNS = ("file_name", "audio_file", "audio_filepath", "filename", "file", "path", "audio", "wav", "id")
+TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript", "normalized_text")
+SEPARATORS = ("|", "\t", ",")
+
+
+def first_of(names: Iterable[str], there: Container[str]) -> str | None:
+    """Return the first of the names that is there.
+
+    >>> first_of(TEXT_COLUMNS, {"id": 1, "sentence": "Good day."})
+    'sentence'
+    """
+    return next((name for name in names if name in there), None)
+
+
+def csv_rows(path: Path, content: str, *, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with the number of its line.
+
+    Raises:
+        SourceError: a broken line.
+    """
+    # Only comma-separated files quote; elsewhere a quotation mark is part of what is said.
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
+    before = csv.field_size_limit(len(content) + 1)  # a transcript of an hour is longer than the usual limit
+    stream = io.StringIO(content, newline="")
+    reader = csv.reader(stream, delimiter=separator, quoting=quoting, strict=True)
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise SourceError(f"{path}, line {reader.line_num}: {error}; mend the line.") from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each line and its object; numbers stay as they are spelled, NaN is nothing.
+
+    Raises:
+        SourceError: not UTF-8 text, or a line that is no JSON object.
+    """
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            fields = json.loads(text, parse_int=str, parse_float=str, parse_constant=lambda _: None)
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"{path}, line {line}: no valid JSON ({error}); mend the line.") from error
+        if not isinstance(fields, dict):
+            raise SourceError(f"{path}, line {line}: needs a JSON object; mend the line.")
+        yield line, fields
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text, without a byte order mark.
+
+    Raises:
+        SourceError: not UTF-8, or not readable.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} cannot be read as UTF-8 text: {error}.") from error
