@@ -130,12 +130,12 @@ def load_tokenizer(
     """
     from snac_tok.codec.trial import RELEASED_SPEECH_CODEC, is_trial
     from snac_tok.frames import published_name
-    from snac_tok.streaming.pairing import told_before
+    from snac_tok.streaming.pairing import without_trial_warning
     from snac_tok.tokenizer import SnacTokenizer
 
     check_device(device)
     name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
-    with told_before():
+    with without_trial_warning():
         tokenizer = SnacTokenizer.from_pretrained(
             name,
             device=device,

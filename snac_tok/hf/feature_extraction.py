@@ -64,6 +64,26 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
             SamplingRateError: a missing or another sampling rate.
             WaveformError: a clip that is empty, not mono, has NaN or infinite samples, or integers kept as floats.
         """
+        self._check_options(sampling_rate, padding=padding, max_length=max_length, truncation=truncation)
+        clips = [_checked(at, clip, self.sampling_rate) for at, clip in enumerate(_clips(raw_audio))]
+        if truncation:
+            clips = [clip[:max_length] for clip in clips]
+        lengths = _padded_lengths(clips, padding=padding, max_length=max_length)
+        if return_tensors is not None and len(set(lengths)) > 1:
+            raise WaveformError("clips of several lengths make no one tensor; ask for padding=True.")
+        values = [
+            np.pad(clip, (0, length - len(clip)), constant_values=self.padding_value)[None]
+            for clip, length in zip(clips, lengths, strict=True)
+        ]
+        masks = [
+            (np.arange(length) < len(clip)).astype(np.int32)
+            for clip, length in zip(clips, lengths, strict=True)
+        ]
+        return BatchFeature({"input_values": values, "padding_mask": masks}, tensor_type=return_tensors)
+
+    def _check_options(
+        self, sampling_rate: int | None, *, padding: bool | str, max_length: int | None, truncation: bool
+    ) -> None:
         if sampling_rate is None or check_sampling_rate(sampling_rate) != self.sampling_rate:
             raise SamplingRateError(
                 f"the audio's sampling_rate is {sampling_rate}, this extractor's {self.sampling_rate}; resample it "
@@ -81,27 +101,16 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
             raise WaveformError("truncation=True needs max_length=, a number of samples.")
         if padding == "max_length" and max_length is None:
             raise WaveformError('padding="max_length" needs max_length=, a number of samples.')
-        clips = [_checked(at, clip, self.sampling_rate) for at, clip in enumerate(_clips(raw_audio))]
-        if truncation and max_length is not None:
-            clips = [clip[:max_length] for clip in clips]
-        length = max([len(clip) for clip in clips] + ([max_length or 0] if padding == "max_length" else []))
-        pad = padding not in (False, "do_not_pad")
-        targets = [length if pad else len(clip) for clip in clips]
-        if return_tensors is not None and len(set(targets)) > 1:
-            raise WaveformError("clips of several lengths make no one tensor; ask for padding=True.")
-        return BatchFeature(
-            {
-                "input_values": [
-                    np.pad(clip, (0, target - len(clip)), constant_values=self.padding_value)[None]
-                    for clip, target in zip(clips, targets, strict=True)
-                ],
-                "padding_mask": [
-                    (np.arange(target) < len(clip)).astype(np.int32)
-                    for clip, target in zip(clips, targets, strict=True)
-                ],
-            },
-            tensor_type=return_tensors,
-        )
+
+
+def _padded_lengths(
+    clips: list[np.ndarray[Any, Any]], *, padding: bool | str, max_length: int | None
+) -> list[int]:
+    """Return the length of each clip after padding."""
+    if padding in (False, "do_not_pad"):
+        return [len(clip) for clip in clips]
+    least = max_length or 0 if padding == "max_length" else 0
+    return [max(least, *map(len, clips))] * len(clips)
 
 
 def _clips(raw_audio: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from snac_tok.frames import Vocabulary, vocabulary_for, vocabulary_from_json, vo
 from snac_tok.hf.chat import spoken_as_text
 from snac_tok.hf.collation import AudioTextCollator
 from snac_tok.prompts import PromptFormat, prompt_format, speech_ids
-from snac_tok.streaming.pairing import told_before, warn_of_trial_name
+from snac_tok.streaming.pairing import warn_of_trial_name, without_trial_warning
 from snac_tok.tokenizer import SnacTokenizer
 from snac_tok.tokenizer.names import check_specials_skipped
 from snac_tok.tokenizer.required import NO_CODEC, required
@@ -109,7 +109,7 @@ class SnacProcessor(ProcessorMixin):
     def audio_tokenizer(self) -> SnacTokenizer:
         """The codec with the audio vocabulary, loaded on first use; resamples and mixes down."""
         if self._audio is None:
-            with told_before() if self.codec == TRIAL_CODEC else nullcontext():
+            with without_trial_warning() if self.codec == TRIAL_CODEC else nullcontext():
                 self._audio = SnacTokenizer.from_pretrained(
                     self.codec, preset=self.audio_vocabulary, **self._hub_options
                 )
@@ -170,23 +170,11 @@ class SnacProcessor(ProcessorMixin):
             )
         lines = [self._text_ids(self.prompts.with_voice(each, voice)) for each in texts]
         if audio is None:
-            voices = [
-                (self._text_ids(words), self._speech(sound, sampling_rate)) for words, sound in reference
-            ]
-            rows = [
-                {"input_ids": self.prompts.inference(line, references=voices, start_speech=start_speech)}
-                for line in lines
-            ]
-            return self._batch(rows, return_tensors, pad_to_multiple_of, training=False)
-        sounds = [audio] if isinstance(text, str) else list(audio)
-        if len(sounds) != len(texts):
-            raise TokenError(f"{len(sounds)} sounds were given for {len(texts)} texts; each text needs one.")
-        sequences = [
-            self.prompts.training(line, self._speech(sound, sampling_rate), mask_prompt=mask_prompt)
-            for line, sound in zip(lines, sounds, strict=True)
-        ]
-        rows = [{"input_ids": each.input_ids, "labels": each.labels} for each in sequences]
-        return self._batch(rows, return_tensors, pad_to_multiple_of, training=True)
+            rows = self._prompts(lines, reference, sampling_rate, start_speech=start_speech)
+        else:
+            sounds = [audio] if isinstance(text, str) else list(audio)
+            rows = self._sequences(lines, sounds, sampling_rate, mask_prompt=mask_prompt)
+        return self._batch(rows, return_tensors, pad_to_multiple_of, training=audio is not None)
 
     def decode(
         self,
@@ -260,6 +248,33 @@ class SnacProcessor(ProcessorMixin):
         # Whatever stands around a text is the format's to say, as in dataset mapping; a model must meet one line.
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+    def _prompts(
+        self,
+        lines: list[list[int]],
+        reference: Sequence[tuple[str, Any]],
+        sampling_rate: int | None,
+        *,
+        start_speech: bool | None,
+    ) -> list[dict[str, Any]]:
+        """Return a row of ids to go on from for each line of text ids."""
+        voices = [(self._text_ids(words), self._speech(sound, sampling_rate)) for words, sound in reference]
+        return [
+            {"input_ids": self.prompts.inference(line, references=voices, start_speech=start_speech)}
+            for line in lines
+        ]
+
+    def _sequences(
+        self, lines: list[list[int]], sounds: Sequence[Any], sampling_rate: int | None, *, mask_prompt: bool
+    ) -> list[dict[str, Any]]:
+        """Return a row of ids and labels to train on for each line of text ids and its sound."""
+        if len(sounds) != len(lines):
+            raise TokenError(f"{len(sounds)} sounds were given for {len(lines)} texts; each text needs one.")
+        sequences = [
+            self.prompts.training(line, self._speech(sound, sampling_rate), mask_prompt=mask_prompt)
+            for line, sound in zip(lines, sounds, strict=True)
+        ]
+        return [{"input_ids": each.input_ids, "labels": each.labels} for each in sequences]
 
     def _speech(self, sound: Any, sampling_rate: int | None) -> np.ndarray[Any, Any]:
         found = self.audio_tokenizer(sound, sampling_rate=sampling_rate, add_special_tokens=False)

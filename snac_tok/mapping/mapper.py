@@ -24,7 +24,7 @@ from snac_tok.mapping.rows import column_of
 from snac_tok.mapping.text_columns import TextIds
 from snac_tok.prompts import prompt_format
 from snac_tok.sources.huggingface import datasets_library
-from snac_tok.streaming.pairing import told_before
+from snac_tok.streaming.pairing import without_trial_warning
 from snac_tok.tokenizer.required import NO_CODEC, requires
 from snac_tok.tokenizer.text_ids import check_apart
 
@@ -253,7 +253,7 @@ class SnacMapper:
         if self._encoder is None or self._encoder[0] != os.getpid():
             device = set_up_worker(self._execution)
             table = self._codec["vocabulary"]
-            with told_before():
+            with without_trial_warning():
                 encoder = self._options.load_encoder(
                     preset=None if table is None else vocabulary_from_json(table),
                     levels=None,

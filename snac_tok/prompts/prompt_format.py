@@ -225,7 +225,11 @@ def prompt_format(vocabulary: Vocabulary, prompt: Prompt | None = None) -> Promp
         raise LayoutError(
             f"prompt is a {type(prompt).__name__}; a family's name, a PromptFormat or None is needed."
         )
-    template = template_for(vocabulary, prompt)
+    return _of_family(vocabulary, prompt)
+
+
+def _of_family(vocabulary: Vocabulary, name: str | None) -> PromptFormat:
+    template = template_for(vocabulary, name)
     # Qwen3's tokenizer puts no id in front of a text; Llama's and LFM2's do.
     text_start = None if vocabulary.name == "vyvo-qwen3" else vocabulary.specials.get("start_of_text")
 

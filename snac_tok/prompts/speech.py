@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from snac_tok.frames import Vocabulary
     from snac_tok.frames.faults import Fault
-    from snac_tok.prompts.prompt_format import Prompt
+    from snac_tok.prompts.prompt_format import Prompt, PromptFormat
 
 # What to do about an id among the speech that is not its slot's.
 OnFault = Literal["stop", "raise"]
@@ -57,11 +57,8 @@ def speech_ids(
     """
     line = prompt_format(vocabulary, prompt)
     ids = as_line(generated, what="the ids")
-    starts = np.flatnonzero(ids == line.start_of_speech)
-    ids = ids[starts[-1] + 1 :] if starts.size else ids
-    ends = np.flatnonzero(np.isin(ids, line.after_speech))
-    ids = _without_padding(ids[: ends[0]] if ends.size else ids, vocabulary)
-    fault = _first_fault(ids, vocabulary, ended=bool(ends.size))
+    ids, ended = _after_last_start(ids, line)
+    fault = _first_fault(ids, vocabulary, ended=ended)
     good = ids.size if fault is None else fault.position
     kept: npt.NDArray[np.int64] = ids[: good - good % vocabulary.ids_per_frame]
     if fault is None:
@@ -76,12 +73,19 @@ def speech_ids(
     return kept
 
 
+def _after_last_start(ids: npt.NDArray[np.int64], line: PromptFormat) -> tuple[npt.NDArray[np.int64], bool]:
+    """Return the ids of the last speech, without its end and padding; and whether the model ended it."""
+    starts = np.flatnonzero(ids == line.start_of_speech)
+    ids = ids[starts[-1] + 1 :] if starts.size else ids
+    ends = np.flatnonzero(np.isin(ids, line.after_speech))
+    if ends.size:
+        ids = ids[: ends[0]]
+    # A row of a batch that never wrote an end of its own is padded.
+    pad = np.array([line.vocabulary.specials.get("pad", -1)])
+    return ids[: inner_span(ids, pad).stop], bool(ends.size)
+
+
 def _first_fault(ids: npt.NDArray[np.int64], vocabulary: Vocabulary, *, ended: bool) -> Fault | None:
     # A frame that was being written when generation stopped is no fault; one that the model itself ended is.
     faults = iter_faults(vocabulary, ids)
     return next((fault for fault in faults if fault.position < ids.size or ended), None)
-
-
-def _without_padding(ids: npt.NDArray[np.int64], vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
-    """Drop the pads behind a row of a batch that never wrote an end of its own."""
-    return ids[: inner_span(ids, np.array([vocabulary.specials.get("pad", -1)])).stop]

@@ -1,8 +1,8 @@
 """Many streams at once: every stream decodes as it would alone, and the network runs once for all that are alike.
 
-Streams join, leave and stall whenever they like. `push` only checks and keeps ids; `step` advances every stream
-that has whole frames or has ended. Streams at the same point of their start (their layers hold equally much; after
-the first few frames all do) share one call of the network.
+Streams join, leave and stall at any time. `push` only checks and keeps ids; `step` advances every stream that has
+whole frames or has ended. Streams whose layers hold equally many samples share one call of the network: all streams
+do after their first few frames.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from snac_tok.codec.state import StreamState
 from snac_tok.errors import CodesError, TokenError
 from snac_tok.streaming.decoder import stream_noise
 from snac_tok.streaming.frame_buffer import FrameBuffer
-from snac_tok.streaming.pairing import paired
+from snac_tok.streaming.pairing import paired_for_streams
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stream:
-    """One stream, replaced as a whole when it moves on: what fails half way leaves it as it was.
+    """One stream, replaced as a whole when it advances: a call that fails leaves it as it was.
 
     Attributes:
-        frames: ids of the frame under way.
-        noise: its noise.
-        unchanged: notices another codec.
-        state: the network's.
-        waiting: codes of whole frames that no step has taken.
-        ending: whether no more ids come.
+        frames: the ids of the unfinished frame.
+        noise: of the decoder.
+        unchanged: notices that the codec was moved or trained.
+        state: of the network.
+        waiting: codes of whole frames that are not decoded yet.
+        ending: whether the last id has come.
         ended: whether all of its sound has been made.
-        heard: sound that no step has returned.
+        finished: sound that was made and not returned yet.
     """
 
     frames: FrameBuffer
@@ -54,7 +54,7 @@ class _Stream:
     waiting: tuple[list[torch.Tensor], ...] = ()
     ending: bool = False
     ended: bool = False
-    heard: tuple[npt.NDArray[np.float32], ...] = ()
+    finished: tuple[npt.NDArray[np.float32], ...] = ()
 
     @property
     def num_waiting(self) -> int:
@@ -63,6 +63,10 @@ class _Stream:
     @property
     def is_ready(self) -> bool:
         return bool(self.waiting) or (self.ending and not self.ended)
+
+    def ends_with(self, num_frames: int) -> bool:
+        """Say whether the next frames are its last ones."""
+        return self.ending and self.num_waiting <= num_frames
 
     def split(
         self, num_frames: int, per_frame: Sequence[int]
@@ -84,7 +88,7 @@ class BatchStreamDecoder:
 
     Raises:
         LayoutError: no vocabulary, or one for another codec.
-        TokenError: the vocabulary has parallel rows, which are no stream.
+        TokenError: the vocabulary has parallel rows.
 
     Example:
         >>> from snac_tok import SnacTokenizer
@@ -102,9 +106,8 @@ class BatchStreamDecoder:
     """
 
     def __init__(self, codec: SNAC | CodecWithVocabulary, vocabulary: Ids = "auto") -> None:
-        codec, self.vocabulary = paired(codec, vocabulary)
-        self.codec = codec.fold_weight_norm()
-        self._frames = FrameBuffer(self.vocabulary, codec.config)
+        self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
+        self._frames = FrameBuffer(self.vocabulary, self.codec.config)
         self._streams: dict[Hashable, _Stream] = {}
 
     def __len__(self) -> int:
@@ -118,7 +121,7 @@ class BatchStreamDecoder:
 
         Raises:
             TokenError: the name is taken.
-            CodesError: `noise` is none.
+            CodesError: `noise` is not one of the values that `SNAC.decode` takes.
         """
         if name in self._streams:
             raise TokenError(f"a stream {name!r} is open; end it, or take another name.")
@@ -132,13 +135,13 @@ class BatchStreamDecoder:
         """Keep a stream's next ids or codes, as `StreamDecoder.push` takes them, until the next step.
 
         Raises:
-            TokenError: an id that is not its slot's, or no such stream, or one that was ended; no other stream
-                notices.
+            TokenError: an id that does not belong to its slot, no such stream, or one that was ended. Other streams
+                are not affected.
             CodesError: codes of wrong lengths or values.
         """
         stream = self._open_stream(name)
         frames = copy.copy(stream.frames)
-        codes = frames.take(ids)
+        codes = frames.push(ids)
         waiting = stream.waiting if codes is None else (*stream.waiting, codes)
         self._streams[name] = replace(stream, frames=frames, waiting=waiting)
 
@@ -150,7 +153,7 @@ class BatchStreamDecoder:
         """
         stream = self._open_stream(name)
         frames = copy.copy(stream.frames)
-        frames.check_end(drop_partial=drop_partial)
+        frames.end(drop_partial=drop_partial)
         self._streams[name] = replace(stream, frames=frames, ending=True)
 
     def abort(self, name: Hashable) -> None:
@@ -167,9 +170,9 @@ class BatchStreamDecoder:
     def step(self) -> dict[Hashable, npt.NDArray[np.float32]]:
         """Advance every stream that has whole frames waiting or was ended.
 
-        Whatever fails in here (memory that runs out, say) loses nothing: the next step repeats it, and also returns
-        the sound of streams that had advanced before. The error's note names the streams that it came from, which
-        `abort` takes out of the others' way.
+        A step that fails (out of memory, for example) loses nothing: the next step repeats it, and also returns the
+        sound of streams that had advanced before. The error's note names the streams that failed, which `abort`
+        removes.
 
         Returns:
             per stream that advanced, the samples (n,) that are final now, n possibly 0.
@@ -186,10 +189,10 @@ class BatchStreamDecoder:
                     error.add_note(f"while streams {group!r} advanced; nothing of any stream is lost.")
                     raise
         sounds = {
-            name: np.concatenate(stream.heard) for name, stream in self._streams.items() if stream.heard
+            name: np.concatenate(stream.finished) for name, stream in self._streams.items() if stream.finished
         }
         self._streams = {
-            name: replace(stream, heard=()) if stream.heard else stream
+            name: replace(stream, finished=()) if stream.finished else stream
             for name, stream in self._streams.items()
             if not stream.ended
         }
@@ -211,9 +214,13 @@ class BatchStreamDecoder:
         groups: dict[tuple[Any, ...], list[Hashable]] = {}
         for name in names:
             stream = self._streams[name]
-            last = stream.ending and stream.num_waiting <= num_frames
             levels = len(stream.waiting[0]) if stream.waiting else 0
-            key = (stream.state.signature(), min(stream.num_waiting, num_frames), last, levels)
+            key = (
+                stream.state.signature(),
+                min(stream.num_waiting, num_frames),
+                stream.ends_with(num_frames),
+                levels,
+            )
             groups.setdefault(key, []).append(name)
         return list(groups.values())
 
@@ -222,7 +229,7 @@ class BatchStreamDecoder:
         streams = [self._streams[name] for name in names]
         for stream in streams:
             stream.unchanged.check()
-        last = streams[0].ending and streams[0].num_waiting <= num_frames
+        last = streams[0].ends_with(num_frames)
         latents, waiting = self._latents(streams, num_frames)
         states = [stream.state.fork() for stream in streams]
         sounds = np.zeros((len(streams), 0), np.float32)
@@ -235,7 +242,7 @@ class BatchStreamDecoder:
                 state.take_row(batch, row)
             sounds = sound[:, 0].float().cpu().numpy()
         return {
-            name: replace(stream, state=state, waiting=left, ended=last, heard=(*stream.heard, sound))
+            name: replace(stream, state=state, waiting=left, ended=last, finished=(*stream.finished, sound))
             for name, stream, state, left, sound in zip(names, streams, states, waiting, sounds, strict=True)
         }
 

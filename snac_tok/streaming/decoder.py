@@ -1,7 +1,7 @@
 """Streams of ids to sound, while a language model writes them.
 
-Every sample comes out exactly once, and joined they are what decoding the whole would have given. Exact sound needs
-the codes of the future that the network looks at, so it lags; `lookahead` trades exactness for less lag:
+Every sample comes out exactly once; joined, they are what decoding the whole gives. The network looks at codes of the
+future, so exact sound lags behind the codes; `lookahead` trades exactness for a shorter lag:
 
     codes pushed        |frame 0 |frame 1 |frame 2 |
     exact               |sound...............|               lags by the receptive field, 9.3 latents at 24 kHz
@@ -23,7 +23,7 @@ from snac_tok.codec.incremental import ChunkDecoder
 from snac_tok.codec.noise import SeededNoise, checked_noise
 from snac_tok.errors import TokenError
 from snac_tok.streaming.frame_buffer import FrameBuffer
-from snac_tok.streaming.pairing import paired
+from snac_tok.streaming.pairing import paired_for_streams
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,10 +38,10 @@ class _Progress:
     """How far a stream has come: replaced as a whole once a call has succeeded, so that a failed one can be repeated.
 
     Attributes:
-        frames: ids of the frame under way.
-        decoder: the exact decoder.
-        num_exact: samples that it has given.
-        num_out: samples handed out.
+        frames: the ids of the unfinished frame.
+        decoder: makes exact sound.
+        num_exact: how many samples it has made.
+        num_out: how many samples were handed out.
         finished: whether the stream was flushed.
     """
 
@@ -70,8 +70,8 @@ class StreamDecoder:
 
     Raises:
         LayoutError: no vocabulary, or one for another codec.
-        TokenError: `lookahead` is no count of latents, or the vocabulary has parallel rows, which are no stream.
-        CodesError: `noise` is none.
+        TokenError: `lookahead` is not a number of latents, or the vocabulary has parallel rows.
+        CodesError: `noise` is not one of the values above.
 
     Example:
         >>> from snac_tok import SnacTokenizer
@@ -98,10 +98,9 @@ class StreamDecoder:
             raise TokenError(
                 f"lookahead is {lookahead!r}; None or a number of latents from 0 on is possible."
             )
-        codec, self.vocabulary = paired(codec, vocabulary)
-        self.codec = codec.fold_weight_norm()
+        self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
         self.lookahead = lookahead
-        self._noise = stream_noise(noise, codec)
+        self._noise = stream_noise(noise, self.codec)
         self.reset()
 
     @property
@@ -111,7 +110,7 @@ class StreamDecoder:
 
     @property
     def lag_samples(self) -> int:
-        """How many samples the sound is at most behind the end of the last whole frame pushed."""
+        """The largest distance, in samples, between the end of the last whole frame pushed and the sound handed out."""
         exact = exact_lag_samples(self.codec.config)
         return exact if self.lookahead is None else min(exact, self.lookahead * self.codec.hop_length)
 
@@ -124,23 +123,22 @@ class StreamDecoder:
 
     @torch.no_grad()
     def push(self, ids: Any) -> npt.NDArray[np.float32]:
-        """Take the next ids or codes and return the samples (n,) that are to be heard now, n possibly 0.
+        """Take the next ids or codes and return the samples (n,) that can be played now, n possibly 0.
 
         Args:
             ids: integers (n,), any number, frames may be cut anywhere; special ids may come before the first code
                 and after the last. Or codes: one integer array (T_k,) per level, whole frames.
 
         Raises:
-            TokenError: an id that is not its slot's, or a push after flush. What was given is dropped; the stream
-                goes on as if it had not been.
+            TokenError: an id that does not belong to its slot, or a push after flush. The stream stays as it was.
             CodesError: codes of wrong lengths or values, or the codec was moved or trained on since the first push.
         """
         progress = self._open_copy()
-        codes = progress.frames.take(ids)
+        codes = progress.frames.push(ids)
         sound = (
             np.zeros(0, np.float32)
             if codes is None
-            else self._heard(progress, progress.decoder.push(codes), last=False)
+            else self._due(progress, progress.decoder.push(codes), last=False)
         )
         self._progress = progress
         return sound
@@ -156,10 +154,10 @@ class StreamDecoder:
             TokenError: the stream ended in the middle of a frame, or was flushed before.
         """
         progress = self._open_copy()
-        progress.frames.check_end(drop_partial=drop_partial)
+        progress.frames.end(drop_partial=drop_partial)
         progress.finished = True
         sound = (
-            self._heard(progress, progress.decoder.rest(), last=True)
+            self._due(progress, progress.decoder.rest(), last=True)
             if progress.decoder.state.kept
             else np.zeros(0, np.float32)
         )
@@ -171,26 +169,26 @@ class StreamDecoder:
             raise TokenError("the stream has been flushed; reset() it or make another decoder.")
         return self._progress.copy()
 
-    def _heard(self, progress: _Progress, exact: torch.Tensor, *, last: bool) -> npt.NDArray[np.float32]:
-        """Choose what to hand out of new exact samples (1, 1, n), plus guessed ones where a lookahead asks for them."""
+    def _due(self, progress: _Progress, exact: torch.Tensor, *, last: bool) -> npt.NDArray[np.float32]:
+        """Return the samples (n,) to hand out now: new exact ones (1, 1, n), and guessed ones where lookahead asks."""
         begin = progress.num_exact
         progress.num_exact += exact.shape[-1]
         sound = exact[0, 0]
-        wanted = progress.num_exact if last or self.lookahead is None else self._wanted(progress)
+        wanted = progress.num_exact if last or self.lookahead is None else self._num_due(progress)
         if wanted > progress.num_exact:
             sound = torch.cat((sound, progress.decoder.rest()[0, 0]))
         sound = sound[progress.num_out - begin : max(wanted, progress.num_out) - begin]
         progress.num_out += sound.shape[-1]
         return sound.float().cpu().numpy()
 
-    def _wanted(self, progress: _Progress) -> int:
+    def _num_due(self, progress: _Progress) -> int:
         assert self.lookahead is not None
         latents = progress.frames.num_frames * self.codec.config.latents_per_frame
         return max(progress.num_exact, (latents - self.lookahead) * self.codec.hop_length)
 
 
 def exact_lag_samples(config: CodecConfig) -> int:
-    """Return how many samples exact sound is at most behind the codes: the reach back, and an unfinished window."""
+    """Return the largest lag of exact sound, in samples: what the network looks ahead, plus an unfinished window."""
     window = config.attn_window_size or 1
     step = math.gcd(window, config.latents_per_frame)
     # The convolution before the attention waits for latents of its own, so the frame that fills a window does not
@@ -200,7 +198,7 @@ def exact_lag_samples(config: CodecConfig) -> int:
 
 
 def stream_noise(noise: Noise, codec: SNAC) -> NoiseSource | None:
-    """Return the noise of a stream, whose length nobody knows.
+    """Return the noise of a stream, whose length is unknown: a function of seed and position.
 
     Raises:
         CodesError: as `SNAC.decode`.

@@ -12,8 +12,8 @@ import torch
 from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_rate
 from snac_tok.audio.values import as_float32, check_values
 from snac_tok.codec.incremental import ChunkEncoder
-from snac_tok.errors import SamplingRateError, TokenError, WaveformError
-from snac_tok.streaming.pairing import paired
+from snac_tok.errors import SamplingRateError, WaveformError
+from snac_tok.streaming.pairing import paired_for_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class _Progress:
 
     Attributes:
         encoder: the network's part.
-        waiting: samples (1, n) at the codec's rate, not yet a frame.
+        waiting: samples (1, n) at the codec's rate, less than a frame.
         finished: whether the stream was flushed.
     """
 
@@ -45,8 +45,8 @@ class _Progress:
 class StreamEncoder:
     """Turns sound into ids while it is being recorded.
 
-    A call that fails leaves the stream as it was: it can be repeated. Only where the rate is changed it cannot, once
-    the sound has been resampled; the stream then refuses to go on.
+    A call that fails leaves the stream as it was and can be repeated. The exception is a stream at another rate: once
+    the failed call has resampled its sound, the stream refuses to go on.
 
     Args:
         codec: the network; or a `SnacTokenizer`, as in `StreamDecoder`.
@@ -57,7 +57,7 @@ class StreamEncoder:
     Raises:
         SamplingRateError: an impossible rate.
         LayoutError: no vocabulary, or one for another codec.
-        TokenError: the vocabulary has parallel rows, which are no stream.
+        TokenError: the vocabulary has parallel rows.
 
     Example:
         >>> from snac_tok import SnacTokenizer
@@ -75,14 +75,9 @@ class StreamEncoder:
         sampling_rate: int | None = None,
         resampler: Resampler | None = None,
     ) -> None:
-        codec, self.vocabulary = paired(codec, vocabulary)
-        if self.vocabulary.is_parallel:
-            raise TokenError(
-                "ids in parallel rows are no stream; encode the whole, or take another vocabulary."
-            )
-        self.codec = codec.fold_weight_norm()
+        self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
         self.sampling_rate = check_sampling_rate(
-            codec.sampling_rate if sampling_rate is None else sampling_rate
+            self.codec.sampling_rate if sampling_rate is None else sampling_rate
         )
         self._resampler = resampler or Resampler()
         self.reset()
@@ -97,7 +92,7 @@ class StreamEncoder:
                 from_rate=self.sampling_rate, to_rate=self.codec.sampling_rate, resampler=self._resampler
             )
         )
-        self._resampled_in_vain = False
+        self._is_resampler_ahead = False
 
     @torch.no_grad()
     def push(self, samples: Any) -> npt.NDArray[np.int64]:
@@ -116,7 +111,7 @@ class StreamEncoder:
             )
         block = checked_block(samples)
         if self._rates is not None:
-            self._resampled_in_vain = True
+            self._is_resampler_ahead = True
             block = self._rates.push(block)
         progress.waiting = np.concatenate((progress.waiting, block), 1)
         return self._done(progress, list(self._whole_frames(progress)))
@@ -131,7 +126,7 @@ class StreamEncoder:
         progress = self._open_copy()
         progress.finished = True
         if self._rates is not None:
-            self._resampled_in_vain = True
+            self._is_resampler_ahead = True
             progress.waiting = np.concatenate((progress.waiting, self._rates.flush()), 1)
         codes = list(self._whole_frames(progress))
         if progress.encoder.num_samples or progress.waiting.shape[1]:
@@ -139,7 +134,7 @@ class StreamEncoder:
         return self._done(progress, codes)
 
     def _whole_frames(self, progress: _Progress) -> Iterator[list[torch.Tensor]]:
-        """Encode what is whole, always one frame at a time: however the sound was cut, the codes are the same."""
+        """Encode one whole frame at a time: the codes do not depend on how the sound was cut."""
         size = self.codec.config.frame_length
         while progress.waiting.shape[1] >= size:
             frame, progress.waiting = progress.waiting[:, :size], progress.waiting[:, size:]
@@ -148,7 +143,7 @@ class StreamEncoder:
     def _open_copy(self) -> _Progress:
         if self._progress.finished:
             raise WaveformError("the stream has been flushed; reset() it or make another encoder.")
-        if self._resampled_in_vain:
+        if self._is_resampler_ahead:
             raise WaveformError(
                 "an earlier call failed after it had resampled its sound, which cannot be done twice; "
                 "reset() the stream or make another encoder."
@@ -156,9 +151,9 @@ class StreamEncoder:
         return self._progress.copy()
 
     def _done(self, progress: _Progress, codes: Sequence[list[torch.Tensor]]) -> npt.NDArray[np.int64]:
-        """Return the ids of what was encoded; only now it counts."""
+        """Return the ids of new codes; only now is the progress kept."""
         ids = self._ids(codes)
-        self._progress, self._resampled_in_vain = progress, False
+        self._progress, self._is_resampler_ahead = progress, False
         return ids
 
     def _tensor(self, samples: npt.NDArray[np.float32]) -> torch.Tensor:

@@ -26,18 +26,16 @@ class FrameBuffer:
 
     Each id is checked once, when it comes: the ids of a frame under way wait as codes.
 
-    Attributes:
-        num_frames: whole frames taken so far.
+    Args:
+        vocabulary: of one line of ids, for this codec.
+        config: the codec's.
 
-    Raises:
-        TokenError: the vocabulary has parallel rows, which are no stream.
+    Attributes:
+        num_frames: how many whole frames have come so far.
     """
 
     def __init__(self, vocabulary: Vocabulary, config: CodecConfig) -> None:
-        if vocabulary.is_parallel:
-            raise TokenError(
-                "ids in parallel rows are no stream; decode the whole, or take another vocabulary."
-            )
+        assert not vocabulary.is_parallel
         self.vocabulary = vocabulary
         self.config = config
         self._first, self._width = _ranges(vocabulary)
@@ -46,7 +44,7 @@ class FrameBuffer:
         self._partial = np.zeros(0, np.int64)
         self._ended = False
 
-    def take(self, ids: Any) -> list[torch.Tensor] | None:
+    def push(self, ids: Any) -> list[torch.Tensor] | None:
         """Take ids (n,) or codes [(T_k,)] and return the codes [(1, n_k)] of the frames now whole, None if none is.
 
         Raises:
@@ -64,11 +62,11 @@ class FrameBuffer:
         self.num_frames += num_frames
         return self._unflattened(codes[:end].reshape(num_frames, per_frame)) if num_frames else None
 
-    def check_end(self, *, drop_partial: bool) -> None:
-        """Refuse a stream that ends in the middle of a frame, unless the rest may be dropped.
+    def end(self, *, drop_partial: bool) -> None:
+        """End the stream, which must not be in the middle of a frame unless the rest may be dropped.
 
         Raises:
-            TokenError: as said.
+            TokenError: it is.
         """
         if len(self._partial) and not drop_partial:
             raise TokenError(
@@ -94,7 +92,7 @@ class FrameBuffer:
         return codes[:needed]
 
     def _between_specials(self, line: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bool]:
-        """Drop special ids before the first code and after the last; a code behind the end is refused."""
+        """Drop special ids before the first code and after the last; refuse codes after the end of speech."""
         span = inner_span(line, self._edges)
         started = self.num_frames > 0 or len(self._partial) > 0
         if not span.stop:
@@ -116,7 +114,7 @@ class FrameBuffer:
         if (codes.view(np.uint64) < self._width[places]).all():
             return codes
         ids = np.concatenate((self._partial + self._first[:held], line))
-        # That the last frame is unfinished is not at fault yet.
+        # An unfinished last frame is not a fault: the rest of it may come.
         fault = next(fault for fault in self.vocabulary.validate(ids) if fault.token_id is not None)
         raise TokenError(f"counted from frame {self.num_frames} of the stream, {fault}")
 
@@ -141,7 +139,7 @@ def _integers(ids: Any) -> npt.NDArray[np.int64]:
     """Return ids (n,) as int64.
 
     Raises:
-        TokenError: they are none.
+        TokenError: they are not integers, or not one line of them.
     """
     if isinstance(ids, Mapping):
         raise TokenError(
@@ -159,7 +157,7 @@ def _integers(ids: Any) -> npt.NDArray[np.int64]:
 
 
 def _what_came(line: npt.NDArray[Any]) -> str:
-    """Say what came where ids were expected, and of text how ids are had from it."""
+    """Describe what came instead of ids; for text, say how to make ids of it."""
     if line.dtype.kind not in "SU":
         return f"{line.dtype} {line.shape}"
     return (

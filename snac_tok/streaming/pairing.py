@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from snac_tok.codec import SNAC
 from snac_tok.codec.trial import TRIAL_CODEC, is_trial, warn_of_trial_ids
-from snac_tok.errors import LayoutError
+from snac_tok.errors import LayoutError, TokenError
 from snac_tok.frames import FrameLayout, Vocabulary, published_name, vocabulary_for
 
 if TYPE_CHECKING:
@@ -63,6 +63,22 @@ def paired(codec: SNAC | CodecWithVocabulary, vocabulary: Ids) -> tuple[SNAC, Vo
     return codec, table
 
 
+def paired_for_streams(codec: SNAC | CodecWithVocabulary, vocabulary: Ids) -> tuple[SNAC, Vocabulary]:
+    """Return the same for streams, with the codec's weights prepared.
+
+    Raises:
+        LayoutError: as in `paired`.
+        TokenError: the vocabulary has parallel rows.
+    """
+    codec, table = paired(codec, vocabulary)
+    if table.is_parallel:
+        raise TokenError(
+            f"the ids of {table.name!r} are parallel rows, which cannot be streamed; encode or decode the whole "
+            "recording, or take a vocabulary with one line of ids."
+        )
+    return codec.fold_weight_norm(), table
+
+
 def vocabulary_of(wanted: Ids, codec: SNAC, *, levels: int | None = None) -> Vocabulary:
     """Return the id table that a door was given for a codec.
 
@@ -99,7 +115,7 @@ def check_fits(vocabulary: Vocabulary, codec: SNAC) -> None:
 
 
 def warn_of_trial_codec(codec: SNAC, vocabulary: Vocabulary) -> None:
-    """Say once for each codec that was loaded when the trial codec makes ids that a published model's look like."""
+    """Warn, once for each loaded codec, that ids of the trial codec look like those of a published model."""
     if _is_quiet.get() or codec in _warned:
         return
     name = published_name(vocabulary)
@@ -109,15 +125,15 @@ def warn_of_trial_codec(codec: SNAC, vocabulary: Vocabulary) -> None:
 
 
 def warn_of_trial_name(codec: str, vocabulary: Vocabulary) -> None:
-    """Say the same of a codec that is known by its name and not loaded yet."""
+    """Warn of the same for a codec that is known by its name and not loaded yet."""
     name = published_name(vocabulary)
     if name is not None and codec == TRIAL_CODEC:
         warn_of_trial_ids(name)
 
 
 @contextmanager
-def told_before() -> Iterator[None]:
-    """Keep quiet where a codec is loaded for a door that has said it already."""
+def without_trial_warning() -> Iterator[None]:
+    """Load a codec without the warning, for a door that has shown it already."""
     before = _is_quiet.set(True)
     try:
         yield

@@ -230,9 +230,9 @@ def test_a_wrong_id_is_refused_with_its_place_under_any_partition(tok, data):
             frame = buffer.num_frames
             sentence = table.validate(broken[frame * table.ids_per_frame : end])[0]
             with pytest.raises(TokenError) as refused:
-                buffer.take(broken[start:end])
+                buffer.push(broken[start:end])
             assert str(refused.value) == f"counted from frame {frame} of the stream, {sentence}"
-        codes.append(buffer.take(ids[start:end]))
+        codes.append(buffer.push(ids[start:end]))
     found = [torch.cat(level, dim=-1)[0] for level in zip(*filter(None, codes), strict=True)]
     assert [level.tolist() for level in found] == [list(range(3 * n)) for n in (1, 2, 4)]
 
