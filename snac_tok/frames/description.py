@@ -9,10 +9,10 @@ from snac_tok.wording import aligned
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from snac_tok.frames.vocabulary import Vocabulary
+    from snac_tok.frames.id_table import IdTable
 
 
-def describe(vocabulary: Vocabulary) -> str:
+def describe(vocabulary: IdTable) -> str:
     """Return the summary, the table of slots and the table of specials, one below the other.
 
     Example:
@@ -26,7 +26,7 @@ def describe(vocabulary: Vocabulary) -> str:
     return "\n\n".join(parts)
 
 
-def _summary(vocabulary: Vocabulary) -> list[str]:
+def _summary(vocabulary: IdTable) -> list[str]:
     layout = vocabulary.layout
     kept = (
         "all levels"
@@ -48,7 +48,7 @@ def _summary(vocabulary: Vocabulary) -> list[str]:
     return lines
 
 
-def _slot_rows(vocabulary: Vocabulary) -> list[Sequence[str]]:
+def _slot_rows(vocabulary: IdTable) -> list[Sequence[str]]:
     spelled, delayed = vocabulary.text is not None, vocabulary.delays is not None
     head = ["slot", "level", "step", "first id", "last id"]
     rows: list[Sequence[str]] = [[*head, *["delay"] * delayed, *["first text"] * spelled]]
@@ -61,7 +61,7 @@ def _slot_rows(vocabulary: Vocabulary) -> list[Sequence[str]]:
     return rows
 
 
-def _special_rows(vocabulary: Vocabulary) -> list[Sequence[str]]:
+def _special_rows(vocabulary: IdTable) -> list[Sequence[str]]:
     rows: list[Sequence[str]] = [["special", "number in row" if vocabulary.is_parallel else "id"]]
     return rows + [[name, str(number)] for name, number in vocabulary.specials.items()]
 

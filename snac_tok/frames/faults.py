@@ -17,7 +17,7 @@ from snac_tok.frames.arrays import integers, to_numpy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snac_tok.frames.vocabulary import Vocabulary
+    from snac_tok.frames.id_table import IdTable
 
 # Parallel rows are two-dimensional: (slots, steps).
 ROWS_NDIM = 2
@@ -56,7 +56,7 @@ class Fault:
         return f"{place}: {self.reason}; {owner} takes {first}" + (f"..{last}" if last > first else " here")
 
 
-def find_faults(vocabulary: Vocabulary, ids: Any) -> list[Fault]:
+def find_faults(vocabulary: IdTable, ids: Any) -> list[Fault]:
     """List every fault in order; empty when `decode` takes the ids.
 
     Example:
@@ -67,7 +67,7 @@ def find_faults(vocabulary: Vocabulary, ids: Any) -> list[Fault]:
     return list(iter_faults(vocabulary, ids))
 
 
-def first_fault(vocabulary: Vocabulary, ids: Any) -> str:
+def first_fault(vocabulary: IdTable, ids: Any) -> str:
     """Say what is wrong first and where to see the rest: the message of a strict refusal."""
     fault = next(iter_faults(vocabulary, ids))
     hint = ""
@@ -80,7 +80,7 @@ def first_fault(vocabulary: Vocabulary, ids: Any) -> str:
     return f"{fault} (vocabulary {vocabulary.name!r}); validate(ids) lists every fault.{hint}"
 
 
-def iter_faults(vocabulary: Vocabulary, ids: Any) -> Iterator[Fault]:
+def iter_faults(vocabulary: IdTable, ids: Any) -> Iterator[Fault]:
     """Yield faults in order; whoever needs only the first does not wait for the rest."""
     try:
         array = to_numpy(integers(ids, what="ids", error=TokenError))
@@ -106,7 +106,7 @@ def iter_faults(vocabulary: Vocabulary, ids: Any) -> Iterator[Fault]:
     yield from _partial_frame(vocabulary, array.shape[-1])
 
 
-def _shape_fault(vocabulary: Vocabulary, array: np.ndarray[Any, Any]) -> Fault | None:
+def _shape_fault(vocabulary: IdTable, array: np.ndarray[Any, Any]) -> Fault | None:
     if vocabulary.delays is None:
         return None
     num_slots, shortest = vocabulary.layout.slots_per_frame, vocabulary.length_of(0)
@@ -119,7 +119,7 @@ def _shape_fault(vocabulary: Vocabulary, array: np.ndarray[Any, Any]) -> Fault |
     return None
 
 
-def _expected(vocabulary: Vocabulary, length: int) -> tuple[Any, Any, Any]:
+def _expected(vocabulary: IdTable, length: int) -> tuple[Any, Any, Any]:
     """Return what must stand at each place of a line or of the rows: first id, how many ids, slot or −1."""
     if vocabulary.delays is None:
         lead = vocabulary.ids_per_frame - vocabulary.layout.slots_per_frame
@@ -135,7 +135,7 @@ def _expected(vocabulary: Vocabulary, length: int) -> tuple[Any, Any, Any]:
     return first, width, np.repeat(np.arange(shape[0])[:, None], length, axis=1)
 
 
-def _partial_frame(vocabulary: Vocabulary, length: int) -> Iterator[Fault]:
+def _partial_frame(vocabulary: IdTable, length: int) -> Iterator[Fault]:
     rest = 0 if vocabulary.delays is not None else length % vocabulary.ids_per_frame
     if rest:
         slot = rest - vocabulary.ids_per_frame + vocabulary.layout.slots_per_frame
@@ -143,7 +143,7 @@ def _partial_frame(vocabulary: Vocabulary, length: int) -> Iterator[Fault]:
         yield Fault(position=length, slot=slot, expected=vocabulary.id_range(slot), reason=reason)
 
 
-def _what_it_is(vocabulary: Vocabulary, token_id: int) -> str:
+def _what_it_is(vocabulary: IdTable, token_id: int) -> str:
     special = vocabulary.special_of(token_id)
     if special is not None:
         return f"id {token_id} is the special {special!r}"

@@ -6,19 +6,21 @@ level, or none) the answer is an error that says so, never a guess.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping  # noqa: TC003 - `from_plain` reads the fields' types while it runs
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from snac_tok.errors import CodesError, LayoutError, TokenError
-from snac_tok.frames import checks
 from snac_tok.frames.arrays import MAX_SIZE, any_integer, whole_number
 from snac_tok.frames.frozen import FrozenMapping
-from snac_tok.frames.layout import FrameLayout  # noqa: TC001 - as above
-from snac_tok.frames.text import TextForm  # noqa: TC001 - as above
+from snac_tok.frames.layout import FrameLayout
+from snac_tok.frames.text import TextForm
 
 Offsets: TypeAlias = Literal["slot", "level", "none"]
 
+# Rows are padded by the longest delay: the bound keeps a damaged file from asking for gigabytes of pad.
+_MAX_DELAY = 4096
 # What a 64-bit index can hold.
 MAX_LENGTH = 2**63
 
@@ -73,8 +75,8 @@ class IdTable:
         }
         object.__setattr__(self, "specials", FrozenMapping(specials))
         if self.delays is not None:
-            object.__setattr__(self, "delays", checks.checked_delays(self.delays))
-        checks.check_vocabulary(self)
+            object.__setattr__(self, "delays", _checked_delays(self.delays))
+        _check(self)
 
     @property
     def is_parallel(self) -> bool:
@@ -259,6 +261,18 @@ class IdTable:
                 return None
         return next((name for name, number in self.specials.items() if number == token_id), None)
 
+    def marks(self, num_frames: int) -> list[tuple[Any, int]]:
+        """Return every place that holds a special id, as (index, id)."""
+        if self.separator is not None:
+            return [((..., slice(0, None, self.ids_per_frame)), self.specials[self.separator])]
+        marks: list[tuple[Any, int]] = []
+        for slot, (delay, first) in enumerate(zip(self.delays or (), self.slot_bases, strict=False)):
+            end, pad_id = delay + num_frames, first + self.specials["pad"]
+            marks.append(((..., slot, slice(0, delay)), pad_id))
+            marks.append(((..., slot, slice(end, end + 1)), first + self.specials["end"]))
+            marks.append(((..., slot, slice(end + 1, None)), pad_id))
+        return marks
+
     def _no_code(self, token_id: int) -> str:
         name = self.special_of(token_id)
         what = f"the special {name!r}" if name else "no id of a code"
@@ -269,3 +283,83 @@ class IdTable:
 
 def _number(value: object, *, what: str, size: int = MAX_SIZE) -> int:
     return whole_number(value, what=what, error=LayoutError, size=size)
+
+
+def _checked_delays(delays: Any) -> tuple[int, ...]:
+    """Return delays as a tuple of Python ints."""
+    try:
+        return tuple(
+            whole_number(delay, what="every delay", error=LayoutError, size=_MAX_DELAY) for delay in delays
+        )
+    except TypeError as reason:
+        raise LayoutError(f"delays must be numbers, one a slot, got {delays!r}.") from reason
+
+
+def _check(table: IdTable) -> None:
+    """Refuse a vocabulary that makes no sense or whose ids would mean two things."""
+    _check_types(table)
+    _check_numbers(table)
+    if table.delays is None:
+        _check_line(table)
+    else:
+        _check_rows(table)
+    if table.size > MAX_SIZE:
+        raise LayoutError(
+            f"{table.name!r} needs ids up to {table.size - 1}; the largest allowed is {MAX_SIZE - 1}."
+        )
+
+
+def _check_types(table: IdTable) -> None:
+    if not isinstance(table.layout, FrameLayout):
+        raise LayoutError(
+            f"layout must be a FrameLayout, such as FrameLayout((4, 2, 1)), got {reprlib.repr(table.layout)}; "
+            "preset(name) makes the published tables."
+        )
+    if not isinstance(table.name, str) or not table.name:
+        raise LayoutError(f"name must be a text, got {table.name!r}.")
+    if table.offsets not in get_args(Offsets):
+        raise LayoutError(f"offsets must be one of {get_args(Offsets)}, got {table.offsets!r}.")
+    if not all(isinstance(name, str) and name for name in table.specials):
+        raise LayoutError(f"specials must have names, got {[*table.specials]}.")
+    if table.separator is not None and not isinstance(table.separator, str):
+        raise LayoutError(f"separator must be the name of a special, got {table.separator!r}.")
+    if table.text is not None and not isinstance(table.text, TextForm):
+        raise LayoutError(f"text must be a TextForm or None, got {type(table.text).__name__}.")
+
+
+def _check_numbers(table: IdTable) -> None:
+    if not 0 < table.codebook_size <= table.block:
+        sizes = f"{table.codebook_size} and {table.block}"
+        raise LayoutError(f"codebook_size must be at least 1 and at most block_size, got {sizes}.")
+    names: dict[int, str] = {}
+    for name, number in table.specials.items():
+        other = names.setdefault(number, name)
+        if other != name:
+            raise LayoutError(f"specials {other!r} and {name!r} are both id {number}; each needs its own.")
+
+
+def _check_line(table: IdTable) -> None:
+    for name, number in table.specials.items():
+        slots = table.slots_of(number)
+        if slots:
+            raise LayoutError(
+                f"special {name!r} is id {number}, a code of slot {slots[0]}; move one of them."
+            )
+    if table.separator is not None and table.separator not in table.specials:
+        raise LayoutError(f"separator {table.separator!r} is no special; specials are {[*table.specials]}.")
+
+
+def _check_rows(table: IdTable) -> None:
+    num_slots = table.layout.slots_per_frame
+    if table.delays is None or len(table.delays) != num_slots:
+        raise LayoutError(f"delays must be {num_slots} numbers, one a slot, got {table.delays!r}.")
+    if table.separator is not None:
+        raise LayoutError("parallel rows have no separator; use delays or separator, not both.")
+    if not {"pad", "end"} <= set(table.specials):
+        raise LayoutError(f"parallel rows need specials 'pad' and 'end', got {[*table.specials]}.")
+    for name, number in table.specials.items():
+        if not table.codebook_size <= number < table.block:
+            allowed = f"{table.codebook_size}..{table.block - 1}"
+            raise LayoutError(
+                f"special {name!r} is {number}; after the codes of a row it must be in {allowed}."
+            )

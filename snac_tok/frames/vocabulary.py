@@ -17,14 +17,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snac_tok.errors import LayoutError, TokenError
-from snac_tok.frames import checks, description, faults
-from snac_tok.frames.arrays import Array, all_below, integers, new_like
+import numpy as np
+
+from snac_tok.errors import CodesError, LayoutError, TokenError
+from snac_tok.frames import description, faults
+from snac_tok.frames.arrays import Array, all_below, integers, new_like, to_numpy
 from snac_tok.frames.id_table import IdTable
 from snac_tok.frames.layout import read_slots, write_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from snac_tok.frames.text import TextForm
 
@@ -60,7 +62,7 @@ class Vocabulary(IdTable):
             array([9, 5, 9, 6])
         """
         levels = self.layout.check_codes(codes)
-        checks.check_code_range(levels, self.codebook_size)
+        _check_code_range(levels, self.codebook_size)
         batch, num_frames = levels[0].shape[:-1], levels[0].shape[-1]
         rows = (self.layout.slots_per_frame,) if self.is_parallel else ()
         ids = new_like(levels[0], (*batch, *rows, self.length_of(num_frames)))
@@ -121,18 +123,6 @@ class Vocabulary(IdTable):
         lead = self.ids_per_frame - len(slots)
         return [ids[..., lead + s :: self.ids_per_frame] for s in slots]
 
-    def marks(self, num_frames: int) -> list[tuple[Any, int]]:
-        """Return every place that holds a special id, as (index, id)."""
-        if self.separator is not None:
-            return [((..., slice(0, None, self.ids_per_frame)), self.specials[self.separator])]
-        marks: list[tuple[Any, int]] = []
-        for slot, (delay, first) in enumerate(zip(self.delays or (), self.slot_bases, strict=False)):
-            end, pad_id = delay + num_frames, first + self.specials["pad"]
-            marks.append(((..., slot, slice(0, delay)), pad_id))
-            marks.append(((..., slot, slice(end, end + 1)), first + self.specials["end"]))
-            marks.append(((..., slot, slice(end + 1, None)), pad_id))
-        return marks
-
     def ids_to_text(self, ids: Any) -> str:
         """Spell one line of ids, codes and specials alike, as a text tokenizer writes them.
 
@@ -179,3 +169,14 @@ class Vocabulary(IdTable):
            2      1     1        16       23
         """
         return description.describe(self)
+
+
+def _check_code_range(levels: Sequence[Array], codebook_size: int) -> None:
+    """Refuse codes outside 0 … codebook_size−1, naming the first one."""
+    for k, level in enumerate(levels):
+        if not all_below(level, codebook_size):
+            codes = to_numpy(level)
+            index = tuple(int(i) for i in np.argwhere((codes < 0) | (codes >= codebook_size))[0])
+            raise CodesError(
+                f"level {k} has code {codes[index]} at index {index}; codes must be 0..{codebook_size - 1}."
+            )

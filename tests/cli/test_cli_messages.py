@@ -52,9 +52,8 @@ UNREACHABLE = {
     "tokenizer/required.py": "arguments of Python calls",
     "tokenizer/tokenizer.py": "a call with sound",
     "frames/layout.py": "types that JSON has not",
-    "frames/checks.py": "types that JSON has not",
     "frames/arrays.py": "types that JSON has not",
-    "frames/id_table.py": "questions about single ids",
+    "frames/id_table.py": "questions about single ids, and types that JSON has not",
 }
 
 
