@@ -13,8 +13,8 @@ from snac_tok.audio.channels import (
     select_channels,
     to_mono,
 )
+from snac_tok.audio.conversion import as_waveform
 from snac_tok.audio.files import AudioInfo, OpenAudio, audio_info, iter_audio, open_audio, read_audio
-from snac_tok.audio.inputs import as_waveform
 from snac_tok.audio.opening import AudioSource, FileBackend
 from snac_tok.audio.resampling import (
     Resampler,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import soundfile as sf
 
-from snac_tok.audio.faults import ALLOW_TRUNCATED
+from snac_tok.audio.machine_faults import ALLOW_TRUNCATED
 from snac_tok.audio.opening import AudioSource, FileBackend, name_of, opened
 from snac_tok.audio.readers import FRAMES_UNKNOWN
 from snac_tok.audio.values import refusing_int16_in_32_bits

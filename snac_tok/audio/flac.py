@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from snac_tok.audio.pieces import Piece, Survey
+from snac_tok.audio.probe_result import Piece, ProbeResult
 
 # The magic and the header of the block that always comes first: STREAMINFO, 34 bytes.
 _MARK = b"fLaC\0\0\0\x22"
@@ -12,16 +12,16 @@ _LAST_MARK = b"fLaC\x80\0\0\x22"  # where no other block follows it
 _SCAN_BYTES = 1 << 20
 
 
-def survey_flac(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_flac(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return the pieces of a FLAC whose length nobody filled in: only a search tells where it ends.
 
     Where the length is known, the decoder sees for itself that something follows: see `FlacReader`.
     """
     file.seek(start + 18)
     if int.from_bytes(file.read(8), "big") & (1 << 36) - 1:
-        return Survey()
+        return ProbeResult()
     pieces = flac_pieces(file, start, size)
-    return Survey(pieces=pieces if len(pieces) > 1 else ())
+    return ProbeResult(pieces=pieces if len(pieces) > 1 else ())
 
 
 def flac_pieces(file: BinaryIO, start: int, size: int) -> tuple[Piece, ...]:

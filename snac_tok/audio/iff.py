@@ -9,7 +9,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from snac_tok.audio.pieces import Piece, Survey
+from snac_tok.audio.probe_result import Piece, ProbeResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _SOUND_CHUNKS = (b"SSND", b"BODY")  # AIFF's and 8SVX's
 
 
-def survey_aiff(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_aiff(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return what an AIFF, AIFC, 8SVX or 16SV tells; its lengths are big-endian and it may lack the last chunks."""
     common = b""
     form_end = start + 8 + _big(_at(file, start + 4, 4))
@@ -35,40 +35,40 @@ def survey_aiff(file: BinaryIO, start: int, size: int) -> Survey:
             continue
         held = size - body_at
         if _is_placeholder(claimed) and held > claimed and form_end not in range(body_at, size + 1):
-            return _aiff_of_unknown_length(kind, common, body_at, size) if name == b"SSND" else Survey()
+            return _aiff_of_unknown_length(kind, common, body_at, size) if name == b"SSND" else ProbeResult()
         if claimed > held:
             return _cut(claimed - held)
         return _joined(file, (form_end, body_at + claimed + claimed % 2), b"FORM")
     # Some writers put the sound before COMM, which libsndfile takes as well; without sound it says so itself.
-    return Survey() if form_end <= size else _cut(form_end - size)
+    return ProbeResult() if form_end <= size else _cut(form_end - size)
 
 
-def survey_au(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_au(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return what an AU (.snd) tells; 0xFFFFFFFF is its own word for an unknown length.
 
     >>> import io
     >>> header = struct.pack(">4s5I", b".snd", 24, 1000, 3, 24000, 1)
-    >>> survey_au(io.BytesIO(header + bytes(990)), 0, 1014).fault
+    >>> probe_au(io.BytesIO(header + bytes(990)), 0, 1014).fault
     'the header promises 10 bytes more than the file holds'
     """
     header = _at(file, start, 24)
     if len(header) < 24:  # noqa: PLR2004 - the decoder says so itself
-        return Survey()
+        return ProbeResult()
     order = ">" if header[:4] == b".snd" else "<"
     offset, claimed = struct.unpack(f"{order}2I", header[4:12])
     held = size - start - offset
     if claimed == _UNKNOWN:
-        return Survey()
+        return ProbeResult()
     if _is_placeholder(claimed) and held > 0 and (claimed == 0 or claimed > held):
         head = header[:8] + b"\xff" * 4 + header[12:]
         rest = (start + len(head), size)
-        return Survey(pieces=(Piece(head=head, stretches=(rest,)),))
+        return ProbeResult(pieces=(Piece(head=head, stretches=(rest,)),))
     if claimed > held:
         return _cut(claimed - held)
     return _joined(file, (start + offset + claimed,), header[:4])
 
 
-def survey_caf(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_caf(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return what a CAF tells; -1 is its own word for sound up to the end of the file."""
     end = start + 8
     for name, body_at, claimed in _chunks(file, end, long=True):
@@ -77,78 +77,78 @@ def survey_caf(file: BinaryIO, start: int, size: int) -> Survey:
             # libsndfile refuses it as malformed; told what there is, it reads that.
             head = _at(file, start, body_at - 8 - start) + struct.pack(">q", max(held, 0))
             fault = None if claimed == -1 else _cut(claimed - held).fault
-            return Survey(pieces=(Piece(head=head, stretches=((body_at, size),)),), fault=fault)
+            return ProbeResult(pieces=(Piece(head=head, stretches=((body_at, size),)),), fault=fault)
         if claimed < 0 or claimed > held:
-            return Survey(fault=None if claimed < 0 else _cut(claimed - held).fault)
+            return ProbeResult(fault=None if claimed < 0 else _cut(claimed - held).fault)
         end = body_at + claimed
         if _at(file, end, 4) == b"caff":
             return _joined(file, (end,), b"caff")
-    return Survey()
+    return ProbeResult()
 
 
-def survey_nist(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_nist(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return what a NIST SPHERE file tells: text fields, such as `sample_count -i 24000`."""
     first = _at(file, start, 16).split()
     if len(first) < 2 or not first[1].isdigit():  # noqa: PLR2004 - name and header length
-        return Survey()
+        return ProbeResult()
     length = int(first[1])
     lines = _at(file, start, min(length, _MAX_HEADER_BYTES)).splitlines()
     fields = {parts[0]: parts[2] for line in lines if len(parts := line.split(maxsplit=2)) == 3}  # noqa: PLR2004
     if fields.get(b"sample_coding", b"pcm") not in (b"pcm", b"ulaw", b"mu-law", b"alaw"):
-        return Survey()
+        return ProbeResult()
     counts = [fields.get(name, b"") for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
     if not all(count.isdigit() for count in counts):
-        return Survey()
+        return ProbeResult()
     num_samples, num_channels, num_bytes = map(int, counts)
     missing = length + num_samples * num_channels * num_bytes - (size - start)
-    return _cut(missing) if missing > 0 else Survey()
+    return _cut(missing) if missing > 0 else ProbeResult()
 
 
-def survey_voc(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_voc(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return what a Creative Voice file tells: blocks with a kind and 24 bits of length, and a 0 behind the last."""
     at = start + int.from_bytes(_at(file, start + 20, 2), "little")
     for _ in range(_MAX_CHUNKS):
         header = _at(file, at, 4)
         if len(header) < 4 or header[0] == 0:  # noqa: PLR2004 - kind and length
-            return Survey()
+            return ProbeResult()
         at += 4 + int.from_bytes(header[1:], "little")
         if at > size:
             return _cut(at - size)
-    return Survey()
+    return ProbeResult()
 
 
-def survey_asf(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_asf(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return what a WMA tells: its file properties hold the size of the file, 0 where nobody knew."""
     header = _at(file, start, _MAX_HEADER_BYTES)
     place = header.find(_ASF_FILE_PROPERTIES)
     claimed = int.from_bytes(header[place + 40 : place + 48], "little") if place >= 0 else 0
-    return _cut(start + claimed - size) if start + claimed > size else Survey()
+    return _cut(start + claimed - size) if start + claimed > size else ProbeResult()
 
 
-def _cut(missing: int) -> Survey:
-    return Survey(fault=f"the header promises {missing} bytes more than the file holds")
+def _cut(missing: int) -> ProbeResult:
+    return ProbeResult(fault=f"the header promises {missing} bytes more than the file holds")
 
 
-def _joined(file: BinaryIO, ends: tuple[int, ...], magic: bytes) -> Survey:
+def _joined(file: BinaryIO, ends: tuple[int, ...], magic: bytes) -> ProbeResult:
     """Tell whether another file of the kind begins where this one ends."""
-    return Survey(end=next((end for end in ends if _at(file, end, 4) == magic), None))
+    return ProbeResult(end=next((end for end in ends if _at(file, end, 4) == magic), None))
 
 
 def _is_placeholder(claimed: int) -> bool:
     return any(value - _PLACEHOLDER_SLACK <= claimed <= value + _PLACEHOLDER_SLACK for value in _PLACEHOLDERS)
 
 
-def _aiff_of_unknown_length(kind: bytes, common: bytes, body_at: int, size: int) -> Survey:
+def _aiff_of_unknown_length(kind: bytes, common: bytes, body_at: int, size: int) -> ProbeResult:
     """Give an AIFF that was written to a pipe the lengths that it lacks."""
     if len(common) < 18:  # noqa: PLR2004 - COMM: channels, frames, bits, an 80-bit rate
-        return Survey()
+        return ProbeResult()
     channels, _, bits = struct.unpack(">HIH", common[:8])
     num_bytes = size - body_at
     frames = (num_bytes - 8) // max(1, channels * ((bits + 7) // 8))
     mended = common[:2] + struct.pack(">I", frames) + common[6:]
     chunks = struct.pack(">4sI", b"COMM", len(mended)) + mended + b"\0" * (len(mended) % 2)
     head = struct.pack(">4sI4s", b"FORM", 4 + len(chunks) + 8 + num_bytes, kind) + chunks
-    return Survey(
+    return ProbeResult(
         pieces=(Piece(head=head + struct.pack(">4sI", b"SSND", num_bytes), stretches=((body_at, size),)),)
     )
 

@@ -31,7 +31,7 @@ from snac_tok.audio.mpeg_info import (
     promised_frames,
     silence_left,
 )
-from snac_tok.audio.pieces import Piece, Survey
+from snac_tok.audio.probe_result import Piece, ProbeResult
 from snac_tok.audio.windows import Window
 
 # Shorter ones libsndfile takes for no tag, and libmpg123 for a damaged one.
@@ -98,9 +98,9 @@ def looks_like_mpeg(file: BinaryIO, start: int, size: int) -> bool:
     return find_chain(window, start, _SURE_FRAMES) is not None
 
 
-def survey_mpeg(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_mpeg(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return the MPEG files that stand one after another, and what shows that frames are missing."""
-    return _Walk(Window(file, size), start).survey()
+    return _Walk(Window(file, size), start).probe()
 
 
 class _Walk:
@@ -111,7 +111,7 @@ class _Walk:
         self._files: list[_File] = []
         self._fault: str | None = None
 
-    def survey(self) -> Survey:
+    def probe(self) -> ProbeResult:
         at = self._start
         while at < self._content.size:
             file = self._file_at(at)
@@ -127,7 +127,7 @@ class _Walk:
             if file.promised is not None and file.num_frames < file.promised - 1:
                 self._blame(f"its header promises {file.promised} frames, {file.num_frames} are there")
         pieces = tuple(_piece(file) for file in self._files if file.num_frames)
-        return Survey(pieces=pieces, fault=self._fault, is_mpeg=True)
+        return ProbeResult(pieces=pieces, fault=self._fault, is_mpeg=True)
 
     def _file_at(self, at: int) -> _File | None:
         """Return the file that the frame at this place belongs to, a new one perhaps; None where there is no frame."""

@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-from snac_tok.audio.pieces import Piece, Survey
+from snac_tok.audio.probe_result import Piece, ProbeResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,11 +44,11 @@ class _Link:
     has_begun: bool = False
 
 
-def survey_ogg(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_ogg(file: BinaryIO, start: int, size: int) -> ProbeResult:
     r"""Return the links of an Ogg file, and the first thing that is wrong with it.
 
     >>> import io
-    >>> survey_ogg(io.BytesIO(b"OggS\0\2"), 0, 6).fault
+    >>> probe_ogg(io.BytesIO(b"OggS\0\2"), 0, 6).fault
     'its last page is cut off'
     """
     links: list[_Link] = []
@@ -62,14 +62,14 @@ def survey_ogg(file: BinaryIO, start: int, size: int) -> Survey:
     if fault is None and any(link.unfinished for link in links):
         fault = "its last page lacks the end-of-stream mark"
     if len(links) < 2:  # noqa: PLR2004 - a file as any other
-        return Survey(fault=fault)
+        return ProbeResult(fault=fault)
     ends = [*(link.start for link in links[1:]), size]
     pieces = tuple(
         Piece(stretches=((link.start, end),))
         for link, end in zip(links, ends, strict=True)
         if link.start < end
     )
-    return Survey(pieces=pieces, fault=fault)
+    return ProbeResult(pieces=pieces, fault=fault)
 
 
 def _add(links: list[_Link], page: _Page) -> str | None:

@@ -1,6 +1,6 @@
 """From what a caller calls a sound file to a decoder that stands at its first sample.
 
-    source ── checked ── surveyed (sizes, joined files) ── libsndfile, as it is or piece by piece
+    source ── checked ── probed (sizes, joined files) ── libsndfile, as it is or piece by piece
                     └ a kind that libsndfile does not know ── torchcodec, or the program ffmpeg
 
 Paths, encoded bytes and binary file objects; each is checked before libsndfile sees it, and its header
@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 import soundfile as sf
 
-from snac_tok.audio.faults import ALLOW_TRUNCATED
 from snac_tok.audio.ffmpeg import TorchcodecReader, open_with_ffmpeg
 from snac_tok.audio.flac import flac_pieces
 from snac_tok.audio.foreign import foreign_kind, is_strange_ogg, shared_kind
-from snac_tok.audio.messages import caught_messages
+from snac_tok.audio.machine_faults import ALLOW_TRUNCATED
 from snac_tok.audio.mpeg_frames import tag_end
-from snac_tok.audio.pieces import Survey
+from snac_tok.audio.mpg123_messages import caught_messages
+from snac_tok.audio.probe import probe
+from snac_tok.audio.probe_result import ProbeResult
 from snac_tok.audio.readers import DifferentPiecesError, FlacReader, ForwardReader, JoinedReader, MpegReader
 from snac_tok.audio.riff import is_decodable_wav
 from snac_tok.audio.sampling_rate import MAX_SAMPLING_RATE, MIN_SAMPLING_RATE
-from snac_tok.audio.survey import survey
 from snac_tok.audio.views import BinaryFile, View
 from snac_tok.audio.waveform import MAX_CHANNELS
 from snac_tok.errors import AudioFileError
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from snac_tok.audio.foreign import ForeignKind
-    from snac_tok.audio.pieces import Piece
+    from snac_tok.audio.probe_result import Piece
     from snac_tok.audio.readers import Reader
 
 logger = logging.getLogger(__name__)
@@ -124,11 +124,11 @@ class _Opening:
         self._look, self._may_use_ffmpeg = look, backend is None
         if backend == "torchcodec":
             return TorchcodecReader(self._source(), self._name, look=look)
-        found = self._survey()
+        found = self._probe()
         kind = foreign_kind(self._after_tags(self._file, self._here, self._size, self._beginning))
         if kind is not None and backend is None:
             return self._by_ffmpeg(self._source(), kind)
-        return self._of_survey(found)
+        return self._of_probe(found)
 
     def _decoder(self, target: str | View, make: Callable[[str | View], Reader]) -> Reader:
         """Open one sound file with libsndfile; what it does not decode goes to ffmpeg."""
@@ -182,21 +182,21 @@ class _Opening:
             beginning = file.read(_BEGINNING_BYTES)
         return beginning
 
-    def _survey(self) -> Survey:
+    def _probe(self) -> ProbeResult:
         self._file.seek(self._here)
         try:
-            found = survey(self._file)
+            found = probe(self._file)
         except OSError as error:
             raise self._unreadable(error) from error
         except (ValueError, OverflowError):  # a place that no file can have
-            found = Survey(fault="its header names sizes beyond any file's")
+            found = ProbeResult(fault="its header names sizes beyond any file's")
         if found.fault and self._strict:
             raise AudioFileError(f"{self._name}: cut off or damaged, since {found.fault}; {ALLOW_TRUNCATED}.")
         if (found.fault or found.note) and not self._look:
             logger.warning("%s: %s.", self._name, found.fault or found.note)
         return found
 
-    def _of_survey(self, found: Survey) -> Reader:
+    def _of_probe(self, found: ProbeResult) -> Reader:
         if len(found.pieces) > 1:
             return JoinedReader(found.pieces, lambda piece: self._of_piece(piece, is_mpeg=found.is_mpeg))
         if found.pieces:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import soundfile as sf
 
-from snac_tok.audio.messages import caught_messages
+from snac_tok.audio.mpg123_messages import caught_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from snac_tok.audio.pieces import Piece
+    from snac_tok.audio.probe_result import Piece
     from snac_tok.audio.waveform import Samples
 
 # libsndfile's word for "the header does not say".

@@ -15,8 +15,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from snac_tok.audio.mpeg import survey_mpeg
-from snac_tok.audio.pieces import Piece, Survey
+from snac_tok.audio.mpeg import probe_mpeg
+from snac_tok.audio.probe_result import Piece, ProbeResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,35 +62,37 @@ class _Wav:
         return self.tag == _MP3_TAG
 
 
-def survey_riff(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_riff(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return what the WAV that begins at `start` tells.
 
     >>> import io
     >>> cut = b"RIFF____WAVE" + b"data" + (100).to_bytes(4, "little") + bytes(90)
-    >>> survey_riff(io.BytesIO(cut), 0, len(cut)).fault
+    >>> probe_riff(io.BytesIO(cut), 0, len(cut)).fault
     'the header promises 10 bytes more than the file holds'
     """
     wav = _read_header(file, start, size)
     if wav is None or (wav.claimed == 0 and _is_empty(file, wav, size)):
-        return Survey()
+        return ProbeResult()
     if not wav.claimed or _is_placeholder(wav):
         following = _next_header(file, wav.data_at, size)
         end = size if following is None else following
-        return _with_mp3(file, wav, Survey(pieces=(_mended(wav, end),), end=following), end)
+        return _with_mp3(file, wav, ProbeResult(pieces=(_mended(wav, end),), end=following), end)
     missing = max(0, wav.claimed - (size - wav.data_at))
     clause = f"the header promises {missing} bytes more than the file holds"
     end = min(size, wav.data_at + wav.claimed)
     if missing and not _counts_header(wav, missing, size):
-        return _with_mp3(file, wav, Survey(fault=clause), end)
+        return _with_mp3(file, wav, ProbeResult(fault=clause), end)
     note = f"{clause}, as if it counted itself" if missing and wav.riff_end > size else None
-    return _with_mp3(file, wav, Survey(note=note, end=_behind(file, wav.data_at + wav.claimed, size)), end)
+    return _with_mp3(
+        file, wav, ProbeResult(note=note, end=_behind(file, wav.data_at + wav.claimed, size)), end
+    )
 
 
-def _with_mp3(file: BinaryIO, wav: _Wav, found: Survey, end: int) -> Survey:
+def _with_mp3(file: BinaryIO, wav: _Wav, found: ProbeResult, end: int) -> ProbeResult:
     """Look into the data where it is MP3, whose frames tell what libsndfile would guess from the bitrate."""
     if not wav.is_mp3:
         return found
-    inner = survey_mpeg(file, wav.data_at, end)
+    inner = probe_mpeg(file, wav.data_at, end)
     if not inner.pieces:
         return found
     return dataclasses.replace(inner, fault=found.fault or inner.fault, note=found.note, end=found.end)
@@ -102,16 +104,16 @@ def is_decodable_wav(file: BinaryIO, start: int, size: int) -> bool:
     return wav is None or wav.tag in _DECODABLE_TAGS
 
 
-def survey_w64(file: BinaryIO, start: int, size: int) -> Survey:
+def probe_w64(file: BinaryIO, start: int, size: int) -> ProbeResult:
     """Return what Sony's 64-bit WAV tells: chunks named by 16 bytes, sizes of 8 that count their own 24."""
     form, at = b"", start + 40
     for _ in range(_MAX_CHUNKS):
         if at > size:  # a place that a file may refuse to go to: the decoder says what it thinks of it
-            return Survey()
+            return ProbeResult()
         file.seek(at)
         header = file.read(24)
         if len(header) < 24:  # noqa: PLR2004 - no data chunk: the decoder says so itself
-            return Survey()
+            return ProbeResult()
         name, claimed = header[:4], int.from_bytes(header[16:], "little") - 24
         if name == b"fmt ":
             form = file.read(min(max(claimed, 0), _MAX_FORMAT_BYTES))
@@ -119,20 +121,20 @@ def survey_w64(file: BinaryIO, start: int, size: int) -> Survey:
             wav = _Wav(start=start, order="<", riff_end=size, form=form, data_at=at + 24, claimed=claimed)
             return _of_w64(file, wav, size)
         if claimed < 0:
-            return Survey()
+            return ProbeResult()
         at += (claimed + 24 + 7) // 8 * 8
-    return Survey()
+    return ProbeResult()
 
 
-def _of_w64(file: BinaryIO, wav: _Wav, size: int) -> Survey:
+def _of_w64(file: BinaryIO, wav: _Wav, size: int) -> ProbeResult:
     claimed, held = wav.claimed or 0, size - wav.data_at
     if held > 0 and (claimed <= 0 or claimed >= 1 << 62):
-        return Survey(pieces=(_mended(wav, size),))
+        return ProbeResult(pieces=(_mended(wav, size),))
     if claimed > held:
-        return Survey(fault=f"the header promises {claimed - held} bytes more than the file holds")
+        return ProbeResult(fault=f"the header promises {claimed - held} bytes more than the file holds")
     end = wav.data_at + (claimed + 7) // 8 * 8
     file.seek(end)
-    return Survey(end=end if file.read(4) == b"riff" else None)
+    return ProbeResult(end=end if file.read(4) == b"riff" else None)
 
 
 def _read_header(file: BinaryIO, start: int, size: int) -> _Wav | None:

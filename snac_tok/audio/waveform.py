@@ -1,7 +1,7 @@
 """Sound in memory: the one type every other part of the package hands around.
 
 A `Waveform` is float32 samples and their rate, checked once when it is made. Nothing here reads
-files, changes rates or mixes channels; `inputs.py` turns what callers bring into one.
+files, changes rates or mixes channels; `conversion.py` turns what callers bring into one.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snac_tok.audio.conversion import as_waveform
 from snac_tok.audio.encoding import write_blocks
-from snac_tok.audio.inputs import as_waveform
 from snac_tok.audio.waveform import Waveform
 from snac_tok.errors import WaveformError
 

@@ -11,7 +11,8 @@ import click
 
 from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import examples, say
-from snac_tok.cli.options import (
+from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.shared_options import (
     FILE_ENDINGS,
     SOUND_ENDINGS,
     device_option,
@@ -23,7 +24,6 @@ from snac_tok.cli.options import (
     preset_option,
     refuse_existing,
 )
-from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.sound_writing import Way, made_with, write_sound
 from snac_tok.wording import counted, lasting, shortened
 

@@ -11,7 +11,8 @@ import click
 
 from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import examples, say
-from snac_tok.cli.options import (
+from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.shared_options import (
     FILE_ENDINGS,
     channels_option,
     device_option,
@@ -23,7 +24,6 @@ from snac_tok.cli.options import (
     refuse_existing,
     truncated_option,
 )
-from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.sound_names import seen_as
 from snac_tok.wording import counted, lasting
 
@@ -50,7 +50,7 @@ _ID_ENDINGS = (".json", ".txt")
 @click.option("--ids", is_flag=True, help="Write ids of --preset; without -o they go to stdout.")
 @preset_option
 @levels_option
-@channels_option()
+@channels_option(of_model=True)
 @truncated_option
 @progress_option
 @model_option
@@ -63,7 +63,7 @@ def encode(
     ids: bool,
     preset: str | None,
     levels: int | None,
-    channels: MonoPolicy,
+    channels: MonoPolicy | None,
     allow_truncated: bool,
     progress: bool | None,
     model: str | None,

@@ -10,7 +10,8 @@ import click
 
 from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import examples, say
-from snac_tok.cli.options import (
+from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.shared_options import (
     channels_option,
     device_option,
     force_option,
@@ -18,7 +19,6 @@ from snac_tok.cli.options import (
     refuse_existing,
     truncated_option,
 )
-from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import examples
-from snac_tok.cli.options import levels_option, preset_option
+from snac_tok.cli.shared_options import levels_option, preset_option
 
 if TYPE_CHECKING:
     from snac_tok.cli.findings import Findings

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import examples
-from snac_tok.cli.options import channels_option, force_option, truncated_option
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.shared_options import channels_option, force_option, truncated_option
 from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snac_tok.cli.options import refuse_existing
+from snac_tok.cli.shared_options import refuse_existing
 from snac_tok.cli.sound_names import NAME_REFUSALS, SoundNames
 from snac_tok.cli.sound_writing import write_sound
 from snac_tok.errors import AudioFileError, CodesError, ShardError, TokenError, WaveformError

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import examples
-from snac_tok.cli.options import (
+from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.shared_options import (
     channels_option,
     device_option,
     force_option,
@@ -16,7 +17,6 @@ from snac_tok.cli.options import (
     model_option,
     truncated_option,
 )
-from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _SECONDS_PER_HOUR = 3600
 )
 @click.argument("folder", metavar="FOLDER")
 @click.argument("out", metavar="OUT")
-@channels_option(each=True)
+@channels_option(each=True, of_model=True)
 @click.option("--clips-per-shard", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
 @truncated_option
 @progress_option
@@ -46,7 +46,7 @@ def shard(
     *,
     folder: str,
     out: str,
-    channels: ChannelPolicy,
+    channels: ChannelPolicy | None,
     clips_per_shard: int,
     allow_truncated: bool,
     progress: bool | None,

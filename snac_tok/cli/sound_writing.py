@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from snac_tok.cli.messages import say
-from snac_tok.cli.options import load_tokenizer
+from snac_tok.cli.shared_options import load_tokenizer
 from snac_tok.wording import lasting
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import examples, say
-from snac_tok.cli.options import check_device
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.shared_options import check_device
 from snac_tok.wording import facts, lasting
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
     settings = TrainingConfig.from_file(config)
     trainer = Trainer(settings, out, resume=resume, device=device)
     reports = []
-    shown = is_wanted(progress, things=2) and trainer.placement.is_first
-    lines = _Lines(trainer, shown=progress is None and not shown and trainer.placement.is_first)
+    shown = is_wanted(progress, things=2) and trainer.process.is_first
+    lines = _Lines(trainer, shown=progress is None and not shown and trainer.process.is_first)
     if shown or lines.shown:
         _say_what_begins(trainer, out, resume=resume)
     bar = ProgressBar("training", unit="step", shown=shown, total=settings.steps, done=trainer.step)
@@ -73,10 +73,10 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
             lines.show(report)
             bar.show(done=report.step, total=settings.steps, note=_note(report))
     if trainer.step < settings.steps:
-        if trainer.placement.is_first:
+        if trainer.process.is_first:
             say(f"step {trainer.step} is saved; go on with --resume.")
         raise KeyboardInterrupt
-    if trainer.placement.is_first:
+    if trainer.process.is_first:
         click.echo(_account(trainer, out, steps=len(reports), seconds=sum(reports)))
     return 0
 
@@ -129,7 +129,7 @@ class _Lines:
 
 
 def _say_what_begins(trainer: Trainer, out: str, *, resume: bool) -> None:
-    config, place = trainer.config, trainer.placement
+    config, place = trainer.config, trainer.process
     if trainer.step >= config.steps:
         say(f"all {config.steps} steps of {out} are done.")
         return
@@ -149,7 +149,7 @@ def _say_what_begins(trainer: Trainer, out: str, *, resume: bool) -> None:
 def _device(trainer: Trainer) -> str:
     import torch
 
-    device, place = trainer.placement.device, trainer.placement
+    device, place = trainer.process.device, trainer.process
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else ""
     about = ", ".join(part for part in (name, threads) if part)

@@ -14,7 +14,7 @@ from snac_tok.corpus.plan import Plan
 from snac_tok.errors import ShardError
 from snac_tok.files import sweep_folder
 from snac_tok.shards import MANIFEST_NAME, check_shard, read_manifest, shard_name
-from snac_tok.shards.publish import naming, publish_bytes, remove_leftovers
+from snac_tok.shards.publish import publish_bytes, remove_leftovers, write_errors_named
 
 if TYPE_CHECKING:
     from snac_tok.corpus.plan import ShardSpec
@@ -47,7 +47,7 @@ def prepare_folder(out: Path, plan: Plan) -> Manifest | None:
     Raises:
         ShardError: `out` holds another plan, another collection, or shards of another run.
     """
-    with naming(out):
+    with write_errors_named(out):
         out.mkdir(parents=True, exist_ok=True)
     sweep_folder(out)
     if (out / MANIFEST_NAME).exists():
@@ -95,7 +95,7 @@ def remove_collection(out: Path) -> None:
     # The manifest first: without it nobody takes what is left for a whole collection. The plan last: with it
     # the rest is still known to be ours after an interruption.
     for name in (MANIFEST_NAME, FAILED_NAME, *shards, PLAN_NAME):
-        with naming(out / name):
+        with write_errors_named(out / name):
             (out / name).unlink(missing_ok=True)
         remove_leftovers(out / name)
 
@@ -119,7 +119,7 @@ def _finished(out: Path, plan: Plan) -> Manifest:
             f"({_differences(out, manifest, plan)}); choose another folder, or replace it (--force)."
         )
     for entry in manifest.shards:
-        with naming(out / entry.name):
+        with write_errors_named(out / entry.name):
             found = (out / entry.name).stat().st_size if (out / entry.name).exists() else None
         if found != entry.num_bytes:
             state = "is missing" if found is None else f"has {found} bytes, not {entry.num_bytes}"

@@ -6,13 +6,13 @@ says so.
 
 from snac_tok.evaluation.alignment import find_delay, fitted
 from snac_tok.evaluation.local_codecs import LocalCodec
+from snac_tok.evaluation.loop import Clip, evaluate, first_sounds
 from snac_tok.evaluation.measures import DEFAULT_MEASURES, MEASURES, Measure
 from snac_tok.evaluation.picture import draw_quality, draw_spectrograms
 from snac_tok.evaluation.programs import CODEC2_MODES, Codec2RoundTrip, OpusRoundTrip
 from snac_tok.evaluation.report import evaluation_from_json, evaluation_to_json
-from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, Summary
-from snac_tok.evaluation.round_trips import Identity, RoundTrip, SnacRoundTrip, Trip
-from snac_tok.evaluation.run import evaluate, first_sounds
+from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, MeasureSummary
+from snac_tok.evaluation.round_trips import Identity, Reconstruction, RoundTrip, SnacRoundTrip
 from snac_tok.evaluation.specs import round_trip_from_spec
 from snac_tok.evaluation.tables import evaluation_to_text
 
@@ -27,11 +27,11 @@ __all__ = [
     "Identity",
     "LocalCodec",
     "Measure",
+    "MeasureSummary",
     "OpusRoundTrip",
+    "Reconstruction",
     "RoundTrip",
     "SnacRoundTrip",
-    "Summary",
-    "Trip",
     "draw_quality",
     "draw_spectrograms",
     "evaluate",

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from snac_tok.audio import Waveform, resample
 from snac_tok.audio.optional import import_optional
 from snac_tok.errors import EvaluationError
-from snac_tok.evaluation.round_trips import Trip
+from snac_tok.evaluation.round_trips import Reconstruction
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ class LocalCodec:
             return 1000 * float(self.amount)
         return float(self.sampling_rate / self.hop_length * self.amount * math.log2(self.codebook_size))
 
-    def run(self, waveform: Waveform) -> Trip:
+    def run(self, waveform: Waveform) -> Reconstruction:
         """Encode and decode one mono clip."""
         import torch
 
@@ -85,7 +85,7 @@ class LocalCodec:
             samples = decode().reshape(1, -1).float().cpu().numpy()
         ended = time.perf_counter()
         sound = Waveform(samples=np.ascontiguousarray(samples), sampling_rate=self.sampling_rate)
-        return Trip(
+        return Reconstruction(
             sounds=(sound,),
             num_bits=kept.size * math.log2(self.codebook_size),
             encode_seconds=encoded - start,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from snac_tok.audio.optional import import_optional
 from snac_tok.errors import EvaluationError, MissingDependencyError, WaveformError, did_you_mean
 from snac_tok.metrics.distances import si_sdr, stft_distance
-from snac_tok.metrics.speech import extended_stoi, pesq_wideband, stoi, visqol, visqol_audio
+from snac_tok.metrics.perceptual import extended_stoi, pesq_wideband, stoi, visqol, visqol_audio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

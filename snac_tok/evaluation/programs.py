@@ -17,8 +17,8 @@ import numpy as np
 
 from snac_tok.audio import Waveform, read_audio, resample, write_audio
 from snac_tok.errors import AudioError, EvaluationError, MissingDependencyError
-from snac_tok.evaluation.ogg import opus_payload_bits
-from snac_tok.evaluation.round_trips import Trip
+from snac_tok.evaluation.ogg_bits import opus_payload_bits
+from snac_tok.evaluation.round_trips import Reconstruction
 
 _TIMEOUT_SECONDS = 600
 _OPUS_RATE = 48_000
@@ -74,7 +74,7 @@ class OpusRoundTrip:
         """What the encoder aims at."""
         return 1000 * self.kbps
 
-    def run(self, waveform: Waveform) -> Trip:
+    def run(self, waveform: Waveform) -> Reconstruction:
         """Encode and decode one mono clip; only packets count as bits.
 
         Raises:
@@ -88,7 +88,7 @@ class OpusRoundTrip:
             decode = ["opusdec", "--quiet", "--float", "--rate", str(_OPUS_RATE)]
             encode_seconds = _run([*encode, str(before), str(coded)])
             decode_seconds = _run([*decode, str(coded), str(after)])
-            return Trip(
+            return Reconstruction(
                 sounds=(read_audio(after),),
                 num_bits=opus_payload_bits(coded.read_bytes()),
                 encode_seconds=encode_seconds,
@@ -129,7 +129,7 @@ class Codec2RoundTrip:
         bits, milliseconds = CODEC2_MODES[self.mode]
         return 1000 * bits / milliseconds
 
-    def run(self, waveform: Waveform) -> Trip:
+    def run(self, waveform: Waveform) -> Reconstruction:
         """Encode and decode one mono clip; bits that only fill up bytes are not counted.
 
         Raises:
@@ -152,7 +152,7 @@ class Codec2RoundTrip:
             num_frames = Path(coded).stat().st_size // math.ceil(bits / 8)
         if not samples.size:
             raise AudioError("codec2 gave no sound back.")
-        return Trip(
+        return Reconstruction(
             sounds=(Waveform(samples=samples, sampling_rate=_CODEC2_RATE),),
             num_bits=num_frames * bits,
             encode_seconds=encode_seconds,

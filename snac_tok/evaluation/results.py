@@ -41,7 +41,7 @@ class ClipResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class MeasureSummary:
     """One measure of one codec over all clips that have it.
 
     Attributes:
@@ -112,7 +112,7 @@ class CodecResult:
         """Seconds of sound decoded in a second."""
         return self.duration_seconds / self.decode_seconds if self.decode_seconds else None
 
-    def summary(self, measure: str) -> Summary | None:
+    def summary(self, measure: str) -> MeasureSummary | None:
         """Return a measure over the clips, None where no clip has it.
 
         Example:
@@ -133,7 +133,7 @@ class CodecResult:
         means = [statistics.fmean(row) for row in rows]
         std = statistics.stdev(means) if len(means) > 1 else None
         by_seed = [statistics.fmean(column) for column in zip(*rows, strict=True)]
-        return Summary(
+        return MeasureSummary(
             num_clips=len(means),
             num_left_out=len(self.clips) - len(means),
             mean=statistics.fmean(means),

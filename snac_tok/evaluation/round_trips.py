@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trip:
+class Reconstruction:
     """One clip after its way through a codec.
 
     Attributes:
@@ -64,7 +64,7 @@ class RoundTrip(Protocol):
         """Whether its sound may come late, so that it has to be aligned."""
         ...
 
-    def run(self, waveform: Waveform) -> Trip:
+    def run(self, waveform: Waveform) -> Reconstruction:
         """Encode and decode one mono clip.
 
         Raises:
@@ -87,9 +87,9 @@ class Identity:
     codebook_size: int | None = None
     delays: bool = False
 
-    def run(self, waveform: Waveform) -> Trip:
+    def run(self, waveform: Waveform) -> Reconstruction:
         """Return the clip itself."""
-        return Trip(
+        return Reconstruction(
             sounds=(waveform,), num_bits=16.0 * waveform.num_samples, encode_seconds=0.0, decode_seconds=0.0
         )
 
@@ -144,7 +144,7 @@ class SnacRoundTrip:
         kept = sum(config.codes_per_frame[: self.num_levels])
         return config.bits_per_second * kept / config.tokens_per_frame
 
-    def run(self, waveform: Waveform) -> Trip:
+    def run(self, waveform: Waveform) -> Reconstruction:
         """Encode a mono clip, decode it once a seed, and trim each sound to the clip's length."""
         import torch
 
@@ -155,7 +155,7 @@ class SnacRoundTrip:
         codes = [level.cpu() for level in self.codec.encode(audio)[: self.num_levels]]
         encoded = time.perf_counter()
         sounds = tuple(self._decode(codes, noise, own.num_samples) for noise in self._noises)
-        return Trip(
+        return Reconstruction(
             sounds=sounds,
             num_bits=sum(level.numel() for level in codes) * float(np.log2(self.codebook_size)),
             encode_seconds=encoded - start,

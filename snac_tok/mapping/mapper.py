@@ -13,7 +13,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Unpack
 
-from snac_tok.audio.faults import is_machine_fault
+from snac_tok.audio.machine_faults import is_machine_fault
 from snac_tok.errors import AudioError, CheckpointError, ConfigError, TokenError
 from snac_tok.frames import vocabulary_from_json
 from snac_tok.mapping.devices import Execution, forking_picklers, set_up_worker

@@ -13,7 +13,7 @@ from snac_tok.errors import ShardError
 from snac_tok.plain_values import to_plain
 from snac_tok.shards.info import CollectionInfo, ShardInfo, parse_metadata, read_metadata
 from snac_tok.shards.publish import publish_bytes
-from snac_tok.shards.shard_file import ShardEntry, blaming
+from snac_tok.shards.shard_file import ShardEntry, read_errors_named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,7 +132,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} has no {MANIFEST_NAME}: it is no shard folder, or the run that writes it was "
             "interrupted; run it again with the same options to finish it."
         )
-    with blaming(path):
+    with read_errors_named(path):
         return _parse_manifest(path.read_bytes())
 
 

@@ -37,7 +37,7 @@ class PendingFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with naming(path):
+        with write_errors_named(path):
             self._hidden = HiddenFile(path)
         self.handle = self._hidden.handle
 
@@ -50,7 +50,7 @@ class PendingFile:
             ShardError: the disk refused, or holds fewer bytes than were written.
         """
         try:
-            with naming(self.path):
+            with write_errors_named(self.path):
                 self._hidden.complete(num_bytes=self.handle.tell())
                 won = self._take_name(replace=replace)
                 sync_folder(self.path.parent)
@@ -97,12 +97,12 @@ def publish_bytes(path: Path, data: bytes, *, replace: bool = False) -> None:
     """
     pending = PendingFile(path)
     try:
-        with naming(path):
+        with write_errors_named(path):
             pending.handle.write(data)
         won = pending.commit(replace=replace)
     finally:
         pending.discard()
-    with naming(path):
+    with write_errors_named(path):
         if not won and path.read_bytes() != data:
             raise ShardError(f"{path} was already published with other contents; choose another folder.")
 
@@ -114,6 +114,6 @@ def remove_leftovers(path: Path) -> None:
             leftover.unlink()
 
 
-def naming(path: Path) -> AbstractContextManager[None]:
+def write_errors_named(path: Path) -> AbstractContextManager[None]:
     """Turn what the operating system refuses inside into a `ShardError` that names `path`."""
     return naming_refusals(path, error=ShardError)

@@ -59,10 +59,10 @@ class ShardFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with blaming(path):
+        with read_errors_named(path):
             self._metadata = pq.read_metadata(path)
         self.info, self.failures = self._read_footer()
-        with blaming(path):
+        with read_errors_named(path):
             # A string that many rows share stays one string: expanded, a few kilobytes could be gigabytes.
             self._file = pq.ParquetFile(
                 path,
@@ -84,7 +84,7 @@ class ShardFile:
     def __iter__(self) -> Iterator[Record]:
         """The records in order; one row group is in memory at a time."""
         for group in range(self._metadata.num_row_groups):
-            with blaming(self.path):
+            with read_errors_named(self.path):
                 self._check_group(group)
                 table = self._file.read_row_group(group, use_threads=False).combine_chunks()
                 records = [row for batch in table.to_batches() for row in batch_to_records(batch)]
@@ -144,7 +144,7 @@ class ShardFile:
             raise ShardError(
                 f"{self.path} is a Parquet file of another kind: its footer has no snac_tok entry."
             )
-        with blaming(self.path):
+        with read_errors_named(self.path):
             info = ShardInfo.from_json(footer[FOOTER_KEY])
             failures = _parse_failures(footer.get(FAILURES_KEY, b"[]"))
             schema = self._metadata.schema.to_arrow_schema()
@@ -199,12 +199,12 @@ def file_sha256(path: Path) -> str:
     Raises:
         ShardError: it cannot be read.
     """
-    with blaming(path), path.open("rb") as handle:
+    with read_errors_named(path), path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
-def blaming(path: Path) -> Iterator[None]:
+def read_errors_named(path: Path) -> Iterator[None]:
     """Turn what goes wrong while reading `path` into a `ShardError` that names it."""
     try:
         yield

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from snac_tok.errors import CodesError, ShardError
 from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, canonical_json
 from snac_tok.shards.page_sizes import MAX_STRING_BYTES
-from snac_tok.shards.publish import PendingFile, naming
+from snac_tok.shards.publish import PendingFile, write_errors_named
 from snac_tok.shards.record import SCHEMA, Record, records_to_batch
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ShardWriter:
     def __enter__(self) -> Self:
         self._pending = PendingFile(self.path)
         try:
-            with naming(self.path):
+            with write_errors_named(self.path):
                 self._parquet = self._open_parquet()
         except BaseException:
             self._pending.discard()
@@ -92,7 +92,7 @@ class ShardWriter:
             or self._num_waiting_bytes >= ROW_GROUP_TEXT_BYTES
             or len(self._rows) >= ROW_GROUP_RECORDS
         ):
-            with naming(self.path):
+            with write_errors_named(self.path):
                 self._write_row_group()
 
     def add_failure(self, failure: Failure) -> None:
@@ -104,7 +104,7 @@ class ShardWriter:
     ) -> None:
         try:
             if kind is None:
-                with naming(self.path):
+                with write_errors_named(self.path):
                     self._write_footer()
                 # Whether this attempt or a racing one gave the file its name, it is there.
                 self._pending.commit()

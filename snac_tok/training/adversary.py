@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from snac_tok.training.config import TrainingConfig
     from snac_tok.training.discriminators import Discriminators
-    from snac_tok.training.placement import Placement
+    from snac_tok.training.process import TrainingProcess
 
 
 class Adversary:
@@ -24,17 +24,19 @@ class Adversary:
     Args:
         discriminators: on the run's device.
         config: the run's.
-        placement: of this process.
+        process: of this process.
     """
 
-    def __init__(self, discriminators: Discriminators, config: TrainingConfig, placement: Placement) -> None:
+    def __init__(
+        self, discriminators: Discriminators, config: TrainingConfig, process: TrainingProcess
+    ) -> None:
         self.discriminators = discriminators
-        self.placement = placement
+        self.process = process
         # Until then they are what the seed drew, and need no room in a checkpoint.
         self.has_learned = False
         self.bf16 = config.precision == "bf16"
         # Gradients are added over processes only where the discriminators learn; for the codec they are a loss.
-        self._learning: Callable[[torch.Tensor], Any] = placement.wrapped(discriminators)
+        self._learning: Callable[[torch.Tensor], Any] = process.wrapped(discriminators)
         self.optimization = Optimization(
             discriminators.parameters(),
             config.discriminator_optimizer,
@@ -49,7 +51,7 @@ class Adversary:
         maps = self._run(self._learning, torch.cat((real, fake.detach())))
         scores = [stack[-1].chunk(2) for stack in maps]
         loss = discriminator_loss([real for real, _ in scores], [fake for _, fake in scores])
-        self.placement.backward(loss * share)
+        self.process.backward(loss * share)
         return float(loss.detach())
 
     def judge(self, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from snac_tok.training.discriminators import Discriminators
 
 if TYPE_CHECKING:
     from snac_tok.training.config import TrainingConfig
-    from snac_tok.training.placement import Placement
+    from snac_tok.training.process import TrainingProcess
 
 
 def starting_codec(config: TrainingConfig) -> SNAC:
@@ -29,13 +29,13 @@ def starting_codec(config: TrainingConfig) -> SNAC:
 
 
 def adversary_of(
-    config: TrainingConfig, placement: Placement, *, decoder_dim: int, before: Adversary | None = None
+    config: TrainingConfig, process: TrainingProcess, *, decoder_dim: int, before: Adversary | None = None
 ) -> Adversary | None:
     """Draw discriminators by the run's seed, or go on with those of the stage before; None where there are none.
 
     Args:
         config: of the stage.
-        placement: of this process.
+        process: of this process.
         decoder_dim: of the codec, which decides the width where the config does not.
         before: of the stage before; its weights are taken over where the shape is the same.
     """
@@ -45,7 +45,7 @@ def adversary_of(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         discriminators = Discriminators(shape)
-    made = Adversary(discriminators.to(placement.device), config, placement)
+    made = Adversary(discriminators.to(process.device), config, process)
     if before and before.has_learned and before.discriminators.config == shape:
         made.take_over(before)
     return made

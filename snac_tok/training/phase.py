@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from snac_tok.codec.quantizer import VectorQuantize
     from snac_tok.training.adversary import Adversary
     from snac_tok.training.config import TrainingConfig
-    from snac_tok.training.placement import Placement
+    from snac_tok.training.process import TrainingProcess
 
 # Told in every run, whether they count or not: they cost next to nothing.
 _ALWAYS_TOLD = ("mel", "waveform")
@@ -39,7 +39,7 @@ class Phase:
         config: of the stage, `TrainingConfig.of_stage`.
         first_step: how many steps of the run came before it.
         codec: trained in place.
-        placement: of this process.
+        process: of this process.
         before: the discriminators of the stage before, which go on learning where their shape is the same.
     """
 
@@ -49,10 +49,10 @@ class Phase:
         *,
         first_step: int,
         codec: SNAC,
-        placement: Placement,
+        process: TrainingProcess,
         before: Adversary | None = None,
     ) -> None:
-        self.config, self.first_step, self.codec, self.placement = config, first_step, codec, placement
+        self.config, self.first_step, self.codec, self.process = config, first_step, codec, process
         shape = codec.config
         self.crops = crops_of(config, shape.sampling_rate)
         self.generator = Generator(
@@ -63,8 +63,8 @@ class Phase:
             compiled=config.compile,
             bypass=config.codebooks == "bypassed",
         )
-        self._forward = placement.wrapped(self.generator)
-        self.adversary = adversary_of(config, placement, decoder_dim=shape.decoder_dim, before=before)
+        self._forward = process.wrapped(self.generator)
+        self.adversary = adversary_of(config, process, decoder_dim=shape.decoder_dim, before=before)
         alone = config.discriminators_alone if self.adversary else 0
         self._alone = range(config.adversarial_from_step, config.adversarial_from_step + alone)
         self.optimization = Optimization(
@@ -133,8 +133,8 @@ class Phase:
 
     def _collect(self, at: int, micro_step: int) -> tuple[dict[str, float], Reconstruction]:
         """Add the gradients of one batch to those collected."""
-        rank, num_ranks, share = self.placement.rank, self.placement.num_ranks, 1 / self.config.accumulate
-        audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.placement.device)
+        rank, num_ranks, share = self.process.rank, self.process.num_ranks, 1 / self.config.accumulate
+        audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.process.device)
         alone = at in self._alone
         with torch.set_grad_enabled(not alone):
             reconstruction: Reconstruction = (self.generator if alone else self._forward)(
@@ -147,7 +147,7 @@ class Phase:
             return told, reconstruction
         losses = self._losses(audio, reconstruction, at)
         total = weighted_total(losses, self.config.losses)
-        self.placement.backward(total * share)
+        self.process.backward(total * share)
         told |= {name: float(loss.detach()) for name, loss in losses.items()}
         return told | {"total": float(total.detach())}, reconstruction
 
@@ -171,30 +171,30 @@ class Phase:
     def _noise(self, audio: torch.Tensor, micro_step: int) -> tuple[torch.Tensor, ...]:
         if not self.codec.config.noise:
             return ()
-        generator = generator_for(self.config.seed, "noise", micro_step, self.placement.rank)
+        generator = generator_for(self.config.seed, "noise", micro_step, self.process.rank)
         latents = torch.empty((len(audio), 0, audio.shape[-1] // self.codec.hop_length))
         drawn = DrawnNoise.from_generator(latents, self.codec.config.decoder_rates, generator)
         return tuple(layer.to(audio.device) for layer in drawn.layers)
 
     def _levels(self, micro_step: int) -> torch.Tensor:
         config, num_levels = self.config, self.codec.config.num_levels
-        generator = generator_for(config.seed, "levels", micro_step, self.placement.rank)
+        generator = generator_for(config.seed, "levels", micro_step, self.process.rank)
         # With frozen codes the decoder hears all levels: nothing before it could learn from fewer.
         dropout = config.quantizer.level_dropout if config.trainable == "all" else 0.0
         return drawn_levels(
             config.batch_size, num_levels=num_levels, dropout=dropout, generator=generator
-        ).to(self.placement.device)
+        ).to(self.process.device)
 
     def _keep_codes_alive(self, passes: list[Reconstruction], at: int) -> None:
         config = self.config.quantizer
         for made in passes:
-            self.code_use.observe(self.placement.gathered(made.codes), step=at)
+            self.code_use.observe(self.process.gathered(made.codes), step=at)
         if not config.restart_after or at % config.restart_every:
             return
         # Every process moves the same entries to the same places: generator and gathered latents are equal.
         self.code_use.restart(
             self.codec.quantizer,
-            self.placement.gathered(passes[-1].projected),
+            self.process.gathered(passes[-1].projected),
             step=at,
             after=config.restart_after,
             generator=generator_for(self.config.seed, "restart", self.first_step + at),
@@ -203,10 +203,10 @@ class Phase:
     @torch.no_grad()
     def _start_codebooks(self) -> None:
         """Set the codebooks on latents of the crops that come next; every process comes to the same ones."""
-        shape, placement = self.codec.config, self.placement
+        shape, process = self.codec.config, self.process
         wanted = LATENTS_PER_ENTRY * shape.codebook_size * max(shape.vq_strides)
         config = self.config
-        a_batch = config.batch_size * placement.num_ranks * config.data.crop_samples // shape.hop_length
+        a_batch = config.batch_size * process.num_ranks * config.data.crop_samples // shape.hop_length
         batches = -(-wanted // a_batch)
         latents = torch.cat([self._latents(self.first_step + turn) for turn in range(batches)])
         generator = generator_for(config.seed, "codebook start", self.first_step)
@@ -214,10 +214,10 @@ class Phase:
         for level in self.codec.quantizer.quantizers:
             # Sums on a GPU differ in the last bit from process to process: the first one's count.
             codebook = cast("VectorQuantize", level).codebook.weight
-            codebook.copy_(placement.gathered([codebook[None]])[0][0])
+            codebook.copy_(process.gathered([codebook[None]])[0][0])
 
     def _latents(self, micro_step: int) -> torch.Tensor:
-        rank, num_ranks = self.placement.rank, self.placement.num_ranks
-        audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.placement.device)
-        latents: torch.Tensor = self.placement.gathered([self.codec.encoder(audio)])[0]
+        rank, num_ranks = self.process.rank, self.process.num_ranks
+        audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.process.device)
+        latents: torch.Tensor = self.process.gathered([self.codec.encoder(audio)])[0]
         return latents

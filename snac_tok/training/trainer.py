@@ -21,7 +21,7 @@ from snac_tok.training.curves import Curves
 from snac_tok.training.effort import cpu_warning
 from snac_tok.training.parts import starting_codec
 from snac_tok.training.phase import Phase
-from snac_tok.training.placement import Placement
+from snac_tok.training.process import TrainingProcess
 from snac_tok.training.run_folder import LOSSES_FILE, VALIDATION_FILE, RunFolder
 from snac_tok.training.validation import Validation
 
@@ -85,8 +85,8 @@ class Trainer:
         device: str | torch.device | None = None,
     ) -> None:
         self.config = config
-        self.placement = Placement(device)
-        self.codec = starting_codec(config).train().to(self.placement.device)
+        self.process = TrainingProcess(device)
+        self.codec = starting_codec(config).train().to(self.process.device)
         shape = self.codec.config
         config.check_crop(shape)
         self.step, self.stage = 0, ""
@@ -106,7 +106,7 @@ class Trainer:
             TrainingError: a loss is no number any more, another process trains into the folder, or the disk refuses.
         """
         try:
-            with self.folder.claimed() if self.placement.is_first else nullcontext():
+            with self.folder.claimed() if self.process.is_first else nullcontext():
                 while self.step < self.config.steps and not self._stopping:
                     yield self._advance()
         finally:
@@ -119,10 +119,10 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint, and the codec as it is now."""
-        if self.placement.is_first:
+        if self.process.is_first:
             self.folder.save(self._state(), keep=self.config.keep_checkpoints)
             self.folder.export(self.averaged_codec())
-        self.placement.wait_for_all()
+        self.process.wait_for_all()
 
     @property
     def average(self) -> WeightAverage:
@@ -145,7 +145,7 @@ class Trainer:
         said = cpu_warning(
             self.config, num_parameters=shape.num_parameters, sampling_rate=shape.sampling_rate
         )
-        if said and self.placement.device.type == "cpu" and self.placement.is_first:
+        if said and self.process.device.type == "cpu" and self.process.is_first:
             _log.warning("%s", said)
 
     def _enter(self, step: int) -> None:
@@ -159,7 +159,7 @@ class Trainer:
         self.stage, run = runs[place]
         first = sum(run.steps for _, run in runs[:place])
         self._place = place
-        self._phase = Phase(run, first_step=first, codec=self.codec, placement=self.placement, before=before)
+        self._phase = Phase(run, first_step=first, codec=self.codec, process=self.process, before=before)
 
     def _begin_next_stage(self) -> None:
         """Begin the stage after this one as a run that starts from this one's codec would."""
@@ -174,7 +174,7 @@ class Trainer:
         elif self.step == 0:
             self._phase.begin()
         # Processes that are told to stop at different moments agree on one step.
-        shared = self.placement.mean(self._phase.train_step(self.step) | {"stop": float(self._asked_to_stop)})
+        shared = self.process.mean(self._phase.train_step(self.step) | {"stop": float(self._asked_to_stop)})
         self._stopping = shared.pop("stop") > 0
         losses, validation = shared, None
         self.step += 1
@@ -204,32 +204,32 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         assert self.validation is not None
         figures: dict[str, float] = {}
-        if self.placement.is_first:
+        if self.process.is_first:
             result = self.validation.run(self.averaged_codec(), bypassed=self._phase.bypassed)
             figures = result.figures
             self._write(VALIDATION_FILE, figures)
             if self.curves:
                 self.curves.validation(self.step, figures, result.sounds)
-        self.placement.wait_for_all()
+        self.process.wait_for_all()
         return figures
 
     def _write(self, name: str, figures: dict[str, float]) -> None:
-        if self.placement.is_first:
+        if self.process.is_first:
             self.folder.append(name, {"step": self.step, **figures})
 
     def _curves(self) -> Curves | None:
-        if not self.placement.is_first:
+        if not self.process.is_first:
             return None
         folder = self.folder.path / "tensorboard"
         return Curves(folder, sampling_rate=self.codec.sampling_rate, first_step=self.step)
 
     def _begin(self, *, resume: bool) -> None:
         # All processes take up the checkpoint at the same time: wrapping networks anew needs every one of them.
-        if self.placement.is_first:
+        if self.process.is_first:
             self.folder.begin(self.config, resume=resume, take_up=self._restore)
         elif resume:
             self.folder.newest(self._restore)
-        self.placement.wait_for_all()
+        self.process.wait_for_all()
 
     def _state(self) -> dict[str, Any]:
         return {"step": self.step, "codec": self.codec.state_dict(), **self._phase.state()}

@@ -12,7 +12,7 @@ import pytest
 from sound_files import encoded, mp3, patched
 
 from snac_tok.audio import iter_audio, read_audio
-from snac_tok.audio.faults import is_machine_fault
+from snac_tok.audio.machine_faults import is_machine_fault
 from snac_tok.errors import AudioFileError
 
 SEEDS = {
@@ -86,7 +86,7 @@ def test_nothing_of_libmpg123_or_of_callbacks_is_printed(tmp_path):
     code = (
         "import ctypes, io, logging, pathlib, sys\n"
         "from snac_tok.audio import iter_audio, read_audio\n"
-        "from snac_tok.audio.messages import caught_messages\n"
+        "from snac_tok.audio.mpg123_messages import caught_messages\n"
         "logging.disable()\n"
         "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
         "    for source in (path, path.read_bytes()):\n"
@@ -108,7 +108,7 @@ def test_what_other_code_writes_to_the_c_librarys_stderr_still_comes_out():
     """Only libmpg123's lines are kept; the others are passed on, after the block."""
     code = (
         "import ctypes\n"
-        "from snac_tok.audio.messages import caught_messages\n"
+        "from snac_tok.audio.mpg123_messages import caught_messages\n"
         "libc = ctypes.CDLL(None)\n"
         "stream = lambda: ctypes.c_void_p.in_dll(libc, 'stderr')\n"
         "for _ in range(2):\n"

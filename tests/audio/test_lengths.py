@@ -10,7 +10,7 @@ import pytest
 from sound_files import NUM_SAMPLES, encoded, mp3, patched, speech
 
 from snac_tok.audio import iter_audio, read_audio
-from snac_tok.audio.survey import survey
+from snac_tok.audio.probe import probe
 from snac_tok.errors import AudioFileError
 
 WAV = encoded("WAV", "PCM_16")
@@ -169,12 +169,12 @@ def test_an_mp3_that_holds_fewer_frames_than_it_says_is_refused():
             break
 
 
-def test_surveys_leave_the_file_where_it_was(tmp_path):
+def test_probes_leave_the_file_where_it_was(tmp_path):
     """Also of a file object that does not stand at its beginning."""
     path = tmp_path / "behind.bin"
     path.write_bytes(b"12345" + WAV)
     with path.open("rb") as file:
         file.seek(5)
-        assert survey(file).fault is None
+        assert probe(file).fault is None
         assert file.tell() == 5
         assert read_audio(file).num_samples == NUM_SAMPLES

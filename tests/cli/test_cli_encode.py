@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snac_tok import read_audio
-from snac_tok.shards import read_code_file
+from snac_tok import SnacTokenizer, read_audio
+from snac_tok.shards import open_shards, read_code_file
 
 
 def test_npz_holds_the_tokenizers_codes(run, tokenizer):
@@ -87,6 +87,16 @@ def test_channels_choose_what_is_encoded(run):
         read_code_file(Path(f"{name}.npz")).levels[2].tolist() for name in ("left", "right", "mean")
     )
     assert left != right != mean != left
+
+
+def test_the_folder_of_a_model_says_which_channel(run, work):
+    """Without --channels its saved channel is taken, and --channels overrules it; shards do the same."""
+    SnacTokenizer.from_pretrained("tiny", channels="right").save_pretrained(work / "model")
+    assert "right of 2 channels" in run("encode", "stereo.wav", "-o", "a.npz", "--model", "model").stderr
+    given = run("encode", "stereo.wav", "-o", "b.npz", "--model", "model", "--channels", "left")
+    assert "left of 2 channels" in given.stderr
+    assert run("shard", "clips", "shards", "--model", "model").exit_code == 0
+    assert open_shards(work / "shards").info.channels == "right"
 
 
 def test_several_sounds_have_a_bar(run, work):

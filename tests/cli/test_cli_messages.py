@@ -36,7 +36,7 @@ UNREACHABLE = {
     "streaming/decoder.py": "streams",
     "streaming/encoder.py": "streams",
     "streaming/frame_buffer.py": "streams",
-    "audio/inputs.py": "sound from arrays; the commands read files",
+    "audio/conversion.py": "sound from arrays; the commands read files",
     "audio/sampling_rate.py": "as above",
     "audio/waveform.py": "as above",
     "audio/writing.py": "its own advice is for bare samples",

@@ -7,7 +7,7 @@ import numpy as np
 
 from snac_tok.audio import Waveform, read_audio
 from snac_tok.errors import AudioError
-from snac_tok.evaluation import Trip
+from snac_tok.evaluation import Reconstruction
 
 SPEECH = Path(__file__).parents[1] / "speech"
 CLIP = SPEECH / "LJ001-0008.flac"
@@ -47,7 +47,7 @@ class Late:
             sounds.append(
                 Waveform(samples=(late + drawn).astype(np.float32), sampling_rate=waveform.sampling_rate)
             )
-        return Trip(
+        return Reconstruction(
             sounds=tuple(sounds),
             num_bits=1000 * waveform.duration_seconds,
             encode_seconds=0.5,

@@ -19,8 +19,8 @@ from snac_tok.evaluation import (
     fitted,
     round_trip_from_spec,
 )
-from snac_tok.evaluation.ogg import packet_sizes
-from snac_tok.metrics.speech import stoi
+from snac_tok.evaluation.ogg_bits import packet_sizes
+from snac_tok.metrics.perceptual import stoi
 
 needs_opus = pytest.mark.skipif(shutil.which("opusenc") is None, reason="opus-tools are not installed")
 needs_codec2 = pytest.mark.skipif(shutil.which("c2enc") is None, reason="codec2 is not installed")

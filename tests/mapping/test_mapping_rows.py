@@ -12,7 +12,7 @@ from sound_rows import CODEC_RATE, Decoder, encoded, noise
 
 from snac_tok import SnacTokenizer
 from snac_tok.audio import as_waveform
-from snac_tok.audio.faults import is_machine_fault
+from snac_tok.audio.machine_faults import is_machine_fault
 from snac_tok.errors import AudioError, AudioFileError, ConfigError, SamplingRateError, WaveformError
 from snac_tok.mapping import SnacMapper
 from snac_tok.mapping.rows import column_of, load_row

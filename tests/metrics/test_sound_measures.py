@@ -9,7 +9,7 @@ import soundfile as sf
 from snac_tok.audio import optional
 from snac_tok.errors import MissingDependencyError, WaveformError
 from snac_tok.metrics.distances import si_sdr, stft_distance
-from snac_tok.metrics.speech import extended_stoi, pesq_wideband, stoi, visqol, visqol_audio
+from snac_tok.metrics.perceptual import extended_stoi, pesq_wideband, stoi, visqol, visqol_audio
 
 CLIP = Path(__file__).parents[1] / "speech" / "LJ001-0008.flac"
 # measure, what identical sound gets, what it gets at most or at least in noise as loud as the speech

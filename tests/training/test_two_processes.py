@@ -14,7 +14,7 @@ from small_run import ADVERSARIAL, CODEC, settings, told, write_sound
 
 from snac_tok.errors import MissingDependencyError, TrainingError
 from snac_tok.training import Trainer, TrainingConfig
-from snac_tok.training.placement import Placement
+from snac_tok.training.process import TrainingProcess
 
 pytestmark = pytest.mark.slow  # starting them takes longer than what they do
 
@@ -207,7 +207,7 @@ def test_processes_that_do_not_find_each_other_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr("accelerate.Accelerator", Alone)
     with pytest.raises(TrainingError, match=r"2 processes were started .* 1 found each other; start them"):
-        Placement("cpu")
+        TrainingProcess("cpu")
 
 
 def test_several_processes_need_accelerate(monkeypatch):
@@ -215,4 +215,4 @@ def test_several_processes_need_accelerate(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(MissingDependencyError, match=r"WORLD_SIZE is set.*pip install accelerate"):
-        Placement("cpu")
+        TrainingProcess("cpu")

@@ -1,4 +1,4 @@
-"""What a survey of a file finds: the sound files in it, and what is wrong with them."""
+"""What a probe of a file finds: the sound files in it, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
+class ProbeResult:
     """What a container tells of itself.
 
     Attributes:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
-class Placement:
+class TrainingProcess:
     """One process of a run.
 
     Args:

@@ -73,15 +73,24 @@ noise_option = click.option(
 )
 
 
-def channels_option(*, each: bool = False) -> Callable[[Any], Any]:
-    """Return the option that says what becomes of a second channel; `each` where a command takes all of them."""
+def channels_option(*, each: bool = False, of_model: bool = False) -> Callable[[Any], Any]:
+    """Return the option that says what becomes of a second channel.
+
+    Args:
+        each: whether a command can take all of them.
+        of_model: whether the default is None, which stands for what the model's folder says; "mean" otherwise.
+    """
     names = "mean|left|right|each|N" if each else "mean|left|right|N"
     more = "; each makes a record a channel" if each else ""
 
-    def checked(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+    default = "  [default: what the model's folder says, else mean]" if of_model else ""
+
+    def checked(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
         from snac_tok.audio import check_policy
         from snac_tok.errors import WaveformError
 
+        if value is None:
+            return None
         try:
             return check_policy(value, each=each)
         except WaveformError as error:
@@ -90,10 +99,10 @@ def channels_option(*, each: bool = False) -> Callable[[Any], Any]:
     return click.option(
         "--channels",
         callback=checked,
-        default="mean",
+        default=None if of_model else "mean",
         show_default=True,
         metavar=names,
-        help=f"What becomes of a second channel; N takes one by its number, from 0 on{more}.",
+        help=f"What becomes of a second channel; N takes one by its number, from 0 on{more}.{default}",
     )
 
 

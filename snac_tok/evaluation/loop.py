@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from snac_tok.audio import MonoPolicy, Waveform
     from snac_tok.evaluation.measures import Measure
-    from snac_tok.evaluation.round_trips import RoundTrip, Trip
+    from snac_tok.evaluation.round_trips import Reconstruction, RoundTrip
     from snac_tok.sources.recording import Recording
 
 _PACKAGES = ("torch", "torchmetrics", "auraloss", "pesq", "pystoi", "visqol-python", "soxr")
@@ -72,7 +72,7 @@ def evaluate(
         >>> found.codecs[0].summary("mel").mean
         0.0
     """
-    names = [trip.name for trip in round_trips]
+    names = [codec.name for codec in round_trips]
     if not names or len(set(names)) < len(names):
         raise EvaluationError(f"codecs need names of their own to be told apart, got {names or 'none'}.")
     sampling_rate, channels = check_sampling_rate(sampling_rate), check_policy(channels)
@@ -144,32 +144,32 @@ class _Tally:
     ) -> None:
         """Send one clip through and measure it."""
         try:
-            trip = self.round_trip.run(waveform)
+            reconstruction = self.round_trip.run(waveform)
         except AudioError as error:
             self.failures.append(failure_of(clip.name, error))
             return
-        self.encode_seconds += trip.encode_seconds
-        self.decode_seconds += trip.decode_seconds
-        self._count(trip)
-        estimates, delay = _comparable(trip, reference, align=self.round_trip.delays)
+        self.encode_seconds += reconstruction.encode_seconds
+        self.decode_seconds += reconstruction.decode_seconds
+        self._count(reconstruction)
+        estimates, delay = _comparable(reconstruction, reference, align=self.round_trip.delays)
         values, left_out = _measured(reference, estimates, measures)
         self.clips.append(
             ClipResult(
                 clip=clip.name,
                 duration_seconds=waveform.duration_seconds,
-                num_bits=float(trip.num_bits),
+                num_bits=float(reconstruction.num_bits),
                 delay_samples=delay,
                 values=values,
                 left_out=left_out,
             )
         )
 
-    def _count(self, trip: Trip) -> None:
+    def _count(self, reconstruction: Reconstruction) -> None:
         size = self.round_trip.codebook_size
-        if not (trip.codes and size):
+        if not (reconstruction.codes and size):
             return
-        self.usage = self.usage or CodebookUsage(num_levels=len(trip.codes), codebook_size=size)
-        self.usage.update(trip.codes)
+        self.usage = self.usage or CodebookUsage(num_levels=len(reconstruction.codes), codebook_size=size)
+        self.usage.update(reconstruction.codes)
 
     def result(self) -> CodecResult:
         return CodecResult(
@@ -187,10 +187,12 @@ def _read(recording: Recording, channels: MonoPolicy, *, allow_truncated: bool) 
     return to_mono(recording.whole(allow_truncated=allow_truncated), channels=channels, name=recording.name)
 
 
-def _comparable(trip: Trip, reference: Waveform, *, align: bool) -> tuple[list[npt.NDArray[np.float32]], int]:
+def _comparable(
+    reconstruction: Reconstruction, reference: Waveform, *, align: bool
+) -> tuple[list[npt.NDArray[np.float32]], int]:
     """Bring what came back to the reference's rate, place and length; one delay goes for all seeds."""
     rate = reference.sampling_rate
-    sounds = [resample(sound, rate).samples[0] for sound in trip.sounds]
+    sounds = [resample(sound, rate).samples[0] for sound in reconstruction.sounds]
     delay = find_delay(reference.samples[0], sounds[0], sampling_rate=rate) if align else 0
     return [fitted(sound, reference.num_samples, delay=delay) for sound in sounds], delay
 
