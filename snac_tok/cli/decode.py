@@ -99,33 +99,27 @@ def decode(
 
     Exit code 1 says that some of the records were skipped, 2 that nothing could be decoded.
     """
-    target, is_shards = Path(output), Path(source).is_dir()
+    way = Way(levels=levels, noise=noise, model=model, device=device, force=force)
     of_shards = {"--id": bool(ids), "--limit": limit is not None, "--flac": flac}
     of_ids = {
         "--preset": preset is not None,
         "--num-samples": num_samples is not None,
         "--drop-partial": drop_partial,
     }
-    way = Way(levels=levels, noise=noise, model=model, device=device, force=force)
-    if is_shards:
+    if Path(source).is_dir():
         _refuse_options(of_ids, f"is for a file of ids; {source} is a folder")
-        return _decode_shards(
-            source,
-            output,
-            way,
-            ids=tuple(dict.fromkeys(ids)),
-            limit=limit,
-            ending=".flac" if flac else ".wav",
-            progress=progress,
-        )
+        once, ending = tuple(dict.fromkeys(ids)), ".flac" if flac else ".wav"
+        return _decode_shards(source, output, way, ids=once, limit=limit, ending=ending, progress=progress)
     _refuse_options(of_shards, f"is for a shard folder; {source} is none")
+    target = Path(output)
     _check_sound_file(target, force=force)
-    if Path(source).suffix.lower() == ".npz":
+    is_npz = Path(source).suffix.lower() == ".npz"
+    if is_npz:
         _refuse_options(of_ids, f"is for a file of ids; {source} holds raw codes")
     elif preset is None:
         raise click.UsageError(_what_it_needs(source))
     with _bar(1, progress) as bar:
-        if preset is None:
+        if is_npz:
             _decode_npz(Path(source), target, way)
         else:
             _decode_ids(
@@ -160,7 +154,7 @@ def _decode_npz(source: Path, target: Path, way: Way) -> None:
 
 
 def _decode_ids(
-    source: str, target: Path, way: Way, *, preset: str, num_samples: int | None, drop_partial: bool
+    source: str, target: Path, way: Way, *, preset: str | None, num_samples: int | None, drop_partial: bool
 ) -> None:
     from snac_tok.errors import TokenError, WaveformError
     from snac_tok.frames import read_ids

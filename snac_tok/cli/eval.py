@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,10 +132,10 @@ def eval(  # noqa: A001 - the command's name
 
     Exit code 1 says that some clips could not be used; the report lists them.
     """
-    from snac_tok.evaluation import evaluate
+    from snac_tok.evaluation import evaluate, evaluation_to_json, find_clips
 
     targets = _targets(out, json_path, png_path, force=force)
-    clips = _recordings(inputs, limit)
+    clips = find_clips(inputs, limit=limit)
     round_trips, own_rate = _round_trips(models, against, seeds=seeds, levels=levels, device=device)
     steps = len(clips) * len(round_trips)
     with ProgressBar("evaluating", unit="clip", shown=is_wanted(progress, things=steps), total=steps) as bar:
@@ -152,13 +151,13 @@ def eval(  # noqa: A001 - the command's name
             allow_truncated=allow_truncated,
         )
         step.finish()
+    failures = [*found.failures, *(failure for codec in found.codecs for failure in codec.failures)]
     if not any(codec.clips for codec in found.codecs):
-        reasons = [*found.failures, *(failure for codec in found.codecs for failure in codec.failures)]
-        raise click.ClickException(f"no clip could be evaluated; {reasons[0].source}: {reasons[0].reason}")
+        raise click.ClickException(f"no clip could be evaluated; {failures[0].source}: {failures[0].reason}")
     reading = {"channels": channels, "allow_truncated": allow_truncated}
     _write(found, targets, clips, round_trips, reading=reading)
-    _print(found, as_json=json_path == "-")
-    return 1 if found.failures or any(codec.failures for codec in found.codecs) else 0
+    click.echo(evaluation_to_json(found).rstrip() if json_path == "-" else _text(found))
+    return 1 if failures else 0
 
 
 class _Steps:
@@ -190,28 +189,6 @@ def _targets(out: str | None, json_path: str | None, png_path: str | None, *, fo
         for name in _FILES.values():
             refuse_existing(folder / name, force=force)
     return {kind: folder / name for kind, name in _FILES.items()} | targets
-
-
-def _recordings(inputs: Sequence[str], limit: int | None) -> list[Recording]:
-    """Return what the inputs hold, or `limit` of it spread over the set, which is often sorted by speaker."""
-    from snac_tok.sources.find import find_source
-
-    found = [
-        dataclasses.replace(recording, name=_name(recording, named, is_only=len(inputs) == 1))
-        for named in inputs
-        for recording in find_source(named).recordings
-    ]
-    if limit is None or len(found) <= limit:
-        return found
-    return [found[place * len(found) // limit] for place in range(limit)]
-
-
-def _name(recording: Recording, named: str, *, is_only: bool) -> str:
-    """Return what the report calls a recording: with several folders, the same name may occur in each."""
-    path = Path(named)
-    if recording.sound == path:
-        return named
-    return recording.name if is_only else str(path / recording.name)
 
 
 def _round_trips(
@@ -251,14 +228,13 @@ def _write(
         draw_quality,
         draw_spectrograms,
         evaluation_to_json,
-        evaluation_to_text,
         first_sounds,
     )
     from snac_tok.files import write_bytes_atomically
 
     makers: dict[str, Callable[[], bytes]] = {
         "json": lambda: evaluation_to_json(found).encode(),
-        "text": f"{evaluation_to_text(found, reworded=at_the_command_line)}\n".encode,
+        "text": f"{_text(found)}\n".encode,
         "png": lambda: draw_quality(found),
         "spectrograms": lambda: draw_spectrograms(first_sounds(clips, round_trips, **reading)),
     }
@@ -272,10 +248,7 @@ def _write(
         write_bytes_atomically(path, content, error=EvaluationError)
 
 
-def _print(found: Evaluation, *, as_json: bool) -> None:
-    from snac_tok.evaluation import evaluation_to_json, evaluation_to_text
+def _text(found: Evaluation) -> str:
+    from snac_tok.evaluation import evaluation_to_text
 
-    if as_json:
-        click.echo(evaluation_to_json(found).rstrip())
-    else:
-        click.echo(evaluation_to_text(found, reworded=at_the_command_line))
+    return evaluation_to_text(found, reworded=at_the_command_line)

@@ -5,8 +5,9 @@ says so.
 """
 
 from snac_tok.evaluation.alignment import find_delay, fitted
+from snac_tok.evaluation.clips import find_clips
 from snac_tok.evaluation.local_codecs import LocalCodec
-from snac_tok.evaluation.loop import Clip, evaluate, first_sounds
+from snac_tok.evaluation.loop import evaluate, first_sounds
 from snac_tok.evaluation.measures import DEFAULT_MEASURES, MEASURES, Measure
 from snac_tok.evaluation.picture import draw_quality, draw_spectrograms
 from snac_tok.evaluation.programs import CODEC2_MODES, Codec2RoundTrip, OpusRoundTrip
@@ -38,6 +39,7 @@ __all__ = [
     "evaluation_from_json",
     "evaluation_to_json",
     "evaluation_to_text",
+    "find_clips",
     "find_delay",
     "first_sounds",
     "fitted",

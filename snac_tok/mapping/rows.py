@@ -63,7 +63,8 @@ def load_row(
     """Return a row's sound as the codec takes it, or the blocks of a long file; `name` is what a warning calls it.
 
     Raises:
-        AudioError: the row's sound is missing or unusable, or the machine failed; `audio.machine_faults` tells them apart.
+        AudioError: the row's sound is missing or unusable, or the machine failed; `audio.machine_faults` tells them
+            apart.
     """
     recording = Recording(name=name, sound=value, sampling_rate=sampling_rate)
     sound = recording.read(allow_truncated=preparation.allow_truncated)

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 import transformers.utils.hub
+from small_codec import SMALL
 
 from snac_tok import SNAC
-from snac_tok.codec import CodecConfig
 from snac_tok.errors import HubError
 from snac_tok.hf import SnacConfig, SnacFeatureExtractor, SnacModel
 
@@ -16,18 +16,7 @@ from snac_tok.hf import SnacConfig, SnacFeatureExtractor, SnacModel
 def model():
     """A seeded small network."""
     torch.manual_seed(0)
-    config = CodecConfig(
-        sampling_rate=8_000,
-        encoder_dim=4,
-        encoder_rates=(2, 3),
-        decoder_dim=16,
-        decoder_rates=(3, 2),
-        attn_window_size=None,
-        codebook_size=32,
-        codebook_dim=4,
-        vq_strides=(4, 2, 1),
-    )
-    return SnacModel(SnacConfig.of(config)).eval()
+    return SnacModel(SnacConfig.of(SMALL)).eval()
 
 
 @pytest.fixture(autouse=True)

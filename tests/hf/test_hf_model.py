@@ -6,24 +6,12 @@ import pickle
 
 import pytest
 import torch
+from small_codec import SMALL
 from transformers import AutoConfig, AutoModel
 
 from snac_tok import SNAC
-from snac_tok.codec import CodecConfig
 from snac_tok.errors import CheckpointError, CodesError, ConfigError, WaveformError
 from snac_tok.hf import SnacConfig, SnacModel
-
-SMALL = CodecConfig(
-    sampling_rate=8_000,
-    encoder_dim=4,
-    encoder_rates=(2, 3),
-    decoder_dim=16,
-    decoder_rates=(3, 2),
-    attn_window_size=None,
-    codebook_size=32,
-    codebook_dim=4,
-    vq_strides=(4, 2, 1),
-)
 
 
 @pytest.fixture
