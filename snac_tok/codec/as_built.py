@@ -22,7 +22,7 @@ Structure = tuple[type, ...]
 
 def structures(network: nn.Module, *, optional: type | None = None) -> frozenset[Structure]:
     """Return what a network is made of: as it is, and with an Identity in the place of each `optional` layer."""
-    whole = tuple(map(type, _modules(network)))
+    whole = tuple(map(type, all_modules(network)))
     return frozenset((whole, tuple(_types(network, optional))))
 
 
@@ -35,7 +35,7 @@ def is_as_built_inside(network: nn.Module) -> bool:
     """Say whether what a network holds is as built; what hangs on the network itself is not asked."""
     if torch_modules._global_forward_hooks or torch_modules._global_forward_pre_hooks:  # noqa: SLF001
         return False
-    modules = _modules(network)
+    modules = all_modules(network)
     built = getattr(network, "structures", ())
     return tuple(map(type, modules)) in built and all(map(_is_plain, itertools.islice(modules, 1, None)))
 
@@ -68,12 +68,12 @@ def _is_plain(module: nn.Module) -> bool:
     )
 
 
-def _modules(module: nn.Module) -> list[nn.Module]:
+def all_modules(module: nn.Module) -> list[nn.Module]:
     """Return a module and all inside it, as `modules()` does in a third of the time; every call of a codec asks."""
     found = [module]
     for child in module._modules.values():  # noqa: SLF001 - as above
         if child is not None:
-            found += _modules(child)
+            found += all_modules(child)
     return found
 
 

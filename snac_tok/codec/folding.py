@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import nn
 
+from snac_tok.codec.as_built import all_modules
 from snac_tok.codec.forks import use_one_thread
 from snac_tok.codec.ops import weight_cache
 from snac_tok.codec.weight_norm import NormConv
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def fold(network: nn.Module) -> None:
     """Fold all convolutions in a module that are in eval mode."""
-    for module in network.modules():
+    for module in all_modules(network):
         if isinstance(module, NormConv) and not module.training:
             module.fold()
 

@@ -143,6 +143,23 @@ def rows_alone(codec: Network, batch: torch.Tensor) -> Sequence[torch.Tensor]:
     return torch.split(batch, 1) if codec.device.type == "cpu" else (batch,)
 
 
+def with_noise(
+    codec: Network, codes: Sequence[torch.Tensor], noise: Noise
+) -> list[tuple[Sequence[torch.Tensor], NoiseSource | None]]:
+    """Split codes [(B, T_k)] into what is decoded at once, each with its noise: rows on a CPU, else the batch."""
+    batch, frames = codes[0].shape
+    source = whole_clip_noise(codec, noise, batch, frames * codec.config.latents_per_frame)
+    if codec.device.type != "cpu":
+        return [(codes, source)]
+    return [
+        (
+            [level[row : row + 1] for level in codes],
+            source.row(row) if isinstance(source, DrawnNoise) else source,
+        )
+        for row in range(batch)
+    ]
+
+
 def whole_clip_noise(codec: Network, noise: Noise, batch: int, num_latents: int) -> NoiseSource | None:
     """Return the noise of clips whose length is known."""
     if noise == "off" or not noise_blocks(codec.decoder):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import nn
 
+from snac_tok.codec.as_built import all_modules
 from snac_tok.codec.config import KERNEL_SIZE, RESIDUAL_DILATIONS
 from snac_tok.codec.geometry import Conv, rate_conv
 from snac_tok.codec.ops.reference import snake
@@ -182,7 +183,7 @@ class DecoderBlock(nn.Module):
 
 def noise_blocks(module: nn.Module) -> list[NoiseBlock]:
     """Return all noise blocks in a module, wherever they are."""
-    return [each for each in module.modules() if isinstance(each, NoiseBlock)]
+    return [each for each in all_modules(module) if isinstance(each, NoiseBlock)]
 
 
 def reached_by_noise(module: nn.Module) -> list[NoiseBlock]:

@@ -10,7 +10,7 @@ from snac_tok.codec import calling, inference, ragged
 from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.compiled import CompiledChunks, CompileReport
 from snac_tok.codec.inputs import checked_audio, checked_codes
-from snac_tok.codec.noise import DrawnNoise, Noise, checked_noise
+from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.pretrained import Pretrained
 from snac_tok.errors import CodesError, WaveformError
@@ -108,7 +108,8 @@ class SNAC(Pretrained):
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             if calling.is_needed(self, self.quantizer, self.decoder):
                 return calling.sound(self, self.quantizer.from_codes(levels), noise)
-            return torch.cat(inference.decode_clips(self, self._rows(levels, checked_noise(noise))))
+            rows = inference.with_noise(self, levels, checked_noise(noise))
+            return torch.cat(inference.decode_clips(self, rows))
 
     def encode_batch(self, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
         """Encode clips of any lengths in one call; each gets the codes that it gets alone.
@@ -126,7 +127,8 @@ class SNAC(Pretrained):
         with torch.no_grad():
             if calling.is_needed(self, self.encoder, self.quantizer):
                 return [[level[0] for level in self.encode(clip)] for clip in checked]
-            codes = ragged.encode_batch(self, checked)
+            encode = inference.encode_clips if self.device.type == "cpu" else ragged.encode_padded
+            codes = encode(self, checked)
         return [[level[0] for level in levels] for levels in codes]
 
     def decode_batch(
@@ -150,7 +152,12 @@ class SNAC(Pretrained):
         with torch.no_grad():
             if calling.is_needed(self, self.quantizer, self.decoder):
                 return [self.decode(levels, noise=noise)[0] for levels in checked]
-            audio = ragged.decode_batch(self, checked, checked_noise(noise))
+            noise = checked_noise(noise)
+            if self.device.type == "cpu":
+                rows = [row for levels in checked for row in inference.with_noise(self, levels, noise)]
+                audio = inference.decode_clips(self, rows)
+            else:
+                audio = ragged.decode_padded(self, checked, noise)
         return [samples[0] for samples in audio]
 
     @torch.no_grad()  # as a decorator it steps aside while the caller holds what was yielded
@@ -224,22 +231,6 @@ class SNAC(Pretrained):
         if isinstance(encoder, CompiledChunks) and isinstance(decoder, CompiledChunks):
             return encoder.report + decoder.report
         return None
-
-    def _rows(
-        self, codes: Sequence[torch.Tensor], noise: Noise
-    ) -> list[tuple[Sequence[torch.Tensor], NoiseSource | None]]:
-        """Return what is decoded at once, and its noise: on a CPU each row, elsewhere the batch."""
-        batch, frames = codes[0].shape
-        source = inference.whole_clip_noise(self, noise, batch, frames * self.config.latents_per_frame)
-        if self.device.type != "cpu":
-            return [(codes, source)]
-        return [
-            (
-                [level[row : row + 1] for level in codes],
-                source.row(row) if isinstance(source, DrawnNoise) else source,
-            )
-            for row in range(batch)
-        ]
 
     def _checked_clip(self, at: int, clip: torch.Tensor) -> torch.Tensor:
         try:

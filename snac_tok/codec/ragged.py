@@ -1,6 +1,6 @@
 """Ragged batches, of clips of several lengths: each clip gets what it gets alone.
 
-On a CPU the clips run one after the other, which is fastest there. Elsewhere clips of similar length share a call,
+For devices other than a CPU, where clips run one after the other (`inference`). Clips of similar length share a call,
 padded at the end; behind each clip's own end a mask keeps every layer's input at zero, as it is for the clip alone.
 So a clip's result does not depend on its neighbours.
 """
@@ -27,29 +27,8 @@ if TYPE_CHECKING:
 _MAX_PADDING = 0.25
 
 
-def encode_batch(codec: Network, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
-    """Encode checked clips (1, 1, T_i) to codes [[(1, T_ik)]]."""
-    if codec.device.type == "cpu":
-        return inference.encode_clips(codec, clips)
-    with full_precision(next(codec.parameters())):
-        return encode_padded(codec, clips)
-
-
-def decode_batch(codec: Network, clips: Sequence[Sequence[torch.Tensor]], noise: Noise) -> list[torch.Tensor]:
-    """Decode checked codes [[(1, T_ik)]] of one number of levels to audio [(1, 1, T_i)]."""
-    if codec.device.type == "cpu":
-        multiple = codec.config.latents_per_frame
-        rows = [
-            (codes, inference.whole_clip_noise(codec, noise, 1, codes[0].shape[-1] * multiple))
-            for codes in clips
-        ]
-        return inference.decode_clips(codec, rows)
-    with full_precision(next(codec.parameters())):
-        return decode_padded(codec, clips, noise)
-
-
 def encode_padded(codec: Network, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
-    """Encode clips of similar length together."""
+    """Encode checked clips (1, 1, T_i) to codes [[(1, T_ik)]], those of similar length together."""
     config = codec.config
     lengths = [config.padded_num_samples(clip.shape[-1]) for clip in clips]
     results: list[list[torch.Tensor]] = [[] for _ in clips]
@@ -60,8 +39,9 @@ def encode_padded(codec: Network, clips: Sequence[torch.Tensor]) -> list[list[to
             results[group[0]] = inference.encode_clips(codec, [clips[group[0]]])[0]
             continue
         valid = row_ends([lengths[at] for at in group])
-        latents = run_chunk(codec.encoder, rows, StreamState(), last=True, valid=valid)
-        codes = codec.quantizer(latents)[1]
+        with full_precision(rows):
+            latents = run_chunk(codec.encoder, rows, StreamState(), last=True, valid=valid)
+            codes = codec.quantizer(latents)[1]
         for row, at in enumerate(group):
             frames = lengths[at] // config.frame_length
             results[at] = [
@@ -74,7 +54,7 @@ def encode_padded(codec: Network, clips: Sequence[torch.Tensor]) -> list[list[to
 def decode_padded(
     codec: Network, clips: Sequence[Sequence[torch.Tensor]], noise: Noise
 ) -> list[torch.Tensor]:
-    """Decode clips of similar length together."""
+    """Decode checked codes [[(1, T_ik)]] of one number of levels to audio [(1, 1, T_i)], likewise."""
     config = codec.config
     lengths = [codes[0].shape[-1] for codes in clips]
     results: list[torch.Tensor] = [codes[0] for codes in clips]
@@ -83,17 +63,16 @@ def decode_padded(
     per_window = config.latents_multiple // config.latents_per_frame
     for group in similar(lengths, limit=limit, alone=lambda at: lengths[at] % per_window > 0):
         if len(group) == 1:
-            codes = clips[group[0]]
-            num_latents = codes[0].shape[-1] * config.latents_per_frame
-            source = inference.whole_clip_noise(codec, noise, 1, num_latents)
-            results[group[0]] = inference.decode_clips(codec, [(codes, source)])[0]
+            rows_alone = inference.with_noise(codec, clips[group[0]], noise)
+            (results[group[0]],) = inference.decode_clips(codec, rows_alone)
             continue
         longest = lengths[group[-1]]
         levels = [
             torch.cat([F.pad(clips[at][k], (0, (longest - lengths[at]) * count)) for at in group])
             for k, count in zip(range(len(clips[0])), config.codes_per_frame, strict=False)
         ]
-        latents = codec.quantizer.from_codes(levels)
+        with full_precision(next(codec.parameters())):
+            latents = codec.quantizer.from_codes(levels)
         source = inference.whole_clip_noise(codec, noise, len(group), latents.shape[-1])
         valid = row_ends([lengths[at] * config.latents_per_frame for at in group])
         audio = run_chunk(codec.decoder, latents, StreamState(), last=True, noise=source, valid=valid)

@@ -1,6 +1,7 @@
 """Compiled chunks: the same sound and codes, one graph a shape, never a storm."""
 
 import copy
+import dataclasses
 import pickle
 import shutil
 
@@ -16,6 +17,16 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU"),
 ]
+
+
+@pytest.fixture
+def small_codec(small_config):
+    """A seeded network in eval mode, of one block: what takes time is compiling every layer."""
+    config = dataclasses.replace(
+        small_config, encoder_dim=2 * small_config.encoder_dim, encoder_rates=(2,), decoder_rates=(2,)
+    )
+    torch.manual_seed(0)
+    return SNAC.from_config(config).eval()
 
 
 @pytest.fixture
