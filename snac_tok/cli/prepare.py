@@ -77,7 +77,8 @@ def prepare(
 
     An INPUT is a folder of audio files, an audio file, a manifest (.txt with a path a line; .csv, .tsv or .jsonl with a
     column of paths, relative to the manifest), a dataset saved by the datasets package, or hf:NAME:SPLIT or
-    hf:NAME:CONFIG:SPLIT for one of the hub.
+    hf:NAME:CONFIG:SPLIT for one of the hub. Interrupted, the same command goes on where it was; finished, it says so
+    and changes nothing.
 
     Exit code 1 says that some recordings could not be used; FOLDER/failed.jsonl lists them with the reasons.
     """
@@ -110,9 +111,11 @@ def _show(state: PreparationState, bar: ProgressBar) -> None:
 
 def _account(state: PreparationState, out: str, *, sampling_rate: int) -> str:
     short = f", {state.num_short:,} left out as too short" if state.num_short else ""
+    before = f", {state.num_adopted:,} of them from before" if state.num_adopted else ""
+    finished = ", finished before: nothing was left to do" if state.was_finished else ""
     rows = [
-        ("recordings", f"{state.num_recordings:,}, {state.num_failures:,} failed"),
-        ("clips", f"{state.num_clips:,} in {out}{short}"),
+        ("recordings", f"{state.num_recordings:,}, {state.num_failures:,} failed{before}"),
+        ("clips", f"{state.num_clips:,} in {out}{short}{finished}"),
         ("sound", f"{lasting(state.num_samples / sampling_rate)} at {sampling_rate} Hz, mono"),
     ]
     return facts(rows)

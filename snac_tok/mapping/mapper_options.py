@@ -180,7 +180,7 @@ def with_mapping_options(door: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(door)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            signature.bind(*args, **kwargs)
+            signature.bind_partial(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{door.__qualname__}() {error}") from None
         return door(*args, **kwargs)

@@ -6,12 +6,13 @@
 
     a piece    |.. piece_seconds ..|.. piece_seconds ..|. rest .|      memory does not grow with a recording
 
-How the folder becomes whole or nothing is told in `clip_writing.py`, what can be an input in `recordings.py`.
+How the folder becomes whole, and is resumed, is in `clip_writing.py`; what can be an input in `sources.find`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from snac_tok.errors import AudioError, ConfigError, TrainingError
 from snac_tok.sources.failures import failure_of
 from snac_tok.sources.find import find_recordings
 from snac_tok.training.clip_store import FULL_SCALE
-from snac_tok.training.clip_writing import making_folder
+from snac_tok.training.clip_writing import ClipPlan, finished_counts, writing_clips
 from snac_tok.training.level import active_level_db
 
 if TYPE_CHECKING:
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.audio import MonoPolicy
+    from snac_tok.sources.failures import Failure
     from snac_tok.sources.recording import Recording
-    from snac_tok.training.clip_writing import FolderInTheMaking
+    from snac_tok.training.clip_writing import ClipWriter
 
 _LEAST_PIECE_SECONDS = 1.0
+# What a run that goes on, or has nothing to do, knows of the one before.
+_COUNTS = ("num_recordings", "num_bytes", "num_clips", "num_samples", "num_short", "num_failures")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,8 @@ class PreparationState:
         num_short: clips left out for being shorter than `min_seconds`.
         num_failures: recordings that could not be used to their end; failed.jsonl lists them.
         total_bytes: of all files there are, read or not; None where some recordings are no files.
+        num_adopted: recordings that an interrupted run had done.
+        was_finished: whether an earlier run had finished the folder, and this one had nothing to do.
     """
 
     num_recordings: int = 0
@@ -102,6 +108,8 @@ class PreparationState:
     num_short: int = 0
     num_failures: int = 0
     total_bytes: int | None = None
+    num_adopted: int = 0
+    was_finished: bool = False
 
 
 def prepare_sound(
@@ -114,16 +122,21 @@ def prepare_sound(
 ) -> PreparationState:
     """Make a prepared folder of recordings; see `ClipStore` for reading it.
 
+    An interrupted call that is made again with the same inputs and options goes on where it was and ends in the same
+    bytes; a finished one has nothing to do.
+
     Args:
         inputs: folders, audio files, manifests (.txt, .csv, .tsv, .jsonl) and Hugging Face datasets, in any mix.
         out: the folder; made where it is missing.
         options: what becomes of them.
-        replace: whether a prepared folder that stands there is replaced, once the new one is whole.
+        replace: whether a prepared folder that stands there is replaced, once the new one is whole, and one that was
+            begun with other options is begun anew.
         progress: called after each recording.
 
     Raises:
-        TrainingError: an input is not there, nothing could be used, `out` is taken, or the disk refuses; what was in
-            `out` before stays. Single recordings that cannot be used raise nothing: see `num_failures`.
+        SourceError: an input is not there, or holds no recording.
+        TrainingError: nothing could be used, `out` is taken, was made or begun with other options, or the disk refuses;
+            what was in `out` before stays. Single recordings that cannot be used raise nothing: see `num_failures`.
 
     Example:
         >>> from snac_tok.audio import Waveform, write_audio
@@ -132,27 +145,31 @@ def prepare_sound(
         >>> prepare_sound(["tone.wav"], "ready", PreparationOptions(sampling_rate=24000)).num_samples
         24000
     """
-    recordings = find_recordings(inputs)
-    with making_folder(Path(out), replace=replace) as folder:
-        preparation = _Preparation(folder, options, total_bytes=recordings.num_bytes)
-        for recording in recordings:
+    out, recordings = Path(out), find_recordings(inputs)
+    plan = ClipPlan(
+        sampling_rate=options.sampling_rate,
+        made_with=dataclasses.asdict(options),
+        made_from=recordings.identity,
+    )
+    if not replace and (counts := finished_counts(out, plan)) is not None:
+        return PreparationState(**counts, total_bytes=recordings.num_bytes, was_finished=True)
+    with writing_clips(out, plan, replace=replace) as writer:
+        preparation = _Preparation(writer, options, total_bytes=recordings.num_bytes)
+        for recording in itertools.islice(recordings, writer.num_done, None):
             preparation.add(recording)
             if progress:
                 progress(preparation.state)
-        if not folder.clips:
-            raise TrainingError(_nothing(folder, preparation.state))
-        folder.describe(sampling_rate=options.sampling_rate, made_with=dataclasses.asdict(options))
+        if not writer.clips:
+            raise TrainingError(_nothing(writer, preparation.state))
     return preparation.state
 
 
 class _Preparation:
     """Adds recordings to a folder and counts."""
 
-    def __init__(
-        self, folder: FolderInTheMaking, options: PreparationOptions, *, total_bytes: int | None
-    ) -> None:
-        self._folder, self._options = folder, options
-        self.state = PreparationState(total_bytes=total_bytes)
+    def __init__(self, writer: ClipWriter, options: PreparationOptions, *, total_bytes: int | None) -> None:
+        self._writer, self._options = writer, options
+        self.state = PreparationState(**writer.counts, total_bytes=total_bytes, num_adopted=writer.num_done)
 
     def add(self, recording: Recording) -> None:
         """Write what a recording holds; where it cannot be used to its end, what came before stays."""
@@ -160,13 +177,10 @@ class _Preparation:
             for name, samples in _named_pieces(recording, self._options):
                 self._write(name, samples)
         except AudioError as error:
-            try:
-                failure = failure_of(recording.name, error)
-            except AudioError as fault:
-                raise TrainingError(f"{recording.name} could not be read: {fault}") from fault
-            self._folder.add_failure(failure.source, reason=failure.reason)
+            self._writer.failures.append(_failure(recording, error))
             self._count(num_failures=1)
         self._count(num_recordings=1, num_bytes=recording.num_bytes or 0)
+        self._writer.end_recording({name: getattr(self.state, name) for name in _COUNTS})
 
     def _write(self, name: str, samples: npt.NDArray[np.float32]) -> None:
         options = self._options
@@ -176,12 +190,19 @@ class _Preparation:
         level = active_level_db(samples, sampling_rate=options.sampling_rate)
         gain = _gain(samples, level, wanted=options.level_db)
         level_after = round(level + 20 * float(np.log10(gain)), 2)
-        self._folder.add_clip(name, _as_int16(samples * np.float32(gain)), level_db=level_after)
+        self._writer.add_clip(name, _as_int16(samples * np.float32(gain)), level_db=level_after)
         self._count(num_clips=1, num_samples=len(samples))
 
     def _count(self, **more: int) -> None:
         counts = {name: getattr(self.state, name) + amount for name, amount in more.items()}
         self.state = dataclasses.replace(self.state, **counts)
+
+
+def _failure(recording: Recording, error: AudioError) -> Failure:
+    try:
+        return failure_of(recording.name, error)
+    except AudioError as fault:
+        raise TrainingError(f"{recording.name} could not be read: {fault}") from fault
 
 
 def _named_pieces(
@@ -233,8 +254,8 @@ def _as_int16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
 
 
-def _nothing(folder: FolderInTheMaking, state: PreparationState) -> str:
-    first = f"; the first: {folder.failures[0]['reason']}" if folder.failures else ""
+def _nothing(writer: ClipWriter, state: PreparationState) -> str:
+    first = f"; the first: {writer.failures[0].reason}" if writer.failures else ""
     return (
         f"none of {state.num_recordings} recordings could be used: {state.num_failures} failed, {state.num_short} "
         f"clips were too short{first.rstrip('.')}."

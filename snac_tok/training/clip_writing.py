@@ -1,11 +1,14 @@
-"""A prepared folder in the making: whole in the end, or as if nothing had been.
+"""A prepared folder while it is written: whole in the end, the one of before until then, and resumed when killed.
 
-    hidden samples.s16, clips.json, failed.jsonl ─ all on the disk ─ clips.json of before removed
-      ─ samples.s16 named ─ failed.jsonl named ─ clips.json named: from here on there is a whole folder
+    _samples.part      samples so far      ┐ a recording counts as done when its line is in the journal, and the line
+    _progress.jsonl    plan, then a line   ┘ is written when its samples are on the disk: what is behind is cut off
+                       a recording
 
-A full disk shows before the first name changes, and the folder of before stays. A process that is killed leaves
-hidden files, which the next preparation into the same folder removes; one that lives lets no second one begin.
-Nothing here knows where samples come from.
+    the end: everything on the disk ─ clips.json of before removed ─ samples.s16 named ─ failed.jsonl named
+      ─ clips.json named: from here on there is a whole folder ─ _progress.jsonl removed
+
+Who writes holds a lock (a hidden clips.json); one that lives lets no second one begin. Nothing here knows where samples
+come from.
 """
 
 from __future__ import annotations
@@ -13,131 +16,295 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from dataclasses import dataclass, field
+import os
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import TrainingError
-from snac_tok.files import HiddenFile, living_writers, naming_refusals, shown_path, sweep_folder, sync_folder
-from snac_tok.training.clip_store import CLIPS_FILE, FORMAT_VERSION, SAMPLES_FILE, ClipEntry
+from snac_tok.files import (
+    HiddenFile,
+    living_writers,
+    naming_refusals,
+    sweep_folder,
+    sync_folder,
+)
+from snac_tok.sources.failures import Failure, printable
+from snac_tok.training.clip_store import (
+    BYTES_PER_SAMPLE,
+    CLIPS_FILE,
+    FORMAT_VERSION,
+    SAMPLES_FILE,
+    ClipEntry,
+    ClipStore,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
-    from typing import IO
 
     import numpy as np
     import numpy.typing as npt
 
 FAILED_FILE = "failed.jsonl"
-# In the order in which they get their names.
-_FILES = (SAMPLES_FILE, FAILED_FILE, CLIPS_FILE)
+PART_FILE = "_samples.part"
+JOURNAL_FILE = "_progress.jsonl"
+# A killed run loses at most this much work, and waits for the disk no more often.
+_COMMIT_SECONDS = 2.0
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FolderInTheMaking:
-    """What `making_folder` lends.
+@dataclass(frozen=True, kw_only=True)
+class ClipPlan:
+    """What decides a prepared folder.
 
     Attributes:
-        files: by their final names.
-        clips: added so far.
-        failures: told so far.
+        sampling_rate: of the clips, in Hz.
+        made_with: the options, as JSON values.
+        made_from: what tells these recordings from others; None where nothing does, and no folder is of this plan.
     """
 
-    files: dict[str, IO[bytes]]
-    clips: list[ClipEntry] = field(default_factory=list)
-    failures: list[dict[str, str]] = field(default_factory=list)
+    sampling_rate: int
+    made_with: dict[str, Any]
+    made_from: str | None
+
+    def differences(self, found: Any) -> list[str]:
+        """Return the names of what differs in a stored plan; none where both make the same folder."""
+        stored = found if isinstance(found, dict) else {}
+        made_with = stored.get("made_with")
+        options: dict[str, Any] = made_with if isinstance(made_with, dict) else {}
+        names = sorted(self.made_with.keys() | options.keys())
+        differing = [name for name in names if self.made_with.get(name) != options.get(name)]
+        same_recordings = self.made_from is not None and stored.get("made_from") == self.made_from
+        return differing + ([] if same_recordings else ["recordings"])
+
+
+class ClipWriter:
+    """Appends clips to a folder, recording by recording; `writing_clips` lends it.
+
+    Attributes:
+        clips: so far, those of an interrupted run included.
+        failures: so far.
+        counts: what the caller counted up to the last recording that is done.
+        num_done: recordings that an interrupted run had done, to be skipped.
+    """
+
+    def __init__(self, part: FileIO, journal: FileIO, *, lines: list[dict[str, Any]]) -> None:
+        self.clips: list[ClipEntry] = []
+        self.failures: list[Failure] = []
+        self.counts: dict[str, int] = {}
+        self.num_done = len(lines)
+        for line in lines:
+            self.clips += [ClipEntry(**values) for values in line["clips"]]
+            self.failures += [Failure(**values) for values in line["failures"]]
+            self.counts = line["counts"]
+        self._part, self._journal = part, journal
+        self._num_noted = len(self.clips), len(self.failures)
+        self._waiting: list[bytes] = []
+        self._last_commit = time.monotonic()
+
+    @property
+    def num_samples(self) -> int:
+        """Of all clips."""
+        return self.clips[-1].end if self.clips else 0
 
     def add_clip(self, clip_id: str, samples: npt.NDArray[np.int16], *, level_db: float) -> None:
         """Append a clip.
 
         Args:
-            clip_id: its name; bytes that are no UTF-8 become text.
+            clip_id: its name; bytes that are not UTF-8 become text.
             samples: little-endian int16 (T,), at least one.
             level_db: see `ClipEntry`.
         """
-        self.files[SAMPLES_FILE].write(samples.tobytes())
-        start = self.clips[-1].end if self.clips else 0
-        entry = ClipEntry(id=shown_path(clip_id), start=start, num_samples=len(samples), level_db=level_db)
+        _write_all(self._part, samples.tobytes())
+        entry = ClipEntry(
+            id=printable(clip_id), start=self.num_samples, num_samples=len(samples), level_db=level_db
+        )
         self.clips.append(entry)
 
-    def add_failure(self, source: str, *, reason: str) -> None:
-        """Note a recording that could not be used."""
-        failure = {"source": shown_path(source), "reason": reason}
-        self.files[FAILED_FILE].write(json.dumps(failure, ensure_ascii=False).encode() + b"\n")
-        self.failures.append(failure)
-
-    def describe(self, *, sampling_rate: int, made_with: dict[str, Any]) -> None:
-        """Write the list of clips; once, after the last of them."""
-        description = {
-            "format_version": FORMAT_VERSION,
-            "sampling_rate": sampling_rate,
-            "made_with": made_with,
-            "clips": [dataclasses.asdict(clip) for clip in self.clips],
+    def end_recording(self, counts: dict[str, int]) -> None:
+        """Note that a recording is done, with what has been counted so far."""
+        num_clips, num_failures = self._num_noted
+        line = {
+            "clips": [dataclasses.asdict(clip) for clip in self.clips[num_clips:]],
+            "failures": [dataclasses.asdict(failure) for failure in self.failures[num_failures:]],
+            "counts": counts,
         }
-        text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
-        self.files[CLIPS_FILE].write(text.encode() + b"\n")
+        self.counts, self._num_noted = counts, (len(self.clips), len(self.failures))
+        self._waiting.append(_json_line(line))
+        if time.monotonic() - self._last_commit > _COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Bring everything that is done to the disk: the samples first, then the lines that tell of them."""
+        os.fsync(self._part.fileno())
+        _write_all(self._journal, b"".join(self._waiting))
+        os.fsync(self._journal.fileno())
+        self._waiting.clear()
+        self._last_commit = time.monotonic()
+
+
+def finished_counts(out: Path, plan: ClipPlan) -> dict[str, int] | None:
+    """Return what was counted when a run of this plan finished; None where there is no finished folder.
+
+    Raises:
+        TrainingError: it is of another plan, or damaged.
+    """
+    if not (out / CLIPS_FILE).exists():
+        return None
+    try:
+        description = json.loads((out / CLIPS_FILE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        description = None
+    if names := plan.differences(description):
+        raise TrainingError(
+            f"{out} already holds prepared sound, made with other options ({', '.join(names)}); choose another "
+            "folder, or replace it (--force)."
+        )
+    try:
+        ClipStore.open(out)
+    except TrainingError as error:
+        raise TrainingError(f"{str(error).rstrip('.')}, and replace it (--force).") from error
+    if not living_writers(out / CLIPS_FILE):
+        (out / JOURNAL_FILE).unlink(missing_ok=True)  # of a run that was killed when all was done
+    counts: dict[str, int] = description["counts"]
+    return counts
 
 
 @contextlib.contextmanager
-def making_folder(out: Path, *, replace: bool) -> Iterator[FolderInTheMaking]:
-    """Lend a folder that becomes whole if nothing goes wrong inside, and stays as it was if something does.
+def writing_clips(out: Path, plan: ClipPlan, *, replace: bool) -> Iterator[ClipWriter]:
+    """Lend a writer that goes on where a run of the same plan was interrupted; the folder is whole on leaving.
 
     Args:
         out: made where it is missing.
-        replace: whether prepared sound that stands there may be replaced.
+        plan: what is to be made.
+        replace: whether prepared sound that stands there, or was begun with other options, may be replaced.
 
     Raises:
-        TrainingError: it is taken, another preparation writes into it, or the disk refuses.
+        TrainingError: the folder is taken, another preparation writes into it, or the disk refuses.
 
     Example:
         >>> import numpy as np
         >>> from pathlib import Path
-        >>> with making_folder(Path("ready"), replace=True) as folder:
-        ...     folder.add_clip("a", np.zeros(100, "<i2"), level_db=-120.0)
-        ...     folder.describe(sampling_rate=24000, made_with={})
-        >>> from snac_tok.training.clip_store import ClipStore
+        >>> plan = ClipPlan(sampling_rate=24000, made_with={}, made_from="zeros")
+        >>> with writing_clips(Path("ready"), plan, replace=True) as writer:
+        ...     writer.add_clip("a", np.zeros(100, "<i2"), level_db=-120.0)
         >>> ClipStore.open("ready").clip_ids
         ['a']
     """
-    _check_free(out, replace=replace)
-    with naming_refusals(out, error=TrainingError):
+    with naming_refusals(out, error=TrainingError), contextlib.ExitStack() as stack:
         out.mkdir(parents=True, exist_ok=True)
         sweep_folder(out)
-        with contextlib.ExitStack() as stack:
-            hidden: dict[str, HiddenFile] = {}
-            for name in _FILES:
-                hidden[name] = HiddenFile(out / name)
-                stack.callback(hidden[name].discard)
-            _refuse_company(out, own=hidden[CLIPS_FILE])
-            folder = FolderInTheMaking(files={name: file.handle for name, file in hidden.items()})
-            yield folder
-            for file in hidden.values():
-                file.complete()
-            _take_names(out, hidden, with_failures=bool(folder.failures))
+        lock = HiddenFile(out / CLIPS_FILE)
+        stack.callback(lock.discard)
+        _refuse_company(out, own=lock)
+        writer = _begun(out, plan, _done_before(out, plan, replace=replace), stack)
+        try:
+            yield writer
+            writer.commit()
+            _publish(out, plan, writer, lock)
+        except BaseException:
+            _keep_what_is_done(out, writer)
+            raise
 
 
-def _take_names(out: Path, hidden: dict[str, HiddenFile], *, with_failures: bool) -> None:
-    # While the samples are not those that it lists, there must be no list.
-    (out / CLIPS_FILE).unlink(missing_ok=True)
-    for name in _FILES:
-        if name == FAILED_FILE and not with_failures:
-            (out / name).unlink(missing_ok=True)
-        else:
-            hidden[name].path.replace(out / name)
-    sync_folder(out)
-
-
-def _check_free(out: Path, *, replace: bool) -> None:
-    """Refuse a folder that is taken, before hours of decoding."""
-    if replace:
-        return
-    if (out / CLIPS_FILE).exists():
+def _done_before(out: Path, plan: ClipPlan, *, replace: bool) -> list[dict[str, Any]]:
+    """Return the lines of a run of the same plan that was interrupted; refuse a folder that is taken."""
+    if (out / CLIPS_FILE).exists() and not replace:
         raise TrainingError(
             f"{out} already holds prepared sound; choose another folder, or replace it (--force)."
         )
-    if (out / SAMPLES_FILE).exists():
-        # Killed between two names, or another program's: nobody can tell.
-        raise TrainingError(f"{out} holds {SAMPLES_FILE} and no {CLIPS_FILE}; replace it (--force).")
+    header, *lines = _journal_lines(out) or [None]
+    if header is None:
+        if (out / SAMPLES_FILE).exists() and not replace:
+            raise TrainingError(f"{out} holds {SAMPLES_FILE} and no {CLIPS_FILE}; replace it (--force).")
+        return []
+    names = plan.differences(header)
+    if names and not replace:
+        raise TrainingError(
+            f"{out} was begun with other options ({', '.join(names)}); run with the same ones, choose another "
+            "folder, or begin anew (--force)."
+        )
+    return [] if names else lines
+
+
+def _journal_lines(out: Path) -> list[dict[str, Any]]:
+    """Return the lines that are whole and whose samples are there; none where there is no journal."""
+    try:
+        texts = (out / JOURNAL_FILE).read_bytes().split(b"\n")[:-1]
+    except OSError:
+        return []
+    lines: list[dict[str, Any]] = []
+    for text in texts:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    _restore_part(out, lines)
+    num_bytes = (out / PART_FILE).stat().st_size if (out / PART_FILE).exists() else 0
+    while len(lines) > 1 and _end_of(lines) * BYTES_PER_SAMPLE > num_bytes:
+        lines.pop()
+    return lines
+
+
+def _restore_part(out: Path, lines: list[dict[str, Any]]) -> None:
+    """Take back samples that had their name when the run was killed, and no list that tells of them yet."""
+    samples, part = out / SAMPLES_FILE, out / PART_FILE
+    if part.exists() or (out / CLIPS_FILE).exists() or not samples.exists():
+        return
+    if samples.stat().st_size == _end_of(lines) * BYTES_PER_SAMPLE:
+        samples.rename(part)
+
+
+def _end_of(lines: list[dict[str, Any]]) -> int:
+    clips = [clip for line in lines[1:] for clip in line["clips"]]
+    return int(clips[-1]["start"] + clips[-1]["num_samples"]) if clips else 0
+
+
+def _begun(out: Path, plan: ClipPlan, lines: list[dict[str, Any]], stack: contextlib.ExitStack) -> ClipWriter:
+    """Open both files behind what is done, or empty ones."""
+    header = _json_line(dataclasses.asdict(plan))
+    # Whole in one step: a journal that is there always says whose it is.
+    _write_whole(out / JOURNAL_FILE, b"".join([header, *map(_json_line, lines)]))
+    part = stack.enter_context((out / PART_FILE).open("r+b" if lines else "wb", buffering=0))
+    journal = stack.enter_context((out / JOURNAL_FILE).open("ab", buffering=0))
+    writer = ClipWriter(part, journal, lines=lines)
+    part.truncate(writer.num_samples * BYTES_PER_SAMPLE)
+    part.seek(0, os.SEEK_END)
+    return writer
+
+
+def _keep_what_is_done(out: Path, writer: ClipWriter) -> None:
+    """Leave what the next run goes on from; nothing where there is no clip yet."""
+    with contextlib.suppress(OSError, ValueError):
+        if writer.clips:
+            writer.commit()
+        else:
+            (out / PART_FILE).unlink(missing_ok=True)
+            (out / JOURNAL_FILE).unlink(missing_ok=True)
+
+
+def _publish(out: Path, plan: ClipPlan, writer: ClipWriter, clips_file: HiddenFile) -> None:
+    description = {
+        "format_version": FORMAT_VERSION,
+        **dataclasses.asdict(plan),
+        "counts": writer.counts,
+        "clips": [dataclasses.asdict(clip) for clip in writer.clips],
+    }
+    text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+    clips_file.handle.write(text.encode() + b"\n")
+    clips_file.complete()
+    failed = b"".join(_json_line(dataclasses.asdict(failure)) for failure in writer.failures)
+    # While the samples are not those that it lists, there must be no list.
+    (out / CLIPS_FILE).unlink(missing_ok=True)
+    (out / PART_FILE).replace(out / SAMPLES_FILE)
+    if failed:
+        _write_whole(out / FAILED_FILE, failed)
+    else:
+        (out / FAILED_FILE).unlink(missing_ok=True)
+    clips_file.path.replace(out / CLIPS_FILE)
+    sync_folder(out)
+    (out / JOURNAL_FILE).unlink(missing_ok=True)
 
 
 def _refuse_company(out: Path, *, own: HiddenFile) -> None:
@@ -149,3 +316,25 @@ def _refuse_company(out: Path, *, own: HiddenFile) -> None:
         raise TrainingError(
             f"another process is preparing sound in {out}; wait until it has ended, or choose another folder."
         )
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file under its name in one step; what the system refuses is told by the caller."""
+    hidden = HiddenFile(path)
+    try:
+        hidden.handle.write(data)
+        hidden.complete()
+        hidden.path.replace(path)
+    finally:
+        hidden.discard()
+
+
+def _json_line(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    """An unbuffered file may take a part; nothing is held back that a full disk would refuse later."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]

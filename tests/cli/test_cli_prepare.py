@@ -49,11 +49,12 @@ def test_progress_goes_to_stderr(run):
 
 
 def test_a_prepared_folder_is_kept_unless_forced(refused, run):
-    """Overwritten only with --force."""
+    """Overwritten only with --force; the same command again says that there is nothing to do."""
     arguments = ["prepare", "clips", "-o", "ready", "--sampling-rate", "24000"]
     assert run(*arguments).exit_code == 0
-    assert "--force" in refused(*arguments)
-    assert run(*arguments, "--force").exit_code == 0
+    assert "2 in ready, finished before: nothing was left to do" in run(*arguments).stdout
+    assert "(channels)" in refused(*arguments, "--channels", "left")
+    assert run(*arguments, "--channels", "left", "--force").exit_code == 0
 
 
 @pytest.mark.parametrize(

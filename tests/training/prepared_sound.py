@@ -7,7 +7,7 @@ import soundfile as sf
 
 from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 from snac_tok.training.clip_store import ClipStore
-from snac_tok.training.clip_writing import making_folder
+from snac_tok.training.clip_writing import ClipPlan, writing_clips
 from snac_tok.training.level import active_level_db
 
 RATE = 24_000
@@ -15,11 +15,11 @@ RATE = 24_000
 
 def write_store(folder, clips):
     """Write clips (name → float samples) as a prepared folder and open it."""
-    with making_folder(folder, replace=True) as making:
+    plan = ClipPlan(sampling_rate=RATE, made_with={}, made_from="clips of a test")
+    with writing_clips(folder, plan, replace=True) as writer:
         for name, samples in clips.items():
             level = active_level_db(np.asarray(samples, np.float32), sampling_rate=RATE)
-            making.add_clip(name, np.rint(samples * 32_767).astype("<i2"), level_db=level)
-        making.describe(sampling_rate=RATE, made_with={})
+            writer.add_clip(name, np.rint(samples * 32_767).astype("<i2"), level_db=level)
     return ClipStore.open(folder)
 
 

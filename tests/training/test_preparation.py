@@ -224,7 +224,7 @@ def test_a_folder_that_is_taken_is_refused_and_replaced_when_asked(source, tmp_p
     (out / "failed.jsonl").write_text("old")
     before = contents(out)
     with pytest.raises(TrainingError, match="already holds prepared sound"):
-        prepare_sound([source], out, OPTIONS)
+        prepare_sound([source / "a.wav"], out, OPTIONS)
     assert contents(out) == before
     prepare_sound([source / "a.wav"], out, OPTIONS, replace=True)
     assert ClipStore.open(out).clip_ids == ["a.wav"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import errno
 import os
 import resource
@@ -14,7 +16,6 @@ from prepared_sound import contents, prepared
 
 from snac_tok.errors import AudioFileError, TrainingError
 from snac_tok.sources import reading
-from snac_tok.training import clip_writing
 from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 from snac_tok.training.clip_store import ClipStore
 
@@ -39,18 +40,22 @@ def test_a_disk_that_refuses_keeps_the_old_folder(source, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("limit", [0, 1000, 60_000])
-def test_a_full_disk_leaves_nothing(source, tmp_path, limit):
-    """A real refusal of the kernel in the first, a middle and a late write."""
+def test_a_full_disk_leaves_nothing_that_looks_whole(source, tmp_path, limit):
+    """A real refusal of the kernel in the first, a middle and a late write; with room again the run goes on."""
+    out = tmp_path / "ready"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(TrainingError, match="cannot be written"):
-            prepare_sound([source], tmp_path / "ready", OPTIONS)
+            prepare_sound([source], out, OPTIONS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    assert contents(tmp_path / "ready") == {}
+    assert set(contents(out)) == ({"_samples.part", "_progress.jsonl"} if limit > 50_000 else set())
+    assert prepare_sound([source], out, OPTIONS).num_adopted == (2 if limit > 50_000 else 0)
+    prepare_sound([source], tmp_path / "whole", OPTIONS)
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.ENOMEM])
@@ -66,42 +71,140 @@ def test_a_failing_machine_is_no_bad_file(source, tmp_path, monkeypatch, code):
     assert contents(tmp_path / "ready") == {}
 
 
-# Forks before each call of the operating system that matters and dies there: one process, one import.
+# Forks before each call of the operating system that matters and dies there, until one run gets through: one process,
+# one import. Every recording is brought to the disk by itself, as in a long run.
 KILLED = """
 import os, signal, sys
+from snac_tok.training import clip_writing
 from snac_tok.training.clip_making import PreparationOptions, prepare_sound
-source, *outs = sys.argv[1:]
-for out, (name, count) in zip(outs, {points}, strict=True):
-    if os.fork() == 0:
-        real, left = getattr(os, name), [count]
-        def deadly(*args, **options):
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return real(*args, **options)
-        setattr(os, name, deadly)
-        prepare_sound([source], out, PreparationOptions(sampling_rate=24_000), replace=True)
-        os._exit(0)
-    assert os.wait()[1] == signal.SIGKILL, (name, count)
+source, single, folder = sys.argv[1:]
+options = PreparationOptions(sampling_rate=24_000)
+clip_writing._COMMIT_SECONDS = -1
+for name, old in [(name, old) for name in ("fsync", "replace", "unlink") for old in ("", single)]:
+    for count in range(99):
+        out = f"{folder}/{name}-{count}{'-old' if old else ''}"
+        if old:
+            prepare_sound([old], out, options)
+        if os.fork() == 0:
+            real, left = getattr(os, name), [count]
+            def deadly(*args, **options):
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+                return real(*args, **options)
+            setattr(os, name, deadly)
+            prepare_sound([source], out, options, replace=bool(old))
+            os._exit(0)
+        if os.wait()[1] == 0:
+            break
 """
-# Three files are synced, the list of before is removed, two files are named, the folder is synced.
-POINTS = [("fsync", 0), ("fsync", 2), ("unlink", 0), ("replace", 0), ("replace", 1), ("fsync", 3)]
 
 
-def test_killed_anywhere_no_half_folder_looks_whole(source, tmp_path):
-    """Old or new or none; run again, the folder is that of an uninterrupted run, and nothing hidden is left."""
+def test_killed_anywhere_and_run_again_equals_uninterrupted(source, tmp_path):
+    """Old or new or none, never half a folder; the same call again ends in the same bytes, and nothing is left over.
+
+    What was on the disk is not decoded again.
+    """
+    (source / "b-bad.wav").write_bytes(b"RIFF")
     prepare_sound([source], tmp_path / "whole", OPTIONS)
-    outs = [tmp_path / f"{name}-{count}" for name, count in POINTS]
-    for out in outs:
-        prepare_sound([source / "a.wav"], out, OPTIONS)
-    command = [sys.executable, "-c", KILLED.format(points=POINTS), str(source), *map(str, outs)]
+    (tmp_path / "outs").mkdir()
+    command = [sys.executable, "-c", KILLED, str(source), str(source / "a.wav"), str(tmp_path / "outs")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    old, new = ["a.wav"], ["a.wav", "b.flac", "more/c.ogg"]
-    assert [clips_or_none(out) for out in outs] == [old, old, old, None, None, new]
+    outs, adopted, new = sorted((tmp_path / "outs").iterdir()), set(), ["a.wav", "b.flac", "more/c.ogg"]
+    assert len(outs) > 40
     for out in outs:
-        prepare_sound([source], out, OPTIONS, replace=True)
+        has_old, found = out.name.endswith("-old"), clips_or_none(out)
+        assert found in (new, None) or (has_old and found == ["a.wav"])
+        state = prepare_sound([source], out, OPTIONS, replace=has_old and found != new)
+        assert state.was_finished == (found == new)
+        assert (state.num_recordings, state.num_clips, state.num_failures) == (4, 3, 1)
         assert contents(out) == contents(tmp_path / "whole")
+        adopted.add(state.num_adopted)
+    assert adopted == {0, 1, 2, 3, 4}
+
+
+def test_the_same_call_again_goes_on_or_has_nothing_to_do(source, tmp_path):
+    """Interrupted by its user: not a recording is read again; finished: nothing is written, and it says so."""
+    out, seen = tmp_path / "ready", []
+    whole = prepare_sound([source], tmp_path / "whole", OPTIONS)
+
+    def interrupt(state):
+        if state.num_recordings == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_sound([source], out, OPTIONS, progress=interrupt)
+    assert clips_or_none(out) is None
+    state = prepare_sound([source], out, OPTIONS, progress=seen.append)
+    assert [step.num_recordings for step in seen] == [3]
+    assert state == dataclasses.replace(whole, num_adopted=2)
+    assert contents(out) == contents(tmp_path / "whole")
+    times = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    again = prepare_sound([source], out, OPTIONS, progress=seen.append)
+    assert again == dataclasses.replace(whole, was_finished=True)
+    assert len(seen) == 1
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == times
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"channels": "left", "min_seconds": 0.1}, r"\(channels, min_seconds\)"),
+        ({"sampling_rate": 16_000}, r"\(sampling_rate\)"),
+        ({}, r"\(recordings\)"),
+    ],
+)
+def test_other_options_are_refused_by_name(source, tmp_path, is_finished, changes, named):
+    """Of a finished folder and of one that was begun; what stands there stays, and can be replaced."""
+    out = tmp_path / "ready"
+
+    def interrupt(state):
+        if state.num_recordings == 2 and not is_finished:
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        prepare_sound([source], out, OPTIONS, progress=interrupt)
+    if not changes:
+        (source / "a.wav").unlink()
+    before, options = contents(out), dataclasses.replace(OPTIONS, **changes)
+    with pytest.raises(TrainingError, match=named) as refused:
+        prepare_sound([source], out, options)
+    assert ("already holds" if is_finished else "was begun") in str(refused.value)
+    assert contents(out) == before
+    prepare_sound([source], out, options, replace=True)
+    prepare_sound([source], tmp_path / "whole", options)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_stream_that_nothing_tells_from_another_is_not_gone_on_with(source, tmp_path):
+    """Two halves of two datasets would look like one; a stored dataset is known by its fingerprint."""
+    datasets = pytest.importorskip("datasets")
+    stored = datasets.Dataset.from_dict({"audio": [str(source / "a.wav"), str(source / "b.flac")]})
+    prepare_sound([stored], tmp_path / "stored", OPTIONS)
+    assert prepare_sound([stored], tmp_path / "stored", OPTIONS).was_finished
+    prepare_sound([stored.to_iterable_dataset()], tmp_path / "stream", OPTIONS)
+    with pytest.raises(TrainingError, match=r"\(recordings\)"):
+        prepare_sound([stored.to_iterable_dataset()], tmp_path / "stream", OPTIONS)
+
+
+@pytest.mark.parametrize("lost", [1, 40, 400])
+def test_a_journal_that_lost_its_end_is_gone_on_with_from_there(source, tmp_path, lost):
+    """As a crash of the whole machine may leave it; samples that no line tells of are cut off."""
+    out = tmp_path / "ready"
+
+    def interrupt(state):
+        if state.num_recordings == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_sound([source], out, OPTIONS, progress=interrupt)
+    journal = out / "_progress.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-lost])
+    assert prepare_sound([source], out, OPTIONS).num_adopted < 2
+    prepare_sound([source], tmp_path / "whole", OPTIONS)
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def clips_or_none(out):
@@ -134,8 +237,3 @@ def test_samples_without_a_list_are_replaced_only_when_asked(source, tmp_path):
     (tmp_path / "ready" / "clips.json").unlink()
     with pytest.raises(TrainingError, match="--force"):
         prepare_sound([source], tmp_path / "ready", OPTIONS)
-
-
-def test_the_files_are_named_in_an_order_that_is_safe():
-    """The list last."""
-    assert clip_writing._FILES[-1] == "clips.json"
