@@ -92,7 +92,7 @@ class ClipWriter:
     def __init__(self, part: FileIO, journal: FileIO, *, lines: list[dict[str, Any]]) -> None:
         self.clips: list[ClipEntry] = []
         self.failures: list[Failure] = []
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, Any] = {}
         self.num_done = len(lines)
         for line in lines:
             self.clips += [ClipEntry(**values) for values in line["clips"]]
@@ -144,7 +144,7 @@ class ClipWriter:
         self._last_commit = time.monotonic()
 
 
-def finished_counts(out: Path, plan: ClipPlan) -> dict[str, int] | None:
+def finished_counts(out: Path, plan: ClipPlan) -> dict[str, Any] | None:
     """Return what was counted when a run of this plan finished; None where there is no finished folder.
 
     Raises:
@@ -167,7 +167,7 @@ def finished_counts(out: Path, plan: ClipPlan) -> dict[str, int] | None:
         raise TrainingError(f"{str(error).rstrip('.')}, and replace it (--force).") from error
     if not living_writers(out / CLIPS_FILE):
         (out / JOURNAL_FILE).unlink(missing_ok=True)  # of a run that was killed when all was done
-    counts: dict[str, int] = description["counts"]
+    counts: dict[str, Any] = description["counts"]
     return counts
 
 
@@ -214,18 +214,18 @@ def _done_before(out: Path, plan: ClipPlan, *, replace: bool) -> list[dict[str, 
         raise TrainingError(
             f"{out} already holds prepared sound; choose another folder, or replace it (--force)."
         )
-    header, *lines = _journal_lines(out) or [None]
-    if header is None:
+    journal = _journal_lines(out)
+    if not journal:
         if (out / SAMPLES_FILE).exists() and not replace:
             raise TrainingError(f"{out} holds {SAMPLES_FILE} and no {CLIPS_FILE}; replace it (--force).")
         return []
-    names = plan.differences(header)
+    names = plan.differences(journal[0])
     if names and not replace:
         raise TrainingError(
             f"{out} was begun with other options ({', '.join(names)}); run with the same ones, choose another "
             "folder, or begin anew (--force)."
         )
-    return [] if names else lines
+    return [] if names else journal[1:]
 
 
 def _journal_lines(out: Path) -> list[dict[str, Any]]:
