@@ -6,7 +6,7 @@
     samples.s16   |clip 0        |clip 1 |clip 2            |
                    ^ start        ^ start ^ start            ^ as many bytes as clips.json says, or it is refused
 
-How a folder is made is told in `preparation.py`; nothing here decodes, resamples or draws.
+How a folder is made is told in `clip_making.py`; nothing here decodes, resamples or draws.
 """
 
 from __future__ import annotations
