@@ -23,8 +23,9 @@ from snac_tok.audio import check_policy, check_sampling_rate, mono_blocks, resam
 from snac_tok.errors import AudioError, ConfigError, TrainingError
 from snac_tok.sources.failures import failure_of
 from snac_tok.sources.find import find_recordings
+from snac_tok.training.clip_plan import ClipPlan, finished_counts
 from snac_tok.training.clip_store import FULL_SCALE
-from snac_tok.training.clip_writing import ClipPlan, finished_counts, writing_clips
+from snac_tok.training.clip_writing import writing_clips
 from snac_tok.training.level import active_level_db
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@
     the end: everything on the disk ─ clips.json of before removed ─ samples.s16 named ─ failed.jsonl named
       ─ clips.json named: from here on there is a whole folder ─ _progress.jsonl removed
 
-Who writes holds a lock (a hidden clips.json); one that lives lets no second one begin. Nothing here knows where samples
-come from.
+Who writes holds a lock (a hidden clips.json); one that lives lets no second one begin. What an interrupted run has left
+is read in `clip_plan.py`; nothing here knows where samples come from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import dataclasses
 import json
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import TrainingError
@@ -30,13 +29,13 @@ from snac_tok.files import (
     sync_folder,
 )
 from snac_tok.sources.failures import Failure, printable
+from snac_tok.training.clip_plan import JOURNAL_FILE, PART_FILE, done_before
 from snac_tok.training.clip_store import (
     BYTES_PER_SAMPLE,
     CLIPS_FILE,
     FORMAT_VERSION,
     SAMPLES_FILE,
     ClipEntry,
-    ClipStore,
 )
 
 if TYPE_CHECKING:
@@ -47,36 +46,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from snac_tok.training.clip_plan import ClipPlan
+
 FAILED_FILE = "failed.jsonl"
-PART_FILE = "_samples.part"
-JOURNAL_FILE = "_progress.jsonl"
 # A killed run loses at most this much work, and waits for the disk no more often.
 _COMMIT_SECONDS = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipPlan:
-    """What decides a prepared folder.
-
-    Attributes:
-        sampling_rate: of the clips, in Hz.
-        made_with: the options, as JSON values.
-        made_from: what tells these recordings from others; None where nothing does, and no folder is of this plan.
-    """
-
-    sampling_rate: int
-    made_with: dict[str, Any]
-    made_from: str | None
-
-    def differences(self, found: Any) -> list[str]:
-        """Return the names of what differs in a stored plan; none where both make the same folder."""
-        stored = found if isinstance(found, dict) else {}
-        made_with = stored.get("made_with")
-        options: dict[str, Any] = made_with if isinstance(made_with, dict) else {}
-        names = sorted(self.made_with.keys() | options.keys())
-        differing = [name for name in names if self.made_with.get(name) != options.get(name)]
-        same_recordings = self.made_from is not None and stored.get("made_from") == self.made_from
-        return differing + ([] if same_recordings else ["recordings"])
 
 
 class ClipWriter:
@@ -144,33 +118,6 @@ class ClipWriter:
         self._last_commit = time.monotonic()
 
 
-def finished_counts(out: Path, plan: ClipPlan) -> dict[str, Any] | None:
-    """Return what was counted when a run of this plan finished; None where there is no finished folder.
-
-    Raises:
-        TrainingError: it is of another plan, or damaged.
-    """
-    if not (out / CLIPS_FILE).exists():
-        return None
-    try:
-        description = json.loads((out / CLIPS_FILE).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        description = None
-    if names := plan.differences(description):
-        raise TrainingError(
-            f"{out} already holds prepared sound, made with other options ({', '.join(names)}); choose another "
-            "folder, or replace it (--force)."
-        )
-    try:
-        ClipStore.open(out)
-    except TrainingError as error:
-        raise TrainingError(f"{str(error).rstrip('.')}, and replace it (--force).") from error
-    if not living_writers(out / CLIPS_FILE):
-        (out / JOURNAL_FILE).unlink(missing_ok=True)  # of a run that was killed when all was done
-    counts: dict[str, Any] = description["counts"]
-    return counts
-
-
 @contextlib.contextmanager
 def writing_clips(out: Path, plan: ClipPlan, *, replace: bool) -> Iterator[ClipWriter]:
     """Lend a writer that goes on where a run of the same plan was interrupted; the folder is whole on leaving.
@@ -186,6 +133,8 @@ def writing_clips(out: Path, plan: ClipPlan, *, replace: bool) -> Iterator[ClipW
     Example:
         >>> import numpy as np
         >>> from pathlib import Path
+        >>> from snac_tok.training.clip_plan import ClipPlan
+        >>> from snac_tok.training.clip_store import ClipStore
         >>> plan = ClipPlan(sampling_rate=24000, made_with={}, made_from="zeros")
         >>> with writing_clips(Path("ready"), plan, replace=True) as writer:
         ...     writer.add_clip("a", np.zeros(100, "<i2"), level_db=-120.0)
@@ -198,7 +147,7 @@ def writing_clips(out: Path, plan: ClipPlan, *, replace: bool) -> Iterator[ClipW
         lock = HiddenFile(out / CLIPS_FILE)
         stack.callback(lock.discard)
         _refuse_company(out, own=lock)
-        writer = _begun(out, plan, _done_before(out, plan, replace=replace), stack)
+        writer = _begun(out, plan, done_before(out, plan, replace=replace), stack)
         try:
             yield writer
             writer.commit()
@@ -206,59 +155,6 @@ def writing_clips(out: Path, plan: ClipPlan, *, replace: bool) -> Iterator[ClipW
         except BaseException:
             _keep_what_is_done(out, writer)
             raise
-
-
-def _done_before(out: Path, plan: ClipPlan, *, replace: bool) -> list[dict[str, Any]]:
-    """Return the lines of a run of the same plan that was interrupted; refuse a folder that is taken."""
-    if (out / CLIPS_FILE).exists() and not replace:
-        raise TrainingError(
-            f"{out} already holds prepared sound; choose another folder, or replace it (--force)."
-        )
-    journal = _journal_lines(out)
-    if not journal:
-        if (out / SAMPLES_FILE).exists() and not replace:
-            raise TrainingError(f"{out} holds {SAMPLES_FILE} and no {CLIPS_FILE}; replace it (--force).")
-        return []
-    names = plan.differences(journal[0])
-    if names and not replace:
-        raise TrainingError(
-            f"{out} was begun with other options ({', '.join(names)}); run with the same ones, choose another "
-            "folder, or begin anew (--force)."
-        )
-    return [] if names else journal[1:]
-
-
-def _journal_lines(out: Path) -> list[dict[str, Any]]:
-    """Return the lines that are whole and whose samples are there; none where there is no journal."""
-    try:
-        texts = (out / JOURNAL_FILE).read_bytes().split(b"\n")[:-1]
-    except OSError:
-        return []
-    lines: list[dict[str, Any]] = []
-    for text in texts:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    _restore_part(out, lines)
-    num_bytes = (out / PART_FILE).stat().st_size if (out / PART_FILE).exists() else 0
-    while len(lines) > 1 and _end_of(lines) * BYTES_PER_SAMPLE > num_bytes:
-        lines.pop()
-    return lines
-
-
-def _restore_part(out: Path, lines: list[dict[str, Any]]) -> None:
-    """Take back samples that had their name when the run was killed, and no list that tells of them yet."""
-    samples, part = out / SAMPLES_FILE, out / PART_FILE
-    if part.exists() or (out / CLIPS_FILE).exists() or not samples.exists():
-        return
-    if samples.stat().st_size == _end_of(lines) * BYTES_PER_SAMPLE:
-        samples.rename(part)
-
-
-def _end_of(lines: list[dict[str, Any]]) -> int:
-    clips = [clip for line in lines[1:] for clip in line["clips"]]
-    return int(clips[-1]["start"] + clips[-1]["num_samples"]) if clips else 0
 
 
 def _begun(out: Path, plan: ClipPlan, lines: list[dict[str, Any]], stack: contextlib.ExitStack) -> ClipWriter:

@@ -6,8 +6,9 @@ import numpy as np
 import soundfile as sf
 
 from snac_tok.training.clip_making import PreparationOptions, prepare_sound
+from snac_tok.training.clip_plan import ClipPlan
 from snac_tok.training.clip_store import ClipStore
-from snac_tok.training.clip_writing import ClipPlan, writing_clips
+from snac_tok.training.clip_writing import writing_clips
 from snac_tok.training.level import active_level_db
 
 RATE = 24_000
