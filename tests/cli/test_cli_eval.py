@@ -78,6 +78,13 @@ def test_several_inputs(run):
     assert [clip["clip"] for clip in found["codecs"][0]["clips"]] == ["a.wav", "clips/a.wav", "clips/b.flac"]
 
 
+def test_a_manifest_is_evaluated(run, work):
+    """As in `prepare`: what it lists, by the names that it has."""
+    (work / "list.csv").write_text("path,text\nclips/b.flac,x\na.wav,y\n", encoding="utf-8")
+    found = json.loads(run("eval", "list.csv", "--metrics", "mel", "--json", "-").stdout)
+    assert [clip["clip"] for clip in found["codecs"][0]["clips"]] == ["clips/b.flac", "a.wav"]
+
+
 def test_clips_that_cannot_be_used(run, work):
     """They are named with the reason, and so are figures that a clip does not have; exit code 1."""
     (work / "clips" / "bad.wav").write_bytes(b"no sound")
@@ -98,7 +105,7 @@ def test_progress_names_clip_and_codec(run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "there is no nowhere"),
+        (["nowhere"], "nowhere: there is no such file or folder"),
         (["empty"], "no audio file"),
         (["clips", "--metrics", "mos"], "no measure 'mos'"),
         (["clips", "--against", "mp3"], "no codec 'mp3'"),
@@ -107,12 +114,14 @@ def test_progress_names_clip_and_codec(run):
         (["clips", "--model", "absent"], "absent"),
         (["clips", "-o", "a.wav"], "a.wav is a file"),
         (["clips", "--json", "no/where.json"], "no folder"),
-        (["notes.txt"], "no clip could be evaluated; notes.txt: "),
+        (["notes.md"], "no clip could be evaluated; notes.md: "),
+        (["list.txt"], "no clip could be evaluated; gone.wav: "),
         ([], "INPUT"),
     ],
 )
 def test_bad_input_is_one_sentence(refused, work, arguments, words):
     """Whatever is wrong, before any work where possible."""
     (work / "empty").mkdir()
-    (work / "notes.txt").write_text("hello", encoding="utf-8")
+    (work / "notes.md").write_text("hello", encoding="utf-8")
+    (work / "list.txt").write_text("gone.wav\n", encoding="utf-8")
     assert words in refused("eval", *arguments)
