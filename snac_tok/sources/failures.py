@@ -24,6 +24,7 @@ def failure_of(name: str, error: Exception) -> Failure:
     >>> failure_of("a.wav", ValueError("a.wav: empty."))
     Failure(source='a.wav', reason='a.wav: empty.')
     """
+    # Here and not above: shards note failures without loading anything that reads sound.
     from snac_tok.audio.machine_faults import is_machine_fault, reason_of
 
     if is_machine_fault(error):

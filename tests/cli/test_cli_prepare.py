@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 from snac_tok.training.clip_store import ClipStore
 
 
@@ -55,6 +56,19 @@ def test_a_prepared_folder_is_kept_unless_forced(refused, run):
     assert "2 in ready, finished before: nothing was left to do" in run(*arguments).stdout
     assert "(channels)" in refused(*arguments, "--channels", "left")
     assert run(*arguments, "--channels", "left", "--force").exit_code == 0
+
+
+def test_an_interrupted_run_goes_on(run, work):
+    """The same command says what was done before."""
+
+    def stop(_state):
+        raise KeyboardInterrupt
+
+    options = PreparationOptions(sampling_rate=24_000)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_sound([work / "clips"], work / "ready", options, progress=stop)
+    done = run("prepare", "clips", "-o", "ready", "--sampling-rate", "24000")
+    assert "2, 0 failed, 1 of them from before" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,12 @@ def test_datasets(source, tmp_path):
     both = [f"{name}/{clip}" for name in ("train", "test") for clip in expected]
     assert prepared([tmp_path / "splits"], tmp_path / "4").clip_ids == both
     assert prepared([f"hf:{tmp_path / 'hub'}:train"], tmp_path / "5").clip_ids == expected
+    for at, named in {
+        3: tmp_path / "saved",
+        4: tmp_path / "splits",
+        5: f"hf:{tmp_path / 'hub'}:train",
+    }.items():
+        assert prepare_sound([named], tmp_path / str(at), OPTIONS).was_finished
     state = prepare_sound([bad, column], tmp_path / "6", OPTIONS)
     assert (state.num_failures, state.num_clips, state.total_bytes) == (2, 2, None)
 

@@ -100,6 +100,7 @@ for name, old in [(name, old) for name in ("fsync", "replace", "unlink") for old
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_and_run_again_equals_uninterrupted(source, tmp_path):
     """Old or new or none, never half a folder; the same call again ends in the same bytes, and nothing is left over.
 
