@@ -26,7 +26,7 @@ class SnacModel(PreTrainedAudioTokenizerBase):
 
     Args:
         config: its shape.
-        codec: the network to show; a new one with random weights where there is none.
+        codec: the network to wrap; None makes a new one with random weights.
 
     Example:
         >>> model = SnacModel.from_pretrained("tiny")
@@ -46,7 +46,7 @@ class SnacModel(PreTrainedAudioTokenizerBase):
     def __init__(self, config: SnacConfig, *, codec: SNAC | None = None) -> None:
         super().__init__(config)
         codec = SNAC.from_config(config.codec_config) if codec is None else codec
-        # The parts are registered here, under upstream's names; the codec itself only runs them.
+        # The parts are registered here under upstream's names; the codec, which is not registered, runs them.
         self.encoder, self.quantizer, self.decoder = codec.encoder, codec.quantizer, codec.decoder
         self.__dict__["codec"] = codec
         self.post_init()
@@ -85,7 +85,7 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         return model
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set; a part that is replaced is replaced in the codec, which runs it."""
+        """Set an attribute; a replaced part is replaced in the codec, too."""
         super().__setattr__(name, value)
         if name in {"encoder", "quantizer", "decoder"} and "codec" in self.__dict__:
             setattr(self.codec, name, value)
@@ -171,7 +171,7 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         return SnacOutput(audio_codes=encoded.audio_codes, audio_values=audio * padding_mask[:, None])
 
     def _train_on_clips(self, audio: torch.Tensor, lengths: Sequence[int], noise: Noise) -> SnacOutput:
-        """Run clips of several lengths with gradients, one by one: in a padded batch they would hear the padding."""
+        """Run clips of several lengths with gradients, one by one: codes of a padded batch depend on the padding."""
         clips = [
             self.codec(row[None, :, :length], noise=noise) for row, length in zip(audio, lengths, strict=True)
         ]

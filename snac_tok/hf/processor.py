@@ -22,7 +22,7 @@ from snac_tok.streaming.pairing import warn_of_trial_name, without_trial_warning
 from snac_tok.tokenizer import SnacTokenizer
 from snac_tok.tokenizer.names import check_specials_skipped
 from snac_tok.tokenizer.required import NO_CODEC, required
-from snac_tok.tokenizer.text_ids import check_apart
+from snac_tok.tokenizer.text_ids import check_text_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ class SnacProcessor(ProcessorMixin):
         self.vocabulary: dict[str, Any] = json.loads(vocabulary_to_json(self.audio_vocabulary))
         self.prompts = prompt_format(self.audio_vocabulary, prompt)
         self.prompt = prompt.to_dict() if isinstance(prompt, PromptFormat) else prompt
-        check_apart(self.audio_vocabulary, tokenizer)
+        check_text_ids(self.audio_vocabulary, tokenizer)
         warn_of_trial_name(self.codec, self.audio_vocabulary)
         self._audio: SnacTokenizer | None = None
         self._hub_options: HubOptions = {}
@@ -245,7 +245,7 @@ class SnacProcessor(ProcessorMixin):
         return saved
 
     def _text_ids(self, text: str) -> list[int]:
-        # Whatever stands around a text is the format's to say, as in dataset mapping; a model must meet one line.
+        # The prompt format adds all special ids, as in dataset mapping: training and generation must agree.
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 

@@ -13,10 +13,10 @@ from snac_tok.hf.processor import SnacProcessor
 
 
 class _SpeakingLanguageModel:
-    """Stands for the configs of language models with audio tokens, which are Llama's, Qwen's and others'.
+    """The key under which the processor is registered: language models with audio tokens have configs of many classes.
 
-    AutoProcessor finds a saved processor's class by its name among those registered. Under `SnacConfig` a folder
-    with a codec alone would be taken for a processor.
+    AutoProcessor finds a saved processor's class by its name among those registered. If it were registered under
+    `SnacConfig`, AutoProcessor would take a folder with a codec alone for a processor's.
     """
 
 

@@ -80,7 +80,7 @@ def _placed(
         table = replace(table, layout=wanted)
     else:
         table = vocabulary_for(wanted, strides=strides, codebook_size=codebook_size)
-    # A preset that may begin anywhere begins at 0 until it is told where.
+    # A preset that may begin anywhere has base 0 until one is chosen.
     movable = isinstance(wanted, FrameLayout) or wanted in preset_names()
     if not movable or table.base or table.text is None:
         return table
@@ -147,7 +147,7 @@ def _add(
     from transformers import AddedToken
 
     last = max(tokens)
-    # Published tables have single ids between their tokens that nothing is known of; something must stand there.
+    # Published tables have gaps between their tokens; a tokenizer's ids must be consecutive.
     names = {number: tokens.get(number, f"<|reserved_{number}|>") for number in range(num_before, last + 1)}
     # Added as tokens and not as `extra_special_tokens`, which take ten times as long to load.
     text_tokenizer.add_tokens(
@@ -165,7 +165,7 @@ def _add(
 
 @torch.no_grad()
 def _grow(model: Any, num_tokens: int, num_before: int) -> None:
-    """Give new ids rows that mean nothing in particular, instead of random ones that can be anything."""
+    """Set the rows of new ids to the mean of the old rows: random ones could look like any word."""
     num_rows = model.get_input_embeddings().weight.shape[0]
     # Where the tokenizer had them already, only what the model lacks is new.
     first_new = num_before if num_before < num_tokens else num_rows

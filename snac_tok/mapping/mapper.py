@@ -26,7 +26,7 @@ from snac_tok.prompts import prompt_format
 from snac_tok.sources.huggingface import datasets_library
 from snac_tok.streaming.pairing import without_trial_warning
 from snac_tok.tokenizer.required import NO_CODEC, requires
-from snac_tok.tokenizer.text_ids import check_apart
+from snac_tok.tokenizer.text_ids import check_text_ids
 
 if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
@@ -118,7 +118,7 @@ class SnacMapper:
         self._codec = self._options.describe(encoder, ids=preset is not None, levels=levels)
         self._output = self._make_output()
         if self._text and self._output.vocabulary:
-            check_apart(self._output.vocabulary, self._text.tokenizer)
+            check_text_ids(self._output.vocabulary, self._text.tokenizer)
         # Kept where it already is in its place; a GPU is not touched before the work begins, so that forks may use it.
         self._encoder = (os.getpid(), encoder) if device == "cpu" else None
         for pickler in forking_picklers():

@@ -140,7 +140,7 @@ class PromptFormat:
             mask_prompt: whether the loss skips what the model is given: everything in front of the answer.
 
         Raises:
-            TokenError: ids that are no line of integers, no frames, or text ids that mean speech.
+            TokenError: ids that are not one line of integers, not whole frames, or text ids that mean speech.
         """
         prompt = self.inference(text_ids, start_speech=True)
         ids = np.concatenate((prompt, self._speech(speech_ids), self.after_speech))
@@ -203,7 +203,7 @@ def prompt_format(vocabulary: Vocabulary, prompt: Prompt | None = None) -> Promp
             vocabulary; or None for the format that the vocabulary's own model was trained with.
 
     Raises:
-        LayoutError: parallel rows, which are no line; an unknown name; specials that the family needs and the
+        LayoutError: parallel rows; an unknown name; specials that the family needs and the
             vocabulary lacks; a format of another vocabulary.
 
     Example:

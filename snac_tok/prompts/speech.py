@@ -28,8 +28,8 @@ def speech_ids(
 ) -> npt.NDArray[np.int64]:
     """Cut the speech out of generated ids: after the last start of speech, up to its end, whole frames only.
 
-    Where no start of speech stands among them, the ids are those after a prompt, and all of them count. The speech
-    ends at any id that the format has behind it: some models leave out the first.
+    Ids without a start of speech are taken to follow a prompt: all of them count. The speech ends at the first id that
+    the format has behind speech, whichever it is: some models leave out the first of several.
 
     Args:
         generated: integers (n,), with or without the prompt.
@@ -42,12 +42,12 @@ def speech_ids(
         int64 (m,), what `Vocabulary.decode` takes; m may be 0.
 
     Raises:
-        TokenError: a fault, where `on_fault` says so; ids that are no line of integers.
+        TokenError: a fault, where `on_fault` says so; ids that are not one line of integers.
         LayoutError: the vocabulary has no such line (`prompt_format`).
 
     Warns:
-        LostSpeechWarning: ids of speech were left out because of a fault. A last frame that was being written when
-            generation stopped is none.
+        LostSpeechWarning: ids of speech were left out because of a fault. An unfinished last frame, where generation
+            stopped, is not a fault.
 
     Example:
         >>> from snac_tok.frames import preset
@@ -86,6 +86,6 @@ def _after_last_start(ids: npt.NDArray[np.int64], line: PromptFormat) -> tuple[n
 
 
 def _first_fault(ids: npt.NDArray[np.int64], vocabulary: Vocabulary, *, ended: bool) -> Fault | None:
-    # A frame that was being written when generation stopped is no fault; one that the model itself ended is.
+    # An unfinished last frame is a fault only if the model itself ended the speech; else generation stopped there.
     faults = iter_faults(vocabulary, ids)
     return next((fault for fault in faults if fault.position < ids.size or ended), None)

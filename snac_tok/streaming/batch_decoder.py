@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec import SNAC, Noise
     from snac_tok.codec.noise import NoiseSource
-    from snac_tok.streaming.pairing import CodecWithVocabulary, Ids
+    from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class BatchStreamDecoder:
         {'b': 4757}
     """
 
-    def __init__(self, codec: SNAC | CodecWithVocabulary, vocabulary: Ids = "auto") -> None:
+    def __init__(self, codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike = "auto") -> None:
         self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
         self._frames = FrameBuffer(self.vocabulary, self.codec.config)
         self._streams: dict[Hashable, _Stream] = {}

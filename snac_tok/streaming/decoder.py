@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec import SNAC, CodecConfig, Noise
     from snac_tok.codec.noise import NoiseSource
-    from snac_tok.streaming.pairing import CodecWithVocabulary, Ids
+    from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
 
 
 @dataclass
@@ -87,7 +87,7 @@ class StreamDecoder:
     def __init__(
         self,
         codec: SNAC | CodecWithVocabulary,
-        vocabulary: Ids = "auto",
+        vocabulary: VocabularyLike = "auto",
         *,
         noise: Noise = 0,
         lookahead: int | None = None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.codec import SNAC
-    from snac_tok.streaming.pairing import CodecWithVocabulary, Ids
+    from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
 
 
 @dataclass
@@ -70,7 +70,7 @@ class StreamEncoder:
     def __init__(
         self,
         codec: SNAC | CodecWithVocabulary,
-        vocabulary: Ids = "auto",
+        vocabulary: VocabularyLike = "auto",
         *,
         sampling_rate: int | None = None,
         resampler: Resampler | None = None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     # A preset's name, the path of a vocabulary's .json file, a table, or raw codes in a layout's order; None is raw
     # codes in the canonical one.
-    Ids: TypeAlias = str | os.PathLike[str] | Vocabulary | FrameLayout | None
+    VocabularyLike: TypeAlias = str | os.PathLike[str] | Vocabulary | FrameLayout | None
 
 _warned: WeakSet[Any] = WeakSet()
 _is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
@@ -37,7 +37,7 @@ class CodecWithVocabulary(Protocol):
     def vocabulary(self) -> Vocabulary: ...  # noqa: D102
 
 
-def paired(codec: SNAC | CodecWithVocabulary, vocabulary: Ids) -> tuple[SNAC, Vocabulary]:
+def paired(codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike) -> tuple[SNAC, Vocabulary]:
     """Return a codec and its id table, which fit each other.
 
     Args:
@@ -63,7 +63,9 @@ def paired(codec: SNAC | CodecWithVocabulary, vocabulary: Ids) -> tuple[SNAC, Vo
     return codec, table
 
 
-def paired_for_streams(codec: SNAC | CodecWithVocabulary, vocabulary: Ids) -> tuple[SNAC, Vocabulary]:
+def paired_for_streams(
+    codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike
+) -> tuple[SNAC, Vocabulary]:
     """Return the same for streams, with the codec's weights prepared.
 
     Raises:
@@ -79,7 +81,7 @@ def paired_for_streams(codec: SNAC | CodecWithVocabulary, vocabulary: Ids) -> tu
     return codec.fold_weight_norm(), table
 
 
-def vocabulary_of(wanted: Ids, codec: SNAC, *, levels: int | None = None) -> Vocabulary:
+def vocabulary_of(wanted: VocabularyLike, codec: SNAC, *, levels: int | None = None) -> Vocabulary:
     """Return the id table that a door was given for a codec.
 
     Raises:

@@ -23,8 +23,8 @@ class AudioTokens(UserDict[str, Any]):
     """`input_ids` and `attention_mask`, as keys and as attributes.
 
     Attributes:
-        num_samples: samples of each clip at the codec's rate, before padding: what decoding trims to. It is no
-            key, so that `model(**batch)` works.
+        num_samples: samples of each clip at the codec's rate, before padding: what decoding trims to. It is an
+            attribute and not a key, so that `model(**batch)` works.
     """
 
     def __init__(self, data: Mapping[str, Any], *, num_samples: list[int] | None = None) -> None:
@@ -68,7 +68,7 @@ def assembled(
 
 
 def unpadded_rows(batch: Mapping[str, Any]) -> list[Any]:
-    """Return a batch's rows of ids without what its attention mask leaves out; one flat recording is one row."""
+    """Return a batch's rows of ids without padding, by its attention mask; one flat recording is one row."""
     ids, masks = batch["input_ids"], batch.get("attention_mask")
     if isinstance(masks, list) and masks and isinstance(masks[0], int):
         ids, masks = [ids], [masks]
@@ -78,7 +78,7 @@ def unpadded_rows(batch: Mapping[str, Any]) -> list[Any]:
     for row, mask in zip(ids, masks, strict=True):
         kept = np.flatnonzero(np.asarray(mask))
         span = slice(int(kept[0]), int(kept[-1]) + 1) if len(kept) else slice(0)
-        # A list has no last dimension to cut, and was never padded to another's length without an array's shape.
+        # Lists are cut as arrays: only those have a last dimension.
         rows.append(np.asarray(row)[..., span] if isinstance(row, list) else row[..., span])
     return rows
 

@@ -55,7 +55,7 @@ class ClipEncoder:
 
         Raises:
             SamplingRateError: a clip is at another rate and the tokenizer does not resample.
-            WaveformError: a clip has no samples, or channels that cannot be made one.
+            WaveformError: a clip has no samples, or channels that cannot be mixed to one.
         """
         names = names or ["the recording"] * len(waveforms)
         whole = self.preprocessing.whole
@@ -81,7 +81,7 @@ class ClipEncoder:
 
         Raises:
             SamplingRateError: as in `encode_codes`.
-            WaveformError: there are no samples, or the channels cannot be made one.
+            WaveformError: there are no samples, or the channels cannot be mixed to one.
         """
         num_samples = 0
 
@@ -144,7 +144,7 @@ def _name(clip: Any, at: int) -> str:
 def _read(
     clip: Any, sampling_rate: int | None, *, at: int | None, allow_truncated: bool
 ) -> Waveform | LongSound:
-    """Read one of several clips; of samples, only their place tells which of them are bad."""
+    """Read one of several clips; errors name its place, since bare samples have no name."""
     try:
         return read_sound(clip, sampling_rate=sampling_rate, allow_truncated=allow_truncated)
     except WaveformError as error:

@@ -43,11 +43,11 @@ class IdDecoder:
 
         Args:
             ids: integers (N,) or (1, N), (slots, steps) for parallel rows, or what a call gave for one recording;
-                special ids before and after the codes are passed over.
+                special ids before and after the codes are skipped.
             num_samples: the original length at the codec's rate, to which the sound is trimmed.
             noise: as in `SNAC.decode`; the default seed makes decoding repeatable.
-            skip_special_tokens: as text tokenizers have it; special ids make no sound, so that it cannot be False.
-            clean_up_tokenization_spaces: taken because text tokenizers take it; it changes nothing.
+            skip_special_tokens: as in text tokenizers; it cannot be False, because special ids make no sound.
+            clean_up_tokenization_spaces: accepted because text tokenizers accept it; it changes nothing.
 
         Returns:
             one channel at the codec's rate.

@@ -1,6 +1,6 @@
 """The tokenizer's vocabulary under the names that Hugging Face tokenizers use for it.
 
-Integers and strings only: no sound goes through here, and of the codec no more than its sizes.
+Integers and strings only. Of the codec, only its sizes are used.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class TokenNames:
 
         Raises:
             LayoutError: the vocabulary has no text form.
-            TokenError: a text that is no token.
+            TokenError: a text that is not a token of this vocabulary.
         """
         form = self._text_form()
         return form.id_of(tokens) if isinstance(tokens, str) else [form.id_of(token) for token in tokens]
@@ -125,7 +125,7 @@ class TokenNames:
 
     @property
     def all_special_ids(self) -> list[int]:
-        """Every id that is no code, in ascending order; parallel rows have each special once a row."""
+        """Every special id in ascending order; parallel rows have each special once a row."""
         if not self.vocabulary.is_parallel:
             return sorted(self.vocabulary.specials.values())
         rows = range(self.vocabulary.layout.slots_per_frame)
@@ -135,7 +135,7 @@ class TokenNames:
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """The text of every id that is no code and has one here; some are spelled by the text tokenizer alone."""
+        """The text of every special id that has one here; the others are spelled by the text tokenizer alone."""
         texts = (self._spelling(token_id) for token_id in self.all_special_ids)
         return [text for text in texts if text is not None]
 
@@ -184,7 +184,7 @@ class TokenNames:
         return np.concatenate(([bos], ids, [eos]))
 
     def strip_specials(self, ids: Any) -> Any:
-        """Cut special ids off both ends of one line of ids; what stands between codes stays, to be refused."""
+        """Cut special ids off both ends of one line of ids; those between codes stay, and decoding refuses them."""
         array = np.asarray(ids.cpu() if hasattr(ids, "cpu") else ids)
         if self.vocabulary.is_parallel or array.ndim != 1 or array.dtype.kind not in "iu":
             return ids
@@ -216,10 +216,10 @@ class TokenNames:
 
 
 def check_specials_skipped(*, skip_special_tokens: bool) -> None:
-    """Refuse to decode special ids, which text tokenizers do by default.
+    """Refuse `skip_special_tokens=False`, which text tokenizers allow.
 
     Raises:
-        TokenError: always skipped is the only way.
+        TokenError: it is False; special ids make no sound.
     """
     if not skip_special_tokens:
         raise TokenError(

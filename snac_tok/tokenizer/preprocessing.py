@@ -1,4 +1,4 @@
-"""What happens to a recording before the codec hears it: one channel, the codec's rate, whole or block by block."""
+"""From a recording to the codec's input: one channel at the codec's rate, whole or block by block."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Preprocessing:
 
         Raises:
             SamplingRateError: another rate, and resample=False.
-            WaveformError: no samples, or channels that cannot be made one.
+            WaveformError: no samples, or channels that cannot be mixed to one.
         """
         if waveform.num_samples == 0:
             raise WaveformError("the recording has no samples; leave it out.")

@@ -1,4 +1,4 @@
-"""Whether a text tokenizer and an audio vocabulary agree about ids: one id must not be a word here and a code there."""
+"""Whether a text tokenizer and an audio vocabulary agree about ids: no id may be a word in one, a code in the other."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
 
 
-def check_apart(vocabulary: Vocabulary, text_tokenizer: Any) -> None:
+def check_text_ids(vocabulary: Vocabulary, text_tokenizer: Any) -> None:
     """Refuse a text tokenizer that has a vocabulary's tokens at other ids, or something else at its ids.
 
-    A tokenizer that knows nothing of audio may end before the first audio id: texts need no more. One that does not
-    say which token is which id is taken as it is.
+    A tokenizer without audio tokens passes if its ids end before the first audio id. One that cannot convert ids to
+    tokens is not checked.
 
     Raises:
-        LayoutError: with the first token that is elsewhere, or the first id that is taken.
+        LayoutError: names the first token that has another id, or the first id that has another token.
     """
     form, first = vocabulary.text, min(vocabulary.slot_bases)
     if form is None or not hasattr(text_tokenizer, "convert_ids_to_tokens"):
@@ -29,7 +29,7 @@ def check_apart(vocabulary: Vocabulary, text_tokenizer: Any) -> None:
         )
     specials = {number: token for token, number in form.literals.items()}
     for number, token in {first: form.token_of(first), **specials}.items():
-        # Added tokens, which begin at vocab_size, may be spelled otherwise here than where the ids come from.
+        # Only ids below vocab_size: added tokens may be spelled differently than in the published tokenizer.
         is_text = number < text_tokenizer.vocab_size
         if is_text and (found := text_tokenizer.convert_ids_to_tokens(number)) != token:
             raise LayoutError(
@@ -45,6 +45,6 @@ _ADVICE = (
 
 
 def _place_of(text_tokenizer: Any, token: str) -> int | None:
-    """Return the id of a token that the tokenizer has; unknown ones get the id of another."""
+    """Return a token's id, None where the tokenizer lacks it: it then answers with the id of its unknown token."""
     number = text_tokenizer.convert_tokens_to_ids(token)
     return number if number is not None and text_tokenizer.convert_ids_to_tokens(number) == token else None

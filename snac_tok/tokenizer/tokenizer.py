@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from snac_tok.audio import MonoPolicy
     from snac_tok.codec.hub_options import HubOptions
-    from snac_tok.streaming.pairing import Ids
+    from snac_tok.streaming.pairing import VocabularyLike
     from snac_tok.tokenizer.batch import Padding, ReturnTensors
 
 
@@ -65,7 +65,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
     def __init__(
         self,
         codec: SNAC,
-        vocabulary: Ids,
+        vocabulary: VocabularyLike,
         *,
         resample: bool = True,
         channels: MonoPolicy = "mean",
@@ -92,7 +92,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         cls,
         name_or_path: str | os.PathLike[str],
         *,
-        preset: Ids = "auto",
+        preset: VocabularyLike = "auto",
         levels: int | None = None,
         resample: bool = True,
         channels: MonoPolicy | None = None,

@@ -1,4 +1,4 @@
-"""What a tokenizer is besides its codec, as a JSON file next to the codec's: written, read back, checked."""
+"""A tokenizer's own settings as a JSON file beside its codec's files: written, read back, checked."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def read_tokenizer_json(folder: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(settings, dict) or sorted(settings) != list(_KEYS):
-            raise CheckpointError(f"{path} is no tokenizer's settings; the entries {list(_KEYS)} are needed.")
+            raise CheckpointError(
+                f"{path} does not hold a tokenizer's settings; the entries {list(_KEYS)} are needed."
+            )
         resampler, vocabulary = (
             Resampler(**settings["resampler"]),
             vocabulary_from_json(settings["vocabulary"]),
