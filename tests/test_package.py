@@ -1,9 +1,12 @@
 """The package as a whole: what importing it costs, what it exports, and that its documentation runs."""
 
+import ast
 import doctest
 import importlib
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +50,25 @@ def test_every_exported_name_is_there():
         assert name in dir(snac_tok)
     with pytest.raises(AttributeError, match="no attribute 'SNACK'"):
         _ = snac_tok.SNACK
+
+
+def imported(path, modules):
+    """Those of our modules that a file imports anywhere: at its top, in a function, or for types alone."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            parts = {f"{node.module}.{alias.name}" for alias in node.names} & {*modules}
+            yield from parts or {node.module} & {*modules}
+
+
+@pytest.mark.parametrize("folder", ["frames", "prompts", "streaming", "tokenizer", "hf"])
+def test_no_two_modules_of_a_folder_import_each_other(folder):
+    """Not by way of others, and not for types alone: each folder can be read from its lowest module up."""
+    paths = {
+        f"snac_tok.{folder}.{path.stem}".removesuffix(".__init__"): path
+        for path in Path(f"snac_tok/{folder}").glob("*.py")
+    }
+    assert len(paths) > 3
+    TopologicalSorter({name: {*imported(path, paths)} for name, path in paths.items()}).prepare()
 
 
 @pytest.mark.parametrize(
