@@ -47,7 +47,7 @@ class SnacProcessor(ProcessorMixin):
         feature_extractor: a `SnacFeatureExtractor`; says at which rate sound comes out.
         tokenizer: of the language model, with audio tokens in it (`add_audio_tokens`).
         codec: "tiny", a folder or a hub repository; loaded when sound is first needed, and saved by name only.
-            Recordings are resampled to its rate.
+            Recordings are resampled to its rate. `audio_tokenizer.to(device)` moves it.
         vocabulary: the audio ids, as `add_audio_tokens` returned them; or a preset's name.
         prompt: the order of special ids around text and speech: a family's name (`snac_tok.prompts.prompt_names`), a
             `PromptFormat`, or None for what the vocabulary's own models were trained with.

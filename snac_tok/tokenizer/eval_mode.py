@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 @contextmanager
 def eval_mode(codec: SNAC) -> Iterator[None]:
     """Run what is inside in eval mode; the parts that were in training mode are in it again afterwards."""
+    # Deeper modules compute the same in both modes; walking them all would cost a short clip dearly.
+    if not any(part.training for part in (codec, *codec.children())):
+        yield
+        return
     training = [module for module in codec.modules() if module.training]
-    if training:
-        codec.eval()
+    codec.eval()
     try:
         yield
     finally:
-        # Part by part: `train()` would take along what the user keeps in eval mode.
+        # One by one: `train()` would also switch the modules that the user keeps in eval mode.
         for module in training:
             module.training = True
-        if training:
-            codec.unfold_weight_norm()
+        codec.unfold_weight_norm()
