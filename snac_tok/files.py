@@ -260,7 +260,7 @@ def _sweep_once(folder: Path) -> None:
 
 def _remove_if_left(path: Path) -> None:
     """Remove a hidden file unless its writer may live."""
-    # Refused: somebody holds the lock, there is none to be had here, or the file is gone.
+    # Refused: somebody holds the lock, the filesystem has no locks, or the file is gone.
     with contextlib.suppress(OSError):
         if not _may_be_alive_elsewhere(path):
             with _locked(path):

@@ -224,7 +224,7 @@ def test_channels_from_the_command_line(tmp_path):
         codes = [np.load(tmp_path / name) for name in ("one.npz", "good.npz")]
         assert all(np.array_equal(codes[0][f"level_{k}"], codes[1][f"level_{k}"]) for k in range(3))
     refused = run("encode", "clips/swapped.wav", "-o", "x.npz", "--channels", "both")
-    assert "'both' is none of mean|left|right|N" in refused.stderr
+    assert "'both' is not one of mean|left|right|N" in refused.stderr
 
 
 @pytest.mark.usefixtures("folder")

@@ -1,6 +1,6 @@
 """From many channels to one: the policies a caller can name, and what a mean must not lose without a word.
 
-    mean       of all channels; what it loses is told, and a mean of channels that cancel each other is refused
+    mean       of all channels; a warning says what it loses, and a mean of channels that cancel each other is refused
     left       the first channel
     right      the second
     2          channel 2, counted from 0, as `each` names them
@@ -114,7 +114,7 @@ def check_policy(policy: object, *, each: bool = False) -> ChannelPolicy:
     """Return a policy, numbers as int also where they came as text, or say which there are.
 
     Raises:
-        WaveformError: it is none.
+        WaveformError: it is not a policy.
 
     >>> check_policy("2"), check_policy("left")
     (2, 'left')

@@ -127,7 +127,11 @@ def _check_shape(array: NDArray[Any], *, rows_are_channels: bool) -> None:
     if array.ndim not in (1, 2):
         raise WaveformError(
             f"one recording is 1-D, (channels, samples) or (1, channels, samples), got shape {array.shape}: "
-            + ("a single number is no sound." if array.ndim == 0 else "pass the clips of a batch one by one.")
+            + (
+                "a single number is not sound."
+                if array.ndim == 0
+                else "pass the clips of a batch one by one."
+            )
         )
     rows = array.shape[0] if array.ndim == 2 else 1  # noqa: PLR2004 - (rows, T)
     if rows > MAX_CHANNELS:

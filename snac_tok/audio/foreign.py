@@ -1,4 +1,4 @@
-"""Files that libsndfile does not decode and ffmpeg does, told by how they begin.
+"""Files that libsndfile does not decode and ffmpeg does, recognised by how they begin.
 
 ffmpeg is told which of its readers to use, so that it never guesses: some of the formats it would guess are lists of
 other files and addresses.

@@ -74,7 +74,7 @@ def probe_caf(file: BinaryIO, start: int, size: int) -> ProbeResult:
     for name, body_at, claimed in _chunks(file, end, long=True):
         held = size - body_at
         if name == b"data" and (claimed == -1 or claimed > held):
-            # libsndfile refuses it as malformed; told what there is, it reads that.
+            # libsndfile refuses it as malformed; with a header that says what there is, it reads that.
             head = _at(file, start, body_at - 8 - start) + struct.pack(">q", max(held, 0))
             fault = None if claimed == -1 else _cut(claimed - held).fault
             return ProbeResult(pieces=(Piece(head=head, stretches=((body_at, size),)),), fault=fault)

@@ -1,4 +1,4 @@
-"""MP3 and its kin: the chain of frames, where joined files meet, and what is no frame.
+"""MP3 and its kin: the chain of frames, where joined files meet, and what is not a frame.
 
     ID3 | Xing frame, frames… | TAG | ID3 | Xing frame, frames… |       two files, joined byte by byte
                     └ each frame's header says where the next one begins
@@ -152,7 +152,7 @@ class _Walk:
 
     def _run(self, at: int, file: _File) -> tuple[int, int]:
         """Return where frames of this file end that follow one another, and how many they are."""
-        # A count that was reached once has been found wrong: then it is no end.
+        # A count that was reached once has been found wrong: then it is not the end.
         most = self._content.size if file.promised is None or file.is_complete else file.promised
         num_frames = 0
         while num_frames < most - file.num_frames:

@@ -43,7 +43,7 @@ class Frame:
 
 
 def _frame(word: int) -> Frame | None:
-    """Return what a header's second and third byte mean; None for what is no frame that says its length."""
+    """Return what a header's second and third byte mean; None unless they are of a frame that says its length."""
     version, layer = word >> 11 & 3, 4 - (word >> 9 & 3)
     index, rate_index, padding = word >> 4 & 15, word >> 2 & 3, word >> 1 & 1
     if word >> 13 != 7 or version == 1 or layer == 4 or index in (0, 15) or rate_index == 3:  # noqa: PLR2004

@@ -101,7 +101,7 @@ def _unfinished(links: list[_Link]) -> str | None:
 
 
 def _pages(file: BinaryIO, start: int, size: int) -> Iterator[_Page | str]:
-    """Yield the whole pages, and a clause for what is none."""
+    """Yield the whole pages, and a clause for what is not a page."""
     at = start
     while at < size:
         page = _page(file, at, size)

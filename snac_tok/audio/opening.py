@@ -261,7 +261,7 @@ def _checked_path(name: str) -> str:
     except UnicodeEncodeError as error:
         # Neither libsndfile nor a shard's text columns can hold such a name.
         shown = name.encode("utf-8", "backslashreplace").decode()
-        raise AudioFileError(f"{shown}: the file's name is no UTF-8; rename the file.") from error
+        raise AudioFileError(f"{shown}: the file's name is not UTF-8; rename the file.") from error
     try:
         status = os.stat(name)  # noqa: PTH116 - a NUL inside the name raises ValueError here
     except (OSError, ValueError) as error:

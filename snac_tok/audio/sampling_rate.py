@@ -7,17 +7,17 @@ import operator
 
 from snac_tok.errors import SamplingRateError
 
-# Below 1 kHz is no sound, and a header that claims it would make resampling swell a small file into
+# Nobody records below 1 kHz, and a header that claims it would make resampling swell a small file into
 # gigabytes; 768 kHz is the fastest converter sold.
 MIN_SAMPLING_RATE = 1_000
 MAX_SAMPLING_RATE = 768_000
 
 
 def check_sampling_rate(sampling_rate: object) -> int:
-    """Return `sampling_rate` (Hz) as an int, or say why it is none; 24000.0 is a whole number, too.
+    """Return `sampling_rate` (Hz) as an int, or say why it cannot be one; 24000.0 is a whole number, too.
 
     Raises:
-        SamplingRateError: it is no whole number, or outside 1,000…768,000 Hz.
+        SamplingRateError: it is not a whole number, or outside 1,000…768,000 Hz.
 
     >>> check_sampling_rate(24000), check_sampling_rate(24000.0)
     (24000, 24000)

@@ -28,10 +28,10 @@ Samples = NDArray[np.float32]
 
 
 def check_count(count: object, *, what: str, least: int, most: int) -> int:
-    """Return `count` as an int, so that no narrow numpy type can overflow later, or say why it is none.
+    """Return `count` as an int, so that no narrow numpy type can overflow later, or say why it is not a count.
 
     Raises:
-        AudioError: it is no whole number, or outside `least`…`most`; `what` names it.
+        AudioError: it is not a whole number, or outside `least`…`most`; `what` names it.
 
     >>> check_count(np.int16(2), what="num_channels", least=1, most=MAX_CHANNELS)
     2
@@ -119,7 +119,7 @@ class Waveform:
 
 
 def _check_layout(samples: object) -> None:
-    """Refuse what is no (C, T) float32 array; `as_waveform` is the way for everything else."""
+    """Refuse what is not a (C, T) float32 array; `as_waveform` is the way for everything else."""
     if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 2:  # noqa: PLR2004
         found = (
             f"{samples.dtype} of shape {samples.shape}"

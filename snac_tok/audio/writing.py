@@ -55,7 +55,7 @@ def write_audio(
 
 
 def _blocks_of(target: Path, audio: Any, sampling_rate: int | None) -> Iterator[Waveform]:
-    """Yield the waveforms to write; what is none of them is refused where it stands."""
+    """Yield the waveforms to write; anything else is refused where it stands."""
     if isinstance(audio, Waveform) or (sampling_rate is not None and not _are_blocks(audio)):
         # A file keeps its channels apart, so that nothing is lost if the rows were no channels.
         yield as_waveform(audio, sampling_rate=sampling_rate, rows_are_channels=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # A value as a sentence gives it, and its end: a file may be called levels=1.wav.
 _VALUE = r"'[^']*'|\"[^\"]*\"|-?[0-9][0-9,]*"
 _END = r"(?!\w|\.\w)"
-# Advice that is no option of any command, or not of the one that runs: what to say instead.
+# Advice that names no option of the command that runs: what to say instead.
 _ADVICE = (
     (
         r"(the last frame is partial, \d+ of \d+ ids); slot \d+ takes \d+\.\.\d+",

@@ -110,7 +110,7 @@ def decode(
         _refuse_options(of_ids, f"is for a file of ids; {source} is a folder")
         once, ending = tuple(dict.fromkeys(ids)), ".flac" if flac else ".wav"
         return _decode_shards(source, output, way, ids=once, limit=limit, ending=ending, progress=progress)
-    _refuse_options(of_shards, f"is for a shard folder; {source} is none")
+    _refuse_options(of_shards, f"is for a shard folder; {source} is not one")
     target = Path(output)
     _check_sound_file(target, force=force)
     is_npz = Path(source).suffix.lower() == ".npz"
@@ -130,13 +130,13 @@ def decode(
 
 
 def _what_it_needs(source: str) -> str:
-    """Say why something that is no shard folder and no .npz cannot be decoded without a --preset."""
+    """Say why something that is neither a shard folder nor an .npz cannot be decoded without a --preset."""
     path = Path(source)
     if source != _STDIN and not path.exists():
         return f"{source} is not there"
     if path.suffix.lower() in SOUND_ENDINGS:
         return f"{source} is sound already; `snac-tok encode` makes codes of it"
-    return f"{source} is no .npz and no shard folder; ids need --preset, their id table"
+    return f"{source} is neither an .npz nor a shard folder; ids need --preset, their id table"
 
 
 def _bar(num_records: int, progress: bool | None) -> ProgressBar:
@@ -198,7 +198,7 @@ def _decode_shards(
                 except RECORD_FAULTS as error:
                     skipped.append(f"skipped {shortened(target.id)}: {at_the_command_line(error)}")
                 bar.advance(1)
-    finally:  # a shard may be damaged, and what came before it is to be told all the same
+    finally:  # a shard may be damaged, and what came before it is listed all the same
         if seconds or number == 0:
             say(f"decoded {counted(len(seconds), 'record')}, {lasting(sum(seconds))}, into {output}")
         for sentence in skipped:

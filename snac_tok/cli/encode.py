@@ -136,7 +136,7 @@ def _check_usage(targets: list[Path | None], *, as_ids: bool, preset: str | None
     if None in targets and (not as_ids or len(targets) > 1):
         raise click.UsageError("say with -o where the codes go")
     if as_ids and not endings <= set(_ID_ENDINGS):
-        raise click.UsageError("ids are written to .json or .txt; raw codes (.npz) are of no --preset")
+        raise click.UsageError("ids are written to .json or .txt; raw codes (.npz) have no --preset")
     if not as_ids and endings != {".npz"}:
         raise click.UsageError("codes are written to .npz; for ids (.json, .txt) name a --preset")
 

@@ -35,7 +35,7 @@ _FAILED = 2
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 DEBUG_VARIABLE = "SNAC_TOK_DEBUG"
-# How click refuses a word that is none of a few, and how our own options do.
+# How click, and our own options, refuse a word that is not one of the possible ones.
 _CHOICE = re.compile(
     r"'(?P<found>[^']*)' is (?:not one of|none of) (?P<words>'[^']*'(?:, '[^']*')+|\w+(?:\|\w+)+)\.$"
 )
@@ -84,7 +84,7 @@ class Program(click.Group):
             raise
         except BrokenPipeError:
             _leave_closed_pipe()
-        except Exception as error:  # the last stop: whatever happens is told in one sentence
+        except Exception as error:  # the last stop: whatever happens becomes one sentence
             if ctx.params["debug"]:
                 traceback.print_exc()
             raise _Reported(_sentence(error)) from error

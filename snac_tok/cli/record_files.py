@@ -78,7 +78,7 @@ def write_record(target: Target, tokenizer: SnacTokenizer, way: Way) -> float:
 
     Raises:
         ShardError: there is no such record, or no file can have its name; the others of `RECORD_FAULTS`: its codes
-            or its length are no sound.
+            or its length cannot be decoded.
         click.ClickException: the file is already there.
         AudioFileError: the disk refuses.
     """

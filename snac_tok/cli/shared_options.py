@@ -60,7 +60,7 @@ def _noise(ctx: click.Context, param: click.Parameter, value: str) -> Noise:
     try:
         return int(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is none of random|off|SEED.", ctx=ctx, param=param) from None
+        raise click.BadParameter(f"{value!r} is not one of random|off|SEED.", ctx=ctx, param=param) from None
 
 
 noise_option = click.option(
@@ -94,7 +94,7 @@ def channels_option(*, each: bool = False, of_model: bool = False) -> Callable[[
         try:
             return check_policy(value, each=each)
         except WaveformError as error:
-            raise click.BadParameter(f"{value!r} is none of {names}.", ctx=ctx, param=param) from error
+            raise click.BadParameter(f"{value!r} is not one of {names}.", ctx=ctx, param=param) from error
 
     return click.option(
         "--channels",

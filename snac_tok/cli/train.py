@@ -100,7 +100,7 @@ def _interrupted_between_steps(trainer: Trainer) -> Iterator[None]:
 
 
 class _Lines:
-    """What a log file is told in place of a bar: the first step, every few, the validated ones and the last."""
+    """What a log file gets in place of a bar: the first step, every few, the validated ones and the last."""
 
     def __init__(self, trainer: Trainer, *, shown: bool) -> None:
         self.shown = shown

@@ -131,7 +131,7 @@ def _check_config(kind: str, folder: Path) -> None:
     try:
         found = json.loads(path.read_bytes()).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise EvaluationError(f"{path} is no readable config ({error}).") from error
+        raise EvaluationError(f"{path} is not a readable config ({error}).") from error
     if found != kind:
         raise EvaluationError(
             f"{path} is of the model type {found!r}; {kind!r} in transformers' form is needed."

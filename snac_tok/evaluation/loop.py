@@ -74,7 +74,7 @@ def evaluate(
     """
     names = [codec.name for codec in round_trips]
     if not names or len(set(names)) < len(names):
-        raise EvaluationError(f"codecs need names of their own to be told apart, got {names or 'none'}.")
+        raise EvaluationError(f"each codec needs a name of its own, got {names or 'none'}.")
     sampling_rate, channels = check_sampling_rate(sampling_rate), check_policy(channels)
     usable, left_out = installed(chosen_measures(measures))
     tallies = [_Tally(round_trip) for round_trip in round_trips]

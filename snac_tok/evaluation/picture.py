@@ -26,7 +26,7 @@ _COLUMNS = 3
 _PANEL_INCHES = (4.2, 3.2)
 _STRIP_INCHES = (9.0, 1.7)
 _DPI = 110
-# Paul Tol's bright scheme: told apart by colour-blind people, and in print.
+# Paul Tol's bright scheme: distinct for colour-blind people, and in print.
 _COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#66CCEE", "#CCBB44", "#555555")
 _MARKERS = "os^Dv*P"
 # What follows the codec's own name: an option of another codec, or how many levels are kept.

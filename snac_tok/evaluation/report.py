@@ -54,7 +54,7 @@ def evaluation_from_json(text: str | bytes) -> Evaluation:
     """
     values = parse_json(text, what="the report", error=EvaluationError)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise EvaluationError("this is no report of an evaluation (snac-tok eval --json writes one).")
+        raise EvaluationError("this is not a report of an evaluation (snac-tok eval --json writes one).")
     if values.get("version") != VERSION:
         raise EvaluationError(
             f"the report has version {values.get('version')!r}; this snac_tok reads version {VERSION}."

@@ -55,4 +55,4 @@ def _number(text: str, spec: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise EvaluationError(f"{text!r} in {spec!r} is no number; known are {_KNOWN}.") from None
+        raise EvaluationError(f"{text!r} in {spec!r} is not a number; known are {_KNOWN}.") from None

@@ -137,7 +137,7 @@ def _numbers(text: str, vocabulary: Vocabulary) -> Any:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise TokenError(f"this is no JSON list of ids ({error}).") from error
+            raise TokenError(f"this is not a JSON list of ids ({error}).") from error
         return _as_array(value)
     rows = [list(map(_number, line.split())) for line in text.splitlines() if line.strip()]
     return _as_array(rows if vocabulary.is_parallel else [number for row in rows for number in row])
@@ -148,8 +148,8 @@ def _number(word: str) -> int:
         return int(word)
     except ValueError as error:
         raise TokenError(
-            f"this is no JSON list of ids and no text of ids: {shortened(word)} is no whole number; an .npz or a sound "
-            "file ends in its own name."
+            f"this is neither a JSON list of ids nor a text of ids: {shortened(word)} is not a whole number; an .npz "
+            "or a sound file needs its own ending."
         ) from error
 
 
@@ -193,7 +193,7 @@ def _spelled(text: str, tokens: list[tuple[range, int]], vocabulary: Vocabulary)
 
 
 def _without_edges(ids: Any, vocabulary: Vocabulary) -> FoundIds:
-    """Return one line of ids from the first code to the last one; what is no such line stays, to be refused."""
+    """Return one line of ids from the first code to the last one; anything else stays, to be refused."""
     line = ids[0] if ids.ndim == 2 and len(ids) == 1 else ids  # noqa: PLR2004 - a batch of one
     if vocabulary.is_parallel or line.ndim != 1 or line.dtype != np.int64:
         return FoundIds(ids=ids)
@@ -203,7 +203,7 @@ def _without_edges(ids: Any, vocabulary: Vocabulary) -> FoundIds:
     around = np.concatenate((line[: codes[0]], line[codes[-1] + 1 :]))
     strange = around[~np.isin(around, list(vocabulary.specials.values()))]
     shown = ", ".join(map(str, strange[:_SHOWN].tolist())) + (", …" if len(strange) > _SHOWN else "")
-    sentence = (f"left out {counted(len(strange), 'id')} around the codes that are none: {shown}.",)
+    sentence = (f"left out {counted(len(strange), 'id')} around the codes: {shown}.",)
     return FoundIds(ids=line[codes[0] : codes[-1] + 1], left_out=sentence if len(strange) else ())
 
 
@@ -244,12 +244,12 @@ def _content(source: str | os.PathLike[str] | IO[bytes]) -> bytes:
 def _decoded(content: bytes, name: str) -> str:
     if len(content) > _MAX_BYTES:
         raise TokenError(
-            f"{name} has more than {_MAX_BYTES // 1_000_000} MB; it is no text of one clip's ids."
+            f"{name} has more than {_MAX_BYTES // 1_000_000} MB; it is not a text of one clip's ids."
         )
     encoding = next((found for mark, found in _MARKS if content.startswith(mark)), "utf-8")
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise TokenError(
-            f"{name} is no text of ids; give a .json, .txt or .npz file or a shard folder."
+            f"{name} is not a text of ids; give a .json, .txt or .npz file or a shard folder."
         ) from error

@@ -62,7 +62,7 @@ class Voicing:
     """How a sound's pitch compares with that of the recording it was made of; sums over clips with `total`.
 
     Attributes:
-        audible: frames in which the recording is no pause.
+        audible: frames in which the recording does not pause.
         voiced_reference: those of them that are voiced in the recording.
         voiced_estimate: those of them that are voiced in the estimate.
         voiced_both: those of them that are voiced in both.
@@ -128,7 +128,7 @@ def pitch_track(samples: torch.Tensor, *, sampling_rate: int) -> PitchTrack:
 
 
 def voicing(reference: torch.Tensor, estimate: torch.Tensor, *, sampling_rate: int) -> Voicing:
-    """Compare the pitch of two sounds (T,) of one length, where the reference is no pause.
+    """Compare the pitch of two sounds (T,) of one length, where the reference does not pause.
 
     Raises:
         WaveformError: the lengths differ, or there is less than one frame.
@@ -158,7 +158,7 @@ def voicing(reference: torch.Tensor, estimate: torch.Tensor, *, sampling_rate: i
 
 
 def voiced_share(reference: Samples, estimate: Samples, *, sampling_rate: int) -> float:
-    """Return the share of the estimate's frames that have a pitch, where the reference is no pause, 0…1.
+    """Return the share of the estimate's frames that have a pitch, where the reference does not pause, 0…1.
 
     To be read beside the recording's own share (that of `voiced_share(reference, reference)`), about 0.78 for read
     speech.
@@ -204,7 +204,7 @@ def _of_frames(frames: torch.Tensor, sampling_rate: int) -> tuple[torch.Tensor, 
     # One lag more at each end, so that a peak at the end of the range is seen to be one.
     correlation = _correlation(frames, lags=(shortest - 1, math.ceil(sampling_rate / _LOWEST_HERTZ) + 1))
     inner = correlation[:, 1:-1]
-    # Rumble correlates best at the shortest lag of all, and falls from there: that is no peak.
+    # Rumble correlates best at the shortest lag of all, and falls from there: that is not a peak.
     peaks = (inner >= correlation[:, :-2]) & (inner > correlation[:, 2:]) & (inner > _LEAST_CORRELATION)
     heights = torch.where(peaks, inner, 0.0)
     good = peaks & (heights >= _NEARLY_BEST * heights.amax(1, keepdim=True))

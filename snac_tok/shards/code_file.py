@@ -58,7 +58,7 @@ class CodeFile:
         settings: `SnacTokenizer.describe()`, and "source_sampling_rate".
 
     Raises:
-        CodesError: codes that are no whole frames of the codec, or a length that they do not have.
+        CodesError: codes that are not whole frames of the codec, or a length that they do not have.
         ConfigError: settings that describe no codec.
     """
 
@@ -168,7 +168,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
     if not all(isinstance(settings.get(name), str) for name in ("codec_id", "weights_sha256")):
         raise CodesError("the settings do not say the codec's codec_id and weights_sha256.")
     if not isinstance(settings.get("resampler") or {}, dict):
-        raise CodesError("the settings' resampler is no object.")
+        raise CodesError("the settings' resampler is not an object.")
     layer: list[Any] = [settings]
     for _ in range(_MAX_DEPTH):
         layer = [inner for value in layer for inner in _inside(value)]

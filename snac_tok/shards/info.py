@@ -95,7 +95,7 @@ class CollectionInfo:
             layout = FrameLayout(**{**self.layout, "strides": tuple(self.layout["strides"])})
         except (KeyError, TypeError, LayoutError) as error:
             raise ShardError(
-                f"the stored layout {reprlib.repr(self.layout)} is none: "
+                f"the stored layout {reprlib.repr(self.layout)} cannot be used: "
                 f"{textwrap.shorten(str(error), 300, placeholder='…').removesuffix('.')}."
             ) from error
         if layout != FrameLayout(strides=layout.strides):

@@ -126,10 +126,10 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     if not folder.is_dir():
-        raise ShardError(f"{folder} is no folder; give the one that `snac-tok shard` wrote.")
+        raise ShardError(f"{folder} is not a folder; give the one that `snac-tok shard` wrote.")
     if not path.exists():
         raise ShardError(
-            f"{folder} has no {MANIFEST_NAME}: it is no shard folder, or the run that writes it was "
+            f"{folder} has no {MANIFEST_NAME}: it is not a shard folder, or the run that writes it was "
             "interrupted; run it again with the same options to finish it."
         )
     with read_errors_named(path):

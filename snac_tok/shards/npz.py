@@ -80,7 +80,9 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: Mapping[str, 
         shape, dtype = _header(file)
         kind = next((kind for begin, kind in kinds.items() if name.startswith(begin)), None)
         if kind is None or dtype.kind not in kind:
-            raise CodesError(f"{name!r} is an array of {dtype}; it is none of codes.")
+            raise CodesError(
+                f"{name!r} is an array of {dtype}; files of codes have none of this name and type."
+            )
         num_bytes = math.prod(shape) * dtype.itemsize
         if num_bytes != entry.file_size - file.tell():
             raise CodesError(

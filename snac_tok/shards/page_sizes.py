@@ -1,4 +1,4 @@
-"""How much memory a row group takes, told from its pages' headers before pyarrow reads it.
+"""How much memory a row group takes, read from its pages' headers before pyarrow reads it.
 
 A few kilobytes of Parquet can stand for gigabytes: a page is compressed, and repeated values are stored once. pyarrow
 believes each page's header, whatever the footer says of the column:

@@ -147,7 +147,7 @@ class Augmentation:
     ) -> torch.Tensor:
         """Bring each row to the length nearest to its speed that transforms fast: a spectrum cut off or extended.
 
-        Lengths that transform fast lie about 1 % apart, which is how finely speeds are told apart.
+        Lengths that transform fast lie about 1 % apart, which is how finely speeds differ.
         """
         assert self.speed is not None
         least = crop_samples + 2 * _MARGIN

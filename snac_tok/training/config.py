@@ -81,7 +81,7 @@ class TrainingConfig:
 
     Args:
         data: sound.
-        codec: the network's shape, the released 24 kHz one unless told; ignored where `start_from` names one.
+        codec: the network's shape, by default the released 24 kHz one; ignored where `start_from` names one.
         start_from: a codec to go on from ("tiny", a folder, a hub repository), or None for random weights.
         trainable: "all", or "decoder" to leave encoder and codebooks, and so the codes, as they are.
         codebooks: "searched", or "bypassed" to train encoder, projections and decoder without looking anything up.
@@ -200,7 +200,7 @@ class TrainingConfig:
         return dataclasses.replace(self, **changes)
 
     def stage_runs(self) -> list[tuple[str, TrainingConfig]]:
-        """Return each stage's name and the run that it is; a run without stages is one, of no name."""
+        """Return each stage's name and the run that it is; a run without stages is one, with an empty name."""
         return [(stage.name, self.of_stage(stage)) for stage in self.stages] or [("", self)]
 
     def may_change(self, setting: str) -> bool:
@@ -211,7 +211,7 @@ class TrainingConfig:
         """Refuse crops, of any stage, that the codec would pad: it would learn silence at their ends.
 
         Raises:
-            ConfigError: the crop is no multiple of the codec's padding.
+            ConfigError: the crop is not a multiple of the codec's padding.
         """
         multiple = codec.padding_multiple
         for name, run in self.stage_runs():

@@ -75,7 +75,7 @@ class LossWeights:
 def weighted_total(losses: Mapping[str, torch.Tensor], weights: LossWeights) -> torch.Tensor:
     """Return the sum of scalar losses, each times its weight.
 
-    A loss of weight 0 is left out altogether, so that even a value that is no number does no harm there.
+    A loss of weight 0 is left out altogether, so that even NaN does no harm there.
 
     Raises:
         ConfigError: no loss at all, or one that has no weight.

@@ -140,16 +140,16 @@ class Phase:
             reconstruction: Reconstruction = (self.generator if alone else self._forward)(
                 audio, self._noise(audio, micro_step), self._levels(micro_step)
             )
-        told: dict[str, float] = {}
+        values: dict[str, float] = {}
         if self.adversary and self._adversarial(at):
-            told["discriminator"] = self.adversary.learn(audio, reconstruction.audio, share=share)
+            values["discriminator"] = self.adversary.learn(audio, reconstruction.audio, share=share)
         if alone:
-            return told, reconstruction
+            return values, reconstruction
         losses = self._losses(audio, reconstruction, at)
         total = weighted_total(losses, self.config.losses)
         self.process.backward(total * share)
-        told |= {name: float(loss.detach()) for name, loss in losses.items()}
-        return told | {"total": float(total.detach())}, reconstruction
+        values |= {name: float(loss.detach()) for name, loss in losses.items()}
+        return values | {"total": float(total.detach())}, reconstruction
 
     def _losses(self, audio: torch.Tensor, made: Reconstruction, at: int) -> dict[str, torch.Tensor]:
         losses = sound_losses(

@@ -107,7 +107,7 @@ def low_spectrum_loss(reference: torch.Tensor, estimate: torch.Tensor, *, sampli
 
 
 def periodicity_loss(reference: torch.Tensor, estimate: torch.Tensor, *, sampling_rate: int) -> torch.Tensor:
-    """Return how far normalised autocorrelations are apart, over frames of 50 ms in which the recording is no pause.
+    """Return how far normalised autocorrelations are apart, over frames of 50 ms in which the recording does not pause.
 
     Phase does not count, and neither does level: only whether sound repeats, and after how long. Where the recording
     is voiced, what the estimate lacks at the recording's own period counts once more.

@@ -103,7 +103,7 @@ class Trainer:
         """Train to the end of the run, yielding each step; checkpoints and figures are written on the way.
 
         Raises:
-            TrainingError: a loss is no number any more, another process trains into the folder, or the disk refuses.
+            TrainingError: a loss is not finite any more, another process trains into the folder, or the disk refuses.
         """
         try:
             with self.folder.claimed() if self.process.is_first else nullcontext():
@@ -173,7 +173,7 @@ class Trainer:
             self._begin_next_stage()
         elif self.step == 0:
             self._phase.begin()
-        # Processes that are told to stop at different moments agree on one step.
+        # Processes that are asked to stop at different moments agree on one step.
         shared = self.process.mean(self._phase.train_step(self.step) | {"stop": float(self._asked_to_stop)})
         self._stopping = shared.pop("stop") > 0
         losses, validation = shared, None
@@ -197,7 +197,7 @@ class Trainer:
         bad = sorted(name for name, value in losses.items() if not math.isfinite(value))
         if bad:
             raise TrainingError(
-                f"step {self.step}: {', '.join(bad)} is no finite number any more; resume from the last checkpoint "
+                f"step {self.step}: {', '.join(bad)} is not a finite number any more; resume from the last checkpoint "
                 f"({self.folder.path}) with a lower learning rate or clip_norm, in a copy of the folder."
             )
 

@@ -181,7 +181,7 @@ def test_a_name_that_is_no_utf8_is_refused_in_a_printable_sentence(tmp_path):
     path.write_bytes(CLIP.read_bytes())
     for source in (path, str(path)):
         with pytest.raises(
-            AudioFileError, match=r"caf\\udce9\.flac: the file's name is no UTF-8; rename"
+            AudioFileError, match=r"caf\\udce9\.flac: the file's name is not UTF-8; rename"
         ) as caught:
             read_audio(source)
         str(caught.value).encode("utf-8")

@@ -288,7 +288,7 @@ def test_a_batch_of_one_is_shared_not_copied():
 @pytest.mark.parametrize("shape", [(), (2, 1, 5), (0, 1, 5), (1, 1, 1, 5)])
 def test_other_dimensions_are_refused(shape):
     """A scalar is no recording, a batch is several."""
-    with pytest.raises(WaveformError, match="one by one" if shape else "a single number is no sound"):
+    with pytest.raises(WaveformError, match="one by one" if shape else "a single number is not sound"):
         as_waveform(np.zeros(shape), sampling_rate=RATE)
 
 

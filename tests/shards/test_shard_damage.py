@@ -138,7 +138,7 @@ def test_an_unfinished_collection_says_so(folder):
 
 def test_no_folder_and_an_empty_folder_say_so(tmp_path):
     """Before any iteration."""
-    with pytest.raises(ShardError, match="is no folder"):
+    with pytest.raises(ShardError, match="is not a folder"):
         open_shards(tmp_path / "absent")
     with pytest.raises(ShardError, match=r"has no _manifest\.json"):
         open_shards(tmp_path)

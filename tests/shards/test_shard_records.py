@@ -137,6 +137,6 @@ def test_an_id_may_come_once_in_a_shard(tmp_path):
 
 def test_a_layout_of_another_kind_is_quoted_in_part():
     """One sentence, however much a manifest holds there."""
-    with pytest.raises(ShardError, match=r"the stored layout .* is none") as refused:
+    with pytest.raises(ShardError, match=r"the stored layout .* cannot be used") as refused:
         dataclasses.replace(COLLECTION, layout={"strides": "x" * 5000})
     assert len(str(refused.value)) < 800

@@ -280,7 +280,7 @@ def test_numbers_that_are_none_stop_the_run(sound, tmp_path, monkeypatch):
     reports = run.run()
     next(reports)
     monkeypatch.setattr("snac_tok.training.sound_losses.waveform_loss", lambda a, _: a.sum() * math.nan)
-    with pytest.raises(TrainingError, match=r"step 2: .*waveform.* is no finite number .* resume"):
+    with pytest.raises(TrainingError, match=r"step 2: .*waveform.* is not a finite number .* resume"):
         next(reports)
     assert Trainer(config(sound, checkpoint_every=1), tmp_path / "run", resume=True).step == 1
 
