@@ -80,7 +80,9 @@ def parse_json(text: str | bytes, *, what: str, error: type[SnacTokError]) -> An
     """
     try:
         return json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as reason:
+    except RecursionError as reason:
+        raise error(f"{what} is not valid JSON: it is nested too deeply.") from reason
+    except ValueError as reason:
         raise error(f"{what} is not valid JSON: {reason}.") from reason
 
 

@@ -23,6 +23,7 @@ from snac_tok.codec import CodecConfig
 from snac_tok.errors import CodesError, ConfigError
 from snac_tok.files import write_bytes_atomically
 from snac_tok.frames import FrameLayout
+from snac_tok.plain_values import parse_json
 from snac_tok.shards.npz import read_arrays
 from snac_tok.shards.record import raw_codes
 
@@ -144,14 +145,10 @@ def _content(arrays: dict[str, npt.NDArray[Any]]) -> CodeFile:
     if number is None or number.ndim:
         raise CodesError("num_samples is missing, or no single number.")
     levels = [name for name in arrays if re.fullmatch(r"level_[0-9]{1,3}", name)]
-    try:
-        settings = json.loads(str(text))
-    except RecursionError as error:
-        raise CodesError("the settings are nested too deep.") from error
     return CodeFile(
         levels=[_level(arrays[name]) for name in sorted(levels, key=lambda name: int(name[6:]))],
         num_samples=int(number),
-        settings=settings,
+        settings=parse_json(str(text), what="the text of its settings", error=CodesError),
     )
 
 

@@ -152,7 +152,7 @@ def test_settings_that_are_none(refused, arrays, change, reason, command):
 @pytest.mark.parametrize("depth", [50, 900, 40_000])
 def test_settings_nested_without_end(refused, arrays, depth):
     """However deep lists lie in lists, the refusal is one sentence."""
-    text = f'{str(arrays["settings"])[:-1]}, "resampler": {{"a": {"[" * depth}{"]" * depth}}}}}'
+    text = f'{str(arrays["settings"])[:-1]}, "x": {{"a": {"[" * depth}{"]" * depth}}}}}'
     np.savez("b.npz", **(arrays | {"settings": np.str_(text)}))
     assert "nested" in refused("inspect", "b.npz")
 
