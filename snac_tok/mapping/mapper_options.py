@@ -29,7 +29,6 @@ from snac_tok.tokenizer import SnacTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from snac_tok.audio import MonoPolicy
     from snac_tok.frames import Vocabulary

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from snac_tok.files import shown_path
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
@@ -29,13 +31,4 @@ def failure_of(name: str, error: Exception) -> Failure:
 
     if is_machine_fault(error):
         raise error
-    return Failure(source=printable(name), reason=reason_of(error))
-
-
-def printable(name: str) -> str:
-    r"""Return a name that can be stored as text: bytes that are not UTF-8 become ``\xNN``.
-
-    >>> print(printable("caf\udce9.wav"))
-    caf\xe9.wav
-    """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return Failure(source=shown_path(name), reason=reason_of(error))

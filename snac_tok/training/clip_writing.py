@@ -25,10 +25,11 @@ from snac_tok.files import (
     HiddenFile,
     living_writers,
     naming_refusals,
+    shown_path,
     sweep_folder,
     sync_folder,
 )
-from snac_tok.sources.failures import Failure, printable
+from snac_tok.sources.failures import Failure
 from snac_tok.training.clip_plan import JOURNAL_FILE, PART_FILE, done_before
 from snac_tok.training.clip_store import (
     BYTES_PER_SAMPLE,
@@ -92,7 +93,7 @@ class ClipWriter:
         """
         _write_all(self._part, samples.tobytes())
         entry = ClipEntry(
-            id=printable(clip_id), start=self.num_samples, num_samples=len(samples), level_db=level_db
+            id=shown_path(clip_id), start=self.num_samples, num_samples=len(samples), level_db=level_db
         )
         self.clips.append(entry)
 
