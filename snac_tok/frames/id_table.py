@@ -50,7 +50,7 @@ class IdTable:
 
     Example:
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(2, 1)), codebook_size=8, base=100).slot_bases
+        >>> IdTable(FrameLayout((2, 1)), codebook_size=8, base=100).slot_bases
         (100, 108, 116)
     """
 
@@ -130,7 +130,7 @@ class IdTable:
             CodesError: No number of frames.
 
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(4, 2, 1))).length_of(10)
+        >>> IdTable(FrameLayout((4, 2, 1))).length_of(10)
         70
         """
         num_frames = whole_number(num_frames, what="num_frames", error=CodesError, size=MAX_LENGTH)
@@ -145,7 +145,7 @@ class IdTable:
             TokenError: No length.
 
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(4, 2, 1))).frames_in(70)
+        >>> IdTable(FrameLayout((4, 2, 1))).frames_in(70)
         10
         """
         length = whole_number(length, what="length", error=TokenError, size=MAX_LENGTH)
@@ -162,7 +162,7 @@ class IdTable:
             LayoutError: No such slot.
 
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(4, 2, 1)), base=128266).id_range(6)
+        >>> IdTable(FrameLayout((4, 2, 1)), base=128266).id_range(6)
         range(152842, 156938)
         """
         first = self.slot_bases[_number(slot, what="slot", size=self.layout.slots_per_frame)]
@@ -172,7 +172,7 @@ class IdTable:
         """Return every slot an id can stand in: one with offsets per slot, more otherwise, none for no code.
 
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(4, 2, 1)), offsets="level").slots_of(4096)
+        >>> IdTable(FrameLayout((4, 2, 1)), offsets="level").slots_of(4096)
         (1, 4)
         """
         token_id = any_integer(token_id, what="an id", error=TokenError)
@@ -189,7 +189,7 @@ class IdTable:
                 position in the frame tells, the id does not).
 
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(4, 2, 1)), base=128266).slot_of(132362)
+        >>> IdTable(FrameLayout((4, 2, 1)), base=128266).slot_of(132362)
         1
         """
         slots = self.slots_of(token_id)
@@ -209,7 +209,7 @@ class IdTable:
             TokenError: The id is no code.
 
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(4, 2, 1)), base=128266).code_of(132363)
+        >>> IdTable(FrameLayout((4, 2, 1)), base=128266).code_of(132363)
         1
         """
         if not self.slots_of(token_id):
@@ -224,7 +224,7 @@ class IdTable:
             CodesError: No such code.
 
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(4, 2, 1)), base=128266).id_of(1, 1)
+        >>> IdTable(FrameLayout((4, 2, 1)), base=128266).id_of(1, 1)
         132363
         """
         ids = self.id_range(slot)
@@ -237,7 +237,7 @@ class IdTable:
             LayoutError: No such special, or a slot where none belongs or none where one does.
 
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(2, 1)), specials={"pad": 12288}).special_id("pad")
+        >>> IdTable(FrameLayout((2, 1)), specials={"pad": 12288}).special_id("pad")
         12288
         """
         if name not in self.specials:
@@ -251,7 +251,7 @@ class IdTable:
         """Return the name of a special id, None for any other id.
 
         >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(layout=FrameLayout(strides=(2, 1)), specials={"pad": 12288}).special_of(12288)
+        >>> IdTable(FrameLayout((2, 1)), specials={"pad": 12288}).special_of(12288)
         'pad'
         """
         token_id = any_integer(token_id, what="an id", error=TokenError)

@@ -99,7 +99,7 @@ class FrameLayout:
     def slots(self) -> tuple[tuple[int, int], ...]:
         """Per slot, the (level, step) it holds; step counts that level's codes inside the frame.
 
-        >>> FrameLayout(strides=(2, 1)).slots
+        >>> FrameLayout((2, 1)).slots
         ((0, 0), (1, 0), (1, 1))
         """
         return _slot_table(self.codes_per_frame, self.order)
@@ -128,7 +128,7 @@ class FrameLayout:
             CodesError: No integers, a wrong number of levels, or lengths that are not the same frames.
 
         Example:
-            >>> FrameLayout(strides=(2, 1), order="breadth-first").flatten([[5, 6], [1, 2, 3, 4]])
+            >>> FrameLayout((2, 1), order="breadth-first").flatten([[5, 6], [1, 2, 3, 4]])
             array([5, 1, 2, 6, 3, 4])
         """
         levels = self.check_codes(codes)
@@ -150,7 +150,7 @@ class FrameLayout:
             CodesError: No integers, or no whole number of frames.
 
         Example:
-            >>> FrameLayout(strides=(2, 1)).unflatten([5, 1, 2, 6, 3, 4])
+            >>> FrameLayout((2, 1)).unflatten([5, 1, 2, 6, 3, 4])
             [array([5, 6]), array([1, 2, 3, 4])]
         """
         flat = integers(flat, what="flat codes", error=CodesError)
@@ -166,7 +166,7 @@ class FrameLayout:
             CodesError: As `flatten` says.
 
         Example:
-            >>> [level.shape for level in FrameLayout(strides=(2, 1)).check_codes([[7], [8, 9]])]
+            >>> [level.shape for level in FrameLayout((2, 1)).check_codes([[7], [8, 9]])]
             [(1,), (2,)]
         """
         levels = self._as_levels(codes)

@@ -205,7 +205,7 @@ def published_name(vocabulary: Vocabulary) -> str | None:
 
     A table under another name counts, too, where its codes begin at a published id.
 
-    >>> published_name(Vocabulary(layout=FrameLayout((4, 2, 1)), base=128266)), published_name(preset("plain"))
+    >>> published_name(Vocabulary(FrameLayout((4, 2, 1)), base=128266)), published_name(preset("plain"))
     ('orpheus', None)
     """
     if vocabulary.name in (*_PUBLISHED, *_PUBLISHED_AS_TEXT):
@@ -254,7 +254,7 @@ def preset(
         hint = did_you_mean(name, preset_names()) if isinstance(name, str) else ""
         raise LayoutError(f"no preset {name!r}; there are {', '.join(preset_names())}.{hint}")
     try:
-        layout = FrameLayout(strides=strides, levels=levels, order=_TABLES[name].order)
+        layout = FrameLayout(strides, levels=levels, order=_TABLES[name].order)
         return _TABLES[name].vocabulary(name, layout, codebook_size=codebook_size, base=base)
     except LayoutError as reason:
         hint = " Fewer levels may fit, and 'plain' takes any strides." if name in _PUBLISHED else ""

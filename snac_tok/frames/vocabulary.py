@@ -37,7 +37,7 @@ class Vocabulary(IdTable):
 
     Example:
         >>> from snac_tok.frames import FrameLayout
-        >>> vocabulary = Vocabulary(layout=FrameLayout(strides=(2, 1)), codebook_size=8, base=100)
+        >>> vocabulary = Vocabulary(FrameLayout((2, 1)), codebook_size=8, base=100)
         >>> vocabulary.encode([[1], [2, 3]])
         array([101, 110, 119])
     """
@@ -56,7 +56,7 @@ class Vocabulary(IdTable):
 
         Example:
             >>> from snac_tok.frames import FrameLayout
-            >>> vocabulary = Vocabulary(layout=FrameLayout(strides=(1,)), codebook_size=8,
+            >>> vocabulary = Vocabulary(FrameLayout((1,)), codebook_size=8,
             ...     specials={"sep": 9}, separator="sep")
             >>> vocabulary.encode([[5, 6]])
             array([9, 5, 9, 6])
@@ -86,7 +86,7 @@ class Vocabulary(IdTable):
 
         Example:
             >>> from snac_tok.frames import FrameLayout
-            >>> Vocabulary(layout=FrameLayout(strides=(2, 1)), codebook_size=8).decode([1, 10, 19])
+            >>> Vocabulary(FrameLayout((2, 1)), codebook_size=8).decode([1, 10, 19])
             [array([1]), array([2, 3])]
         """
         array = integers(ids, what="ids", error=TokenError)
@@ -103,7 +103,7 @@ class Vocabulary(IdTable):
 
         Example:
             >>> from snac_tok.frames import FrameLayout
-            >>> vocabulary = Vocabulary(layout=FrameLayout(strides=(2, 1)), codebook_size=8)
+            >>> vocabulary = Vocabulary(FrameLayout((2, 1)), codebook_size=8)
             >>> [str(fault) for fault in vocabulary.validate([1, 3, 19, 2])]  # doctest: +NORMALIZE_WHITESPACE
             ['position 1: id 3 is code 3 of slot 0; slot 1 takes 8..15',
              'position 4: the last frame is partial, 1 of 3 ids; slot 1 takes 8..15']
@@ -132,7 +132,7 @@ class Vocabulary(IdTable):
 
         >>> from snac_tok.frames import FrameLayout, TextForm
         >>> form = TextForm(template="<|audio_{}|>", first_id=0, num_ids=24)
-        >>> Vocabulary(layout=FrameLayout(strides=(2, 1)), codebook_size=8, text=form).ids_to_text([1, 10])
+        >>> Vocabulary(FrameLayout((2, 1)), codebook_size=8, text=form).ids_to_text([1, 10])
         '<|audio_1|><|audio_10|>'
         """
         return self._text_form().to_text(ids)
@@ -142,7 +142,7 @@ class Vocabulary(IdTable):
 
         >>> from snac_tok.frames import FrameLayout, TextForm
         >>> form = TextForm(template="<|audio_{}|>", first_id=0, num_ids=24)
-        >>> vocabulary = Vocabulary(layout=FrameLayout(strides=(2, 1)), codebook_size=8, text=form)
+        >>> vocabulary = Vocabulary(FrameLayout((2, 1)), codebook_size=8, text=form)
         >>> vocabulary.text_to_ids("<|audio_1|><|audio_10|>")
         array([ 1, 10])
         """
@@ -159,7 +159,7 @@ class Vocabulary(IdTable):
         """Return the whole id table as aligned text for a terminal.
 
         >>> from snac_tok.frames import FrameLayout
-        >>> print(Vocabulary(layout=FrameLayout(strides=(2, 1)), name="tiny", codebook_size=8).describe())
+        >>> print(Vocabulary(FrameLayout((2, 1)), name="tiny", codebook_size=8).describe())
         tiny: 3 slots a frame, depth-first, strides (2, 1), all levels
         ids for codes: 24 (offsets: slot, codebook size 8), vocabulary size: 24
         <BLANKLINE>

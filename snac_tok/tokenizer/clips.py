@@ -46,7 +46,7 @@ class ClipEncoder:
     @property
     def layout(self) -> FrameLayout:
         """The codec's canonical layout, depth-first with all levels, in which shards hold raw codes."""
-        return FrameLayout(strides=self.codec.config.vq_strides)
+        return FrameLayout(self.codec.config.vq_strides)
 
     def encode_codes(
         self, waveforms: Sequence[Waveform], *, names: Sequence[str] | None = None
