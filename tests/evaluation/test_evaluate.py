@@ -124,7 +124,7 @@ def test_a_codec_that_fails_is_noted():
 def test_wrong_questions_are_refused():
     """No codec, two of one name, an unknown measure."""
     for codecs in ([], [Identity(), Identity()]):
-        with pytest.raises(EvaluationError, match="names of their own"):
+        with pytest.raises(EvaluationError, match="a name of its own"):
             evaluate([], codecs)
     with pytest.raises(EvaluationError, match="no measure 'mos'; there are mel, stft"):
         evaluate([], [Identity()], measures=["mos"])
