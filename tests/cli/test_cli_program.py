@@ -1,6 +1,5 @@
 """The program as a whole: fast start, help, examples that run, exit codes, errors."""
 
-import doctest
 import os
 import shlex
 import shutil
@@ -12,7 +11,7 @@ import click
 import pytest
 
 import snac_tok
-from snac_tok.cli import findings, messages
+from snac_tok.cli import findings
 from snac_tok.cli.program import program
 from snac_tok.errors import ShardError
 
@@ -239,10 +238,3 @@ def test_quickstart(tmp_path):
     assert len(snac_tok.open_shards(out / "shards")) == 3
     assert (out / "overview.png").read_bytes().startswith(b"\x89PNG")
     assert "735 tokens" in result.stdout
-
-
-def test_messages_doctests():
-    """The examples in the messages' docstrings hold."""
-    found = doctest.testmod(messages)
-    assert found.attempted >= 4
-    assert found.failed == 0
