@@ -63,6 +63,7 @@ def run_in(network, x, cuts, **options):
     )
 
 
+@pytest.mark.law(4)
 @FIXTURES
 @given(data=st.data())
 @torch.no_grad()
@@ -75,6 +76,7 @@ def test_latents_do_not_depend_on_the_cut(small_codec, data):
     assert_close(run_in(small_codec.encoder, audio, cuts), wanted)
 
 
+@pytest.mark.law(4)
 @FIXTURES
 @given(data=st.data())
 @torch.no_grad()
@@ -130,6 +132,7 @@ def test_a_kept_end_that_is_one_sample_short_would_be_noticed(small_codec, monke
     assert (found - wanted).abs().max() > 20 * TOLERANCE * wanted.abs().max()
 
 
+@pytest.mark.law(3)
 @FIXTURES
 @given(lengths=st.lists(st.integers(1, 4000), min_size=1, max_size=6), seed=st.integers(0, 99))
 def test_a_mixed_batch_gives_each_clip_its_own_codes(small_codec, lengths, seed):
@@ -139,6 +142,7 @@ def test_a_mixed_batch_gives_each_clip_its_own_codes(small_codec, lengths, seed)
         assert_codes_equal(codes, [level[0] for level in small_codec.encode(clip[None])])
 
 
+@pytest.mark.law(3)
 @FIXTURES
 @given(lengths=st.lists(st.integers(1, 4000), min_size=2, max_size=6), seed=st.integers(0, 99))
 @torch.no_grad()
@@ -152,6 +156,7 @@ def test_padded_rows_equal_the_clips_alone(small_codec, lengths, seed):
         assert_close(sound[None], small_codec.decode(codes, noise=5))
 
 
+@pytest.mark.law(3)
 @FIXTURES
 @given(frames=st.lists(st.integers(1, 9), min_size=2, max_size=6), seed=st.integers(0, 99))
 @torch.no_grad()
@@ -174,6 +179,7 @@ def test_padding_without_a_mask_would_be_noticed(small_codec, monkeypatch):
     assert (found - wanted).abs().max() > 20 * TOLERANCE * wanted.abs().max()
 
 
+@pytest.mark.law(4)
 @FIXTURES
 @given(data=st.data())
 def test_blocks_of_any_size_give_the_whole_clips_codes(small_codec, data):

@@ -111,6 +111,7 @@ def wanted(small_codec):
     return outputs(small_codec)
 
 
+@pytest.mark.law(9)
 @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_setting_of_precision_changes_a_bit_or_is_changed(small_codec, wanted, precisions_inside, data):
@@ -191,6 +192,7 @@ def test_nothing_else_that_torch_is_told_changes_a_bit(small_codec, wanted, chan
         assert equal(outputs(small_codec), wanted)
 
 
+@pytest.mark.law(9)
 def test_several_threads_may_come_and_go(small_codec):
     """Each gets exact codes, and the last one to leave sets everything back."""
     audio = audio_of(small_codec)

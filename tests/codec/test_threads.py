@@ -26,6 +26,7 @@ def clips_of(lengths):
     return [torch.randn(length, generator=generator) * 0.3 for length in lengths]
 
 
+@pytest.mark.law(9)
 @torch.no_grad()
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_any_number_of_threads_gives_the_same_codes_and_the_same_sound(small_codec, threads, count):

@@ -134,6 +134,7 @@ def test_unfolded_weights_equal_upstream(pair):
         model.zero_grad(set_to_none=True)
 
 
+@pytest.mark.law(1)
 def test_state_dict_keys_and_attributes_equal_upstream(pair):
     """State dicts are interchangeable, and the attributes that callers read have upstream's values."""
     upstream, ours = pair
@@ -167,6 +168,7 @@ def test_both_file_formats_load_to_upstreams_codes(tmp_path, file):
     assert_equal(upstream, ours, torch.randn(1, 1, 5_001, generator=torch.Generator().manual_seed(4)) * 0.3)
 
 
+@pytest.mark.law(1)
 def test_the_embedded_codec_equals_upstream_on_real_speech():
     """Trained weights and speech, where codes are not random: every code and every sample."""
     ours = SNAC.from_pretrained("tiny")

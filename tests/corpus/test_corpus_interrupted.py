@@ -107,6 +107,7 @@ def test_killed_anywhere_and_run_again_equals_uninterrupted(source, tmp_path):
             assert encoder.batches == []
 
 
+@pytest.mark.law(6)
 def test_published_shards_are_adopted_not_encoded_again(source, tmp_path):
     """The rerun encodes the missing shard alone and still knows the failures of the others."""
     out = tmp_path / "out"
@@ -168,6 +169,7 @@ def test_a_plan_that_was_damaged_is_refused_by_name(source, tmp_path):
         shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
 
 
+@pytest.mark.law(7)
 def test_two_runs_into_one_folder_make_one_collection(source, tmp_path):
     """Begun together by two processes: both end well, with the bytes of one run alone and nothing hidden."""
     shard_folder(source, tmp_path / "whole", ToyEncoder(), clips_per_shard=4)

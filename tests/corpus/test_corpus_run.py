@@ -68,6 +68,7 @@ def test_real_speech_brings_its_texts(out):
     assert len(texts) == 3
 
 
+@pytest.mark.law(7)
 @pytest.mark.parametrize(("max_seconds", "max_files"), [(0.001, 1), (0.5, 3), (1e9, 2), (1e9, 1000)])
 def test_batches_change_nothing_in_the_bytes(source, tmp_path, max_seconds, max_files):
     """Law 7, small: any batch size gives the same files, failures included."""

@@ -24,6 +24,7 @@ def walk(counts, level=0, step=0):
     return tuple(slots)
 
 
+@pytest.mark.law(2)
 @given(st.data())
 def test_unflatten_undoes_flatten(data) -> None:
     """Any codes in any layout come back, as int64, of the kind of array that went in."""
@@ -62,6 +63,7 @@ def test_depth_first_is_the_walk_of_the_tree(layout) -> None:
     assert len(set(depth.slots)) == depth.slots_per_frame
 
 
+@pytest.mark.law(2)
 @settings(deadline=None)
 @given(st.data())
 def test_decode_undoes_encode(data) -> None:
@@ -86,6 +88,7 @@ def test_a_row_of_a_batch_is_encoded_as_if_alone(data) -> None:
     assert np.array_equal(vocabulary.encode(batched)[0], np.asarray(vocabulary.encode(codes)))
 
 
+@pytest.mark.law(2)
 @given(vocabularies())
 def test_every_id_decodes_to_exactly_one_slot_and_code(vocabulary) -> None:
     """With offsets per slot, (slot, code) and id are one to one; otherwise the id tells its possible slots."""
@@ -118,6 +121,7 @@ def test_one_changed_id_is_one_fault_at_its_place(data) -> None:
     assert ids[index] not in faults[0].expected
 
 
+@pytest.mark.law(2)
 @settings(deadline=None)
 @given(st.sampled_from(preset_names()), st.sampled_from(STRIDES), st.data())
 def test_every_preset_goes_there_and_back(name, strides, data) -> None:

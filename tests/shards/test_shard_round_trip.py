@@ -41,6 +41,7 @@ records = st.builds(
 shards = st.lists(st.lists(records, max_size=6, unique_by=lambda record: record.id), min_size=1, max_size=3)
 
 
+@pytest.mark.law(6)
 @given(shards=shards)
 @settings(max_examples=40, deadline=None)
 def test_reading_gives_back_what_was_written(shards):
@@ -51,6 +52,7 @@ def test_reading_gives_back_what_was_written(shards):
     assert found == [fields(record) for shard in shards for record in shard]
 
 
+@pytest.mark.law(6)
 @given(shard=st.lists(records, max_size=5, unique_by=lambda record: record.id))
 @settings(max_examples=20, deadline=None)
 def test_equal_records_give_equal_bytes(shard):

@@ -77,6 +77,7 @@ def parts_of(ids, cuts):
     return np.split(np.asarray(ids), sorted(cuts))
 
 
+@pytest.mark.law(5)
 @PROPERTY
 @given(data=st.data())
 def test_any_partition_of_ids_sounds_like_the_whole(any_tok, data):
@@ -318,6 +319,7 @@ def test_a_tokenizer_brings_its_codec_and_its_vocabulary(tok):
     ).tolist()
 
 
+@pytest.mark.law(5)
 @PROPERTY
 @given(data=st.data())
 def test_any_partition_of_sound_gives_the_same_ids(any_tok, data):
@@ -386,6 +388,7 @@ class Client:
             self.stage = "ended"
 
 
+@pytest.mark.law(5)
 @PROPERTY
 @given(data=st.data())
 def test_streams_side_by_side_sound_as_each_alone(any_tok, data):
