@@ -170,7 +170,7 @@ def _compiled_step(network: ChunkedNetwork, shape: _Shape, *, cuda_graphs: bool)
 
     # Graphs are cached, and their number limited, by code object: each shape has one of its own.
     step.__code__ = step.__code__.replace(co_name=f"chunk_of_{shape.chunk[-1]}")
-    # Frozen weights are arranged once; on a CPU that is worth 10 to 20 %.
+    # Frozen weights are prepacked once; on a CPU that is worth 10 to 20 %.
     options: dict[str, Any] = {"freezing": True}
     if cuda_graphs and shape.device.type == "cuda":
         options["triton.cudagraphs"] = True
