@@ -48,7 +48,7 @@ def export_remote_code(model: SnacModel, folder: str | os.PathLike[str]) -> None
     """Save a model together with the code that runs it, for `AutoModel.from_pretrained(…, trust_remote_code=True)`.
 
     Whoever loads the folder, or a hub repository with its files, needs torch, einops and transformers, not snac_tok.
-    The folder gets the weights, config.json, preprocessor_config.json and about twenty Python files; snac_tok itself
+    The folder gets the weights, config.json, preprocessor_config.json and about forty Python files; snac_tok itself
     loads it, too.
 
     Args:
