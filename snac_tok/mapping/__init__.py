@@ -1,7 +1,7 @@
 """Hugging Face datasets with sound to datasets with codes, ids or training sequences, exactly and cached.
 
-`tokenize_dataset` does it in one call; `SnacMapper` is the callable for a `map` of one's own. The `datasets` library
-is imported when it is needed. Nothing here reads folders of files: that is `corpus`.
+`tokenize_dataset` does it in one call; `SnacMapper` is the callable for your own `map`. The `datasets` library is
+imported when it is needed. Folders of files are read by `corpus`, not here.
 """
 
 from __future__ import annotations

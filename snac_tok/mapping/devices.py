@@ -1,7 +1,7 @@
 """Where a mapper runs: which GPU a worker takes, and how many threads. It never changes a result.
 
 `datasets` starts its workers with `multiprocess`, a data loader with `multiprocessing`; both number a parent's
-children one after the other, and a pool's workers in one go:
+children one after another, and a pool's workers consecutively:
 
     pool of 4          the next pool of 4 (a manager was number 5)
     1   2   3   4      6   7   8   9            two GPUs:  0 1 0 1   1 0 1 0
@@ -24,13 +24,13 @@ from snac_tok.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """What a mapper's results do not depend on.
+    """The options that a mapper's results do not depend on.
 
     Attributes:
         device: "cpu", "cuda" (worker i takes GPU i modulo their number), "cuda:1", …
-        threads: torch's, in a worker process; None is one, so that workers do not crowd each other out.
-        seconds_per_call: how much sound is read before the network runs; it bounds memory.
-        hub_options: how the codec's files are fetched; the weights themselves are in the hash.
+        threads: torch's, in a worker process; None means one, so that workers do not compete for cores.
+        seconds_per_call: how much sound is read before the network runs; this limits memory.
+        hub_options: how the codec's files are fetched; the hash has the weights instead.
     """
 
     device: str = "cpu"
@@ -52,16 +52,16 @@ class Execution:
 
 
 def worker_number() -> int | None:
-    """Return this process's number among its parent's children, from 1; None in a process of its own."""
+    """Return this process's number among its parent's children, from 1; None if it is not a child process."""
     module = _workers_module()
     return None if module is None else _number(module)
 
 
 def device_for(wanted: str, *, number: int | None, num_gpus: int) -> str:
-    """Return the device of a worker: GPUs are dealt out by its number, a device with an index is kept.
+    """Return the device of a worker: GPUs are assigned by its number, a device with an index is kept.
 
     Raises:
-        ConfigError: a GPU is wanted and there is none.
+        ConfigError: a GPU was requested and there is none.
 
     Example:
         >>> [device_for("cuda", number=number, num_gpus=2) for number in (None, 1, 2, 3)]
@@ -85,7 +85,7 @@ def set_up_worker(execution: Execution) -> str:
     """
     number, forked = worker_number(), is_forked_worker()
     if number is not None:
-        # A forked process has none of OpenMP's threads and would wait for them for ever.
+        # A forked process lacks OpenMP's threads and would wait for them forever.
         torch.set_num_threads(1 if forked else execution.threads or 1)
     is_gpu = torch.device(execution.device).type == "cuda"
     if is_gpu and forked and torch.cuda._is_in_bad_fork():  # noqa: SLF001 - what torch itself asks
@@ -98,18 +98,18 @@ def set_up_worker(execution: Execution) -> str:
 
 
 def threads_each(num_workers: int) -> int | None:
-    """Return how many threads each of several workers may have so that none waits for another; None for one."""
+    """Return the threads per worker at which workers do not compete for cores; None for a single worker."""
     return max(1, torch.get_num_threads() // num_workers) if num_workers > 1 else None
 
 
 def is_forked_worker() -> bool:
-    """Tell whether this process is a worker that was forked from its parent."""
+    """Return whether this process is a worker that was forked from its parent."""
     module = _workers_module()
     return module is not None and module.get_start_method() == "fork"
 
 
 def forking_picklers() -> list[Any]:
-    """Return what carries objects to the workers of every process library in use."""
+    """Return the picklers that send objects to the workers of every process library in use."""
     names = [f"{module.__name__}.reduction" for module in _process_modules()]
     return [importlib.import_module(name).ForkingPickler for name in names]
 
@@ -120,7 +120,7 @@ def _workers_module() -> Any:
 
 
 def _number(module: Any) -> int | None:
-    # No public name says it: the `rank` that map hands over is the shard's, and a worker takes several shards.
+    # There is no public API for this: map's `rank` numbers the shard, and a worker takes several shards.
     identity = module.current_process()._identity  # noqa: SLF001
     return int(identity[-1]) if identity else None
 

@@ -1,4 +1,4 @@
-"""Rows' sound to codes: what is short in batches, what is long alone, and no more in memory than was asked for."""
+"""Rows' sound to codes: short clips in batches, long ones alone, with at most the requested seconds in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """What the codec made of one row: codes [(T_k,)] per level, coarsest first, and its samples at the codec's rate."""
+    """One encoded row: codes [(T_k,)] per level, coarsest first, and its number of samples at the codec's rate."""
 
     codes: Sequence[npt.NDArray[np.int64]]
     num_samples: int
@@ -30,12 +30,12 @@ class Encoded:
 def encode_rows(
     audio: Sequence[Any], rates: Sequence[Any], encoder: SnacTokenizer, *, seconds_per_call: float
 ) -> list[Encoded | AudioError]:
-    """Return the codes of each row, or why there are none.
+    """Return the codes of each row, or the error that prevented them.
 
     Args:
-        audio: one value a row, as `rows.load_row` takes it.
-        rates: of bare samples, in Hz; None elsewhere.
-        encoder: the codec and what is done to sound before it.
+        audio: one value per row, as `rows.load_row` takes it.
+        rates: one rate per row, in Hz, of bare samples; None for other values.
+        encoder: the codec and its preprocessing.
         seconds_per_call: how much sound is read before the network runs.
     """
     results: dict[int, Encoded | AudioError] = {}
@@ -55,7 +55,7 @@ def encode_rows(
 def _portions(
     audio: Sequence[Any], rates: Sequence[Any], encoder: SnacTokenizer, most_seconds: float
 ) -> Iterator[Mapping[int, Waveform | LongSound | AudioError]]:
-    """Read rows until enough sound stands in memory."""
+    """Read rows until enough sound is in memory."""
     portion: dict[int, Waveform | LongSound | AudioError] = {}
     seconds = 0.0
     for at, (value, rate) in enumerate(zip(audio, rates, strict=True)):

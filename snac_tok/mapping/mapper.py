@@ -2,8 +2,8 @@
 
     batch ── rows ── waveforms ── codec ── codes ── vocabulary ── ids ── prompt ── sequences ──> new columns
 
-It says what decides its results and nothing else to the library's hash, so that a second `map` finds the first one's
-cache: the codec's weights and the options, never the device, and never the network, which each worker loads by itself.
+The library's hash of a mapper covers exactly what decides its results: the codec's weights and the options, not the
+device and not the network, which each worker loads. So a second `map` finds the first one's cache.
 """
 
 from __future__ import annotations
@@ -34,46 +34,46 @@ if TYPE_CHECKING:
     from snac_tok.mapping.output import Array
     from snac_tok.tokenizer import SnacTokenizer
 
-# Raise it when equal options begin to give other columns: caches of the old ones must not be found any more.
+# Increase it when equal options give other columns than before, so that old caches are not used.
 FORMAT_VERSION = 1
 
 
 class SnacMapper:
     """Turns batches of a dataset into columns of codes or ids; give it to `map(..., batched=True)`.
 
-    Each row gets what it gets alone, whatever is in its batch. Columns are named in `columns`; it returns numpy arrays
-    of narrow types, which a stored dataset keeps as Arrow does and hands out as lists of ints. A streamed dataset hands
-    on the arrays themselves, unless `tokenize_dataset` maps it.
+    A row's result does not depend on the other rows of its batch. `columns` lists the new columns. Values are numpy
+    arrays of narrow types; a stored dataset keeps these types and returns lists of ints. A streamed dataset returns the
+    arrays themselves, unless `tokenize_dataset` maps it.
 
     Args:
         codec: "tiny", a folder or a hub repository, as `SNAC.from_pretrained` takes them.
-        preset: whose ids are made: a name, a .json file or a `Vocabulary`; "auto" is what the codec's folder brings
-            along, else "plain"; None leaves raw codes, a column a level.
+        preset: the id table: a name, a .json file or a `Vocabulary`; "auto" is the table in the codec's folder,
+        else "plain"; None gives raw codes, one column per level.
         levels: keep only the first levels.
         audio_column: holds paths, encoded bytes, dicts of these or of "array" and "sampling_rate", bare arrays, or
             torchcodec decoders. Audio columns are read undecoded, whatever their `decode` says.
-        sampling_rate: of all bare arrays, in Hz.
-        sampling_rate_column: holds each row's own rate.
+        sampling_rate: the rate of all bare arrays, in Hz.
+        sampling_rate_column: the column with each row's own rate.
         resample: whether other rates than the codec's are resampled; False makes them errors.
-        channels: which of several is taken: "mean", "left", "right" or its number, counted from 0; None is what the
-            codec's folder says, or "mean".
+        channels: how several channels become one: "mean", "left", "right" or a channel's number, counted from 0;
+        None is what the codec's folder says, or "mean".
         resampler: how rates are changed; None is what the folder says, or soxr HQ.
-        text_column: makes sequences of text and audio, as the preset's models are trained.
-        text_tokenizer: for the texts: a Hugging Face tokenizer, or the folder or repository of one.
-        voice_column: holds the speaker's name (or description) that stands before each text; None in a row leaves it
-            out.
+        text_column: the column of texts; with it, rows become sequences of text and audio, as the preset's models
+        are trained.
+        text_tokenizer: for the texts: a Hugging Face tokenizer, or its folder or repository.
+        voice_column: the column of the speaker's name (or description), which is put before each text; a row with
+        None has no voice.
         prompt: the order of special ids around text and audio: a family's name (`snac_tok.prompts.prompt_names`), a
             `PromptFormat`, or None for what the preset's own models were trained with.
-        mask_prompt: whether the labels leave out what stands before the audio.
-        on_error: "raise", or "column": a row that cannot be read keeps its place with empty values, and the reason
-            stands in the column "error", which is "" elsewhere.
+        mask_prompt: whether the labels leave out everything before the audio.
+        on_error: "raise", or "column": a row that cannot be read stays, with empty values and the reason in the
+        column "error", which is "" in other rows.
         allow_truncated: whether what a cut-off or damaged file still holds is encoded; without it, it is an error.
-        output_dtype: of the columns: "uint16" (default for codes), "int32" (default for ids) or "int64". Codes in
-            uint16 are to be widened before anything is added to them: `codes.astype(np.int64) + offset`, or the sum
-            may wrap.
-        device: as in `Execution`; changes nothing in the hash, and so are threads and seconds_per_call.
-        threads: see there.
-        seconds_per_call: see there.
+        output_dtype: of the columns: "uint16" (default for codes), "int32" (default for ids) or "int64". Widen
+        uint16 codes before adding to them, `codes.astype(np.int64) + offset`, or the sum may wrap around.
+        device: as in `Execution`; not in the hash.
+        threads: as in `Execution`; not in the hash.
+        seconds_per_call: as in `Execution`; not in the hash.
         **hub_options: as in `SNAC.from_pretrained`; of these only `revision` is in the hash.
 
     Raises:
@@ -119,21 +119,21 @@ class SnacMapper:
         self._output = self._make_output()
         if self._text and self._output.vocabulary:
             check_text_ids(self._output.vocabulary, self._text.tokenizer)
-        # Kept where it already is in its place; a GPU is not touched before the work begins, so that forks may use it.
+        # Kept if it is already on the right device. A GPU is not used before the work begins, so that forks may use it.
         self._encoder = (os.getpid(), encoder) if device == "cpu" else None
         for pickler in forking_picklers():
             pickler.register(SnacMapper, _to_worker)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns that it makes."""
+        """The names of the new columns."""
         counted = ("num_samples",) if self._output.counts_samples else ()
         failed = ("error",) if self._options.on_error == "column" else ()
         return (*self._output.arrays, *counted, *failed)
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """The names of those that hold an array of codes or ids in each row."""
+        """The names of the new columns that hold an array of codes or ids in each row."""
         return tuple(self._output.arrays)
 
     @property
@@ -155,7 +155,7 @@ class SnacMapper:
         }
 
     def features(self) -> dict[str, Any]:
-        """Return the types of its columns, by name, as `datasets.Features` takes them.
+        """Return the types of the new columns, by name, as `datasets.Features` takes them.
 
         Raises:
             MissingDependencyError: `datasets` is not installed.
@@ -169,8 +169,8 @@ class SnacMapper:
         """Return the new columns of a batch of rows.
 
         Raises:
-            AudioError: a row cannot be read (unless on_error="column"), naming its place in the batch.
-            TokenError: a row's text cannot stand in a sequence; treated alike.
+            AudioError: a row cannot be read (unless on_error="column"); the message has its place in the batch.
+            TokenError: a row's text cannot be part of a sequence (unless on_error="column").
             ConfigError: a column is missing, or the batch is a single row.
         """
         audio = column_of(batch, self._options.audio_column)
@@ -195,7 +195,7 @@ class SnacMapper:
         return f"SnacMapper({self._codec['codec_id']}, {name}, {', '.join(self.columns)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        # Text: the hash of nested objects would depend on which of them happen to be the same object.
+        # As text: the hash of nested objects would depend on which of them happen to be the same object.
         decides = {"options": dataclasses.asdict(self._options), "codec": self._codec}
         return {
             "format": FORMAT_VERSION,
@@ -249,7 +249,7 @@ class SnacMapper:
         raise type(error)(f"row {at} of the batch: {error}") from error
 
     def _loaded(self) -> SnacTokenizer:
-        """The encoder of this process; a fork must not use its parent's."""
+        """Return the encoder of this process; a fork must not use its parent's."""
         if self._encoder is None or self._encoder[0] != os.getpid():
             device = set_up_worker(self._execution)
             table = self._codec["vocabulary"]
@@ -269,7 +269,7 @@ class SnacMapper:
 
 
 def _to_worker(mapper: SnacMapper) -> tuple[Any, tuple[Any, ...]]:
-    """Pickle a mapper for a worker process: with its place, which the library's hash must not see."""
+    """Pickle a mapper for a worker process, with its device options, which the library's hash must not include."""
     return _in_worker, (mapper.__getstate__(), mapper._execution)  # noqa: SLF001 - this module's own class
 
 

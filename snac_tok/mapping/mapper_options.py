@@ -42,7 +42,7 @@ OnError: TypeAlias = Literal["raise", "column"]
 
 
 class MappingOptions(HubOptions, total=False):
-    """What `SnacMapper` and `tokenize_dataset` take besides what they name themselves; `SnacMapper` explains each."""
+    """The `**options` of `SnacMapper` and `tokenize_dataset`; `SnacMapper` documents each."""
 
     sampling_rate: int | None
     sampling_rate_column: str | None
@@ -62,7 +62,7 @@ _HUB_OPTIONS = frozenset(HubOptions.__annotations__)
 
 
 def hub_options_of(options: MappingOptions) -> HubOptions:
-    """Return those options that say how the codec's files are fetched."""
+    """Return the options for fetching the codec's files."""
     return cast("HubOptions", {name: value for name, value in options.items() if name in _HUB_OPTIONS})
 
 
@@ -124,7 +124,7 @@ class MapperOptions:
         device: str,
         hub_options: HubOptions,
     ) -> SnacTokenizer:
-        """Load the codec with its preparation; where raw codes are wanted, its vocabulary is of no account.
+        """Load the codec with its preprocessing; for raw codes the vocabulary does not matter.
 
         Raises:
             CheckpointError: the codec cannot be loaded.
@@ -147,13 +147,13 @@ class MapperOptions:
         )
 
     def describe(self, encoder: SnacTokenizer, *, ids: bool, levels: int | None) -> dict[str, Any]:
-        """Return what a codec and a vocabulary decide, as JSON values.
+        """Return the settings of a codec and a vocabulary, as JSON values.
 
         Raises:
-            ConfigError: `levels` is no number of the codec's levels.
+            ConfigError: `levels` is not from 1 to the codec's number of levels.
         """
         found = encoder.describe()
-        # A new release gives the same codes; where it does not, the format's version says so.
+        # Without the package's version: a new release gives the same codes, or the format's version changes.
         del found["package_version"]
         most = encoder.codec.config.num_levels
         if levels is not None and (isinstance(levels, bool) or levels not in range(1, most + 1)):
@@ -163,7 +163,7 @@ class MapperOptions:
 
 
 def with_mapping_options(door: Callable[P, R]) -> Callable[P, R]:
-    """Show the options behind a door's `**options` in its signature, and refuse other names as Python does."""
+    """Show a function's `**options` in its signature, and refuse unknown names as Python does."""
     own = inspect.signature(door)
     named = [given for given in own.parameters.values() if given.kind is not inspect.Parameter.VAR_KEYWORD]
     fields = {field.name: field.default for field in dataclasses.fields(MapperOptions)} | {

@@ -4,8 +4,8 @@
     ids          input_ids, num_samples
     sequences    input_ids, attention_mask, labels          text and audio, as the preset's models are trained
 
-with "error" behind them where a row may fail. Values are numpy arrays of narrow types: Python's ints would be stored
-in eight bytes each.
+followed by "error" if rows may fail. Values are numpy arrays of narrow types: Python ints would be stored in eight
+bytes each.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ OutputDtype: TypeAlias = Literal["uint16", "int32", "int64"]
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Which columns there are, and their types.
+    """The new columns and their types.
 
     Args:
-        vocabulary: makes ids of codes; None leaves raw codes.
+        vocabulary: turns codes into ids; None keeps raw codes.
         num_levels: how many levels of raw codes are kept.
-        codebook_size: what raw codes stay below.
+        codebook_size: raw codes are less than this.
         dtype: of codes or ids; None is uint16 for raw codes, int32 for ids.
-        prompt: makes sequences of text and audio; None leaves the audio alone.
-        mask_prompt: whether a sequence's labels leave its prompt out.
+        prompt: makes sequences of text and audio; None gives ids of the audio only.
+        mask_prompt: whether a sequence's labels leave out its prompt.
 
     Raises:
-        ConfigError: an unknown type, or one that does not hold the largest code or id.
+        ConfigError: an unknown type, or one that cannot hold the largest code or id.
     """
 
     vocabulary: Vocabulary | None
@@ -77,7 +77,7 @@ class Output:
 
     @property
     def arrays(self) -> dict[str, np.dtype[Any]]:
-        """Columns that hold one array a row, with their types."""
+        """Columns that hold one array per row, with their types."""
         if self.vocabulary is None:
             return {f"codes_{level}": self.numpy_dtype for level in range(self.num_levels)}
         if self.prompt is None:
@@ -86,11 +86,11 @@ class Output:
 
     @property
     def counts_samples(self) -> bool:
-        """Whether rows say how many samples they had; a sequence with text is not decoded as a whole."""
+        """Whether rows have their number of samples; a sequence with text is not decoded as a whole."""
         return self.prompt is None
 
     def features(self, datasets: Any) -> dict[str, Any]:
-        """Return the columns' types by name, in the words of the `datasets` library."""
+        """Return the columns' types by name, as the `datasets` library names them."""
         wrap = datasets.List
         types = {name: wrap(datasets.Value(str(dtype))) for name, dtype in self.arrays.items()}
         if self._slots:
@@ -101,7 +101,7 @@ class Output:
         """Return one row's arrays.
 
         Raises:
-            TokenError: text that has no place in a sequence.
+            TokenError: text that cannot be part of a sequence.
         """
         if self.vocabulary is None:
             return [level.astype(self.numpy_dtype) for level in encoded.codes[: self.num_levels]]
@@ -113,7 +113,7 @@ class Output:
         return [sequence.input_ids.astype(self.numpy_dtype), mask, sequence.labels.astype(self.numpy_dtype)]
 
     def columns(self, rows: Sequence[list[Array] | None]) -> dict[str, Any]:
-        """Join rows to columns; None is a row that failed, whose arrays are empty."""
+        """Join rows to columns; None is a failed row, whose arrays are empty."""
         return {
             name: self._column([None if row is None else row[at] for row in rows], dtype)
             for at, (name, dtype) in enumerate(self.arrays.items())
@@ -122,12 +122,12 @@ class Output:
     def _column(self, values: list[Array | None], dtype: np.dtype[Any]) -> Any:
         lead = self._slots
         if all(value is None for value in values):
-            # From a list of empty arrays `datasets` would conclude that the column holds nulls.
+            # `datasets` would infer a column of nulls from a list of empty arrays.
             return np.zeros((len(values), *lead, 0), dtype)
         return [np.zeros((*lead, 0), dtype) if value is None else value for value in values]
 
     @property
     def _slots(self) -> tuple[int, ...]:
-        """Ids have these dimensions before their last: none, or the rows of a parallel vocabulary."""
+        """The leading dimensions of ids: none, or the rows of a parallel vocabulary."""
         is_parallel = self.vocabulary is not None and self.vocabulary.is_parallel
         return (self.vocabulary.layout.slots_per_frame,) if self.vocabulary and is_parallel else ()

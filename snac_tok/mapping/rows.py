@@ -1,7 +1,7 @@
-"""From a batch of a dataset to waveforms, row by row: one row that cannot be read takes no neighbour along.
+"""From a batch of a dataset to waveforms, row by row: a row that cannot be read does not affect the others.
 
-Whatever `datasets` puts into an audio column is accepted: paths, encoded bytes, dicts of both or of an array and its
-rate, bare arrays, decoders. Nothing is encoded here.
+All forms that `datasets` gives an audio column are accepted: paths, encoded bytes, dicts of both or of an array and
+its rate, bare arrays, decoders. Nothing is encoded here.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
-    """Return a column's values, one a row; Audio columns undecoded where the batch allows it.
+    """Return a column's values, one per row; Audio columns undecoded if the batch allows it.
 
     Args:
         batch: of a dataset's map.
         name: of the column.
-        numbers: whether its values may be numbers; where not, numbers are one row's samples.
+        numbers: whether its values may be numbers; if not, numbers are the samples of a single row.
 
     Raises:
         ConfigError: there is no such column, or the batch is a single row or a table.
@@ -39,7 +39,7 @@ def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
         )
     if name not in batch:
         raise ConfigError(f"there is no column {name!r}; the columns are {', '.join(map(str, batch))}.")
-    # datasets' lazy batches still hold the Arrow data: it needs no torchcodec, and samples keep their type.
+    # datasets' lazy batches still hold the Arrow data, which needs no torchcodec and keeps the samples' type.
     if type(batch).__name__ == "LazyBatch" and name in batch.keys_to_format:  # type: ignore[attr-defined]
         return [_plain(scalar) for scalar in batch.pa_table[name]]  # type: ignore[attr-defined]
     try:
@@ -47,7 +47,7 @@ def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
     except ImportError as error:
         raise MissingDependencyError(
             f"column {name!r} decodes its sound with torchcodec, which does not load here: "
-            f'ds.cast_column("{name}", Audio(decode=False)) hands over what is in the files.'
+            f'ds.cast_column("{name}", Audio(decode=False)) returns the encoded bytes instead.'
         ) from error
     if not isinstance(values, (list, tuple)) and getattr(values, "ndim", 0) < 1:
         raise ConfigError(f"column {name!r} came as a single row; map with batched=True.")
@@ -63,8 +63,8 @@ def load_row(
     """Return a row's sound as the codec takes it, or the blocks of a long file; `name` is what a warning calls it.
 
     Raises:
-        AudioError: the row's sound is missing or unusable, or the machine failed; `audio.machine_faults` tells them
-            apart.
+        AudioError: the row's sound is missing or unusable, or the machine failed; `audio.machine_faults` distinguishes
+        them.
     """
     recording = Recording(name=name, sound=value, sampling_rate=sampling_rate)
     sound = recording.read(allow_truncated=preparation.allow_truncated)
@@ -72,14 +72,14 @@ def load_row(
 
 
 def _writable(waveform: Waveform) -> Waveform:
-    """Copy samples that still lie in Arrow's memory: torch warns of tensors that must not be written to."""
+    """Copy samples that are still in Arrow's memory: torch warns about read-only arrays."""
     if waveform.samples.flags.writeable:
         return waveform
     return Waveform(samples=waveform.samples.copy(), sampling_rate=waveform.sampling_rate)
 
 
 def _plain(scalar: Any) -> Any:
-    """An Arrow scalar as Python holds sound: dicts, bytes, and numpy arrays of the column's own type."""
+    """Convert an Arrow scalar to Python: dicts, bytes, and numpy arrays of the column's own type."""
     if not scalar.is_valid:
         return None
     if isinstance(scalar, pa.StructScalar):

@@ -39,10 +39,10 @@ class SplitWork:
                 raise ConfigError(f"{name} is {count!r}; a whole number from 1 is needed.")
 
     def mapped(self, split: Any) -> Any:
-        """Return a split with the mapper's columns, and with what made them in its description.
+        """Return a split with the mapper's columns, and with their settings in its description.
 
         Raises:
-            ConfigError: a new column has the name of another one, or rows_per_file is for a dataset without files.
+            ConfigError: a new column has the name of an existing one, or rows_per_file for a dataset in memory.
         """
         datasets = datasets_library()
         self._check_names(split.column_names or [])
@@ -61,14 +61,14 @@ class SplitWork:
         return self._described(done[0] if len(done) == 1 else datasets.concatenate_datasets(done))
 
     def _described(self, split: Any) -> Any:
-        """Write what made the columns where the library saves it along; nobody could decode them without."""
+        """Write the columns' settings where the library saves them with the data: decoding needs them."""
         record = json.dumps({"snac_tok": self.mapper.describe()}, sort_keys=True)
         split.info.description = "\n".join(filter(None, (split.info.description, record)))
         return split
 
     def _mapped_rows(self, rows: Any, removed: list[str]) -> Any:
         if not len(rows):
-            # The library does not ask a function about no rows, so that the columns would be missing.
+            # The library does not call a function for zero rows, so the columns would be missing.
             return self._without_rows(rows.remove_columns(removed))
         hashed = [rows._fingerprint, self.mapper, removed]  # noqa: SLF001 - there is no public name for it
         return rows.map(
@@ -76,10 +76,10 @@ class SplitWork:
             batched=True,
             batch_size=self.batch_size,
             remove_columns=removed,
-            # A number, even 1, starts processes.
+            # Any number, even 1, starts processes.
             num_proc=self.num_proc if self.num_proc > 1 else None,
             desc=self.description,
-            # The library's own would change with the batch size, which changes no row.
+            # The library's own fingerprint changes with the batch size, which does not change the rows.
             new_fingerprint=datasets_library().fingerprint.Hasher.hash(hashed),
         )
 
@@ -91,12 +91,12 @@ class SplitWork:
         )
 
     def _parts(self, split: Any) -> list[Any]:
-        """Cut a split into what is stored in one file."""
+        """Cut a split into parts, each stored in one file."""
         if self.rows_per_file is None:
             return [split]
         if not split.cache_files:
             raise ConfigError(
-                "rows_per_file stores what is done beside the dataset's files, and this one is in memory alone: "
+                "rows_per_file stores finished rows beside the dataset's files, and this dataset is only in memory: "
                 "save_to_disk and load_from_disk give it files, or leave rows_per_file out."
             )
         starts = range(0, max(len(split), 1), self.rows_per_file)
@@ -113,7 +113,7 @@ class SplitWork:
             )
 
     def _features(self, split: Any, removed: list[str]) -> Any:
-        """The types of a streamed result, as far as the source says its own."""
+        """The types of a streamed result, as far as the source states its own."""
         if split.features is None:
             return None
         datasets = datasets_library()
@@ -122,7 +122,7 @@ class SplitWork:
 
 
 def _as_stored(mapper: SnacMapper, batch: Any) -> dict[str, Any]:
-    """Return a batch's columns as lists of ints, which a stored dataset's rows hold, instead of narrow arrays."""
+    """Return a batch's columns as lists of ints, as a stored dataset's rows hold them, instead of narrow arrays."""
     columns = mapper(batch)
     for name in mapper.arrays:
         columns[name] = [row.tolist() for row in columns[name]]

@@ -1,4 +1,4 @@
-"""The texts of a batch as ids, by the language model's own tokenizer."""
+"""The texts of a batch as ids of the language model's own tokenizer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TextIds:
-    """Where a row's text is and what makes ids of it.
+    """The column of a row's text, and the tokenizer for it.
 
     Attributes:
-        tokenizer: a Hugging Face tokenizer; special ids are left to the prompt.
-        text_column: holds the texts.
-        voice_column: holds the speakers' names, if there are any.
+        tokenizer: a Hugging Face tokenizer; the prompt adds special ids.
+        text_column: the column of texts.
+        voice_column: the column of speakers' names, if there is one.
     """
 
     tokenizer: Any
@@ -30,10 +30,10 @@ class TextIds:
 
     @classmethod
     def of(cls, tokenizer: Any, *, text_column: str | None, voice_column: str | None) -> Self | None:
-        """Return the texts' maker, None where sequences are to hold the audio alone.
+        """Return the text columns to use, None for sequences of audio only.
 
         Raises:
-            ConfigError: one of text_column and text_tokenizer is missing, or is none.
+            ConfigError: one of text_column and text_tokenizer is missing, or text_tokenizer is not a tokenizer.
         """
         if text_column is None:
             if tokenizer is not None or voice_column is not None:
@@ -64,10 +64,10 @@ class TextIds:
         return list(zip(texts, column_of(batch, self.voice_column), strict=True))
 
     def ids(self, row: tuple[Any, str | None], prompt: PromptFormat) -> Sequence[int]:
-        """Return the ids of one row's text, its voice put to it as the prompt's family does.
+        """Return the ids of one row's text with its voice, as the prompt's family combines them.
 
         Raises:
-            TokenError: there is none.
+            TokenError: the row has no text.
         """
         text, voice = row
         if not isinstance(text, str) or not text.strip():

@@ -38,32 +38,32 @@ def tokenize_dataset(
     description: str = "Tokenizing audio",
     **options: Unpack[MappingOptions],
 ) -> DatasetT:
-    """Turn a dataset's sound into ids, sequences to train on, or raw codes; other columns are carried through.
+    """Turn a dataset's sound into ids, sequences to train on, or raw codes; other columns are kept.
 
-    What was made before with the same weights and options is taken from the library's cache. The result's
-    `info.description`, which `save_to_disk` keeps, gets a line of JSON with codec, weights, resampler and id table.
+    Results made before with the same weights and options come from the library's cache. The result's
+    `info.description`, which `save_to_disk` keeps, has a line of JSON with codec, weights, resampler and id table.
 
     Args:
-        dataset: a `Dataset`, a `DatasetDict`, or one that is streamed.
-        codec: as in `SnacMapper`, and so are preset, levels, text_tokenizer, device and the options.
-        preset: see there; "auto" is the codec's own table or "plain", None leaves raw codes.
-        levels: see there.
-        audio_column: which column is sound; None is the only Audio column, or one with a usual name.
-        text_tokenizer: see there.
-        device: see there.
-        keep_audio: keep the audio column, undecoded, which copies every sound into the new files.
-        batch_size: how many rows are handed over at a time; it does not change them.
+        dataset: a `Dataset`, a `DatasetDict`, or a streamed one.
+        codec: as in `SnacMapper`.
+        preset: as in `SnacMapper`; "auto" is the codec's own table or "plain", None gives raw codes.
+        levels: as in `SnacMapper`.
+        audio_column: the column of sound; None is the only Audio column, or one with a usual name.
+        text_tokenizer: as in `SnacMapper`.
+        device: as in `SnacMapper`.
+        keep_audio: keep the audio column, undecoded; this copies every sound into the new files.
+        batch_size: how many rows the mapper gets at a time; it does not change results.
         num_proc: how many processes work; with a GPU, start them with `multiprocess.set_start_method("spawn")`.
-        rows_per_file: for datasets on disk: store what is done after so many rows, so that a killed run goes on from
-            there; without it, a run in one process begins anew.
-        description: beside the progress bar.
+        rows_per_file: for datasets on disk: store results after so many rows, so that a killed run continues from
+        there; without it, a run in one process starts again.
+        description: the text beside the progress bar.
         options: sampling_rate, text_column, on_error and all others of `SnacMapper`.
 
     Returns:
         the kind of dataset that was given.
 
     Raises:
-        ConfigError: no dataset, no column of sound, or a new column has the name of another one.
+        ConfigError: not a dataset, no column of sound, or a new column has the name of an existing one.
         AudioError: as `SnacMapper`.
         MissingDependencyError: `datasets` is not installed.
 
@@ -105,5 +105,5 @@ def tokenize_dataset(
     return result
 
 
-# doctest passes decorated functions over.
+# doctest skips decorated functions.
 __test__ = {"tokenize_dataset": str(tokenize_dataset.__doc__)}

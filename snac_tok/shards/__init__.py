@@ -1,16 +1,16 @@
-"""The on-disk format: Parquet shards of raw codes that say themselves how they were made.
+"""The on-disk format: self-describing Parquet shards of raw codes.
 
     folder/
     ├── train-00000-of-00003.parquet    records, with codec, layout and failures in the footer
     ├── …
     └── _manifest.json                  counts and checksums; written last
 
-The names are those that other readers expect of a folder of Parquet: `train-` is a split to `datasets`, and pandas,
-pyarrow, dask, Spark and `datasets` take no file for data whose name begins with `_` (docs/shards.md).
+Other readers of Parquet folders expect these names: `datasets` takes `train-` as the split, and pandas, pyarrow,
+dask, Spark and `datasets` ignore files whose names begin with `_` (docs/shards.md).
 
-One clip's codes may be a file of their own, an .npz (`CodeFile`).
+One clip's codes can also be stored in an .npz file (`CodeFile`).
 
-Knows no network and no sound: integers in, integers out.
+Nothing here runs a network or reads sound: integers in, integers out.
 """
 
 from snac_tok.shards.code_file import CodeFile, read_code_file, write_code_file

@@ -1,4 +1,4 @@
-"""One clip's raw codes as an .npz file that says how they were made; read without pickle and checked.
+"""One clip's raw codes as a self-describing .npz file, which is read without pickle and checked.
 
 level_0 … level_n   uint16 (T_k,), coarsest first
 num_samples         at `sampling_rate`, before padding
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-# What a damaged zip, .npy or JSON raises. NotImplementedError is a zip of a later version.
+# Errors from a damaged zip, .npy or JSON; NotImplementedError: a zip of a later version.
 _LONGEST_REASON = 200
 _DAMAGED = (
     OSError,
@@ -45,22 +45,22 @@ _DAMAGED = (
 )
 _KINDS = {"level_": "u", "num_samples": "iu", "sampling_rate": "iu", "settings": "U"}
 _MAX_SETTINGS_CHARACTERS = 100_000
-# Settings hold objects of plain values: the codec's config, the layout, the resampler; nothing lies deeper.
+# Settings hold objects of plain values (the codec's config, the layout, the resampler) and nothing deeper.
 _MAX_DEPTH = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CodeFile:
-    """What an .npz holds.
+    """The contents of an .npz file.
 
     Attributes:
         levels: uint16 (T_k,) per level, coarsest first.
-        num_samples: of the clip at the codec's rate, before padding.
+        num_samples: the clip's, at the codec's rate, before padding.
         settings: `SnacTokenizer.describe()`, and "source_sampling_rate".
 
     Raises:
-        CodesError: codes that are not whole frames of the codec, or a length that they do not have.
-        ConfigError: settings that describe no codec.
+        CodesError: codes that are not whole frames of the codec, or do not fit the length.
+        ConfigError: settings that do not describe a codec.
     """
 
     levels: list[npt.NDArray[np.uint16]]
@@ -118,7 +118,7 @@ def read_code_file(path: Path) -> CodeFile:
     """Read what `write_code_file` wrote.
 
     Raises:
-        CodesError: the file is missing, damaged, or no codes; the message names it.
+        CodesError: the file is missing, damaged, or does not hold codes; the message names it.
     """
     try:
         with path.open("rb") as file:
@@ -129,21 +129,21 @@ def read_code_file(path: Path) -> CodeFile:
     except FileNotFoundError as error:
         raise CodesError(f"{path} is not there.") from error
     except _DAMAGED as error:
-        # zipfile quotes what stands where a name should be, thousands of bytes of it.
+        # zipfile quotes the bytes where a name should be, thousands of them.
         reason = (
             textwrap.shorten(str(error), _LONGEST_REASON, placeholder="…").rstrip(".") or "it ends too early"
         )
-        raise CodesError(f"{path} is damaged, or no .npz that `snac-tok encode` wrote ({reason}).") from error
+        raise CodesError(f"{path} is damaged, or was not written by `snac-tok encode` ({reason}).") from error
 
 
 def _content(arrays: dict[str, npt.NDArray[Any]]) -> CodeFile:
-    """Return what the arrays of an .npz say."""
+    """Return the contents of an .npz from its arrays."""
     text = arrays.get("settings")
     if text is None or text.ndim or text.itemsize > 4 * _MAX_SETTINGS_CHARACTERS:
-        raise CodesError("the settings are missing, or no text of their size.")
+        raise CodesError("the settings are missing, or not text of their size.")
     number = arrays.get("num_samples")
     if number is None or number.ndim:
-        raise CodesError("num_samples is missing, or no single number.")
+        raise CodesError("num_samples is missing, or not a single number.")
     levels = [name for name in arrays if re.fullmatch(r"level_[0-9]{1,3}", name)]
     return CodeFile(
         levels=[_level(arrays[name]) for name in sorted(levels, key=lambda name: int(name[6:]))],
@@ -159,7 +159,7 @@ def _level(codes: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
-    """Refuse settings that cannot be shown, or do not name the codec: they come from a file."""
+    """Refuse settings that cannot be shown or do not name the codec: a file is not trusted."""
     if not isinstance(settings, dict) or not isinstance(settings.get("codec_config"), dict):
         raise CodesError("the settings do not describe the codec.")
     if not all(isinstance(settings.get(name), str) for name in ("codec_id", "weights_sha256")):

@@ -29,19 +29,19 @@ CHANNEL_POLICIES = ("mean", "left", "right", "each")
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionInfo:
-    """All one needs to know to decode a collection, and to tell whether two were made alike.
+    """Everything needed to decode a collection, and to see whether two were made the same way.
 
     Attributes:
-        codec_id: name, repository or folder the codec was loaded by.
-        weights_sha256: of its weights; tells two codecs of one name apart.
+        codec_id: name, repository or folder that the codec was loaded from.
+        weights_sha256: of its weights; differs between two codecs of the same name.
         codec_config: the codec's own configuration, JSON values only.
         sampling_rate: the codec's, in Hz; `Record.num_samples` counts in it.
         layout: arguments of the canonical `FrameLayout`: strides, order, levels.
         codebook_size: entries per codebook, at most 65536.
-        resampler: what brought the sources to `sampling_rate`, and its quality.
+        resampler: the resampler that converted the sources to `sampling_rate`, and its quality.
         channels: `"mean"`, `"left"`, `"right"`, the number of a channel or `"each"` (a record per channel).
-        package_version: of the snac_tok that encoded.
-        format_version: of the shard format.
+        package_version: the version of snac_tok that encoded.
+        format_version: the version of the shard format.
 
     Raises:
         ShardError: a codebook that uint16 cannot hold, an unknown channel policy, impossible numbers.
@@ -67,7 +67,7 @@ class CollectionInfo:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        # Lists and tuples are one thing in JSON; so that equal infos compare equal after a round trip.
+        # JSON has no tuples: with lists, equal infos compare equal after a round trip.
         for name in ("codec_config", "layout", "resampler"):
             object.__setattr__(self, name, json.loads(canonical_json(getattr(self, name))))
         if not 1 <= self.codebook_size <= MAX_CODEBOOK_SIZE:
@@ -81,7 +81,7 @@ class CollectionInfo:
             known = ", ".join(CHANNEL_POLICIES)
             raise ShardError(f"channels must be one of {known} or a channel's number, got {self.channels!r}.")
         layout = self.frame_layout()
-        # One spelling, and a number of levels that whoever reads the footer need not work out.
+        # Stored in one canonical form, with explicit levels for those who read the footer.
         spelt = {"strides": list(layout.strides), "order": layout.order, "levels": layout.num_levels}
         object.__setattr__(self, "layout", spelt)
 
@@ -89,7 +89,7 @@ class CollectionInfo:
         """The canonical layout the codes are stored in: depth-first, all levels.
 
         Raises:
-            ShardError: the stored strides, order and levels make no such layout.
+            ShardError: the stored strides, order and levels do not make such a layout.
         """
         try:
             layout = FrameLayout(**{**self.layout, "strides": tuple(self.layout["strides"])})
@@ -106,11 +106,11 @@ class CollectionInfo:
 
     @property
     def tokens_per_frame(self) -> int:
-        """Codes in one coarse frame, all levels together."""
+        """Codes per frame, all levels together."""
         return self.frame_layout().slots_per_frame
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values; `from_dict` makes an equal info of them."""
+        """The info as JSON values, which `from_dict` reads back to an equal info."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -123,18 +123,18 @@ class CollectionInfo:
         return read_metadata(cls, fields)
 
     def differences(self, other: CollectionInfo) -> list[str]:
-        """Names of the fields in which the two differ."""
+        """Names of the fields in which two infos differ."""
         mine, theirs = self.to_dict(), other.to_dict()
         return [name for name in mine if mine[name] != theirs[name]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardInfo:
-    """Which shard of which collection a file is; stored in its footer.
+    """Which shard of which collection a file is; stored in the file's footer.
 
     Attributes:
         collection: what all shards of the collection share.
-        plan_fingerprint: of the plan that decided what goes into which shard.
+        plan_fingerprint: of the plan that assigned recordings to shards.
         index: 0…num_shards−1.
         num_shards: in the whole collection.
     """
@@ -162,7 +162,7 @@ class ShardInfo:
         """The info that `to_json` wrote.
 
         Raises:
-            ShardError: no JSON, another format, or fields that are missing, unknown or of a wrong type.
+            ShardError: not JSON, another format, or fields that are missing, unknown or of a wrong type.
         """
         return read_metadata(cls, parse_metadata(data))
 
@@ -170,7 +170,7 @@ class ShardInfo:
 def shard_name(index: int, num_shards: int) -> str:
     """The file name of shard `index` of `num_shards`; names sort in shard order.
 
-    It says `train` because `datasets` takes the split of a file from its name.
+    It begins with `train` because `datasets` takes the split of a file from its name.
 
     Example:
         >>> shard_name(0, 3)
@@ -181,10 +181,10 @@ def shard_name(index: int, num_shards: int) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one way `value` is written, so that equal values give equal bytes and fingerprints.
+    """Write `value` in a canonical form, so that equal values give equal bytes and fingerprints.
 
     Raises:
-        ShardError: a value JSON has no form for (NaN, an object).
+        ShardError: a value that JSON cannot hold (NaN, an object).
 
     Example:
         >>> canonical_json({"b": (1, 2), "a": None})
@@ -205,13 +205,13 @@ def parse_metadata(data: bytes) -> Any:
     """The JSON value in `data`.
 
     Raises:
-        ShardError: not JSON; a file that was cut off, for one.
+        ShardError: not JSON, for example because the file was cut off.
     """
     return parse_json(data, what="damaged or cut off: it", error=ShardError)
 
 
 def read_metadata(kind: type[Info], values: Any) -> Info:
-    """The dataclass `kind` of stored values, which must be exactly its fields.
+    """Build the dataclass `kind` from stored values, which must be exactly its fields.
 
     Raises:
         ShardError: another format, or fields that are missing, unknown or of a wrong type.
@@ -222,7 +222,7 @@ def read_metadata(kind: type[Info], values: Any) -> Info:
 
 
 def _check_version(values: Any) -> None:
-    """Refuse metadata of another format before its fields are looked at: they may have other names there."""
+    """Refuse metadata of another format version before reading its fields, which may have other names."""
     found = values.get("format_version", FORMAT_VERSION) if isinstance(values, dict) else FORMAT_VERSION
     if type(found) is not int or found > FORMAT_VERSION:
         raise ShardError(

@@ -1,6 +1,6 @@
-"""The manifest: written last, so that a folder with one is whole and a folder without one is not.
+"""The manifest: written last, so a folder with a manifest is complete and a folder without one is not.
 
-It lists every shard with its counts and checksum and says once what the collection was made with.
+It lists every shard with its counts and checksum, and the settings that the collection was made with.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SECONDS_PER_HOUR = 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a finished collection holds.
+    """The contents of a finished collection.
 
     Attributes:
         collection: what its codes were made with.
-        plan_fingerprint: of the plan it followed.
+        plan_fingerprint: of its plan.
         shards: its shards, in order.
 
     Raises:
@@ -45,7 +45,7 @@ class Manifest:
             raise ShardError(f"a manifest lists all its shards in order, got {names}")
 
     def shard_info(self, index: int) -> ShardInfo:
-        """What the footer of shard `index` says."""
+        """The footer of shard `index`."""
         return ShardInfo(
             collection=self.collection,
             plan_fingerprint=self.plan_fingerprint,
@@ -101,7 +101,7 @@ class _Stored:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Publish the manifest: from here on the collection is whole.
+    """Publish the manifest, which completes the collection.
 
     Raises:
         ShardError: the disk refused, or the folder holds another manifest.

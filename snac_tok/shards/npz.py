@@ -1,11 +1,11 @@
-"""Reads an .npz of plain arrays that somebody else may have made: every size is checked before it is allocated.
+"""Reads an .npz of plain arrays from an untrusted source: every size is checked before memory is allocated.
 
-An .npz is a zip of .npy files. The zip says how long each of them is unpacked, and the .npy's own header says which
-shape and type the array has; a file of two megabytes can claim ten gigabytes in both places. So
+An .npz is a zip of .npy files. The zip states the unpacked length of each, and the .npy's header the array's shape
+and type; a file of two megabytes can claim ten gigabytes in both places. So they are checked in this order:
 
-    the zip's directory → sizes in all → each array's header: type and shape make exactly that size → the values
+    the zip's directory → total size → each array's header: type and shape make exactly that size → the values
 
-No pickle is read, and of the values only arrays of the types that were asked for.
+Pickles are never read; only arrays of the requested types are.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _ENDING = ".npy"
-# Unpacked, all arrays together may have so many bytes, or so many times the file's: two hours of speech are 1.2 MB,
-# and codes hardly get smaller by packing. Packed zeros get smaller a thousand times.
+# Limits of the unpacked size of all arrays: in bytes, and relative to the file. Two hours of speech are 1.2 MB, and
+# codes hardly compress; zeros compress a thousand times.
 _MAX_BYTES = 16_000_000
 _MAX_RATIO = 8
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Besides the levels there are three arrays, and no codec has more than 16 levels.
 _MAX_ARRAYS = 32
-# What numpy reads of a header; one of ours has 118 bytes and a shape.
+# The longest header that numpy reads; ours have 118 bytes and a shape.
 _MAX_HEADER_BYTES = 10_000
 
 
@@ -42,15 +42,15 @@ def read_arrays(file: IO[bytes], kinds: Mapping[str, str]) -> dict[str, npt.NDAr
 
     Args:
         file: open, and able to seek.
-        kinds: by the beginnings of names, of which kind the arrays are: numpy's letters, "u" for unsigned integers.
+        kinds: numpy's kind letter ("u" for unsigned integers) by the prefix of the arrays' names.
 
     Returns:
-        the arrays by name; one that no beginning fits is an error.
+        the arrays by name; a name without a known prefix is an error.
 
     Raises:
-        CodesError: sizes that do not fit each other or are out of all proportion, or an array of another kind.
-        zipfile.BadZipFile, zlib.error, OSError, EOFError: no zip, or a damaged one.
-        ValueError, OverflowError: no .npy.
+        CodesError: sizes that contradict each other or are too large, or an array of another kind.
+        zipfile.BadZipFile, zlib.error, OSError, EOFError: not a zip, or a damaged one.
+        ValueError, OverflowError: not an .npy.
     """
     size = file.seek(0, 2)
     with zipfile.ZipFile(file) as archive:
@@ -70,7 +70,7 @@ def _check_directory(entries: list[zipfile.ZipInfo], size: int) -> None:
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > max(_MAX_BYTES, _MAX_RATIO * size):
         raise CodesError(
-            f"its {size:,} bytes would become {unpacked:,} when unpacked, out of all proportion."
+            f"its {size:,} bytes would become {unpacked:,} when unpacked, far more than codes do."
         )
 
 
@@ -81,12 +81,12 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: Mapping[str, 
         kind = next((kind for begin, kind in kinds.items() if name.startswith(begin)), None)
         if kind is None or dtype.kind not in kind:
             raise CodesError(
-                f"{name!r} is an array of {dtype}; files of codes have none of this name and type."
+                f"{name!r} is an array of {dtype}; files of codes have no array of this name and type."
             )
         num_bytes = math.prod(shape) * dtype.itemsize
         if num_bytes != entry.file_size - file.tell():
             raise CodesError(
-                f"{name!r} says that it has {num_bytes:,} bytes of {dtype}, and has {entry.file_size - file.tell():,}."
+                f"{name!r} claims {num_bytes:,} bytes of {dtype}, but has {entry.file_size - file.tell():,}."
             )
         content = file.read(num_bytes)
     if len(content) != num_bytes:

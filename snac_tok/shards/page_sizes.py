@@ -1,13 +1,13 @@
 """How much memory a row group takes, read from its pages' headers before pyarrow reads it.
 
-A few kilobytes of Parquet can stand for gigabytes: a page is compressed, and repeated values are stored once. pyarrow
-believes each page's header, whatever the footer says of the column:
+A few kilobytes of Parquet can unpack to gigabytes: pages are compressed, and repeated values are stored once. pyarrow
+trusts each page's header, even where it contradicts the footer:
 
     column chunk   | header | dictionary page | header | data page | header | data page |
                      └ type, uncompressed size, number of values, encoding: Thrift's compact protocol
 
-So the headers are walked here (the pages themselves are not looked at) and compared with the footer, whose numbers the
-manifest has confirmed. pyarrow has no way to show page headers, or they would not be parsed here.
+So the headers (not the pages) are read here and compared with the footer, whose numbers were checked against the
+manifest. They are parsed here because pyarrow does not expose page headers.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from snac_tok.errors import ShardError
 if TYPE_CHECKING:
     from typing import IO
 
-# A row group's texts, and each of its other columns of strings; the writer begins a new group long before.
+# The limit for a row group's texts and for each other column of strings; the writer starts a new group long before.
 MAX_STRING_BYTES = 1 << 26
-# A code is stored in four bytes and its place in the lists in less than another one; other numbers take eight.
+# A code takes four bytes, its list levels less than one more; other numbers take eight.
 _BYTES_PER_VALUE = 16
 _SLACK_BYTES = 1 << 16
-# PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY: what the writer uses. Others rebuild long strings from short ones.
+# PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY: the writer's encodings. Others build long strings from short ones.
 _ENCODINGS = {0, 2, 3, 8}
 
-# Fields of a page header, by the numbers that parquet.thrift gives them.
+# Fields of a page header, by their ids in parquet.thrift.
 _TYPE, _UNCOMPRESSED_SIZE, _COMPRESSED_SIZE = 1, 2, 3
 _NUM_VALUES = 1
-# Of each type of page the field that describes it, and the field in there that has the encoding.
+# For each page type: the field of its own header, and in that header the field of the encoding.
 _DESCRIBED = {0: (5, 2), 2: (7, 2), 3: (8, 4)}
 _DICTIONARY_PAGE = 2
 # Thrift's compact types.
@@ -42,7 +42,7 @@ _MAX_SHIFT = 63
 
 @dataclass(frozen=True, kw_only=True)
 class _Page:
-    """What a header says: its type, the sizes of what follows it, its values and how they are encoded."""
+    """A page header: the page's type, its sizes, its number of values and their encoding."""
 
     kind: int
     num_bytes: int
@@ -52,14 +52,14 @@ class _Page:
 
 
 def check_row_group(file: IO[bytes], group: Any) -> None:
-    """See that a row group's pages hold what its footer says, in encodings that do not multiply.
+    """Check that a row group's pages hold what its footer says, in encodings that do not multiply.
 
     Args:
         file: the Parquet file.
         group: its metadata, a `pyarrow.parquet.RowGroupMetaData`.
 
     Raises:
-        ShardError: they hold more, in which case reading them could take any amount of memory.
+        ShardError: they hold more, so that reading them could take any amount of memory.
     """
     for index in range(group.num_columns):
         _check_chunk(file, group.column(index))
@@ -87,7 +87,7 @@ def _check_chunk(file: IO[bytes], column: Any) -> None:
 
 
 def _page_header(data: bytes, place: int) -> tuple[_Page, int]:
-    """The header that begins at a place, and where the page begins."""
+    """Return the header at an offset, and the offset of its page."""
     try:
         fields, place = _struct(data, place, depth=0)
         description, encoding = _DESCRIBED[fields[_TYPE]]
@@ -106,7 +106,7 @@ def _page_header(data: bytes, place: int) -> tuple[_Page, int]:
 
 
 def _struct(data: bytes, place: int, *, depth: int) -> tuple[dict[int, Any], int]:
-    """A Thrift struct's integers and structs by field number, and the place behind it."""
+    """Return a Thrift struct's integers and structs by field id, and the offset behind it."""
     if depth > _MAX_DEPTH:
         raise ShardError("damaged: a page header is nested too deep")
     fields: dict[int, Any] = {}
@@ -129,7 +129,7 @@ def _struct(data: bytes, place: int, *, depth: int) -> tuple[dict[int, Any], int
 
 
 def _skipped(data: bytes, place: int, kind: int) -> int:
-    """The place behind a value that nobody needs; page headers hold no doubles, lists, sets and maps."""
+    """Return the offset behind a value that is skipped; page headers hold no doubles, lists, sets or maps."""
     if kind in (_TRUE, _FALSE):
         return place
     if kind == _BYTE:

@@ -1,10 +1,10 @@
-"""Puts whole files under their final names, or nothing: a reader never meets half a file.
+"""Publishes complete files under their final names, or nothing: a reader never sees half a file.
 
     hidden file (`snac_tok.files`) → write → flush, fsync → size check → explicit close
       → os.link to the final name (create if absent) → fsync of the folder → hidden file removed
 
-What is special here is the name: with link, of several attempts racing for it exactly one wins; with replace
-the last would overwrite what another has already counted. Nothing here knows what the files hold.
+With link, exactly one of several attempts that race for a name wins; with replace, the last one would overwrite a
+file that another process has already counted. Nothing here knows what the files hold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-# What filesystems without hard links answer; some answer EPERM.
+# Errors of filesystems without hard links; some use EPERM.
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
@@ -44,7 +44,7 @@ class PendingFile:
     def commit(self, *, replace: bool = False) -> bool:
         """Publish what was written; True when this attempt gave the file its name.
 
-        False when the name was already taken: the file that stands there is left as it is.
+        False if the name was already taken: the existing file stays as it is.
 
         Raises:
             ShardError: the disk refused, or holds fewer bytes than were written.
@@ -90,10 +90,10 @@ class PendingFile:
 
 
 def publish_bytes(path: Path, data: bytes, *, replace: bool = False) -> None:
-    """Publish a small file; without `replace` a file of the same bytes may already stand there.
+    """Publish a small file; without `replace`, a file of the same bytes may already exist.
 
     Raises:
-        ShardError: the disk refused, or other bytes stand under that name.
+        ShardError: the disk refused, or a file of other bytes has the name.
     """
     pending = PendingFile(path)
     try:
@@ -108,12 +108,12 @@ def publish_bytes(path: Path, data: bytes, *, replace: bool = False) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove temporary files of attempts at `path`: once the name is taken, they can win nothing."""
+    """Remove temporary files of other attempts at `path`, which cannot win once the name is taken."""
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
         with contextlib.suppress(OSError):
             leftover.unlink()
 
 
 def write_errors_named(path: Path) -> AbstractContextManager[None]:
-    """Turn what the operating system refuses inside into a `ShardError` that names `path`."""
+    """Turn an operating system's error inside into a `ShardError` that names `path`."""
     return naming_refusals(path, error=ShardError)

@@ -1,7 +1,7 @@
 """Reads a finished collection: iterate its records, see them as ids of any preset, check its files.
 
-Everything is lazy: opening reads the manifest alone, iterating holds one row group. Faults are `ShardError`s
-that name the file. Nothing here decodes to sound.
+Everything is lazy: opening reads only the manifest, iterating holds one row group in memory. Errors are
+`ShardError`s that name the file. Nothing here decodes to sound.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ShardFault:
     """What `verify` found wrong with one file.
 
     Attributes:
-        name: of the file in the collection's folder.
+        name: the file's, in the collection's folder.
         reason: one sentence for people.
     """
 
@@ -48,7 +48,7 @@ class ShardCollection:
     """A finished collection on disk; made by `open_shards`.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is stored.
         manifest: its shards, counts and checksums.
     """
 
@@ -67,7 +67,7 @@ class ShardCollection:
 
     @property
     def info(self) -> CollectionInfo:
-        """What the codes were made with."""
+        """The codec and settings that made the codes."""
         return self.manifest.collection
 
     @property
@@ -96,17 +96,17 @@ class ShardCollection:
                 yield from shard
 
     def codes(self) -> Iterator[tuple[Record, list[npt.NDArray[np.int64]]]]:
-        """Every record with its codes per level (T_k,), coarsest first: what a codec decodes."""
+        """Every record with its codes per level (T_k,), coarsest first, as a codec decodes them."""
         layout = self.layout
         for record in self:
             yield record, layout.unflatten(record.codes)
 
     def ids(self, vocabulary: Vocabulary | str) -> Iterator[tuple[Record, npt.NDArray[Any]]]:
-        """Every record with its ids in `vocabulary`: the view a language model sees.
+        """Every record with its ids in `vocabulary`, as a language model sees them.
 
         Args:
-            vocabulary: one that is for this codec, or of fewer levels: the first of them are taken; or a preset's
-                name, which is made for this codec, or the path of a vocabulary's .json file.
+            vocabulary: one for this codec, or for its first levels only; or a preset's name, which is adapted to
+            this codec; or the path of a vocabulary's .json file.
 
         Raises:
             LayoutError: at once for an unknown preset, or frames that do not fit the codec's levels.
@@ -171,7 +171,7 @@ class ShardCollection:
 
 
 def open_shards(folder: str | Path) -> ShardCollection:
-    """Open a finished collection; reads its manifest alone.
+    """Open a finished collection; reads only its manifest.
 
     Raises:
         ShardError: no such folder, an unfinished collection, or a damaged manifest or one of another format.
@@ -182,7 +182,7 @@ def open_shards(folder: str | Path) -> ShardCollection:
 def read_shards(folder: str | Path, *, verify: bool = False) -> Iterator[Record]:
     """Iterate the records of a finished collection, one row group in memory at a time.
 
-    Codes are uint16: `codes + 65000` wraps around without a word, and so does `np.diff`. Widen them before adding,
+    Codes are uint16: `codes + 65000` wraps around silently, and so does `np.diff`. Widen them before adding,
     `codes.astype(np.int64)`, or take ids from `open_shards(folder).ids(preset)`, which are int64.
 
     Args:
@@ -197,14 +197,14 @@ def read_shards(folder: str | Path, *, verify: bool = False) -> Iterator[Record]
 
 
 def _warn_of_trial_codec(info: CollectionInfo, table: Vocabulary) -> None:
-    """Say it where ids of a published model's preset are seen in codes of the codec for trials."""
+    """Warn when a published model's preset makes ids of the trial codec's codes."""
     preset_name = published_name(table)
     if preset_name is None:
         return
     from snac_tok.codec.trial import (
         TRIAL_CODEC,
         warn_of_trial_ids,
-    )  # brings torch, which reading codes can do without
+    )  # imports torch, which reading codes does not need
 
     if info.codec_id == TRIAL_CODEC:
         warn_of_trial_ids(preset_name)

@@ -1,7 +1,7 @@
-"""One utterance as it stands in a shard, and the one place that states its Parquet columns.
+"""One utterance as a shard stores it, and the definition of its Parquet columns.
 
 Codes are raw: integers 0…codebook_size−1 in canonical depth-first frame order, all levels of the codec.
-Ids with offsets are a view made on reading (`reader.ShardCollection.ids`), never stored: uint16 cannot hold them.
+Ids with offsets are computed when reading (`reader.ShardCollection.ids`) and never stored: uint16 cannot hold them.
 Nothing here reads or writes files.
 """
 
@@ -44,7 +44,7 @@ class Record:
         source: path relative to the source folder, with `/` between its parts.
         num_samples: samples at the codec's rate before padding: what decoding trims to.
         source_sampling_rate: of the file it was read from, in Hz.
-        text: what is said, where it is known.
+        text: what is said, if known.
         codes: (N,) uint16, flat in canonical depth-first frame order. Sums of uint16 wrap around at 65,536: widen them,
             `codes.astype(np.int64)`, before offsets are added.
 
@@ -86,7 +86,7 @@ class Record:
 
 
 def raw_codes(flat: npt.ArrayLike, *, codebook_size: int) -> npt.NDArray[np.uint16]:
-    """Flat codes (N,) of any integer type as uint16, refusing what would wrap around.
+    """Return flat codes (N,) of any integer type as uint16; values that would wrap around are refused.
 
     Raises:
         CodesError: not flat, not integers, or a code outside 0…codebook_size−1.
@@ -136,7 +136,7 @@ def batch_to_records(batch: Any) -> Iterator[Record]:
 
 
 def _values(column: Any) -> list[Any]:
-    """A column's values; of strings by number, each string once."""
+    """Return a column's values; a dictionary column keeps each string once."""
     if not isinstance(column, pa.DictionaryArray):
         values: list[Any] = column.to_pylist()
         return values

@@ -1,6 +1,6 @@
 """Reads one shard file: its footer, its records row group by row group, its size and checksum.
 
-Whatever is wrong with the file is one `ShardError` that names it. Nothing here looks at other files.
+Any fault of the file is one `ShardError` that names it. Nothing here reads other files.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardEntry:
-    """What the manifest says of one shard.
+    """The manifest's entry for one shard.
 
     Attributes:
-        name: of the file in the collection's folder.
+        name: the file's, in the collection's folder.
         num_records: utterances in it.
-        num_failures: sources that gave none.
-        num_tokens: codes of all records.
-        num_samples: of all records, at the codec's rate.
-        num_bytes: of the file.
-        sha256: of the file, in hex.
+        num_failures: sources that gave no record.
+        num_tokens: number of codes in all records.
+        num_samples: length of all records, at the codec's rate.
+        num_bytes: size of the file.
+        sha256: checksum of the file, in hex.
     """
 
     name: str
@@ -63,7 +63,7 @@ class ShardFile:
             self._metadata = pq.read_metadata(path)
         self.info, self.failures = self._read_footer()
         with read_errors_named(path):
-            # A string that many rows share stays one string: expanded, a few kilobytes could be gigabytes.
+            # A string that many rows share is kept once: expanded, a few kilobytes could become gigabytes.
             self._file = pq.ParquetFile(
                 path,
                 metadata=self._metadata,
@@ -95,7 +95,7 @@ class ShardFile:
         self._file.close(force=True)
 
     def check_counts(self, entry: ShardEntry) -> None:
-        """Compare what the footer and the disk say with the manifest, before anything is read.
+        """Compare the footer and the file's size with the manifest, before records are read.
 
         Raises:
             ShardError: more or fewer records, codes or bytes.
@@ -114,7 +114,7 @@ class ShardFile:
         raise ShardError(f"{self.path} holds {found}; copy the file back or make the collection again.")
 
     def describe(self) -> ShardEntry:
-        """Read the whole file and count: what a manifest says of it.
+        """Read the whole file and return its manifest entry.
 
         Raises:
             ShardError: the file is damaged anywhere.
@@ -158,7 +158,7 @@ class CheckedShard:
     """A shard that was read from its first byte to its last.
 
     Attributes:
-        entry: what the manifest says of it.
+        entry: its manifest entry.
         failures: sources that gave no record.
     """
 
@@ -205,7 +205,7 @@ def file_sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def read_errors_named(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while reading `path` into a `ShardError` that names it."""
+    """Turn any error while reading `path` into a `ShardError` that names it."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,8 +1,8 @@
-"""Writes one shard: records in, one Parquet file with a self-describing footer out, all of it or nothing.
+"""Writes one shard: records in, one Parquet file with a self-describing footer out, complete or not at all.
 
-The same records with the same info give the same bytes (with one version of pyarrow): no clock, no host, no
-random name is in the file. Failures of the shard's sources stand in its footer, so that a shard is the whole
-result of its unit of work, and an interrupted run loses none of them.
+The same records with the same info give the same bytes (with one version of pyarrow): the file contains no time,
+host or random name. The footer lists failed sources, so a shard is the whole result of its unit of work and an
+interrupted run does not lose failures.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from snac_tok.shards.info import ShardInfo
     from snac_tok.sources.failures import Failure
 
-# A row group is what a reader holds in memory: about 2 MB of codes, or 1024 short clips.
+# A reader holds one row group in memory: about 2 MB of codes, or 1024 short clips.
 ROW_GROUP_TOKENS = 1 << 20
 ROW_GROUP_RECORDS = 1024
-# A group's texts, unless one alone is longer.
+# Limit for a group's texts, unless a single text is longer.
 ROW_GROUP_TEXT_BYTES = 1 << 23
 MAX_TEXT_BYTES = MAX_STRING_BYTES // 2
 
@@ -42,9 +42,9 @@ class ShardWriter:
         info: which shard of which collection this is; gives the file its name.
 
     Raises:
-        ShardError: the disk refused (on any call, and on leaving), an id came twice, or a text is no text of one
-            recording (32 MiB).
-        CodesError: codes out of the codebook's range, or no whole frames.
+        ShardError: the disk refused (on any call, and on leaving), an id came twice, or a text is too long
+        for one recording (32 MiB).
+        CodesError: codes out of the codebook's range, or not whole frames.
 
     Example:
         >>> import pathlib, tempfile
@@ -106,14 +106,14 @@ class ShardWriter:
             if kind is None:
                 with write_errors_named(self.path):
                     self._write_footer()
-                # Whether this attempt or a racing one gave the file its name, it is there.
+                # The file exists now, whether this attempt or a racing one gave it its name.
                 self._pending.commit()
         finally:
             self._abandon()
 
     def _open_parquet(self) -> Any:
         schema = SCHEMA.with_metadata({FOOTER_KEY: self._info.to_json()})
-        # Page checksums let a reader tell a damaged file even where no manifest was written yet.
+        # Page checksums let a reader detect damage even before the manifest is written.
         return pq.ParquetWriter(self._pending.handle, schema, compression="zstd", write_page_checksum=True)
 
     def _check(self, record: Record) -> None:
@@ -127,7 +127,7 @@ class ShardWriter:
             )
         if record.codes.size % self._tokens_per_frame:
             raise CodesError(
-                f"record {record.id!r} has {record.codes.size} codes, no multiple of the layout's "
+                f"record {record.id!r} has {record.codes.size} codes, not a multiple of the layout's "
                 f"{self._tokens_per_frame} per frame; store whole frames."
             )
         if record.codes.size and int(record.codes.max()) >= collection.codebook_size:
@@ -144,14 +144,14 @@ class ShardWriter:
     def _write_footer(self) -> None:
         if self._rows:
             self._write_row_group()
-        # In the order their files were read would depend on how clips were batched.
+        # Sorted: the order in which files are read depends on how clips are batched.
         ordered = sorted(self._failures, key=lambda failure: (failure.source, failure.reason))
         failures = [dataclasses.asdict(failure) for failure in ordered]
         self._parquet.add_key_value_metadata({FAILURES_KEY: canonical_json(failures)})
         self._parquet.close()
 
     def _abandon(self) -> None:
-        # Closed by hand: left to its finalizer, a second failure on a full disk would print a traceback.
+        # Closed explicitly: in its finalizer, a second failure on a full disk would print a traceback.
         with contextlib.suppress(Exception):
             self._parquet.close()
         self._pending.discard()

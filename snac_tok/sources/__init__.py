@@ -1,7 +1,7 @@
 """Where sound comes in: folders, manifests and Hugging Face datasets to `Recording`s that are read when needed.
 
     find.py          whatever a user names → recordings
-      folders.py       a folder of sound files; texts.py and metadata.py tell what is said in them
+      folders.py       a folder of sound files; texts.py and metadata.py find what is said in them
       manifests.py     a .txt, .csv, .tsv or .jsonl file that lists recordings
       huggingface.py   a dataset: its column of sound, undecoded, row by row
     recording.py     one recording, not read yet

@@ -21,7 +21,7 @@ class Failure:
 
 
 def failure_of(name: str, error: Exception) -> Failure:
-    """Return the failure to note; where the machine is to blame and not the recording, raise the error again.
+    """Return the failure to note; raise the error again if the machine failed and not the recording.
 
     >>> failure_of("a.wav", ValueError("a.wav: empty."))
     Failure(source='a.wav', reason='a.wav: empty.')

@@ -1,4 +1,4 @@
-"""Whatever a user names → recordings, one after another, none of them read yet.
+"""Paths and datasets that a user names → recordings, one after another, not read yet.
 
 a folder             every audio file below it, sorted
 a manifest           .txt: a path a line; .csv, .tsv, .jsonl: a column of paths; relative to the manifest
@@ -43,7 +43,7 @@ class Source:
     Attributes:
         recordings: a list where they are files, else an iterator that gives them once.
         num_bytes: of all files together; None where the recordings are rows of a dataset.
-        identity: JSON values that are equal for equal recordings; None where nobody can tell.
+        identity: JSON values that are equal for equal recordings; None if equality cannot be known.
     """
 
     recordings: Iterable[Recording]
@@ -67,10 +67,10 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recordings:
-    """Those of several inputs.
+    """The recordings of several inputs.
 
     Attributes:
-        sources: one an input.
+        sources: one per input.
     """
 
     sources: tuple[Source, ...]
@@ -81,19 +81,19 @@ class Recordings:
 
     @property
     def num_bytes(self) -> int | None:
-        """Of all their files together; None where some are no files."""
+        """Size of all files together; None if some recordings are not files."""
         sizes = [source.num_bytes for source in self.sources]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     @property
     def identity(self) -> str | None:
-        """A digest that is equal for equal recordings in the same order; None where nobody can tell."""
+        """A digest that is equal for equal recordings in the same order; None if equality cannot be known."""
         parts = [source.identity for source in self.sources]
         return None if None in parts else hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def find_recordings(inputs: Sequence[Any]) -> Recordings:
-    """List what is there, without decoding anything.
+    """List the recordings of some inputs, without decoding anything.
 
     Args:
         inputs: paths and datasets.
@@ -117,7 +117,7 @@ def find_source(named: Any) -> Source:
     if not isinstance(named, str | Path):
         if not (isinstance(named, Mapping) or hasattr(named, "column_names")):
             raise SourceError(
-                f"a {type(named).__name__} is no input: name folders, files and manifests, or hand in a dataset."
+                f"a {type(named).__name__} is not an input: name folders, files and manifests, or pass a dataset."
             )
         return Source.of_dataset(named)
     if str(named).startswith(HUB_MARK):

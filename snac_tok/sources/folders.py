@@ -27,8 +27,8 @@ AUDIO_EXTENSIONS = frozenset(
 def list_folder(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS) -> list[Recording]:
     """Return every audio file below `folder` with its text, sorted by path.
 
-    Linked folders are followed, each real folder once. Hidden files and folders are skipped. A link to
-    nowhere, or round in a circle, is listed: it fails when read, and is reported like any other file that cannot be.
+    Linked folders are followed, each real folder once. Hidden files and folders are skipped. A broken or
+    circular link is listed: it fails when it is read, and is reported like any other unreadable file.
 
     Args:
         folder: where to look.
@@ -46,11 +46,11 @@ def list_folder(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS)
         [('b.WAV', 4)]
     """
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder; give the one that holds the audio files.")
+        raise SourceError(f"{folder} is not a folder; give the one that holds the audio files.")
     sizes = {path: size for path, size in _walk(folder) if Path(path).suffix.lower() in extensions}
     if not sizes:
         raise SourceError(
-            f"{folder} holds no audio file ({' '.join(sorted(extensions))}); give another folder."
+            f"{folder} has no audio file ({' '.join(sorted(extensions))}); give another folder."
         )
     paths = sorted(sizes)
     texts = find_texts(folder, paths)
@@ -63,8 +63,8 @@ def list_folder(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS)
 def _walk(root: Path) -> Iterator[tuple[str, int]]:
     """Relative path and size of every visible file.
 
-    Real folders come before links to folders, so that a folder reached both ways goes by its real path;
-    among links the first in sorted order wins. Loops end because every folder is entered once.
+    Real folders come before links to folders, so a folder that is reached both ways is named by its real
+    path; among links the first in sorted order wins. Loops end because every folder is entered once.
     """
     seen: set[tuple[int, int]] = set()
     folders, links = [("", root)], list[tuple[str, Path]]()

@@ -1,7 +1,7 @@
 """Hugging Face datasets: which column is sound, undecoded rows, saved and streamed ones by name.
 
-The `datasets` library is imported when it is needed. Decoding is done here and not there: one bad row stops nothing,
-and no torchcodec is needed.
+The `datasets` library is imported when it is needed. Sound is decoded here, not by `datasets`: one bad row does not
+stop the others, and torchcodec is not needed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def datasets_library() -> ModuleType:
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Tell whether a folder was written by `save_to_disk`."""
+    """Return whether a folder was written by `save_to_disk`."""
     return any((folder / name).is_file() for name in _SAVED_DATASET_FILES)
 
 
@@ -71,10 +71,10 @@ def load_hub(source: str) -> Any:
 
 
 def splits_of(dataset: Any) -> dict[str, Any]:
-    """Return a dataset's splits by name; "" where it is one split.
+    """Return a dataset's splits by name; the name of a single split is "".
 
     Raises:
-        SourceError: it is no dataset of the library.
+        SourceError: it is not a dataset of the library.
         MissingDependencyError: the library is not installed.
     """
     splits = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}
@@ -88,14 +88,14 @@ def splits_of(dataset: Any) -> dict[str, Any]:
 
 
 def audio_column_of(split: Any, *, remedy: str = "rename it with rename_column()") -> str:
-    """Return the name of the column that is sound.
+    """Return the name of the column that holds sound.
 
     Args:
-        split: of a dataset.
-        remedy: what the caller can do where it cannot be told.
+        split: a split of a dataset.
+        remedy: the message's advice when the column cannot be found.
 
     Raises:
-        SourceError: none could be, or several.
+        SourceError: no column could be sound, or several could.
     """
     names = split.column_names
     if names is None:
@@ -111,7 +111,7 @@ def audio_column_of(split: Any, *, remedy: str = "rename it with rename_column()
 
 
 def undecoded(split: Any) -> Any:
-    """Return a split whose Audio columns hand over what is in the files, which needs no torchcodec."""
+    """Return a split whose Audio columns give encoded bytes, which needs no torchcodec."""
     audio = datasets_library().Audio(decode=False)
     for name in _audio_columns(split):
         if split.features[name].decode:
@@ -123,7 +123,7 @@ def dataset_recordings(dataset: Any) -> Iterator[Recording]:
     """Return the recordings of a dataset's rows, split after split.
 
     Raises:
-        SourceError: it is no dataset, or has no column of sound.
+        SourceError: it is not a dataset, or has no column of sound.
     """
     splits = splits_of(dataset)
     named = [
@@ -134,7 +134,7 @@ def dataset_recordings(dataset: Any) -> Iterator[Recording]:
 
 
 def dataset_identity(dataset: Any) -> list[Any] | None:
-    """Return JSON values that are equal for equal datasets; None of streams, of which nobody can tell."""
+    """Return JSON values that are equal for equal datasets; None for streams, whose rows are not known."""
     prints = [getattr(split, "_fingerprint", None) for split in splits_of(dataset).values()]
     return None if None in prints else prints
 

@@ -1,10 +1,10 @@
-"""A file that lists recordings: paths relative to it, one a line, or a column of them.
+"""A file that lists recordings: paths relative to it, one per line, or a column of them.
 
 .txt            a path a line
 .csv, .tsv      a header names the column, separated by `|`, tabs or commas
 .jsonl          an object a line
 
-What is said comes along where a column of texts is there. No recording is opened here.
+A column of texts is read, too, if there is one. No recording is opened here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def list_manifest(path: Path) -> list[Recording]:
     """Return the recordings that a manifest names, in its order; missing ones fail when they are read.
 
     Raises:
-        SourceError: it names none, has no column of paths, or cannot be read.
+        SourceError: it names no recording, has no column of paths, or cannot be read.
 
     >>> from pathlib import Path
     >>> _ = Path("train.jsonl").write_text('{"audio_filepath": "a.wav", "text": "Good day."}')
@@ -71,7 +71,7 @@ def _objects(path: Path) -> Iterator[tuple[str, str | None]]:
     for line, fields in json_objects(path):
         name, text = fields[_file_column(path, fields)], fields.get(first_of(TEXT_COLUMNS, fields) or "")
         if not isinstance(name, str) or not name:
-            raise SourceError(f"{path}, line {line}: {name!r} is no path; mend the line.")
+            raise SourceError(f"{path}, line {line}: {name!r} is not a path; mend the line.")
         yield name, text if isinstance(text, str) and text.strip() else None
 
 

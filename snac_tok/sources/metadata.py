@@ -1,9 +1,9 @@
 """One metadata.csv or metadata.jsonl to rows of (line, file, text), in the forms that people and tools write.
 
-A CSV's separator (`|`, tab or comma) is told from its first line. A first line of `|` or tabs that names a
-recording and no column is a row, as in LJSpeech: file, text, further columns. What has no column of texts that is
-known here gives no rows and one warning; a broken line is an error that names it. Which recording a row means is
-found out in `texts.py`.
+A CSV's separator (`|`, tab or comma) is found from its first line. A first line with `|` or tabs that names a
+recording and no column is a row, as in LJSpeech: file, text, further columns. A file without a known column of
+texts gives no rows and one warning; a broken line is an error that names it. `texts.py` finds the recording that a
+row means.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-# Text has commas in it: a first line of them is not told from a sentence.
+# Text has commas in it, so a first line with commas may be a sentence.
 _HEADERLESS_SEPARATORS = ("|", "\t")
 
 _log = logging.getLogger(__name__)
@@ -36,11 +36,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What a line says.
+    """One line of metadata.
 
     Attributes:
         line: its number, from 1.
-        name: of the recording, as written.
+        name: the recording's, as written.
         text: what is said in it; never empty.
     """
 
@@ -62,10 +62,10 @@ def read_rows(path: Path, *, is_file: Callable[[str], bool]) -> list[Row]:
 
     Args:
         path: a .csv or .jsonl file.
-        is_file: whether a name, as written, is that of a recording; tells a row from a header.
+        is_file: whether a name, as written, is that of a recording: a first line that has one is not a header.
 
     Raises:
-        SourceError: no UTF-8 text, or a broken line.
+        SourceError: not UTF-8 text, or a broken line.
     """
     rows = _jsonl_rows(path) if path.suffix == ".jsonl" else _csv_rows(path, is_file)
     return [row for row in rows if row.text.strip()]
@@ -90,7 +90,7 @@ def _csv_rows(path: Path, is_file: Callable[[str], bool]) -> Iterator[Row]:
 
 
 def _named_columns(header: str) -> _Columns | None:
-    """The columns that a first line names, None where it does not name both."""
+    """The columns that a first line names, None if it does not name both."""
     for separator in SEPARATORS:
         names = [name.strip().strip('"').lower() for name in header.split(separator)]
         file, text = first_of(FILE_COLUMNS, names), first_of(TEXT_COLUMNS, names)
@@ -105,7 +105,7 @@ def _columns_without_header(lines: list[str], is_file: Callable[[str], bool]) ->
     for separator in _HEADERLESS_SEPARATORS:
         first = lines[0].split(separator)
         names = [line.split(separator, 1)[0] for line in lines]
-        # Of a part of a corpus the first recording may be missing; a header looks like none of the others.
+        # In a part of a corpus the first recording may be missing. A header does not look like the other names.
         alike = (name for name in names if _shape(name) == _shape(first[0]))
         if len(first) > 1 and any(map(is_file, alike)):
             return _Columns(separator=separator, file=0, text=1, has_header=False)
@@ -141,13 +141,13 @@ def _jsonl_rows(path: Path) -> list[Row]:
 
 
 def _checked(path: Path, row: Row) -> Row:
-    """Refuse what JSON can spell and UTF-8 cannot."""
+    """Refuse lone surrogates, which JSON can express and UTF-8 cannot."""
     try:
         (row.name + row.text).encode()
     except UnicodeEncodeError as error:
         code = f"\\u{ord(error.object[error.start]):04x}"
         raise SourceError(
-            f"{path}, line {row.line}: {code} is half of a character (a lone surrogate); mend the line."
+            f"{path}, line {row.line}: {code} is half a character (a lone surrogate); mend the line."
         ) from error
     return row
 

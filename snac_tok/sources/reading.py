@@ -4,7 +4,7 @@
                          └─ long, or of unknown length ── LongSound: blocks, read as they are taken
     anything else ── as_waveform ── Waveform
 
-Whoever encodes blocks gets the codes of the whole recording, so the rule changes memory and never a result.
+Blocks encode to the same codes as the whole recording, so the rule changes memory and never a result.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ LONG_SECONDS = 600.0
 
 
 class LongSound:
-    """A file of sound that never stands in memory whole: iterating over it yields its blocks.
+    """A sound file that is never in memory as a whole: iterating over it yields its blocks.
 
-    The first iteration reads the file that was opened for its header; another one opens it again.
+    The first iteration reads the file that was opened for its header; later ones open it again.
 
     Attributes:
         info: what the header claims.

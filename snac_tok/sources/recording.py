@@ -1,4 +1,4 @@
-"""One recording, not read yet: what every kind of source gives and every kind of work takes."""
+"""One recording, not read yet: what every source gives."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Recording:
     """One recording of a source.
 
     Attributes:
-        name: its path below its folder, its row of a dataset: what reports call it.
-        sound: a path, an address, or whatever else `as_waveform` takes.
-        sampling_rate: of bare samples, in Hz.
-        num_bytes: of its file; a file of another size has changed since it was listed, and is refused.
-        text: what is said, where the source tells it.
+        name: its path below its folder, or its row of a dataset; reports use it.
+        sound: a path, an address, or anything else that `as_waveform` takes.
+        sampling_rate: the rate of bare samples, in Hz.
+        num_bytes: the size of its file; a file of another size has changed since it was listed, and is refused.
+        text: what is said, if the source has it.
 
     Example:
         >>> import numpy as np
@@ -50,7 +50,7 @@ class Recording:
         """Return the sound, in blocks where its file is long; see `read_sound`.
 
         Raises:
-            AudioError: it cannot be used, or its file has changed; `failure_of` tells what to do then.
+            AudioError: it cannot be used, or its file has changed; pass the error to `failure_of`.
         """
         self._check_size()
         found = read_sound(
@@ -62,7 +62,7 @@ class Recording:
         return found.checked(self._check_size) if isinstance(found, LongSound) else self._used(found)
 
     def whole(self, *, allow_truncated: bool = False) -> Waveform:
-        """Return the sound, however long it is.
+        """Return the sound as a whole, however long it is.
 
         Raises:
             AudioError: as in `read`.
@@ -89,7 +89,7 @@ class Recording:
         return waveform
 
     def _source(self) -> Any:
-        """What is to be read: the path out of a dict that holds no more, the bytes behind an address."""
+        """What is read: the path in a dict that has only a path, the bytes behind an address."""
         sound = self.sound
         if sound is None:
             raise WaveformError("the row holds no sound.")
@@ -105,7 +105,7 @@ class Recording:
         try:
             found = os.stat(self.sound).st_size  # noqa: PTH116 - a NUL inside the name raises ValueError here
         except (OSError, ValueError):
-            return  # reading it says best what is wrong
+            return  # reading the file gives the better error
         if found != self.num_bytes:
             raise AudioFileError(
                 f"{self.sound} had {self.num_bytes} bytes when the run was planned and has {found} now: it changed "
@@ -114,12 +114,12 @@ class Recording:
 
 
 def file_recording(path: Path, *, name: str, text: str | None = None) -> Recording:
-    """Return the recording of one file; a missing one fails when it is read, like any other that cannot be."""
+    """Return the recording of one file; a missing file fails when it is read, like any other unreadable one."""
     return Recording(name=name, sound=path, num_bytes=path.stat().st_size if path.is_file() else 0, text=text)
 
 
 def _plain_rate(value: Any) -> Any:
-    """Unwrap numpy's and torch's numbers, and the floats that integer columns with gaps are made of."""
+    """Unwrap numpy's and torch's numbers; integer columns with gaps hold floats."""
     number = value.item() if hasattr(value, "item") else value
     return int(number) if isinstance(number, float) and number.is_integer() else number
 

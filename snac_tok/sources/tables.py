@@ -1,6 +1,6 @@
 """Lists of recordings as text: CSV and JSON lines, and the names that their columns have.
 
-Every fault is one sentence with the file and the line. What a row means is decided by `metadata` and `manifests`.
+Every error is one sentence with the file and the line. `metadata` and `manifests` decide what a row means.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
-# The first that is there counts.
+# The first one in a file is used.
 FILE_COLUMNS = ("file_name", "audio_file", "audio_filepath", "filename", "file", "path", "audio", "wav", "id")
 TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript", "normalized_text")
 SEPARATORS = ("|", "\t", ",")
@@ -37,9 +37,9 @@ def csv_rows(path: Path, content: str, *, separator: str) -> Iterator[tuple[int,
     Raises:
         SourceError: a broken line.
     """
-    # Only comma-separated files quote; elsewhere a quotation mark is part of what is said.
+    # Only comma-separated files use quoting; elsewhere a quotation mark is part of the text.
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-    before = csv.field_size_limit(len(content) + 1)  # a transcript of an hour is longer than the usual limit
+    before = csv.field_size_limit(len(content) + 1)  # an hour's transcript is longer than the default limit
     stream = io.StringIO(content, newline="")
     reader = csv.reader(stream, delimiter=separator, quoting=quoting, strict=True)
     try:
@@ -52,10 +52,10 @@ def csv_rows(path: Path, content: str, *, separator: str) -> Iterator[tuple[int,
 
 
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each line and its object; numbers stay as they are spelled, NaN is nothing.
+    """Yield the number of each line and its object; numbers stay as they are written, NaN becomes None.
 
     Raises:
-        SourceError: not UTF-8 text, or a line that is no JSON object.
+        SourceError: not UTF-8 text, or a line that is not a JSON object.
     """
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
@@ -63,7 +63,7 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             fields = json.loads(text, parse_int=str, parse_float=str, parse_constant=lambda _: None)
         except (ValueError, RecursionError) as error:
-            raise SourceError(f"{path}, line {line}: no valid JSON ({error}); mend the line.") from error
+            raise SourceError(f"{path}, line {line}: not valid JSON ({error}); mend the line.") from error
         if not isinstance(fields, dict):
             raise SourceError(f"{path}, line {line}: needs a JSON object; mend the line.")
         yield line, fields

@@ -1,8 +1,8 @@
 """What is said in the recordings of a folder: finds metadata.csv or metadata.jsonl, and the file each row means.
 
-The metadata of a subfolder is that of its files, named relative to it, and goes before what a folder above says.
-How a metadata file is read is in `metadata.py`. Rows about files that are not there, or that could be several, are
-counted and logged.
+The metadata of a subfolder is about its files, named relative to it, and overrides metadata of folders above.
+`metadata.py` reads one metadata file. Rows whose file is missing, or that could mean several files, are counted and
+logged.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _log = logging.getLogger(__name__)
 
 
 def find_texts(folder: Path, paths: Iterable[str]) -> dict[str, str]:
-    r"""Text by path for the recordings of which the metadata of `folder` and its subfolders tells one.
+    r"""Text by path, for the recordings that have one in the metadata of `folder` and its subfolders.
 
     Args:
         folder: where the recordings are.
-        paths: theirs, relative to `folder`, with `/` between parts.
+        paths: the recordings', relative to `folder`, with `/` between parts.
 
     Raises:
-        SourceError: two kinds of metadata in one folder, metadata that is no UTF-8 text or has a broken line, or
+        SourceError: two kinds of metadata in one folder, metadata that is not UTF-8 text or has a broken line, or
             two different texts for one file.
 
     Example:
@@ -68,7 +68,7 @@ def match_texts(
     """Text by path, where a name is a relative path or, if only one file has it, a file name or a stem.
 
     Args:
-        paths: of the recordings.
+        paths: the recordings'.
         texts: by the names that metadata has for them.
         metadata: what the warnings call it.
 
@@ -116,7 +116,7 @@ def _texts_of(metadata: Path, paths: Sequence[str]) -> dict[str, str]:
 
 
 class _Files:
-    """The recordings by what metadata may call them."""
+    """The recordings by the names that metadata may use for them."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._paths, self._names, self._path_stems, self._stems = (
@@ -131,11 +131,11 @@ class _Files:
             self._stems[posixpath.basename(stem)].append(path)
 
     def places(self, name: str) -> tuple[bool, list[str]]:
-        """Whether a name is spelled as a file is, and the files it could be."""
+        """Whether a name is exactly that of a file, and the files that it could mean."""
         for table in (self._paths, self._names):
             if name in table:
                 return True, table[name]
-        # Recordings that were converted have another extension than their metadata says.
+        # Converted recordings have another extension than their metadata says.
         for stem in dict.fromkeys((name, _EXTENSION.sub("", name))):
             for table in (self._path_stems, self._stems):
                 if stem in table:
@@ -163,7 +163,7 @@ def _match(files: _Files, texts: Mapping[str, str], metadata: str) -> dict[str, 
             names,
             _some(vague),
         )
-    # Rows of a.wav and a.flac, and only the flac is there: its own row counts.
+    # There are rows for a.wav and a.flac and only the flac exists: its own row is used.
     return matched | {path: text for path, text in stems.items() if path not in matched}
 
 
@@ -172,5 +172,5 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _key(name: str) -> str:
-    """One spelling for a path: some systems part folders by backslashes, some store accents apart."""
+    """A path in one form: some systems separate folders by backslashes, some store accents decomposed (NFD)."""
     return unicodedata.normalize("NFC", posixpath.normpath(name.replace("\\", "/")))

@@ -1,4 +1,4 @@
-"""Streams: ids to sound while a language model writes them, sound to ids while it is recorded, many at once."""
+"""Streams: ids to sound while a language model generates them, sound to ids while it is recorded, many at once."""
 
 from snac_tok.streaming.batch_decoder import BatchStreamDecoder
 from snac_tok.streaming.decoder import StreamDecoder

@@ -1,8 +1,8 @@
-"""Many streams at once: every stream decodes as it would alone, and the network runs once for all that are alike.
+"""Many streams at once: each decodes as it would alone, and streams in the same state share one network call.
 
-Streams join, leave and stall at any time. `push` only checks and keeps ids; `step` advances every stream that has
-whole frames or has ended. Streams whose layers hold equally many samples share one call of the network: all streams
-do after their first few frames.
+Streams can join, leave and stall at any time. `push` only checks and keeps ids; `step` advances every stream that has
+whole frames or has ended. Streams whose layers hold equally many samples share one call of the network, which is so
+for all streams after their first few frames.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stream:
-    """One stream, replaced as a whole when it advances: a call that fails leaves it as it was.
+    """One stream. It is replaced as a whole when it advances, so a failed call leaves it as it was.
 
     Attributes:
         frames: the ids of the unfinished frame.
-        noise: of the decoder.
-        unchanged: notices that the codec was moved or trained.
-        state: of the network.
+        noise: the decoder's.
+        unchanged: detects that the codec was moved or trained.
+        state: the network's.
         waiting: codes of whole frames that are not decoded yet.
-        ending: whether the last id has come.
-        ended: whether all of its sound has been made.
-        finished: sound that was made and not returned yet.
+        ending: whether the last id has been pushed.
+        ended: whether all of its sound has been decoded.
+        finished: sound that is decoded and not returned yet.
     """
 
     frames: FrameBuffer
@@ -65,13 +65,13 @@ class _Stream:
         return bool(self.waiting) or (self.ending and not self.ended)
 
     def ends_with(self, num_frames: int) -> bool:
-        """Say whether the next frames are its last ones."""
+        """Return whether the next frames are its last ones."""
         return self.ending and self.num_waiting <= num_frames
 
     def split(
         self, num_frames: int, per_frame: Sequence[int]
     ) -> tuple[list[torch.Tensor], tuple[list[torch.Tensor], ...]]:
-        """Return the codes of the next frames, and what then waits."""
+        """Return the codes of the next frames, and the codes that still wait."""
         joined = [torch.cat(level, dim=-1) for level in zip(*self.waiting, strict=True)]
         spans = list(zip(joined, per_frame, strict=False))
         rest = [level[:, num_frames * count :] for level, count in spans]
@@ -117,7 +117,7 @@ class BatchStreamDecoder:
         return name in self._streams
 
     def open(self, name: Hashable, *, noise: Noise = 0) -> None:
-        """Let a stream join under a name that no open stream has.
+        """Open a stream under a name that no open stream has.
 
         Raises:
             TokenError: the name is taken.
@@ -146,7 +146,7 @@ class BatchStreamDecoder:
         self._streams[name] = replace(stream, frames=frames, waiting=waiting)
 
     def end(self, name: Hashable, *, drop_partial: bool = False) -> None:
-        """Let a stream leave: the next step returns the rest of its sound and forgets it.
+        """End a stream: the next step returns the rest of its sound and forgets it.
 
         Raises:
             TokenError: the stream ended in the middle of a frame (unless `drop_partial`), or there is none.
@@ -171,8 +171,7 @@ class BatchStreamDecoder:
         """Advance every stream that has whole frames waiting or was ended.
 
         A step that fails (out of memory, for example) loses nothing: the next step repeats it, and also returns the
-        sound of streams that had advanced before. The error's note names the streams that failed, which `abort`
-        removes.
+        sound of streams that had already advanced. The error's note names the failed streams; `abort` removes them.
 
         Returns:
             per stream that advanced, the samples (n,) that are final now, n possibly 0.
@@ -210,7 +209,7 @@ class BatchStreamDecoder:
         return self._streams[name].num_waiting
 
     def _alike(self, names: Sequence[Hashable], num_frames: int) -> list[list[Hashable]]:
-        """Group streams that can share a call: equal kept lengths, equal new frames, equally at their end."""
+        """Group streams that can share a call: equal lengths of state, equally many new frames, all ending or none."""
         groups: dict[tuple[Any, ...], list[Hashable]] = {}
         for name in names:
             stream = self._streams[name]
@@ -225,7 +224,7 @@ class BatchStreamDecoder:
         return list(groups.values())
 
     def _advanced(self, names: Sequence[Hashable], num_frames: int) -> dict[Hashable, _Stream]:
-        """Return streams that are alike as they are after the next frames."""
+        """Return a group of streams as they are after their next frames."""
         streams = [self._streams[name] for name in names]
         for stream in streams:
             stream.unchanged.check()
@@ -233,7 +232,7 @@ class BatchStreamDecoder:
         latents, waiting = self._latents(streams, num_frames)
         states = [stream.state.fork() for stream in streams]
         sounds = np.zeros((len(streams), 0), np.float32)
-        # Without latents a stream ends that never began.
+        # No latents: a stream ended before its first frame.
         if latents is not None:
             batch = StreamState.joined(states)
             noise = _RowNoise(streams) if any(stream.noise for stream in streams) else None
@@ -249,9 +248,9 @@ class BatchStreamDecoder:
     def _latents(
         self, streams: Sequence[_Stream], num_frames: int
     ) -> tuple[torch.Tensor | None, list[tuple[list[torch.Tensor], ...]]]:
-        """Return the next latents (B, C, n) of streams that are alike, None for an end before any beginning.
+        """Return the next latents (B, C, n) of a group of streams, None if they ended before their first frame.
 
-        With them comes what then still waits in each stream.
+        Also return the codes that still wait in each stream.
         """
         device, dtype = self.codec.device, self.codec.dtype
         if not streams[0].waiting:
@@ -267,7 +266,7 @@ class BatchStreamDecoder:
 
 
 class _RowNoise:
-    """Gives each row its own stream's noise, at its own position."""
+    """Noise for a batch: each row has its own stream's noise, at its own position."""
 
     def __init__(self, streams: Sequence[_Stream]) -> None:
         self.rows = [(stream.noise, list(stream.state.positions)) for stream in streams]

@@ -1,7 +1,7 @@
-"""Streams of ids to sound, while a language model writes them.
+"""Streams of ids to sound, while a language model generates them.
 
-Every sample comes out exactly once; joined, they are what decoding the whole gives. The network looks at codes of the
-future, so exact sound lags behind the codes; `lookahead` trades exactness for a shorter lag:
+Every sample is returned exactly once; joined, they equal decoding the whole. The network uses future codes, so exact
+sound lags behind the codes; `lookahead` trades exactness for a shorter lag:
 
     codes pushed        |frame 0 |frame 1 |frame 2 |
     exact               |sound...............|               lags by the receptive field, 9.3 latents at 24 kHz
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Progress:
-    """How far a stream has come: replaced as a whole once a call has succeeded, so that a failed one can be repeated.
+    """A stream's progress. It is replaced as a whole after a successful call, so a failed call can be repeated.
 
     Attributes:
         frames: the ids of the unfinished frame.
-        decoder: makes exact sound.
-        num_exact: how many samples it has made.
-        num_out: how many samples were handed out.
+        decoder: the codec's exact incremental decoder.
+        num_exact: how many samples it has returned.
+        num_out: how many samples the stream has returned.
         finished: whether the stream was flushed.
     """
 
@@ -58,15 +58,16 @@ class _Progress:
 class StreamDecoder:
     """Turns a stream of ids or codes into sound as it arrives.
 
-    A call that fails, whatever the reason, leaves the stream as it was: it can be repeated.
+    A call that fails, for any reason, leaves the stream as it was and can be repeated.
 
     Args:
-        codec: the network; or a `SnacTokenizer`, which brings its vocabulary along.
+        codec: the network; or a `SnacTokenizer`, which has a vocabulary, too.
         vocabulary: the `Vocabulary` of the ids, a preset's name or a .json file; a `FrameLayout` for raw codes in its
             order, None for raw codes in the canonical one. "auto" is the tokenizer's; a codec alone needs one.
-        noise: an int seed or "off" decode as the whole does; "random" takes a seed from torch's generator.
-        lookahead: None for exact sound. Otherwise how many latents of future are waited for, 0 or more: the fewer,
-            the sooner sound comes and the further it is from exact.
+        noise: with an int seed or "off" the stream equals decoding the whole; "random" draws a seed from torch's
+        generator.
+        lookahead: None for exact sound. Otherwise how many future latents the stream waits for, 0 or more: with
+        fewer, sound comes sooner and is less exact.
 
     Raises:
         LayoutError: no vocabulary, or one for another codec.
@@ -105,12 +106,12 @@ class StreamDecoder:
 
     @property
     def sampling_rate(self) -> int:
-        """The rate of the samples that come out, in Hz."""
+        """The rate of the returned samples, in Hz."""
         return self.codec.sampling_rate
 
     @property
     def lag_samples(self) -> int:
-        """The largest distance, in samples, between the end of the last whole frame pushed and the sound handed out."""
+        """The largest lag, in samples, of the returned sound behind the end of the last whole frame pushed."""
         exact = exact_lag_samples(self.codec.config)
         return exact if self.lookahead is None else min(exact, self.lookahead * self.codec.hop_length)
 
@@ -148,7 +149,7 @@ class StreamDecoder:
         """End the stream and return the remaining samples (n,).
 
         Args:
-            drop_partial: leave out the ids of a frame that was never completed, instead of refusing.
+            drop_partial: drop the ids of an incomplete last frame instead of raising an error.
 
         Raises:
             TokenError: the stream ended in the middle of a frame, or was flushed before.
@@ -170,7 +171,7 @@ class StreamDecoder:
         return self._progress.copy()
 
     def _due(self, progress: _Progress, exact: torch.Tensor, *, last: bool) -> npt.NDArray[np.float32]:
-        """Return the samples (n,) to hand out now: new exact ones (1, 1, n), and guessed ones where lookahead asks."""
+        """Return the samples (n,) for the caller: the new exact ones (1, 1, n), and with lookahead approximate ones."""
         begin = progress.num_exact
         progress.num_exact += exact.shape[-1]
         sound = exact[0, 0]
@@ -188,11 +189,11 @@ class StreamDecoder:
 
 
 def exact_lag_samples(config: CodecConfig) -> int:
-    """Return the largest lag of exact sound, in samples: what the network looks ahead, plus an unfinished window."""
+    """Return the largest lag of exact sound, in samples: the network's lookahead plus an unfinished window."""
     window = config.attn_window_size or 1
     step = math.gcd(window, config.latents_per_frame)
-    # The convolution before the attention waits for latents of its own, so the frame that fills a window does not
-    # complete it.
+    # The convolution before the attention needs future latents, too, so the frame that fills a window does not complete
+    # it.
     unfinished = window - step + -Conv().padding % step
     return unfinished * config.hop_length - latent_influence(config).first
 

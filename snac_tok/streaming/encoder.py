@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Progress:
-    """How far a stream has come: replaced as a whole once a call has succeeded, so that a failed one can be repeated.
+    """A stream's progress. It is replaced as a whole after a successful call, so a failed call can be repeated.
 
     Attributes:
-        encoder: the network's part.
+        encoder: the codec's incremental encoder.
         waiting: samples (1, n) at the codec's rate, less than a frame.
         finished: whether the stream was flushed.
     """
@@ -45,14 +45,14 @@ class _Progress:
 class StreamEncoder:
     """Turns sound into ids while it is being recorded.
 
-    A call that fails leaves the stream as it was and can be repeated. The exception is a stream at another rate: once
-    the failed call has resampled its sound, the stream refuses to go on.
+    A call that fails leaves the stream as it was and can be repeated. The exception is a stream that resamples: if a
+    call fails after resampling its sound, the stream refuses further calls.
 
     Args:
         codec: the network; or a `SnacTokenizer`, as in `StreamDecoder`.
         vocabulary: as in `StreamDecoder`.
-        sampling_rate: of the sound that is pushed, in Hz; None is the codec's.
-        resampler: how another rate is changed.
+        sampling_rate: the rate of the pushed sound, in Hz; None is the codec's.
+        resampler: how another rate is converted.
 
     Raises:
         SamplingRateError: an impossible rate.
@@ -134,7 +134,7 @@ class StreamEncoder:
         return self._done(progress, codes)
 
     def _whole_frames(self, progress: _Progress) -> Iterator[list[torch.Tensor]]:
-        """Encode one whole frame at a time: the codes do not depend on how the sound was cut."""
+        """Encode one whole frame at a time, so that codes do not depend on the sizes of pushes."""
         size = self.codec.config.frame_length
         while progress.waiting.shape[1] >= size:
             frame, progress.waiting = progress.waiting[:, :size], progress.waiting[:, size:]
@@ -151,7 +151,7 @@ class StreamEncoder:
         return self._progress.copy()
 
     def _done(self, progress: _Progress, codes: Sequence[list[torch.Tensor]]) -> npt.NDArray[np.int64]:
-        """Return the ids of new codes; only now is the progress kept."""
+        """Return the ids of new codes, and keep the progress."""
         ids = self._ids(codes)
         self._progress, self._is_resampler_ahead = progress, False
         return ids

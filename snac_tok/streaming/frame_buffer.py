@@ -1,4 +1,4 @@
-"""Ids of a stream, collected until frames are whole, and checked before they count."""
+"""Collects the ids of a stream until frames are whole, and checks them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _CPU = torch.device("cpu")
 
 
 class FrameBuffer:
-    """Turns ids that come in any pieces into codes of whole frames.
+    """Turns ids, in pieces of any size, into codes of whole frames.
 
-    Each id is checked once, when it comes: the ids of a frame under way wait as codes.
+    Each id is checked once, when it is pushed; the ids of an unfinished frame are kept as codes.
 
     Args:
-        vocabulary: of one line of ids, for this codec.
+        vocabulary: an id table with one line of ids, for this codec.
         config: the codec's.
 
     Attributes:
-        num_frames: how many whole frames have come so far.
+        num_frames: how many whole frames have been pushed so far.
     """
 
     def __init__(self, vocabulary: Vocabulary, config: CodecConfig) -> None:
@@ -45,7 +45,7 @@ class FrameBuffer:
         self._ended = False
 
     def push(self, ids: Any) -> list[torch.Tensor] | None:
-        """Take ids (n,) or codes [(T_k,)] and return the codes [(1, n_k)] of the frames now whole, None if none is.
+        """Take ids (n,) or codes [(T_k,)] and return the codes [(1, n_k)] of frames now whole, None if there are none.
 
         Raises:
             TokenError: an id out of place; the buffer stays as it was.
@@ -63,10 +63,10 @@ class FrameBuffer:
         return self._unflattened(codes[:end].reshape(num_frames, per_frame)) if num_frames else None
 
     def end(self, *, drop_partial: bool) -> None:
-        """End the stream, which must not be in the middle of a frame unless the rest may be dropped.
+        """End the stream. It must not be in the middle of a frame, unless the rest may be dropped.
 
         Raises:
-            TokenError: it is.
+            TokenError: the stream is in the middle of a frame.
         """
         if len(self._partial) and not drop_partial:
             raise TokenError(
@@ -110,23 +110,23 @@ class FrameBuffer:
         held = len(self._partial)
         places = np.arange(held, held + len(line)) % len(self._first)
         codes: npt.NDArray[np.int64] = line - self._first[places]
-        # Read as unsigned, a negative number is a huge one.
+        # As unsigned integers, negative numbers are huge.
         if (codes.view(np.uint64) < self._width[places]).all():
             return codes
         ids = np.concatenate((self._partial + self._first[:held], line))
-        # An unfinished last frame is not a fault: the rest of it may come.
+        # An unfinished last frame is not a fault: its rest may be pushed later.
         fault = next(fault for fault in self.vocabulary.validate(ids) if fault.token_id is not None)
         raise TokenError(f"counted from frame {self.num_frames} of the stream, {fault}")
 
     def _unflattened(self, frames: npt.NDArray[np.int64]) -> list[torch.Tensor]:
-        """Return codes [(1, n_k)] of frames (n, ids of a frame)."""
+        """Return the codes [(1, n_k)] of frames (n, ids per frame)."""
         layout = self.vocabulary.layout
         flat = frames[:, -layout.slots_per_frame :].reshape(1, -1)
         return [torch.from_numpy(level) for level in layout.unflatten(flat)]
 
 
 def _ranges(vocabulary: Vocabulary) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-    """Return the first id, and how many ids there are, for each place in a frame, the separator's included."""
+    """Return the first id and the number of ids for each place in a frame, the separator's included."""
     ranges = [vocabulary.id_range(slot) for slot in range(vocabulary.layout.slots_per_frame)]
     if vocabulary.separator is not None:
         separator = vocabulary.specials[vocabulary.separator]
@@ -157,10 +157,10 @@ def _integers(ids: Any) -> npt.NDArray[np.int64]:
 
 
 def _what_came(line: npt.NDArray[Any]) -> str:
-    """Describe what came instead of ids; for text, say how to make ids of it."""
+    """Describe what was given instead of ids; for text, say how to turn it into ids."""
     if line.dtype.kind not in "SU":
         return f"{line.dtype} {line.shape}"
     return (
-        f"text such as {str(line.flat[0])[:40]!r}: a vocabulary's text_to_ids makes ids of a text, a tokenizer's "
-        "convert_tokens_to_ids of a list of tokens"
+        f"text such as {str(line.flat[0])[:40]!r}: a vocabulary's text_to_ids turns a text into ids, a tokenizer's "
+        "convert_tokens_to_ids a list of tokens"
     )

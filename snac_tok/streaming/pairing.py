@@ -1,6 +1,6 @@
-"""A codec and the id table that it is used with: what may be given for them, whether they fit, one warning about both.
+"""A codec and its id table: which arguments stand for them, whether they fit, and the trial codec's warning.
 
-`None` is raw codes at every door, a name is a preset's.
+In every public call `None` means raw codes, and a name is a preset's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
 
 
 class CodecWithVocabulary(Protocol):
-    """What has a codec and the id table for it: a `SnacTokenizer`."""
+    """Has a codec and its id table, as `SnacTokenizer` does."""
 
     @property
     def codec(self) -> SNAC: ...  # noqa: D102
@@ -38,7 +38,7 @@ class CodecWithVocabulary(Protocol):
 
 
 def paired(codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike) -> tuple[SNAC, Vocabulary]:
-    """Return a codec and its id table, which fit each other.
+    """Return a codec and its id table, checked to fit each other.
 
     Args:
         codec: the codec, or a tokenizer, which has both.
@@ -53,8 +53,8 @@ def paired(codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike) -> tup
     if isinstance(vocabulary, str) and vocabulary == "auto":
         if own is None:
             raise LayoutError(
-                "a codec alone has no vocabulary; name the preset that the language model was trained with, or hand "
-                "over a SnacTokenizer in place of the codec."
+                "a codec alone has no vocabulary; name the preset that the language model was trained with, or pass "
+                "a SnacTokenizer instead of the codec."
             )
         vocabulary = own
     table = vocabulary_of(vocabulary, codec)
@@ -66,7 +66,7 @@ def paired(codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike) -> tup
 def paired_for_streams(
     codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike
 ) -> tuple[SNAC, Vocabulary]:
-    """Return the same for streams, with the codec's weights prepared.
+    """Return the same for streams, with the codec's weights folded.
 
     Raises:
         LayoutError: as in `paired`.
@@ -82,7 +82,7 @@ def paired_for_streams(
 
 
 def vocabulary_of(wanted: VocabularyLike, codec: SNAC, *, levels: int | None = None) -> Vocabulary:
-    """Return the id table that a door was given for a codec.
+    """Return the id table that an argument stands for.
 
     Raises:
         LayoutError: no such preset or file, or another number of levels than the table has.
@@ -127,7 +127,7 @@ def warn_of_trial_codec(codec: SNAC, vocabulary: Vocabulary) -> None:
 
 
 def warn_of_trial_name(codec: str, vocabulary: Vocabulary) -> None:
-    """Warn of the same for a codec that is known by its name and not loaded yet."""
+    """Warn likewise for a codec that is known by name and not loaded yet."""
     name = published_name(vocabulary)
     if name is not None and codec == TRIAL_CODEC:
         warn_of_trial_ids(name)
@@ -135,7 +135,7 @@ def warn_of_trial_name(codec: str, vocabulary: Vocabulary) -> None:
 
 @contextmanager
 def without_trial_warning() -> Iterator[None]:
-    """Load a codec without the warning, for a door that has shown it already."""
+    """Load a codec without the warning, for a caller that has already shown it."""
     before = _is_quiet.set(True)
     try:
         yield

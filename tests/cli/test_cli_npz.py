@@ -58,7 +58,7 @@ def test_a_bomb_of_zeros(refused, work, arrays):
     np.savez_compressed("b.npz", **(arrays | zeros | {"num_samples": np.int64(frames * 2048)}))
     assert (work / "b.npz").stat().st_size < 200_000
     peak, error = peak_bytes(read_code_file, Path("b.npz"))
-    assert "out of all proportion" in error
+    assert "far more than codes do" in error
     assert peak < 2_000_000
     assert "b.npz" in refused("inspect", "b.npz")
     assert "b.npz" in refused("decode", "b.npz", "-o", "x.wav")
@@ -69,7 +69,7 @@ def test_a_shape_that_the_bytes_do_not_have(arrays, work, shape):
     """The shape in an array's header is compared with the bytes behind it before memory is taken for it."""
     rewritten(work / "b.npz", level_0=header(shape=shape) + arrays["level_0"].tobytes())
     peak, error = peak_bytes(read_code_file, work / "b.npz")
-    assert "b.npz: 'level_0' says" in error
+    assert "b.npz: 'level_0' claims" in error
     assert peak < 2_000_000
 
 
@@ -79,7 +79,7 @@ def test_an_array_of_another_type(work, dtype):
     """Only whole numbers of the codes' own type are read; no pickle ever is."""
     size = np.dtype(dtype if isinstance(dtype, str) else [tuple(field) for field in dtype]).itemsize
     rewritten(work / "b.npz", level_0=header(shape=(1,), dtype=dtype) + b"\0" * size)
-    with pytest.raises(CodesError, match=r"b.npz: .*(have none of this name|must be uint16)"):
+    with pytest.raises(CodesError, match=r"b.npz: .*(have no array of this name|must be uint16)"):
         read_code_file(work / "b.npz")
 
 

@@ -82,17 +82,17 @@ def test_pipes_are_left_out(tmp_path):
 
 def test_no_folder_and_no_audio_say_so(tmp_path):
     """Each with the folder's name."""
-    with pytest.raises(SourceError, match="absent is no folder"):
+    with pytest.raises(SourceError, match="absent is not a folder"):
         list_folder(tmp_path / "absent")
     touch(tmp_path, "notes.txt")
-    with pytest.raises(SourceError, match="holds no audio"):
+    with pytest.raises(SourceError, match="has no audio"):
         list_folder(tmp_path)
 
 
 def test_a_file_given_as_folder_is_refused(tmp_path):
-    """It is no folder."""
+    """It is not a folder."""
     touch(tmp_path, "a.wav")
-    with pytest.raises(SourceError, match=r"a\.wav is no folder"):
+    with pytest.raises(SourceError, match=r"a\.wav is not a folder"):
         list_folder(tmp_path / "a.wav")
 
 

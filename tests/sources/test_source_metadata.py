@@ -131,8 +131,8 @@ def test_a_faulty_csv_is_named_with_its_line(tmp_path, content, words):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"file_name": "a.wav", "text": "x"\n', "line 1: no valid JSON"),
-        ("[" * 100_000, "line 1: no valid JSON"),
+        ('{"file_name": "a.wav", "text": "x"\n', "line 1: not valid JSON"),
+        ("[" * 100_000, "line 1: not valid JSON"),
         ('{"file_name": "a.wav", "text": "x"}\n[1]\n', "line 2: needs a JSON object"),
         ('{"id": "a", "text": "x"}\n{"id": "b", "text": "\\ud800"}\n', r"line 2: \\ud800 is half"),
         ('{"id": "\\udce9.wav", "text": "x"}\n', r"line 1: \\udce9 is half"),

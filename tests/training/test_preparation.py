@@ -158,7 +158,7 @@ def test_manifests(source, tmp_path, name, content):
         ("m.jsonl", b"{\n", "line 1"),
         ("m.jsonl", b'{"file": "a.wav"}\n[]\n', "line 2: needs a JSON object"),
         ("m.jsonl", b'{"text": "a"}\n', "no column of recordings"),
-        ("m.jsonl", b'{"file": null}\n', "is no path"),
+        ("m.jsonl", b'{"file": null}\n', "is not a path"),
     ],
 )
 def test_broken_manifests_are_refused(tmp_path, name, content, named):
@@ -205,7 +205,7 @@ def test_datasets_that_cannot_be_used_are_refused(tmp_path):
     with pytest.raises(SourceError, match=r"no column could be the sound.*rename it"):
         prepare_sound([datasets.Dataset.from_dict({"text": ["a"]})], tmp_path / "ready", OPTIONS)
     for source, named in [
-        (3, "is no input"),
+        (3, "is not an input"),
         ("hf:", "hf:NAME"),
         (f"hf:{tmp_path / 'nowhere'}", "cannot be loaded"),
     ]:
