@@ -1,6 +1,6 @@
 """Sound: files, arrays and tensors to `Waveform`, one rate to another, many channels to one, and back.
 
-No network code, no torch: torchaudio and torchcodec are imported only where a caller or a file asks for them.
+No network code, no torch: torchaudio and torchcodec are imported only if a caller or a file needs them.
 """
 
 from __future__ import annotations

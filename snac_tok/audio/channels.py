@@ -1,12 +1,12 @@
-"""From many channels to one: the policies a caller can name, and what a mean must not lose without a word.
+"""From many channels to one: the policies that a caller can name, and a check of what a mean loses.
 
     mean       of all channels; a warning says what it loses, and a mean of channels that cancel each other is refused
     left       the first channel
     right      the second
     2          channel 2, counted from 0, as `each` names them
-    each       one recording a channel, where the caller takes several
+    each       one recording per channel, if the caller takes several
 
-Nothing here changes the rate or the level; a recording with one channel passes every policy untouched.
+Nothing here changes the rate or the level; no policy changes a recording with one channel.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _EACH = "each"
 MonoPolicy: TypeAlias = _Name | int
 ChannelPolicy: TypeAlias = Literal["each"] | MonoPolicy
 
-# One silent channel of two costs a mean 6 dB, which any stereo recording may; speech in one channel of three costs
-# 9.5 dB, in the centre of 5.1 15.6 dB, and beyond that channels must be working against each other.
+# A mean loses 6 dB if one channel of two is silent, which is common in stereo; 9.5 dB if speech is in one channel of
+# three, 15.6 dB in the centre channel of 5.1. A larger loss means that channels cancel each other.
 _WORTH_TELLING_DB = 9.0
-# A mean of N channels holds the loudest at 1/N of its size at least, if the others are silent or unlike it. What is
-# 20 dB below even that is what is left of sound that has been cancelled: one wire of a pair was swapped.
+# A mean of N channels keeps at least 1/N of the loudest if the others are silent or uncorrelated. 20 dB below that,
+# the sound was cancelled: the two wires of one channel were swapped.
 _CANCELLED = 0.1
-# RMS of -100 dB: nothing that could be lost.
+# RMS of -100 dB: there is no sound to lose.
 _SILENT = 1e-5
 
 
@@ -68,7 +68,7 @@ def to_mono(waveform: Waveform, *, channels: MonoPolicy = "mean", name: str = "t
 def mono_blocks(
     blocks: Iterable[Waveform], *, channels: MonoPolicy = "mean", name: str = "the recording"
 ) -> Iterator[Waveform]:
-    """Yield one channel of a recording that comes in blocks; what `to_mono` says of the whole comes at the end.
+    """Yield one channel of a recording in blocks; warnings and errors of `to_mono` come after the last block.
 
     Raises:
         WaveformError: as in `to_mono`, after the last block.
@@ -86,7 +86,7 @@ def mono_blocks(
 def select_channels(
     waveform: Waveform, policy: ChannelPolicy, *, name: str = "the recording"
 ) -> list[Waveform]:
-    """Return the mono waveforms a policy makes of a recording: one, or with "each" one a channel.
+    """Return the mono waveforms that a policy makes from a recording: one, or with "each" one per channel.
 
     Raises:
         WaveformError: an unknown policy, or as in `to_mono`.
@@ -111,7 +111,7 @@ def check_policy(policy: object, *, each: bool) -> ChannelPolicy: ...
 
 
 def check_policy(policy: object, *, each: bool = False) -> ChannelPolicy:
-    """Return a policy, numbers as int also where they came as text, or say which there are.
+    """Return a valid policy; a number that is given as text becomes an int.
 
     Raises:
         WaveformError: it is not a policy.
@@ -133,18 +133,18 @@ def check_policy(policy: object, *, each: bool = False) -> ChannelPolicy:
 
 
 class _Downmix:
-    """Makes one channel of a recording's blocks, and remembers how loud all were."""
+    """Mixes a recording's blocks to one channel, and measures how loud each channel was."""
 
     def __init__(self, channels: MonoPolicy, name: str) -> None:
         self._policy = check_policy(channels)
         self._name = name
-        # Sums of squares: of each channel, and of the mean.
+        # Sums of squares of each channel and of the mean.
         self._energies: NDArray[np.float64] = np.zeros(0)
         self._mixed = 0.0
         self._num_samples = 0
 
     def mix(self, block: Waveform) -> Waveform:
-        """Return the block's one channel."""
+        """Return the block as one channel."""
         if block.num_channels == 1 and (isinstance(self._policy, str) or not self._policy):
             return block
         if self._policy != "mean":
@@ -163,7 +163,7 @@ class _Downmix:
         self._num_samples += block.num_samples
 
     def judge(self) -> None:
-        """Say what the mean has lost: nothing, a warning, or a refusal."""
+        """Warn or raise if the mean has lost too much."""
         if not self._num_samples:
             return
         loudest = int(self._energies.argmax())
@@ -185,7 +185,7 @@ class _Downmix:
 
     def _quieter(self, lost_db: float, loudest: int) -> str:
         return (
-            f"{self._name}: the mean of its {len(self._energies)} channels comes out {lost_db:.1f} dB quieter "
+            f"{self._name}: the mean of its {len(self._energies)} channels is {lost_db:.1f} dB quieter "
             f"than channel {loudest}, the loudest: {self._choice()}."
         )
 
@@ -196,7 +196,7 @@ class _Downmix:
 
 
 def _channel(waveform: Waveform, index: int) -> Waveform:
-    """One row, as a view: a row of a contiguous array is contiguous."""
+    """Return one row as a view: a row of a contiguous array is contiguous."""
     if index >= waveform.num_channels:
         raise WaveformError(
             f"the recording has {waveform.num_channels} channel{'s' if waveform.num_channels > 1 else ''}, counted "

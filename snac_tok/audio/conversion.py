@@ -1,8 +1,8 @@
-"""Whatever a caller may hand in as sound → a `Waveform`.
+"""Every form of sound that a caller may pass → a `Waveform`.
 
 Arrays, tensors, lists, paths, encoded bytes, file objects, the audio column of a `datasets` row and
 torchcodec decoders. torch is recognised by its name and never imported; nothing is resampled or mixed, and
-nothing is guessed: what is ambiguous is refused.
+ambiguous input is refused, not guessed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def as_waveform(
     rows_are_channels: bool = False,
     allow_truncated: bool = False,
 ) -> Waveform:
-    """Return the waveform that `audio` holds; float32 arrays (C, T) are shared, not copied.
+    """Return `audio` as a waveform; float32 arrays (C, T) are shared, not copied.
 
     Accepted: a `Waveform`; a 1-D, (1, T), (2, T) or, as a batch of one, (1, C, T) numpy array, torch tensor or
     list of floats, and (C, T) where `rows_are_channels` says what its rows are; integer PCM as int16, int32,
@@ -43,10 +43,10 @@ def as_waveform(
 
     Args:
         audio: one recording.
-        sampling_rate: Hz. Needed for bare samples; for everything that knows its own rate it must agree.
+        sampling_rate: Hz. Required for bare samples; must agree with the rate of sound that has its own.
         rows_are_channels: whether more than two rows of bare samples are channels of one recording; without
             it they are refused, because a batch of clips looks the same.
-        allow_truncated: take what a cut-off or damaged file still holds.
+        allow_truncated: take what can be read of a cut-off or damaged file.
 
     Raises:
         SamplingRateError: the rate is missing, impossible, or contradicts the sound's own.
@@ -68,7 +68,7 @@ def as_waveform(
 
 
 def _with_own_rate(audio: Any, *, allow_truncated: bool) -> Waveform | None:
-    """Return the waveform of what knows its own rate, None for bare samples."""
+    """Return the waveform of sound that has its own rate, None for bare samples."""
     if isinstance(audio, Waveform):
         return audio
     if isinstance(audio, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(audio, "read"):
@@ -84,7 +84,7 @@ def _with_own_rate(audio: Any, *, allow_truncated: bool) -> Waveform | None:
 
 
 def _from_mapping(audio: Mapping[str, Any], sampling_rate: int | None, *, allow_truncated: bool) -> Waveform:
-    """Unpack a `datasets` audio dict; its "path" is only read where there is nothing else."""
+    """Unpack a `datasets` audio dict; its "path" is read only if there is nothing else."""
     if audio.get("array") is not None:
         own = audio.get("sampling_rate")
         rate = sampling_rate if own is None else check_sampling_rate(own)

@@ -1,8 +1,8 @@
-"""Blocks of samples to a WAV or FLAC file, never half written.
+"""Blocks of samples to a WAV or FLAC file, complete or not written at all.
 
-blocks → integers, clipped → libsndfile → `snac_tok.files.replacing`: the whole file, or the old one
+blocks → integers, clipped → libsndfile → `snac_tok.files.replacing`: the new file, or still the old one
 
-Beneath `Waveform`, which saves itself with it; `writing.py` takes what callers bring.
+Below `Waveform`, whose `save` uses it; `writing.py` takes other forms of sound.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _SUBTYPE_BITS = {
     "DOUBLE": None,
 }
 _BLOCK_FRAMES = 1 << 16
-# The 32-bit lengths of RIFF, less room for the header.
+# The largest 32-bit length of RIFF, less room for the header.
 _MAX_WAV_BYTES = (1 << 32) - (1 << 16)
 
 
 def write_blocks(path: str | os.PathLike[str], blocks: Iterator[Waveform], *, subtype: str) -> int:
-    """Write the blocks of one recording in one step, and return how many values were clipped.
+    """Write the blocks of one recording, all or nothing, and return how many values were clipped.
 
     Raises:
         AudioFileError: as in `write_audio`.
-        AudioError: a subtype the format does not have.
+        AudioError: a subtype that the format does not have.
 
     >>> from snac_tok.audio import Waveform
     >>> hum = Waveform(samples=np.zeros((1, 100), np.float32), sampling_rate=24000)
@@ -74,9 +74,9 @@ def write_blocks(path: str | os.PathLike[str], blocks: Iterator[Waveform], *, su
 
 
 class _ErrorKeeper:
-    """The file libsndfile writes to, which remembers the first OSError.
+    """The file that libsndfile writes to; it keeps the first OSError.
 
-    An exception cannot pass through libsndfile: it would be printed and lost, and a full disk with it.
+    An exception cannot pass through libsndfile: it would be printed and lost, and a full disk would go unnoticed.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -101,7 +101,7 @@ class _ErrorKeeper:
         return self._file.tell()
 
     def flush(self) -> None:
-        """Libsndfile asks for it at every close; the real one follows with fsync."""
+        """Do nothing: libsndfile flushes at every close, and the real flush comes with fsync."""
 
 
 def _encode(
@@ -113,7 +113,7 @@ def _encode(
     file_format: str,
     subtype: str,
 ) -> int:
-    """Write all blocks and return how many values were clipped; raise what the disk said."""
+    """Write all blocks and return how many values were clipped; raise the disk's error, if any."""
     clipped = frames = 0
     kind = (first.sampling_rate, first.num_channels)
     try:
@@ -126,7 +126,7 @@ def _encode(
                 _put(sound, values.T, file)
     except sf.SoundFileError as error:
         if file.error is None:
-            # Without its prefix, which names the file object by its address in memory.
+            # Without its prefix, which shows the file object's address in memory.
             reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
             raise AudioFileError(f"{target}: soundfile cannot write it ({reason}).") from error
     if file.error is not None:  # the header is written again at the end
@@ -137,7 +137,7 @@ def _encode(
 
 
 def _put(sound: Any, values: NDArray[Any], file: _ErrorKeeper) -> None:
-    """Write (n, C), and raise what the disk said: a short write trips an assertion inside soundfile."""
+    """Write (n, C), and raise the disk's error instead of soundfile's assertion about a short write."""
     try:
         sound.write(values)
     except (AssertionError, sf.SoundFileError):
@@ -148,7 +148,7 @@ def _put(sound: Any, values: NDArray[Any], file: _ErrorKeeper) -> None:
 
 
 def _pieces(target: Path, first: Waveform, rest: Iterator[Waveform]) -> Iterator[Samples]:
-    """All blocks as (C, n) of at most `_BLOCK_FRAMES`, so that converting them needs little memory."""
+    """Yield all blocks as (C, n) of at most `_BLOCK_FRAMES`, so that converting them needs little memory."""
     kind = (first.sampling_rate, first.num_channels)
     for waveform in _chain(first, rest):
         if (waveform.sampling_rate, waveform.num_channels) != kind:

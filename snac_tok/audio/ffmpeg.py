@@ -1,7 +1,7 @@
-"""Reading what only ffmpeg decodes (AAC, M4A, WebM, WMA): through torchcodec where it loads, else by the program.
+"""Reading formats that only ffmpeg decodes (AAC, M4A, WebM, WMA): by torchcodec if it loads, else by the program.
 
-torchcodec is imported when such a file comes, never before. It decodes whole recordings, since it has no promise that
-pieces join without a gap; the program is a stream.
+torchcodec is imported for the first such file. It decodes whole recordings, since it does not guarantee that pieces
+join without a gap; the program is a stream.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def open_with_ffmpeg(
     """Return a reader for a kind of file that libsndfile does not decode.
 
     Raises:
-        AudioFileError: neither torchcodec nor the program is here, or there is no sound in it.
+        AudioFileError: neither torchcodec nor the program is installed, or there is no sound in the file.
     """
     try:
         return TorchcodecReader(target, name, look=look)
     except MissingDependencyError:
         program = find_program()
     if program is None:
-        raise AudioFileError(f"{name}: {kind.name} is read by ffmpeg, which is not here: {HOW_TO_GET}.")
+        raise AudioFileError(f"{name}: {kind.name} is read by ffmpeg, which is not installed: {HOW_TO_GET}.")
     try:
         return ProgramReader(program, target, kind=kind, strict=strict)
     except (sf.SoundFileError, OSError) as error:
@@ -50,7 +50,7 @@ def open_with_ffmpeg(
 
 
 class TorchcodecReader:
-    """What `readers.Reader` asks for, from torchcodec; decoded as a whole, or not at all to `look` at the header.
+    """A `readers.Reader` on torchcodec; it decodes the whole file, or nothing to `look` at the header.
 
     Raises:
         AudioFileError: ffmpeg finds no sound in it, or cannot decode it.
@@ -71,7 +71,7 @@ class TorchcodecReader:
                     "install ffmpeg, or use backend='soundfile'."
                 ) from error
             raise AudioFileError(f"{name}: ffmpeg finds no sound in it ({first_line(error)}).") from error
-        self.frames = FRAMES_UNKNOWN  # what a header says of the length is an estimate
+        self.frames = FRAMES_UNKNOWN  # the header's length is an estimate
         self.format = self.subtype = "ffmpeg"
         self._done = 0
         if look:
@@ -94,7 +94,7 @@ class TorchcodecReader:
         return out[: len(part)]
 
     def close(self) -> None:
-        """Forget what was decoded."""
+        """Release the decoded samples."""
         self._samples = self._samples[:0]
 
 

@@ -1,9 +1,9 @@
-"""Decoding by the program `ffmpeg`, as a stream from a pipe: any length in bounded memory.
+"""Decoding with the program `ffmpeg`, as a stream from a pipe: any length in bounded memory.
 
     file ── ffmpeg -f KIND -i file:… -f au pipe:1 ──> header (rate, channels) | float32 samples
 
-No shell, no network, no other file than the one named; a program that gives nothing for a minute is stopped. ffmpeg
-goes on over damage and reports it, so a report is what tells that sound is missing.
+No shell, no network, no file but the named one; a program without output for a minute is stopped. ffmpeg continues
+after damage and reports it, so its reports show whether sound is missing.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ _STALL_SECONDS = 60.0
 _COPY_BYTES = 1 << 20
 _MAX_REPORT_BYTES = 1 << 16
 _AU_HEADER = struct.Struct(">4s5I")  # magic, where samples begin, their bytes, encoding, rate, channels
-# Anchored, since a file's own texts are in the report as well.
+# Anchored, since the report also contains texts from the file.
 _FAULT = re.compile(r"^(?:\[[^\]]+ @ 0x[0-9a-f]+\] )?\[(?:error|fatal|panic)\] (.*)", re.MULTILINE)
 _DURATION = re.compile(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)", re.MULTILINE)
 _CODEC = re.compile(r"^\[info\]   Stream #.*: Audio: (\w+)", re.MULTILINE)
 
 
 def find_program() -> str | None:
-    """Return where ffmpeg is; None where there is none."""
+    """Return ffmpeg's path, None if it is not installed."""
     return shutil.which(PROGRAM)
 
 
 class ProgramReader:
-    """What `readers.Reader` asks for, from a running ffmpeg.
+    """A `readers.Reader` on a running ffmpeg.
 
     Args:
         program: its path.
         target: a path, or a file that is copied to a temporary one, since MP4 cannot be read from a pipe.
-        kind: how ffmpeg is to read it.
-        strict: whether what ffmpeg reports as an error is one.
+        kind: how ffmpeg should read it.
+        strict: whether errors that ffmpeg reports are raised.
 
     Raises:
         soundfile.SoundFileError: ffmpeg finds no sound, or does not answer; so does `read`.
@@ -59,7 +59,7 @@ class ProgramReader:
 
     def __init__(self, program: str, target: str | BinaryFile, *, kind: ForeignKind, strict: bool) -> None:
         self._strict = strict
-        self.frames = FRAMES_UNKNOWN  # what ffmpeg says of the length is an estimate
+        self.frames = FRAMES_UNKNOWN  # ffmpeg's length is an estimate
         self.format = kind.name
         with ExitStack() as stack:
             path = target if isinstance(target, str) else _copied(target, stack)
@@ -79,7 +79,7 @@ class ProgramReader:
         self.estimated_frames = _seconds(duration, self.samplerate) if duration else None
 
     def read(self, *, out: Samples) -> Samples:
-        """Fill an array (n, C); at the end, ask whether all went well."""
+        """Fill an array (n, C); at the end, check that ffmpeg succeeded."""
         got = self._read_bytes(out.nbytes)
         frames = len(got) // (4 * self.channels)
         values = np.frombuffer(got, ">f4", count=frames * self.channels)
@@ -89,7 +89,7 @@ class ProgramReader:
         return out[:frames]
 
     def close(self) -> None:
-        """Stop the program and remove what was copied."""
+        """Stop the program and remove the temporary copy."""
         self._stack.close()
 
     def _read_header(self) -> None:
@@ -101,7 +101,7 @@ class ProgramReader:
         self._read_bytes(begin - _AU_HEADER.size)
 
     def _read_bytes(self, count: int) -> bytes:
-        """Read as much or up to the end; a program that stalls is killed, and the end comes."""
+        """Read that many bytes, fewer at the end; a program that stalls is killed."""
         stalled = threading.Event()
 
         def stop() -> None:
@@ -149,7 +149,7 @@ def _command(program: str, path: str, kind: ForeignKind) -> list[str]:
 
 
 def _copied(source: BinaryFile, stack: ExitStack) -> str:
-    """Copy a file to a temporary one that goes with `stack`."""
+    """Copy a file to a temporary one, which `stack` removes."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="snac-tok-"))
     path = Path(folder) / "sound"
     with path.open("wb") as file:

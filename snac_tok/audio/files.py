@@ -1,9 +1,9 @@
-"""From sound files to waveforms: whole, in blocks, or only what the header says.
+"""From sound files to waveforms: whole, in blocks, or only the header.
 
-WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF and whatever else libsndfile decodes; AAC, M4A, WebM and WMA through
-torchcodec or the program ffmpeg, where one of them is. Files joined byte by byte are read as one recording. Every
-refusal is an `AudioFileError` with the file and the reason. Nothing is resampled, mixed or normalised, and no header
-is believed: memory follows what was decoded.
+WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF and everything else that libsndfile decodes; AAC, M4A, WebM and WMA with
+torchcodec or the program ffmpeg, if one is installed. Files joined byte by byte are read as one recording. Every
+refusal is an `AudioFileError` with the file and the reason. Nothing is resampled, mixed or normalised, and headers
+are not trusted: memory grows with the samples that were decoded.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_BLOCK_SECONDS = 30.0
-# 16 MiB of float32: nearly every utterance is one block and is never copied.
+# 16 MiB of float32: nearly every utterance is one block, which needs no copy.
 _BLOCK_VALUES = 1 << 22
-# libsndfile drops the whole request in which a damaged file ends, so salvage asks for little at a time: 64
-# divides the frame sizes of FLAC encoders, and no whole frame is lost.
+# At damage libsndfile drops the whole request, so salvage reads in small steps: 64 divides the frame sizes of FLAC
+# encoders, so no whole frame is lost.
 _SALVAGE_FRAMES = 64
-# Headers count samples exactly, whatever the container, but for these: theirs are estimates or count padding.
+# Headers count samples exactly, except in these containers: their counts are estimates or include padding.
 _ESTIMATED_SUBTYPES = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "VORBIS", "OPUS"})
-# What an encoder may have counted of its delay and padding: two frames of MP3.
+# An encoder may count its delay and padding: up to two frames of MP3.
 _ENCODER_PADDING = 2304
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioInfo:
-    """What a file's header claims; decoding may find something else.
+    """What a file's header says; decoding may find something else.
 
     Args:
         sampling_rate: Hz.
-        num_channels: channels.
-        num_samples: samples in each channel; None if the header does not say.
+        num_channels: number of channels.
+        num_samples: samples per channel; None if the header does not say.
         file_format: "WAV", "FLAC", "OGG", "MP3", …
         subtype: "PCM_16", "VORBIS", …
     """
@@ -62,15 +62,15 @@ class AudioInfo:
 
     @property
     def duration_seconds(self) -> float | None:
-        """Length in seconds by the header's word, or None."""
+        """Length in seconds according to the header, or None."""
         return None if self.num_samples is None else self.num_samples / self.sampling_rate
 
 
 def audio_info(source: AudioSource) -> AudioInfo:
-    """Return what the header of a path, encoded bytes or binary file object claims.
+    """Return what the header of a path, encoded bytes or a binary file object says.
 
     Raises:
-        AudioFileError: nothing there, or nothing that is sound.
+        AudioFileError: there is no such file, or it is not sound.
 
     >>> from snac_tok.audio import write_audio
     >>> _ = write_audio("hum.wav", Waveform(samples=np.zeros((1, 12000), np.float32), sampling_rate=24000))
@@ -82,10 +82,10 @@ def audio_info(source: AudioSource) -> AudioInfo:
 
 
 class OpenAudio:
-    """A sound file that is open: what its header claims, and its samples, once; see `open_audio`.
+    """An open sound file: its header, and its samples, which can be read once; see `open_audio`.
 
     Attributes:
-        info: what the header claims.
+        info: what the header says.
     """
 
     def __init__(self, reader: Reader, name: str, *, allow_truncated: bool) -> None:
@@ -115,7 +115,7 @@ class OpenAudio:
 def open_audio(
     source: AudioSource, *, backend: FileBackend | None = None, allow_truncated: bool = False
 ) -> Iterator[OpenAudio]:
-    """Lend an open file to whoever decides by its header how to read it.
+    """Open a file, for callers that decide by its header how to read it; a context manager.
 
     Args:
         source: as in `read_audio`.
@@ -152,14 +152,14 @@ def read_audio(
     """Return the whole recording (C, T) at the file's own rate; full scale is ±1.
 
     Args:
-        source: a path, the bytes of a file, or a binary file object (read from where it stands).
-        backend: None is soundfile, and for what it does not know torchcodec or the program ffmpeg; "soundfile" or
-            "torchcodec" is that one alone.
-        allow_truncated: take what a cut-off or damaged file still holds.
+        source: a path, the bytes of a file, or a binary file object (read from its position).
+        backend: None is soundfile, and torchcodec or the program ffmpeg for formats that it does not know; "soundfile"
+            or "torchcodec" is only that one.
+        allow_truncated: take what can be read of a cut-off or damaged file.
 
     Raises:
-        AudioFileError: missing, no regular file, empty, no sound, cut off, damaged, no samples, NaN or
-            infinite samples, a header with impossible values, or a kind that needs ffmpeg where there is none.
+        AudioFileError: missing, not a regular file, empty, not sound, cut off, damaged, no samples, NaN or infinite
+            samples, a header with impossible values, or a format that needs ffmpeg, which is not installed.
         MissingDependencyError: torchcodec was chosen and does not load.
 
     >>> from snac_tok.audio import write_audio
@@ -176,11 +176,11 @@ def read_audio(
 def iter_audio(
     source: AudioSource, *, block_seconds: float = DEFAULT_BLOCK_SECONDS, allow_truncated: bool = False
 ) -> Iterator[Waveform]:
-    """Return an iterator over a recording in blocks, for files too long to stand in memory.
+    """Return an iterator over a recording in blocks, for files too long for memory.
 
     The blocks, joined, are what `read_audio` returns; all but the last have the same length. The file is
-    opened at the first `next`. A file that is cut off is refused before its first block where its container tells
-    (WAV, AIFF, Ogg, MP3 and others); FLAC, and what ffmpeg reads, at the end, after the good blocks.
+    opened at the first `next`. A cut-off file is refused before its first block if its container shows it (WAV,
+    AIFF, Ogg, MP3 and others); FLAC, and formats read by ffmpeg, at the end, after the good blocks.
 
     Args:
         source: as in `read_audio`.
@@ -208,7 +208,7 @@ def _blocks(source: AudioSource, block_seconds: float, *, allow_truncated: bool)
 
 @refusing_int16_in_32_bits
 def _decode(reader: Reader, name: str, block_frames: int, *, allow_truncated: bool) -> Iterator[Samples]:
-    """Yield what decodes as arrays (n, C) of `block_frames`, the last one shorter."""
+    """Yield decoded samples as arrays (n, C) of `block_frames`, the last one shorter."""
     done = 0
     step = _SALVAGE_FRAMES if allow_truncated else 1 << 62
     held = np.empty((0, reader.channels), np.float32)
@@ -224,7 +224,7 @@ def _decode(reader: Reader, name: str, block_frames: int, *, allow_truncated: bo
         block = np.concatenate([held, buffer[:filled]]) if len(held) else buffer[:filled]
         done += filled
         is_end = filled < want or done >= reader.frames
-        # A file that turns out to go on has promised less than a block.
+        # A file that turns out to continue has promised less than a block.
         held = block if len(block) < block_frames and not is_end else held[:0]
         if len(block) and not len(held):
             yield block
@@ -252,7 +252,7 @@ def _fill(reader: Reader, buffer: Samples, done: int, step: int) -> tuple[int, s
 
 
 def _judge_length(reader: Reader, name: str, done: int, *, allow_truncated: bool) -> None:
-    """Compare what was decoded with what the header promised."""
+    """Compare the decoded length with the header's."""
     if done >= reader.frames or reader.frames == FRAMES_UNKNOWN:
         return
     found = f"{name}: the header promises {reader.frames} samples, {done} could be decoded"
@@ -264,7 +264,7 @@ def _judge_length(reader: Reader, name: str, done: int, *, allow_truncated: bool
 
 
 def _join(blocks: list[Samples], num_channels: int) -> Samples:
-    """Blocks (n, C) → one (C, T); a single mono block is only looked at another way."""
+    """Blocks (n, C) → one (C, T); a single mono block becomes a view."""
     if len(blocks) == 1:
         return np.ascontiguousarray(blocks[0].T)
     joined = np.empty((num_channels, sum(map(len, blocks))), np.float32)

@@ -1,4 +1,4 @@
-"""FLAC files joined byte by byte; libsndfile reads the first alone."""
+"""FLAC files joined byte by byte; libsndfile reads only the first."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import BinaryIO
 
 from snac_tok.audio.probe_result import Piece, ProbeResult
 
-# The magic and the header of the block that always comes first: STREAMINFO, 34 bytes.
+# The magic, and the header of the block that is always first: STREAMINFO, 34 bytes.
 _MARK = b"fLaC\0\0\0\x22"
-_LAST_MARK = b"fLaC\x80\0\0\x22"  # where no other block follows it
+_LAST_MARK = b"fLaC\x80\0\0\x22"  # if no other block follows
 _SCAN_BYTES = 1 << 20
 
 
 def probe_flac(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return the pieces of a FLAC whose length nobody filled in: only a search tells where it ends.
+    """Return the pieces of a FLAC whose header has no length: only a search finds its end.
 
-    Where the length is known, the decoder sees for itself that something follows: see `FlacReader`.
+    If the header has the length, the decoder notices that something follows: see `FlacReader`.
     """
     file.seek(start + 18)
     if int.from_bytes(file.read(8), "big") & (1 << 36) - 1:
@@ -25,7 +25,7 @@ def probe_flac(file: BinaryIO, start: int, size: int) -> ProbeResult:
 
 
 def flac_pieces(file: BinaryIO, start: int, size: int) -> tuple[Piece, ...]:
-    """Return every FLAC file that begins at `start` or behind it.
+    """Return every FLAC file that begins at `start` or later.
 
     >>> import io
     >>> [piece.start for piece in flac_pieces(io.BytesIO(_MARK + bytes(92) + _MARK), 0, 108)]

@@ -1,6 +1,6 @@
-"""AIFF, AU, CAF, NIST, VOC and WMA: what their headers promise, against what the file holds.
+"""AIFF, AU, CAF, NIST, VOC and WMA: compares the header's lengths with the file's.
 
-libsndfile shortens them without a word where they were cut off. Headers are read, no samples.
+libsndfile reads cut-off files as shorter ones, without an error. Only headers are read here, no samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SOUND_CHUNKS = (b"SSND", b"BODY")  # AIFF's and 8SVX's
 
 
 def probe_aiff(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return what an AIFF, AIFC, 8SVX or 16SV tells; its lengths are big-endian and it may lack the last chunks."""
+    """Probe an AIFF, AIFC, 8SVX or 16SV; its lengths are big-endian and it may lack the last chunks."""
     common = b""
     form_end = start + 8 + _big(_at(file, start + 4, 4))
     kind = _at(file, start + 8, 4)
@@ -39,12 +39,12 @@ def probe_aiff(file: BinaryIO, start: int, size: int) -> ProbeResult:
         if claimed > held:
             return _cut(claimed - held)
         return _joined(file, (form_end, body_at + claimed + claimed % 2), b"FORM")
-    # Some writers put the sound before COMM, which libsndfile takes as well; without sound it says so itself.
+    # Some writers put the sound before COMM, which libsndfile reads, too; without sound libsndfile raises an error.
     return ProbeResult() if form_end <= size else _cut(form_end - size)
 
 
 def probe_au(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return what an AU (.snd) tells; 0xFFFFFFFF is its own word for an unknown length.
+    """Probe an AU (.snd); 0xFFFFFFFF means an unknown length.
 
     >>> import io
     >>> header = struct.pack(">4s5I", b".snd", 24, 1000, 3, 24000, 1)
@@ -69,12 +69,12 @@ def probe_au(file: BinaryIO, start: int, size: int) -> ProbeResult:
 
 
 def probe_caf(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return what a CAF tells; -1 is its own word for sound up to the end of the file."""
+    """Probe a CAF; a length of -1 means sound up to the end of the file."""
     end = start + 8
     for name, body_at, claimed in _chunks(file, end, long=True):
         held = size - body_at
         if name == b"data" and (claimed == -1 or claimed > held):
-            # libsndfile refuses it as malformed; with a header that says what there is, it reads that.
+            # libsndfile refuses it as malformed, but reads it with a header that has the actual length.
             head = _at(file, start, body_at - 8 - start) + struct.pack(">q", max(held, 0))
             fault = None if claimed == -1 else _cut(claimed - held).fault
             return ProbeResult(pieces=(Piece(head=head, stretches=((body_at, size),)),), fault=fault)
@@ -87,7 +87,7 @@ def probe_caf(file: BinaryIO, start: int, size: int) -> ProbeResult:
 
 
 def probe_nist(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return what a NIST SPHERE file tells: text fields, such as `sample_count -i 24000`."""
+    """Probe a NIST SPHERE file: text fields, such as `sample_count -i 24000`."""
     first = _at(file, start, 16).split()
     if len(first) < 2 or not first[1].isdigit():  # noqa: PLR2004 - name and header length
         return ProbeResult()
@@ -105,7 +105,7 @@ def probe_nist(file: BinaryIO, start: int, size: int) -> ProbeResult:
 
 
 def probe_voc(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return what a Creative Voice file tells: blocks with a kind and 24 bits of length, and a 0 behind the last."""
+    """Probe a Creative Voice file: blocks with a kind and 24 bits of length, and a 0 after the last."""
     at = start + int.from_bytes(_at(file, start + 20, 2), "little")
     for _ in range(_MAX_CHUNKS):
         header = _at(file, at, 4)
@@ -118,7 +118,7 @@ def probe_voc(file: BinaryIO, start: int, size: int) -> ProbeResult:
 
 
 def probe_asf(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return what a WMA tells: its file properties hold the size of the file, 0 where nobody knew."""
+    """Probe a WMA: its file properties hold the size of the file, 0 if unknown."""
     header = _at(file, start, _MAX_HEADER_BYTES)
     place = header.find(_ASF_FILE_PROPERTIES)
     claimed = int.from_bytes(header[place + 40 : place + 48], "little") if place >= 0 else 0
@@ -130,7 +130,7 @@ def _cut(missing: int) -> ProbeResult:
 
 
 def _joined(file: BinaryIO, ends: tuple[int, ...], magic: bytes) -> ProbeResult:
-    """Tell whether another file of the kind begins where this one ends."""
+    """Return whether another file of the same kind begins where this one ends."""
     return ProbeResult(end=next((end for end in ends if _at(file, end, 4) == magic), None))
 
 
@@ -139,7 +139,7 @@ def _is_placeholder(claimed: int) -> bool:
 
 
 def _aiff_of_unknown_length(kind: bytes, common: bytes, body_at: int, size: int) -> ProbeResult:
-    """Give an AIFF that was written to a pipe the lengths that it lacks."""
+    """Fill in the lengths of an AIFF that was written to a pipe."""
     if len(common) < 18:  # noqa: PLR2004 - COMM: channels, frames, bits, an 80-bit rate
         return ProbeResult()
     channels, _, bits = struct.unpack(">HIH", common[:8])
@@ -154,7 +154,7 @@ def _aiff_of_unknown_length(kind: bytes, common: bytes, body_at: int, size: int)
 
 
 def _chunks(file: BinaryIO, at: int, *, long: bool = False) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and length of each chunk; lengths of 64 bits and no padding where `long`."""
+    """Yield name, offset and length of each chunk; `long` means lengths of 64 bits and no padding."""
     for _ in range(_MAX_CHUNKS):
         header = _at(file, at, 12 if long else 8)
         if len(header) < (12 if long else 8):
@@ -168,7 +168,7 @@ def _chunks(file: BinaryIO, at: int, *, long: bool = False) -> Iterator[tuple[by
 
 
 def _at(file: BinaryIO, place: int, count: int) -> bytes:
-    # Far beyond its end a file on disk may refuse to go, and bytes in memory do not.
+    # A file on disk may refuse to seek far beyond its end; bytes in memory do not.
     if place > file.seek(0, os.SEEK_END):
         return b""
     file.seek(max(place, 0))

@@ -1,13 +1,13 @@
-"""Whose fault it is that sound cannot be read: the file's, or the machine's."""
+"""Whether sound cannot be read because of the file or because of the machine."""
 
 from __future__ import annotations
 
 import errno
 
-# How to take what a damaged file holds, in Python's words; the command line has its own for it.
+# How to read a damaged file, in Python's words; the command line replaces it with its option.
 ALLOW_TRUNCATED = "allow_truncated=True takes what there is"
 
-# Reading failed because of the machine, not the file: going on would count out every file that follows.
+# Errors of the machine, not of the file: if the work went on, every following file would fail, too.
 _MACHINE_ERRNOS = {
     errno.EIO,
     errno.ENOSPC,
@@ -21,7 +21,7 @@ _MACHINE_ERRNOS = {
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what is wrong with a file, for a list that is read by users of Python and of the command line alike.
+    """Return what is wrong with a file, worded for users of both Python and the command line.
 
     >>> reason_of(ValueError(f"a.wav: it is cut off; {ALLOW_TRUNCATED}."))
     'a.wav: it is cut off; allowing truncated files takes what there is.'
@@ -30,7 +30,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def is_machine_fault(error: BaseException) -> bool:
-    """Tell whether reading failed for a reason that says nothing about the file."""
+    """Return whether reading failed because of the machine and not of the file."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in _MACHINE_ERRNOS:

@@ -1,11 +1,11 @@
-"""MP3 and its kin: the chain of frames, where joined files meet, and what is not a frame.
+"""MP3 and related formats: finds the chain of frames, the borders of joined files, and bytes that are not frames.
 
     ID3 | Xing frame, frames… | TAG | ID3 | Xing frame, frames… |       two files, joined byte by byte
                     └ each frame's header says where the next one begins
 
-libsndfile stops where the first Xing frame says that its file ends, guesses the length of a file without one, and
-knows MPEG-2 by the name of the file alone. So a decoder gets each file by itself: an empty ID3 tag, a Xing frame that
-tells the true number of frames where there is none, and frames, with nothing between them.
+libsndfile stops at the end that the first Xing frame states, guesses the length of a file without one, and recognises
+MPEG-2 only by the file's name. So a decoder gets each joined file separately: an empty ID3 tag, a Xing frame with the
+true number of frames if the file has none, and the frames without gaps.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from snac_tok.audio.mpeg_info import (
 from snac_tok.audio.probe_result import Piece, ProbeResult
 from snac_tok.audio.windows import Window
 
-# Shorter ones libsndfile takes for no tag, and libmpg123 for a damaged one.
+# libsndfile does not recognise shorter tags, and libmpg123 takes them for damage.
 _EMPTY_TAG = b"ID3\x03" + bytes(5) + b"\x20" + bytes(32)
-# Junk before the first frame is passed over up to here where the name does not tell that it is an MP3.
+# How much junk before the first frame is skipped if the file's name does not say that it is an MP3.
 _SEARCH_BYTES = 1 << 16
 _SURE_FRAMES = 3
-# No frame is larger.
+# The largest possible frame.
 _MAX_FRAME_BYTES = 1 << 13
 _NO_FRAME = 1 << 62
 _INFO_FIRST = frozenset(mark[0] for mark in INFO_MARKS)
@@ -51,17 +51,17 @@ _SIZES = {
 
 @dataclass(kw_only=True)
 class _File:
-    """One of the joined files, while its frames are counted.
+    """One of the joined files, while its frames are being counted.
 
     Attributes:
-        kind: of its frames.
+        kind: its frames' kind.
         is_mono: whether they have one channel.
-        first: where its first frame begins.
-        header: of that frame.
-        info: its Xing frame, which holds no sound.
-        promised: how many frames that tells of; None where it does not say.
-        stretches: of its other frames, first byte and last byte + 1.
-        num_frames: in them.
+        first: the offset of its first frame.
+        header: that frame's header.
+        info: its Xing frame, which has no sound.
+        promised: the number of frames in the Xing frame; None if it does not say.
+        stretches: first byte and last byte + 1 of each run of other frames.
+        num_frames: how many frames they have.
     """
 
     kind: tuple[int, int, int]
@@ -74,7 +74,7 @@ class _File:
     num_frames: int = 0
 
     def add(self, start: int, end: int, num_frames: int) -> None:
-        """Add frames that follow one another."""
+        """Add a run of frames."""
         if self.stretches and self.stretches[-1][1] == start:
             start = self.stretches.pop()[0]
         self.stretches.append((start, end))
@@ -82,12 +82,12 @@ class _File:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all that its Xing frame tells of."""
+        """Whether it has all frames that its Xing frame counts."""
         return self.promised is not None and self.num_frames >= self.promised
 
 
 def looks_like_mpeg(file: BinaryIO, start: int, size: int) -> bool:
-    r"""Tell whether frames follow one another from `start` on, or soon behind it.
+    r"""Return whether a run of frames begins at `start` or soon after it.
 
     >>> import io
     >>> frame = b"\xff\xf3\x84\xc0" + bytes(188)  # 24 kHz, 64 kb/s, one channel
@@ -99,12 +99,12 @@ def looks_like_mpeg(file: BinaryIO, start: int, size: int) -> bool:
 
 
 def probe_mpeg(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return the MPEG files that stand one after another, and what shows that frames are missing."""
+    """Return the joined MPEG files, and a fault if frames are missing."""
     return _Walk(Window(file, size), start).probe()
 
 
 class _Walk:
-    """Goes from frame to frame."""
+    """Walks from frame to frame."""
 
     def __init__(self, content: Window, start: int) -> None:
         self._content, self._start = content, start
@@ -130,7 +130,7 @@ class _Walk:
         return ProbeResult(pieces=pieces, fault=self._fault, is_mpeg=True)
 
     def _file_at(self, at: int) -> _File | None:
-        """Return the file that the frame at this place belongs to, a new one perhaps; None where there is no frame."""
+        """Return the file of the frame at this offset, which may be a new one; None if there is no frame."""
         frame = self._frame_at(at)
         if frame is None:
             return None
@@ -151,8 +151,8 @@ class _Walk:
         return file
 
     def _run(self, at: int, file: _File) -> tuple[int, int]:
-        """Return where frames of this file end that follow one another, and how many they are."""
-        # A count that was reached once has been found wrong: then it is not the end.
+        """Return the end of a run of this file's frames, and their number."""
+        # A promised count that was reached before the file's end is wrong, and is ignored from then on.
         most = self._content.size if file.promised is None or file.is_complete else file.promised
         num_frames = 0
         while num_frames < most - file.num_frames:
@@ -164,7 +164,7 @@ class _Walk:
         return at, num_frames
 
     def _behind_what_is_no_frame(self, at: int) -> int:
-        """Pass over a tag or padding; blame the file for anything else."""
+        """Skip a tag or padding; note anything else as a fault."""
         content, size = self._content, self._content.size
         length = tag_length(content, at)
         if length is not None:
@@ -179,7 +179,7 @@ class _Walk:
             return size
         found = find_chain(content, at + 1, 2)
         end = size if found is None else found
-        self._blame(f"bytes {at} to {end} are no MP3 frames")
+        self._blame(f"bytes {at} to {end} are not MP3 frames")
         return end
 
     def _frame_at(self, at: int) -> Frame | None:
@@ -191,7 +191,7 @@ class _Walk:
         return offset if found else None
 
     def _begins_anew(self, at: int, frame: Frame) -> bool:
-        """Tell whether a frame needs nothing of the frames before it, as the first of a file does."""
+        """Return whether a frame is independent of the frames before it, as a file's first frame is."""
         start = at + (6 if frame.is_protected else 4)
         side = int.from_bytes(self._content.part(start, 2), "big")
         needed = side >> (7 if frame.kind[0] == MPEG_1 else 8)
@@ -202,7 +202,7 @@ class _Walk:
 
 
 def _run(block: bytes, at: int, file: _File, *, most: int) -> tuple[int, int]:
-    """Return where whole frames of a file end in a block, and how many they are; the loop that takes the time."""
+    """Return the end of a file's whole frames in a block, and their number; this loop takes most of the time."""
     sizes, is_mono, info_at = _SIZES[file.kind], file.is_mono, info_offset(file.kind, is_mono=file.is_mono)
     first_letters = _INFO_FIRST if file.kind[1] == 3 else frozenset()  # noqa: PLR2004
     size, num_frames = len(block), 0

@@ -1,4 +1,4 @@
-"""Frames of MPEG audio by their headers, and the tags that stand between them."""
+"""Frames of MPEG audio by their headers, and the tags between them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _RATES = {
     0: (11025, 12000, 8000),
 }  # by the header's version bits
 MPEG_1 = 3
-MONO = 0xC0  # the channel mode in the header's last byte, and nothing is above it
+MONO = 0xC0  # the channel mode in the header's last byte; no mode is larger
 _ID3_HEADER_BYTES, _APE_HEADER_BYTES = 10, 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Frame:
-    """What the two bytes behind 0xFF say.
+    """The meaning of the two bytes after 0xFF.
 
     Attributes:
-        num_bytes: of the frame, header included.
-        kind: version bits, layer and rate, which stay the same within a file.
+        num_bytes: size of the frame, header included.
+        kind: version bits, layer and rate, which are the same within a file.
         is_protected: whether two bytes of checksum follow the header.
     """
 
@@ -43,7 +43,7 @@ class Frame:
 
 
 def _frame(word: int) -> Frame | None:
-    """Return what a header's second and third byte mean; None unless they are of a frame that says its length."""
+    """Return the meaning of a header's second and third byte; None if they do not give a frame's length."""
     version, layer = word >> 11 & 3, 4 - (word >> 9 & 3)
     index, rate_index, padding = word >> 4 & 15, word >> 2 & 3, word >> 1 & 1
     if word >> 13 != 7 or version == 1 or layer == 4 or index in (0, 15) or rate_index == 3:  # noqa: PLR2004
@@ -61,7 +61,7 @@ FRAMES = {word: frame for word in range(7 << 13, 1 << 16) if (frame := _frame(wo
 
 
 def tag_end(file: BinaryIO, start: int, size: int) -> int:
-    r"""Return where ID3v2 tags at the beginning end.
+    r"""Return the end of the ID3v2 tags at the beginning.
 
     >>> import io
     >>> tag_end(io.BytesIO(b"ID3\x04\0\0\0\0\0\x05title" + bytes(9)), 0, 24)
@@ -77,7 +77,7 @@ def tag_end(file: BinaryIO, start: int, size: int) -> int:
 
 
 def whole_frame(content: Window, at: int) -> Frame | None:
-    """Return the frame at a place, if all of it is there."""
+    """Return the frame at an offset, if it is complete."""
     header = content.part(at, 4)
     if len(header) < 4 or header[0] != 0xFF:  # noqa: PLR2004
         return None
@@ -86,7 +86,7 @@ def whole_frame(content: Window, at: int) -> Frame | None:
 
 
 def find_chain(content: Window, at: int, count: int, *, stop: int | None = None) -> int | None:
-    """Return where `count` frames of one kind follow one another, or fewer up to a tag or the end."""
+    """Return the offset of `count` consecutive frames of one kind, or of fewer that a tag or the end follows."""
     while (at := content.find(b"\xff", at)) >= 0 and (stop is None or at < stop):
         frame = whole_frame(content, at)
         if frame is not None and _is_chain(content, at, frame, count):
@@ -105,7 +105,7 @@ def _is_chain(content: Window, at: int, first: Frame, count: int) -> bool:
 
 
 def zeros_end(content: Window, at: int) -> int:
-    """Return where zeros from a place on end."""
+    """Return the end of the zeros from an offset on."""
     while at < content.size:
         block = content.part(at, 4096)
         rest = len(block.lstrip(b"\0"))
@@ -116,7 +116,7 @@ def zeros_end(content: Window, at: int) -> int:
 
 
 def id3_length(head: bytes) -> int | None:
-    """Return the bytes of an ID3v2 tag by its first ten; None where there is none."""
+    """Return an ID3v2 tag's size from its first ten bytes; None if it is not a tag."""
     if len(head) < _ID3_HEADER_BYTES or head[:3] != b"ID3" or max(head[6:10]) > 127:  # noqa: PLR2004 - 7 bits a byte
         return None
     size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
@@ -124,7 +124,7 @@ def id3_length(head: bytes) -> int | None:
 
 
 def tag_length(content: Window, at: int) -> int | None:
-    """Return the bytes of a tag of any kind; None where there is none."""
+    """Return the size of a tag of any kind; None if there is no tag."""
     head = content.part(at, _APE_HEADER_BYTES)
     if head.startswith(b"ID3"):
         return id3_length(head)

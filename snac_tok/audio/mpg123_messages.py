@@ -1,8 +1,8 @@
-"""What libmpg123 prints while it decodes, caught: it belongs to the caller, not on the terminal.
+"""Captures the messages that libmpg123 prints while it decodes.
 
-libsndfile has no way to keep libmpg123 quiet, and its messages are the only word about a damaged frame. They go to C's
-`stderr`, which the GNU C library lets a process point elsewhere; Python's own `sys.stderr`, the file descriptor and
-child processes are not touched. Elsewhere (macOS, musl, Windows) the messages stay where they are.
+libsndfile cannot silence libmpg123, and its messages are the only sign of a damaged frame. They go to C's `stderr`,
+which a process can redirect with the GNU C library; Python's own `sys.stderr`, the file descriptor and child processes
+are not changed. On other systems (macOS, musl, Windows) the messages are printed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BEGINNINGS = ("[src/libmpg123/", "Note: ", "Warning: ")
 
 @contextmanager
 def caught_messages() -> Iterator[list[str]]:
-    """Lend a list that holds, after the block, the lines that libmpg123 printed; one thread at a time.
+    """Capture the lines that libmpg123 prints, in a list that is filled after the block; one thread at a time.
 
     >>> with caught_messages() as said:
     ...     pass
@@ -44,9 +44,9 @@ def caught_messages() -> Iterator[list[str]]:
 
 
 class _Sink:
-    """A stream in memory that takes the place of C's `stderr`; it lives as long as the process.
+    """A stream in memory that replaces C's `stderr`; it lives as long as the process.
 
-    Another thread may just have read the pointer when it changes back, so the stream is never freed.
+    Another thread may still hold the pointer after it is changed back, so the stream is never freed.
     """
 
     def __init__(self, libc: ctypes.CDLL) -> None:
@@ -76,11 +76,11 @@ class _Sink:
         foreign = "".join(line for line in lines if not line.startswith(_BEGINNINGS))
         if foreign.strip():
             with suppress(OSError):
-                os.write(2, foreign.encode())  # another thread's, from C
+                os.write(2, foreign.encode())  # printed by another thread's C code
         return [line.strip() for line in lines if line.startswith(_BEGINNINGS)]
 
     def forget(self) -> None:
-        """Put things right in a forked child: whoever held the lock is not there."""
+        """Reset a forked child: the thread that held the lock does not exist there."""
         if self._before is not None:
             self._slot.value, self._before = self._before, None
         self.lock = threading.Lock()

@@ -1,9 +1,9 @@
-"""Ogg: its pages, and what they tell of links, damage and cut ends.
+"""Ogg: its pages, and the links, damage and missing ends that they show.
 
     BOS page … page … EOS page | BOS page … page … EOS page          a chain of two links, which is legal Ogg
 
-libsndfile reads the first link alone, passes over damaged pages, and takes a file whose end is missing for whole. Pages
-have a checksum, a number, and a flag at the end of each stream: those are compared here, and nothing is decoded.
+libsndfile reads only the first link, skips damaged pages, and accepts a file whose end is missing. Pages have a
+checksum, a number, and a flag at the end of each stream: these are checked here, and nothing is decoded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Page:
 
 @dataclass(kw_only=True)
 class _Link:
-    """The streams that began together, with the number that each one's next page has to have."""
+    """The streams that began together, with the number that each one's next page must have."""
 
     start: int
     expected: dict[int, int] = field(default_factory=dict)
@@ -73,7 +73,7 @@ def probe_ogg(file: BinaryIO, start: int, size: int) -> ProbeResult:
 
 
 def _add(links: list[_Link], page: _Page) -> str | None:
-    """Count a page in its link; return what it shows to be missing."""
+    """Count a page in its link; return a fault if pages before it are missing."""
     begins = bool(page.flags & _BEGINS)
     if begins and (not links or links[-1].has_begun):
         fault = _unfinished(links)
@@ -101,7 +101,7 @@ def _unfinished(links: list[_Link]) -> str | None:
 
 
 def _pages(file: BinaryIO, start: int, size: int) -> Iterator[_Page | str]:
-    """Yield the whole pages, and a clause for what is not a page."""
+    """Yield the whole pages, and a clause for bytes that are not a page."""
     at = start
     while at < size:
         page = _page(file, at, size)
@@ -122,7 +122,7 @@ def _page(file: BinaryIO, at: int, size: int) -> _Page | str:
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size or header[:4] != _MAGIC:
         is_cut = header[:4] == _MAGIC[: len(header)] or header[:4] == _MAGIC
-        return "its last page is cut off" if is_cut else f"bytes from {at} on are no Ogg page"
+        return "its last page is cut off" if is_cut else f"bytes from {at} on are not an Ogg page"
     _, _, flags, _, serial, number, checksum, num_segments = _HEADER.unpack(header)
     lengths = file.read(num_segments)
     body = file.read(sum(lengths))
@@ -135,7 +135,7 @@ def _page(file: BinaryIO, at: int, size: int) -> _Page | str:
 
 
 def _checksum(page: bytes) -> int:
-    """Ogg's CRC is zlib's with the bits of each byte and of the result the other way round, from 0 and not inverted."""
+    """Return Ogg's CRC: zlib's with the bits of each byte and of the result reversed, from 0 and not inverted."""
     reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int.from_bytes(reflected.to_bytes(4, "little").translate(_REVERSED), "big")
 
@@ -151,7 +151,7 @@ def _next_magic(file: BinaryIO, at: int, size: int) -> int | None:
 
 
 def _is_padding(file: BinaryIO, at: int, size: int) -> bool:
-    """Tell zeros, or a tag of another format, behind the last page from sound that is missing."""
+    """Return whether the bytes after the last page are harmless (zeros, or another format's tag), not lost sound."""
     file.seek(at)
     rest = file.read(min(size - at, _SCAN_BYTES))
     return rest.startswith((b"TAG", b"APETAGEX", b"ID3")) or not rest.strip(b"\0")

@@ -1,10 +1,10 @@
-"""From what a caller calls a sound file to a decoder that stands at its first sample.
+"""From a caller's sound file to a decoder at its first sample.
 
-    source ── checked ── probed (sizes, joined files) ── libsndfile, as it is or piece by piece
+    source ── checked ── probed (sizes, joined files) ── libsndfile, as a whole or piece by piece
                     └ a kind that libsndfile does not know ── torchcodec, or the program ffmpeg
 
-Paths, encoded bytes and binary file objects; each is checked before libsndfile sees it, and its header
-right after. No samples are read here.
+Paths, encoded bytes and binary file objects; each is checked before libsndfile opens it, and its header right after.
+No samples are read here.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ AudioSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 FileBackend = Literal["soundfile", "torchcodec"]
 
 _BEGINNING_BYTES = 512
-# libsndfile takes such a file for MPEG by its name, whatever is in it; bytes have no name.
+# libsndfile takes such a file for MPEG by its name, whatever it contains; bytes have no name.
 _MPEG_ENDINGS = (".mp3", ".mp2", ".mp1")
 _UNSUPPORTED = 4  # SF_ERR_UNSUPPORTED_ENCODING
 
 
 def name_of(source: AudioSource) -> str:
-    """Return what messages call a source: its path, its file object's name, or its size.
+    """Return a source's name in messages: its path, its file object's name, or its size.
 
     >>> name_of(b"abc")
     '<3 bytes of audio>'
@@ -68,12 +68,12 @@ def name_of(source: AudioSource) -> str:
 def opened(
     source: AudioSource, *, allow_truncated: bool, backend: FileBackend | None = None, look: bool = False
 ) -> Iterator[Reader]:
-    """Lend a decoder for `source`; a file that visibly lacks sound is refused unless that is allowed.
+    """Open a decoder for `source`, a context manager; a cut-off or damaged file is refused unless that is allowed.
 
-    To `look` at a header only, nothing is refused or warned of for missing sound: reading will tell.
+    With `look`, only the header is read: missing sound gives no error and no warning yet.
 
     Raises:
-        AudioFileError: nothing there, nothing that is sound, cut off, or a header with impossible values.
+        AudioFileError: missing, not sound, cut off, or a header with impossible values.
         MissingDependencyError: torchcodec was chosen and does not load.
     """
     name = name_of(source)
@@ -96,7 +96,7 @@ def opened(
 
 
 class _Opening:
-    """A source on its way to a reader; remembers what the source itself raised.
+    """Opens one source; keeps errors that the source itself raised.
 
     Args:
         target: a checked path or file object.
@@ -120,7 +120,7 @@ class _Opening:
             raise self._unreadable(error) from error
 
     def reader(self, backend: FileBackend | None, *, look: bool) -> Reader:
-        """Return the decoder that the caller named or that the file needs."""
+        """Return the decoder that the caller chose or that the file needs."""
         self._look, self._may_use_ffmpeg = look, backend is None
         if backend == "torchcodec":
             return TorchcodecReader(self._source(), self._name, look=look)
@@ -131,7 +131,7 @@ class _Opening:
         return self._of_probe(found)
 
     def _decoder(self, target: str | View, make: Callable[[str | View], Reader]) -> Reader:
-        """Open one sound file with libsndfile; what it does not decode goes to ffmpeg."""
+        """Open one sound file with libsndfile, or with ffmpeg if libsndfile does not decode it."""
         try:
             return make(target)
         # TypeError: soundfile asks for the rate of a headerless .raw.
@@ -144,7 +144,7 @@ class _Opening:
             raise AudioFileError(_not_sound(self._name, error, kind)) from error
 
     def _kind_of_contents(self, target: str | View, *, code: int | None) -> ForeignKind | None:
-        """Return what ffmpeg may know, of a container that libsndfile knows and a codec that it does not."""
+        """Return ffmpeg's reader for a container that libsndfile knows with a codec that it does not."""
         file: Any = self._file if isinstance(target, str) else target
         start = self._here if isinstance(target, str) else 0
         size = file.seek(0, os.SEEK_END)
@@ -159,7 +159,7 @@ class _Opening:
         return open_with_ffmpeg(target, self._name, kind, strict=self._strict, look=self._look)
 
     def failure(self) -> AudioFileError | None:
-        """Return what kept the source from being read, which a decoder takes for the end of the file."""
+        """Return the source's own read error, which a decoder takes for the end of the file."""
         error = next((view.error for view in self._views if view.error), None)
         if error is None:
             return None
@@ -171,7 +171,7 @@ class _Opening:
         return AudioFileError(f"{self._name}: cannot be read ({getattr(error, 'strerror', None) or error}).")
 
     def _source(self) -> str | BinaryIO:
-        """The source from where it stood."""
+        """The source from its first position on."""
         self._file.seek(self._here)
         return self._target
 
@@ -188,7 +188,7 @@ class _Opening:
             found = probe(self._file)
         except OSError as error:
             raise self._unreadable(error) from error
-        except (ValueError, OverflowError):  # a place that no file can have
+        except (ValueError, OverflowError):  # an offset that no file can have
             found = ProbeResult(fault="its header names sizes beyond any file's")
         if found.fault and self._strict:
             raise AudioFileError(f"{self._name}: cut off or damaged, since {found.fault}; {ALLOW_TRUNCATED}.")
@@ -218,7 +218,7 @@ class _Opening:
         return lambda source: MpegReader(source, strict=self._strict, container=container, skip=skip)
 
     def _plain(self, source: str | View) -> Reader:
-        # Strange bytes may be MPEG to libsndfile, whose decoder then prints what it thinks of them.
+        # libsndfile may take unknown bytes for MPEG, whose decoder then prints messages about them.
         with caught_messages():
             reader = ForwardReader(source)
         if reader.format != "MP3":
@@ -277,7 +277,7 @@ def _checked_path(name: str) -> str:
 
 def _not_sound(name: str, error: Exception, kind: ForeignKind | None) -> str:
     reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
-    if "SF_INFO struct incomplete" in reason:  # libsndfile's words for a rate of 0 or beyond 2^31
+    if "SF_INFO struct incomplete" in reason:  # libsndfile's message for a rate of 0 or beyond 2^31
         reason = "its header claims an impossible rate"
     if kind is not None:
         return f"{name}: soundfile does not read {kind.name} ({reason}): leave the backend out, and ffmpeg is used."

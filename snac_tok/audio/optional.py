@@ -1,7 +1,7 @@
-"""The one place where packages outside the core are imported, and only when somebody asked for them.
+"""The one place where optional packages are imported, and only when they are needed.
 
-Next to a torch of another build, `import torchaudio` fails with OSError or RuntimeError, not only with
-ImportError: every failure becomes the same clear sentence here.
+With a torch of another build, `import torchaudio` fails with OSError or RuntimeError, not only with ImportError:
+every failure becomes the same sentence here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def import_optional(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import `module`, or say which extra to install and what it was needed for.
+    """Import `module`, or raise an error with the extra to install and the purpose.
 
     Raises:
         MissingDependencyError: it is not installed, or installed and broken.

@@ -1,7 +1,7 @@
-"""What a file holds, by its container's own account: how many sound files, whether whole, and where.
+"""What a file's container says: how many sound files it holds, where they are, and whether they are complete.
 
-libsndfile believes lengths that no writer meant, stops after the first of several joined files, and shortens a file
-that was cut off without a word. Each container's module compares its sizes with the file; no samples are read.
+libsndfile trusts placeholder lengths, stops after the first of several joined files, and reads a cut-off file as a
+shorter one, without an error. Each container's module compares its sizes with the file's; no samples are read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BY_MAGIC: dict[bytes, _Prober] = {
 
 
 def probe(file: BinaryIO) -> ProbeResult:
-    """Return what the container tells of a file that can seek; it stays where it was.
+    """Probe a seekable file by its container; the file's position stays the same.
 
     >>> import io
     >>> probe(io.BytesIO(b"RIFF____WAVEdata" + (100).to_bytes(4, "little"))).fault
@@ -71,7 +71,7 @@ def _probe_from(file: BinaryIO, start: int) -> ProbeResult:
 
 
 def _joined(file: BinaryIO, known: _Prober, start: int, size: int) -> ProbeResult:
-    """Probe the files of a kind that follow one another."""
+    """Probe joined files of one kind."""
     first = found = known(file, start, size)
     if first.end is None:
         return first

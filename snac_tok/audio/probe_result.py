@@ -1,4 +1,4 @@
-"""What a probe of a file finds: the sound files in it, and what is wrong with them."""
+"""The result of probing a file: the sound files in it, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """One sound file inside a file, as a decoder is to see it.
+    """One sound file inside a file, as a decoder should see it.
 
     Attributes:
-        stretches: first byte and last byte + 1 of each part that belongs to it.
-        head: bytes before the first stretch, such as a header in place of one that is wrong.
-        skip: samples at the beginning that come of the head alone.
+        stretches: first byte and last byte + 1 of each of its parts.
+        head: bytes put before the first stretch, such as a corrected header.
+        skip: samples at the beginning that come only from the head.
 
     >>> Piece(stretches=((100, 200),)).start
     100
@@ -24,20 +24,20 @@ class Piece:
 
     @property
     def start(self) -> int:
-        """Where it begins in the file."""
+        """Its offset in the file."""
         return self.stretches[0][0] if self.stretches else 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """What a container tells of itself.
+    """What a container says about itself.
 
     Attributes:
-        pieces: the sound files to decode one after another; none where the decoder can have the file as it is.
-        fault: what shows that sound is missing, as a clause; None for a whole file.
-        note: what is odd and costs no sound, as a clause.
+        pieces: the sound files to decode one after another; empty if the decoder can read the file as it is.
+        fault: the sign that sound is missing, as a clause; None for a complete file.
+        note: an oddity that loses no sound, as a clause.
         is_mpeg: whether libmpg123 will decode it.
-        end: where the sound file ends by its own account, if something follows; joined files begin there.
+        end: where the sound file ends according to its header, if something follows; joined files begin there.
     """
 
     pieces: tuple[Piece, ...] = ()

@@ -1,7 +1,7 @@
-"""Decoders on libsndfile that only move forward: of one file, of MPEG, of FLAC, and of several joined files.
+"""Forward-only decoders on libsndfile: for one file, for MPEG, for FLAC, and for several joined files.
 
 All have `samplerate`, `channels`, `frames`, `format`, `subtype` and `read(out=…)`, which fills an array (n, C) and
-returns the part of it that it filled. What is amiss is raised as `soundfile.SoundFileError`.
+returns the filled part. Errors are raised as `soundfile.SoundFileError`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from snac_tok.audio.probe_result import Piece
     from snac_tok.audio.waveform import Samples
 
-# libsndfile's word for "the header does not say".
+# libsndfile's value for "the header does not say".
 FRAMES_UNKNOWN = (1 << 63) - 1
 
 
 class Reader(Protocol):
-    """What decoding needs of a decoder."""
+    """The interface of a decoder."""
 
     @property
     def samplerate(self) -> int:
@@ -33,11 +33,11 @@ class Reader(Protocol):
 
     @property
     def channels(self) -> int:
-        """In each frame."""
+        """Number of channels."""
 
     @property
     def frames(self) -> int:
-        """What the header promises, or FRAMES_UNKNOWN."""
+        """Samples per channel according to the header, or FRAMES_UNKNOWN."""
 
     @property
     def format(self) -> str:
@@ -48,33 +48,33 @@ class Reader(Protocol):
         """Of the samples in it."""
 
     def read(self, *, out: Samples) -> Samples:
-        """Fill an array (n, C) and return the filled part; less than asked for is the end."""
+        """Fill an array (n, C) and return the filled part; a shorter part is the end."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 class ForwardReader(sf.SoundFile):  # type: ignore[misc, unused-ignore]
-    """A SoundFile that only moves forward.
+    """A forward-only SoundFile.
 
-    SoundFile seeks to where it already is, before and after every read. In MP3 and Opus that resets the
-    decoder, so that a file read in blocks differs from the file read whole; in FLAC without a length it
-    fails. Told that the file cannot seek, it does neither.
+    SoundFile seeks to its current position before and after every read. In MP3 and Opus this resets the decoder, so
+    a file read in blocks would differ from the file read whole; in FLAC without a length it fails. If the file says
+    that it cannot seek, SoundFile does not.
     """
 
     def seekable(self) -> bool:
-        """Say no, whatever the file can."""
+        """Return False, even if the file can seek."""
         return False
 
 
 class MpegReader(ForwardReader):
-    """One that keeps what libmpg123 prints; a damaged frame, of which nothing else tells, is an error.
+    """A reader that captures libmpg123's messages: they are the only sign of a damaged frame, which is an error.
 
     Args:
-        target: for libsndfile.
-        strict: whether it is.
-        container: what the frames stand in.
-        skip: samples at the beginning that are not of the file.
+        target: the file for libsndfile.
+        strict: whether a damaged frame is an error.
+        container: the format that contains the frames.
+        skip: samples at the beginning that do not belong to the file.
     """
 
     def __init__(self, target: Any, *, strict: bool, container: str, skip: int = 0) -> None:
@@ -89,12 +89,12 @@ class MpegReader(ForwardReader):
 
     @property
     def frames(self) -> int:
-        """Without those that are not of the file."""
+        """Without the skipped samples."""
         own: int = super().frames
         return own if own == FRAMES_UNKNOWN else max(0, own - self._skip)
 
     def read(self, *, out: Samples) -> Samples:  # type: ignore[override, unused-ignore]
-        """Read; where it is strict, raise what libmpg123 says about damage."""
+        """Read; if strict, raise libmpg123's message about damage."""
         if self._to_skip:
             count, self._to_skip = self._to_skip, 0
             self.read(out=np.empty((count, self.channels), np.float32))
@@ -107,13 +107,13 @@ class MpegReader(ForwardReader):
 
 
 class FlacReader(ForwardReader):
-    """One that sees whether something follows the last sample: other files, joined, are read as well.
+    """A reader that notices whether other, joined files follow the last sample, and reads them, too.
 
-    libFLAC is asked for the last sample and one beyond; where it stumbles then, the file goes on.
+    libFLAC is asked for the last sample and one more; if this fails, the file continues.
 
     Args:
-        target: for libsndfile.
-        find_rest: tells the files behind the first, as a reader, or None.
+        target: the file for libsndfile.
+        find_rest: returns a reader of the files after the first, or None.
     """
 
     def __init__(self, target: Any, *, find_rest: Callable[[], Reader | None]) -> None:
@@ -124,12 +124,12 @@ class FlacReader(ForwardReader):
 
     @property
     def frames(self) -> int:
-        """Those of the first file until more are found."""
+        """The first file's, until more files are found."""
         own: int = super().frames
         return min(FRAMES_UNKNOWN, own + (self._rest.frames if self._rest else 0))
 
     def read(self, *, out: Samples) -> Samples:  # type: ignore[override, unused-ignore]
-        """Read from the first file, then from what follows it."""
+        """Read from the first file, then from the others."""
         filled = 0
         if self._left:
             filled = self._read_own(out[: self._left])
@@ -156,12 +156,12 @@ class FlacReader(ForwardReader):
 
 
 class JoinedReader:
-    """Several files as one; they must have one rate and as many channels.
+    """Several files as one; they must have the same rate and number of channels.
 
     Args:
         pieces: at least one.
-        open_piece: makes a reader of a piece.
-        first: the index of the one that reading begins with; those before it are only compared.
+        open_piece: opens a reader of a piece.
+        first: the index of the piece where reading begins; those before it are only compared.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class JoinedReader:
         self._current = open_piece(pieces[first])
 
     def read(self, *, out: Samples) -> Samples:
-        """Read over the seams."""
+        """Read across the borders of files."""
         filled = 0
         while True:
             filled += len(self._current.read(out=out[filled:]))
@@ -197,12 +197,12 @@ class JoinedReader:
             self._current = self._open_piece(self._pieces[self._index])
 
     def close(self) -> None:
-        """Close the file that is open."""
+        """Close the open file."""
         self._current.close()
 
 
 class DifferentPiecesError(Exception):
-    """Joined files differ in rate or channels; the message goes behind the file's name."""
+    """Joined files differ in rate or channels; the message is put after the file's name."""
 
 
 def _channels(count: int) -> str:

@@ -1,9 +1,9 @@
-"""From one sampling rate to another, whole or block by block, with the same samples either way.
+"""From one sampling rate to another, whole or block by block, with identical results.
 
-soxr is the default and the only backend for streams; torchaudio is imported only when chosen. Nothing is
-clipped or normalised: a full-scale recording may come out slightly above ±1.
+soxr is the default and the only backend for streams; torchaudio is imported only if chosen. Nothing is clipped or
+normalised: a full-scale recording may become slightly louder than ±1.
 
-    input   |x x x x x x x x| 0 0 0        zeros after the end push the last samples out of the filter
+    input   |x x x x x x x x| 0 0 0        zeros after the end flush the last samples out of the filter
     output  |y y y y y y y y y y|cut       to exactly ceil(T · new / old) samples
 
 Measured with soxr 1.1.0 over ten pairs of rates: streams in blocks of any size, the one-shot call and a
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 Backend = Literal["soxr", "torchaudio"]
 Quality = Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
 
-# soxr is a third faster in pieces that stay in the cache than on ten minutes at once.
+# soxr is a third faster on pieces that fit the cache than on ten minutes at once.
 _BLOCK_SAMPLES = 65_536
 
-# What a 64-bit count can hold.
+# The largest 64-bit count.
 _MAX_SAMPLES = (1 << 63) - 1
 
-# torchaudio knows no names: its default, and the two settings its documentation gives for kaiser filters.
+# torchaudio has no named qualities: its default, and the two settings for kaiser filters in its documentation.
 _TORCHAUDIO_SETTINGS: dict[str, dict[str, Any]] = {
     "LQ": {},
     "HQ": {
@@ -61,11 +61,10 @@ _TORCHAUDIO_SETTINGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Resampler:
-    """Which resampler runs, and how well.
+    """The resampler and its quality.
 
-    The default, soxr "HQ", is what librosa does by default, so tokens made here match those of data
-    prepared with it; "VHQ" costs a seventh more and differs from it by about -68 dB on speech, near the
-    upper edge of the band.
+    The default, soxr "HQ", is also librosa's, so tokens made here match those of data prepared with librosa. "VHQ"
+    takes a seventh more time and differs from it by about -68 dB on speech, near the upper edge of the band.
 
     Args:
         backend: "soxr", or "torchaudio" (imported when used; never streams).
@@ -92,7 +91,7 @@ class Resampler:
             )
 
     def describe(self) -> dict[str, str]:
-        """Return what decides the samples: backend, quality and the versions of the library behind it.
+        """Return what decides the result: backend, quality and the library's versions.
 
         Raises:
             MissingDependencyError: the chosen backend does not load.
@@ -117,7 +116,7 @@ def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
     """Return how many samples `resample` makes of `num_samples`: ceil(num_samples · to / from).
 
     Raises:
-        AudioError: no number of samples.
+        AudioError: not a number of samples.
         SamplingRateError: an impossible rate.
 
     >>> resampled_length(22050, 22050, 24000), resampled_length(1, 192000, 24000)
@@ -130,7 +129,7 @@ def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
 def resample(waveform: Waveform, sampling_rate: int, *, resampler: Resampler = _DEFAULT) -> Waveform:
     """Return the recording at another rate (Hz); the same object when it has that rate already.
 
-    Every channel is treated alone, and has exactly `resampled_length` samples.
+    Each channel is resampled separately, and has exactly `resampled_length` samples.
 
     Raises:
         SamplingRateError: an impossible rate.
@@ -166,14 +165,14 @@ def _soxr_pieces(waveform: Waveform, rate: int, resampler: Resampler) -> Iterato
 
 
 class StreamResampler:
-    """A resampler that is fed a recording in blocks: `push` them, then `flush` once.
+    """A resampler for a recording in blocks: `push` them, then `flush` once.
 
-    What comes out, joined, equals `resample` of the whole to the last bit, for any blocks. Memory does
-    not grow with the recording.
+    The joined result equals `resample` of the whole to the last bit, for any sizes of blocks. Memory does not grow
+    with the recording.
 
     Args:
-        from_rate: Hz of what is pushed.
-        to_rate: Hz of what is returned.
+        from_rate: Hz of the pushed blocks.
+        to_rate: Hz of the returned blocks.
         num_channels: channels of every block.
         resampler: must be a soxr one.
 
@@ -231,7 +230,7 @@ class StreamResampler:
         self._flushed = True
         if self._soxr is None or self._num_in == 0:
             return np.empty((self.num_channels, 0), np.float32)
-        # soxr rounds the length; two output samples' worth of silence brings out the one it may hold back.
+        # soxr rounds the length; silence for two output samples flushes the last one, which it may hold back.
         silence = 2 * -(-self.from_rate // self.to_rate) + 1
         left = resampled_length(self._num_in, self.from_rate, self.to_rate) - self._num_out
         rest = self._process(np.zeros((self.num_channels, silence), np.float32), last=True)
@@ -239,7 +238,7 @@ class StreamResampler:
         return rest[:, :left]
 
     def _process(self, samples: Samples, *, last: bool) -> Samples:
-        interleaved = np.ascontiguousarray(samples.T)  # (n, C), free for one channel
+        interleaved = np.ascontiguousarray(samples.T)  # (n, C), no copy for one channel
         out: Samples = self._soxr.resample_chunk(interleaved, last=last).T
         self._num_out += out.shape[1]
         return np.ascontiguousarray(out)
@@ -248,9 +247,9 @@ class StreamResampler:
 def resample_blocks(
     blocks: Iterable[Waveform], sampling_rate: int, *, resampler: Resampler = _DEFAULT
 ) -> Iterator[Waveform]:
-    """Resample a recording that comes as an iterator of blocks (`iter_audio`), in bounded memory.
+    """Resample an iterator of a recording's blocks (`iter_audio`), in bounded memory.
 
-    Blocks come out as they become final; empty ones are left out.
+    Blocks are yielded when they are final; empty ones are left out.
 
     Raises:
         SamplingRateError: the rate changes between blocks, or is impossible.

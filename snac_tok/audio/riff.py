@@ -1,11 +1,11 @@
-"""WAV, RF64 and W64: what the header promises, against what the file holds.
+"""WAV, RF64 and W64: compares the header's lengths with the file's.
 
     RIFF size WAVE | fmt | … | data size samples… | LIST … | RIFF size WAVE …
                                     └ never filled in, or with the header counted in: read whole
                                     └ more than there is: cut off                 └ another file, joined
 
-libsndfile shortens a WAV that was cut off, takes a length of 0 at its word and refuses what is joined. This reads the
-chunk list and no samples, but for a length that nobody wrote: then headers of joined files are searched in the data.
+libsndfile reads a cut-off WAV as a shorter one, trusts a length of 0 and refuses joined files. Here the chunk list is
+read and no samples, except when the length was never filled in: then the data are searched for joined files' headers.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _UNKNOWN = 0xFFFF_FFFF
-# What writers to a pipe leave for a length that they cannot go back to fill in: ffmpeg, espeak-ng and sox, lame,
-# arecord, others; some take the header off or round down.
+# Placeholders of writers to a pipe, which cannot go back to fill in the length: ffmpeg, espeak-ng and sox, lame,
+# arecord, others; some subtract the header or round down.
 _PLACEHOLDERS = (_UNKNOWN, 0xFFFF_F000, 0x8000_0000, 0x7FFF_FFFF, 0x7FFF_F000, 2_000_000_000)
 _PLACEHOLDER_SLACK = 256
-# Recorders that count the header, or a part of it, into the data's length.
+# By how much the data's length is too large with recorders that count the header, or a part of it.
 _HEADER_PARTS = (4, 8, 12, 28, 36, 44)
-# No real file comes near; a crafted one could hold millions of empty chunks.
+# Far more than real files have; a crafted one could hold millions of empty chunks.
 _MAX_CHUNKS = 1_000
 _MAX_FORMAT_BYTES = 1 << 16
 _MP3_TAG = 0x55
-# PCM, MS ADPCM, float, A-law, µ-law, IMA ADPCM, GSM, G.721 and its kin, MP3, and libsndfile's NMS ADPCM.
+# PCM, MS ADPCM, float, A-law, µ-law, IMA ADPCM, GSM, G.721 and related, MP3, and libsndfile's NMS ADPCM.
 _DECODABLE_TAGS = (1, 2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, 0x45, _MP3_TAG)
 _EXTENSIBLE = 0xFFFE
 _SCAN_BYTES = 1 << 20
@@ -40,7 +40,7 @@ _SCAN_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class _Wav:
-    """Header of one WAV: where it begins, its format chunk, and where its sound lies."""
+    """Header of one WAV: where it begins, its format chunk, and where its sound is."""
 
     start: int
     order: str
@@ -63,7 +63,7 @@ class _Wav:
 
 
 def probe_riff(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return what the WAV that begins at `start` tells.
+    """Probe the WAV that begins at `start`.
 
     >>> import io
     >>> cut = b"RIFF____WAVE" + b"data" + (100).to_bytes(4, "little") + bytes(90)
@@ -89,7 +89,7 @@ def probe_riff(file: BinaryIO, start: int, size: int) -> ProbeResult:
 
 
 def _with_mp3(file: BinaryIO, wav: _Wav, found: ProbeResult, end: int) -> ProbeResult:
-    """Look into the data where it is MP3, whose frames tell what libsndfile would guess from the bitrate."""
+    """Probe MP3 data by its frames; libsndfile would guess the length from the bitrate."""
     if not wav.is_mp3:
         return found
     inner = probe_mpeg(file, wav.data_at, end)
@@ -99,16 +99,16 @@ def _with_mp3(file: BinaryIO, wav: _Wav, found: ProbeResult, end: int) -> ProbeR
 
 
 def is_decodable_wav(file: BinaryIO, start: int, size: int) -> bool:
-    """Tell whether libsndfile knows the codec that a WAV names; damage is another matter."""
+    """Return whether libsndfile knows the codec that a WAV names, whether damaged or not."""
     wav = _read_header(file, start, size)
     return wav is None or wav.tag in _DECODABLE_TAGS
 
 
 def probe_w64(file: BinaryIO, start: int, size: int) -> ProbeResult:
-    """Return what Sony's 64-bit WAV tells: chunks named by 16 bytes, sizes of 8 that count their own 24."""
+    """Probe Sony's 64-bit WAV: chunks have names of 16 bytes, and sizes of 8 bytes that include these 24."""
     form, at = b"", start + 40
     for _ in range(_MAX_CHUNKS):
-        if at > size:  # a place that a file may refuse to go to: the decoder says what it thinks of it
+        if at > size:  # a file may refuse to seek there: the decoder raises its own error
             return ProbeResult()
         file.seek(at)
         header = file.read(24)
@@ -138,7 +138,7 @@ def _of_w64(file: BinaryIO, wav: _Wav, size: int) -> ProbeResult:
 
 
 def _read_header(file: BinaryIO, start: int, size: int) -> _Wav | None:
-    """Walk to the data chunk; None where there is none."""
+    """Find the data chunk; None if there is none."""
     file.seek(start)
     head = file.read(12)
     if head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:] != b"WAVE":
@@ -170,16 +170,16 @@ def _read_header(file: BinaryIO, start: int, size: int) -> _Wav | None:
 
 
 def _is_placeholder(wav: _Wav) -> bool:
-    """Tell a length that stands for "unknown"; the sound of a file that long would have to be there."""
+    """Return whether a length means "unknown": a file with that much sound would be longer."""
     slack = max(_PLACEHOLDER_SLACK, wav.data_at - wav.start)
     return any(-slack <= (wav.claimed or 0) - value <= slack for value in _PLACEHOLDERS)
 
 
 def _counts_header(wav: _Wav, missing: int, size: int) -> bool:
-    """Tell a length with header bytes in it from a file that was cut.
+    """Return whether a length counts header bytes, so that the file is not cut off.
 
-    Where the outer length fits the file, nothing was cut. Where it is as far off, only just what a header has can
-    tell; it is a millisecond at most.
+    If the RIFF size fits the file, nothing was cut off. If it is too large, too, only a difference of exactly a header,
+    or a known part of one, is accepted; at most a millisecond could be lost.
     """
     header = wav.data_at - wav.start
     if wav.riff_end <= size:
@@ -188,7 +188,7 @@ def _counts_header(wav: _Wav, missing: int, size: int) -> bool:
 
 
 def _is_empty(file: BinaryIO, wav: _Wav, size: int) -> bool:
-    """Tell a recording without samples: nothing follows, or nothing but chunks up to where the header says."""
+    """Return whether a recording has no samples: nothing follows, or only chunks up to the header's end."""
     if wav.data_at >= size:
         return True
     if wav.riff_end < wav.data_at or wav.riff_end > size:
@@ -199,7 +199,7 @@ def _is_empty(file: BinaryIO, wav: _Wav, size: int) -> bool:
 
 
 def _chunks(file: BinaryIO, at: int, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and end of the chunks from `at` on, as long as they lie in the file."""
+    """Yield name, offset and end of the chunks from `at` on, as long as they are within the file."""
     for _ in range(_MAX_CHUNKS):
         file.seek(at)
         header = file.read(8)
@@ -218,7 +218,7 @@ def _chunks_end(file: BinaryIO, at: int, size: int) -> int:
 
 
 def _behind(file: BinaryIO, end: int, size: int) -> int | None:
-    """Return where another WAV begins behind the data; None where there is none."""
+    """Return the offset of another WAV after the data; None if there is none."""
     if end >= size:
         return None
     for place in (end + end % 2, end):
@@ -247,7 +247,7 @@ def _next_header(file: BinaryIO, at: int, size: int) -> int | None:
 
 
 def _mended(wav: _Wav, end: int) -> Piece:
-    """Put a header that says how much there is before the data."""
+    """Return the file with a new header that has the actual length."""
     num_bytes = end - wav.data_at
     pad = b"\0" * (len(wav.form) % 2)
     form = struct.pack(f"{wav.order}4sI", b"fmt ", len(wav.form)) + wav.form + pad

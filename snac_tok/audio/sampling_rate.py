@@ -1,4 +1,4 @@
-"""What a sampling rate is: a whole number of Hz that sound can have, of whatever type the number is."""
+"""Checks sampling rates: whole numbers of Hz, of any numeric type, that sound can have."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import operator
 
 from snac_tok.errors import SamplingRateError
 
-# Nobody records below 1 kHz, and a header that claims it would make resampling swell a small file into
-# gigabytes; 768 kHz is the fastest converter sold.
+# Recordings below 1 kHz do not exist, and a header that claims one could turn a small file into gigabytes when
+# resampled; 768 kHz is the fastest converter sold.
 MIN_SAMPLING_RATE = 1_000
 MAX_SAMPLING_RATE = 768_000
 
 
 def check_sampling_rate(sampling_rate: object) -> int:
-    """Return `sampling_rate` (Hz) as an int, or say why it cannot be one; 24000.0 is a whole number, too.
+    """Return `sampling_rate` (Hz) as an int; 24000.0 is a whole number, too.
 
     Raises:
         SamplingRateError: it is not a whole number, or outside 1,000…768,000 Hz.
@@ -39,7 +39,7 @@ def _whole_number(value: object) -> int | None:
     """Return an integer of any type, or a float of any width without a fraction, as an int; None for the rest."""
     if isinstance(value, bool):
         return None
-    # Data frames hold rates as floats as soon as one row lacks its own.
+    # Data frames hold rates as floats if a row has none.
     if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
         number = float(value)
         return int(number) if number.is_integer() else None

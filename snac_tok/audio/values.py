@@ -1,9 +1,9 @@
-"""What sample values mean: floats at full scale ±1, integer PCM, and numbers that are neither.
+"""Checks and scales sample values: floats at full scale ±1, and integer PCM.
 
-    float16 … float64   as they are; beyond ±10 (`MAX_LEVEL`) nobody's sound: refused
+    float16 … float64   as they are; beyond ±10 (`MAX_LEVEL`) refused
     uint8, int8, int16  PCM, divided by full scale
     int32               the same, unless it holds int16 values: refused
-    the rest            nobody knows what full scale would be: refused
+    other types         full scale is not known: refused
 
 Nothing here knows shapes, channels or rates.
 """
@@ -22,7 +22,7 @@ from snac_tok.errors import MAX_LEVEL, AudioFileError, WaveformError, wrong_scal
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Integer PCM: where silence lies, and the step that makes full scale ±1. 8 bits are unsigned in WAV.
+# Integer PCM: the value of silence, and the scale to ±1. 8 bits are unsigned in WAV.
 _PCM = {
     np.dtype(np.uint8): (128, 2.0**-7),
     np.dtype(np.int8): (0, 2.0**-7),
@@ -30,13 +30,12 @@ _PCM = {
     np.dtype(np.int32): (0, 2.0**-31),
 }
 
-# Are 32-bit numbers that all fit into 16 bits a very quiet recording, or 16-bit sound that nobody scaled? Read as
-# 32-bit sound their peak is below -96 dB of full scale: under the noise of any microphone and converter, so nothing
-# to hear. Two things are quiet and right, and are taken:
+# 32-bit values that all fit into 16 bits are a very quiet recording, or unscaled 16-bit sound. As 32-bit sound their
+# peak is below -96 dB of full scale: less than the noise of any microphone and converter. Two cases are valid:
 #   - 24-bit sound in 32 bits, a silent track of a recorder for example: its values are multiples of 256;
 #   - values of up to ±32, which are silence whichever way they are read (-60 dB as 16-bit sound).
-# The rest is refused: at worst that is a recording of silence, which as floats (x / 2**31) is taken; accepted, speech
-# would become the ids of silence without a word.
+# All others are refused. At worst this refuses a recording of silence, which is accepted as floats (x / 2**31);
+# accepting them would silently turn speech into the ids of silence.
 _INT16_PEAK = 1 << 15
 _SILENT_PEAK = 32
 _STEP_OF_24_BITS = 1 << 8
@@ -50,7 +49,7 @@ def scaled(array: NDArray[Any]) -> NDArray[np.float32]:
     """Return floats as they are, integer PCM as ±1; float32 is shared, not copied.
 
     Raises:
-        WaveformError: a type whose full scale nobody knows, int16 values kept as int32, or floats beyond float32.
+        WaveformError: a type without a known full scale, int16 values kept as int32, or floats beyond float32.
 
     >>> scaled(np.array([0, 16384], np.int16)).tolist()
     [0.0, 0.5]
@@ -92,13 +91,13 @@ def check_values(samples: NDArray[np.float32]) -> None:
     """Refuse NaN, infinity and values that cannot be sound at full scale ±1; (C, T) or (T,).
 
     Raises:
-        WaveformError: what was found, and the first place where it is NaN or infinite.
+        WaveformError: with the first position of NaN or infinity, or the peak.
 
     >>> check_values(np.array([0.5, -2.0], np.float32))
     """
     if samples.size == 0:
         return
-    # min and max let NaN through and need no mask the size of the recording.
+    # min and max propagate NaN and need no mask of the recording's size.
     low, high = float(samples.min()), float(samples.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise WaveformError(_not_finite(np.atleast_2d(samples)))
@@ -117,7 +116,7 @@ def _not_finite(samples: NDArray[np.float32]) -> str:
 
 
 def _refuse_int16_values(array: NDArray[Any]) -> None:
-    # Without abs, which has no value for the lowest int32.
+    # Without abs, which overflows for the lowest int32.
     peak = max(-int(array.min()), int(array.max())) if array.size else 0
     if _SILENT_PEAK < peak <= _INT16_PEAK and (array % _STEP_OF_24_BITS).any():
         raise WaveformError(
@@ -129,9 +128,9 @@ def _refuse_int16_values(array: NDArray[Any]) -> None:
 def refusing_int16_in_32_bits(
     decode: Callable[_Rest, Blocks],
 ) -> Callable[_Rest, Blocks]:
-    """Have a decoder of files refuse, at its end, 32-bit files that hold nothing but 16-bit values.
+    """Make a decoder of files refuse, at its end, 32-bit files with only 16-bit values.
 
-    The decoder is called with a soundfile reader and the file's name first, and yields blocks as floats.
+    The decoder's first arguments are a soundfile reader and the file's name; it yields blocks of floats.
     """
 
     @wraps(decode)
@@ -149,7 +148,7 @@ def _watched(blocks: Blocks, name: str) -> Blocks:
         yield block
         peak = max(peak, -float(block.min()), float(block.max()))
         if peak * _INT32_FULL_SCALE <= _INT16_PEAK:
-            # Exact in float32: values of at most 16 bits, times powers of two.
+            # Exact in float32: values of at most 16 bits times powers of two.
             finer = finer or bool(np.any(block * (_INT32_FULL_SCALE / _STEP_OF_24_BITS) % 1))
     reach = round(peak * _INT32_FULL_SCALE)
     if _SILENT_PEAK < reach <= _INT16_PEAK and finer:

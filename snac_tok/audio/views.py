@@ -1,9 +1,9 @@
-"""What libsndfile reads where it does not open a path itself: stretches of a file, behind bytes of our own.
+"""The file object that libsndfile reads: stretches of a file after bytes of our own.
 
     file    |tag|frames......|junk|frames....|           view    head + frames...... + frames....
 
-A callback of libsndfile must not raise: what it raises is printed on stderr and libsndfile goes on with garbage. So
-nothing here raises while a decoder reads; the first error is kept for whoever asks.
+A callback of libsndfile must not raise: the error would be printed on stderr and libsndfile would continue with
+garbage. So nothing here raises while a decoder reads; the first error is kept for the caller.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _BLOCK_BYTES = 1 << 15
 
 
 class BinaryFile(Protocol):
-    """What decoders need of a file object."""
+    """The methods of a file object that decoders use."""
 
     def read(self, count: int = -1, /) -> bytes:
         """Read as files do."""
 
     def seek(self, offset: int, whence: int = ..., /) -> int:
-        """Go to a place."""
+        """Set the position."""
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the position."""
 
 
 class View:
-    """A read-only file of a head and stretches of another file.
+    """A read-only file that consists of a head and stretches of another file.
 
     >>> import io
     >>> view = View(io.BytesIO(b"0123456789"), ((1, 3), (7, 9)), head=b"ab")
@@ -52,8 +52,8 @@ class View:
         self.error: Exception | None = None
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer as far as there is something; a read error ends the file."""
-        # libmpg123 asks for a frame's header and body alone: most of them are in the block at hand.
+        """Fill a buffer as far as there are bytes; a read error ends the file."""
+        # libmpg123 reads a frame's header and body separately: most of them are in the current block.
         at, count = self._position - self._block_start, len(buffer)
         if at >= 0 and at + count <= len(self._block):
             buffer[:] = self._block[at : at + count]
@@ -71,7 +71,7 @@ class View:
         return filled
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place; before the start is nothing, and the position stays, as with a file of the system."""
+        """Set the position; before the start it does not change, as with a file of the system."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._starts[-1]}[whence]
         self._seek_failed = base + offset < 0
         if not self._seek_failed:
@@ -79,14 +79,14 @@ class View:
         return self._position
 
     def tell(self) -> int:
-        """Return the position; -1 once after a seek that failed, which is how soundfile passes failure on."""
+        """Return the position; -1 once after a failed seek, which is how soundfile reports failure."""
         if self._seek_failed:
             self._seek_failed = False
             return -1
         return self._position
 
     def read(self, count: int = -1) -> bytes:
-        """Read as files do; soundfile asks whether the method is there."""
+        """Read as files do; soundfile requires the method."""
         buffer = bytearray(max(0, self._starts[-1] - self._position) if count < 0 else count)
         return bytes(buffer[: self.readinto(buffer)])
 

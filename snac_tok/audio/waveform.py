@@ -1,7 +1,7 @@
-"""Sound in memory: the one type every other part of the package hands around.
+"""Sound in memory: the type that all other parts of the package use.
 
-A `Waveform` is float32 samples and their rate, checked once when it is made. Nothing here reads
-files, changes rates or mixes channels; `conversion.py` turns what callers bring into one.
+A `Waveform` is float32 samples and their rate, checked once when it is made. Nothing here reads files, changes rates
+or mixes channels; `conversion.py` makes waveforms from other forms of sound.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from snac_tok.errors import AudioError, WaveformError
 if TYPE_CHECKING:
     import os
 
-# Microphone arrays and fourth-order ambisonics fit; more means a lying header or samples laid out (T, C).
+# Enough for microphone arrays and fourth-order ambisonics; more means a wrong header or samples in the order (T, C).
 MAX_CHANNELS = 32
 
 Samples = NDArray[np.float32]
 
 
 def check_count(count: object, *, what: str, least: int, most: int) -> int:
-    """Return `count` as an int, so that no narrow numpy type can overflow later, or say why it is not a count.
+    """Return `count` as an int, so that no narrow numpy type can overflow later.
 
     Raises:
         AudioError: it is not a whole number, or outside `least`…`most`; `what` names it.
@@ -50,11 +50,11 @@ def check_count(count: object, *, what: str, least: int, most: int) -> int:
 class Waveform:
     """Samples of one recording and their rate.
 
-    It may hold zero samples (see `num_samples`); whoever cannot use an empty recording refuses it.
-    The array is kept, not copied: do not write into it afterwards.
+    It may have zero samples (see `num_samples`); functions that need sound refuse an empty recording. The array is
+    kept, not copied: do not write to it afterwards.
 
     Args:
-        samples: (C, T) float32, C-contiguous, finite; full scale is ±1, up to ±10 is legal.
+        samples: (C, T) float32, C-contiguous, finite; full scale is ±1, values up to ±10 are allowed.
         sampling_rate: Hz, 1,000…768,000.
 
     Raises:
@@ -78,12 +78,12 @@ class Waveform:
 
     @property
     def num_channels(self) -> int:
-        """Channels, at least 1."""
+        """Number of channels, at least 1."""
         return int(self.samples.shape[0])
 
     @property
     def num_samples(self) -> int:
-        """Samples in each channel; 0 for an empty recording."""
+        """Samples per channel; 0 for an empty recording."""
         return int(self.samples.shape[1])
 
     @property
@@ -92,7 +92,7 @@ class Waveform:
         return self.num_samples / self.sampling_rate
 
     def save(self, path: str | os.PathLike[str], *, subtype: str = "PCM_16") -> int:
-        """Write it as a WAV or FLAC file and return how many values were clipped; `write_audio` says more.
+        """Write a WAV or FLAC file and return how many values were clipped; see `write_audio`.
 
         Raises:
             AudioFileError: as in `write_audio`, and AudioError.
@@ -103,11 +103,11 @@ class Waveform:
         return write_blocks(path, iter([self]), subtype=subtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 - numpy's
-        """Return `samples`, (C, T), which is what `numpy.asarray(waveform)` gives; the rate is lost."""
+        """Return `samples` (C, T) for `numpy.asarray(waveform)`; the rate is lost."""
         return np.array(self.samples, dtype=dtype) if copy else np.asarray(self.samples, dtype=dtype)
 
     def __len__(self) -> int:
-        """Return `num_samples`: len(waveform) / waveform.sampling_rate is its length in seconds."""
+        """Return `num_samples`; len(waveform) / waveform.sampling_rate is the length in seconds."""
         return self.num_samples
 
     def __repr__(self) -> str:
@@ -119,7 +119,7 @@ class Waveform:
 
 
 def _check_layout(samples: object) -> None:
-    """Refuse what is not a (C, T) float32 array; `as_waveform` is the way for everything else."""
+    """Refuse anything but a (C, T) float32 array; `as_waveform` converts other input."""
     if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 2:  # noqa: PLR2004
         found = (
             f"{samples.dtype} of shape {samples.shape}"

@@ -1,4 +1,4 @@
-"""A file's bytes by place, read a block at a time."""
+"""A file's bytes by offset, read a block at a time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _BLOCK_BYTES = 1 << 20
 
 
 class Window:
-    """The part of a file that is at hand; asking for another part reads it.
+    """Keeps one block of a file in memory; asking for another part reads it.
 
     Args:
-        file: can seek.
-        size: where it ends.
+        file: a seekable file.
+        size: its size in bytes.
 
     >>> import io
     >>> Window(io.BytesIO(b"0123456789"), 10).part(3, 4)
@@ -24,19 +24,19 @@ class Window:
         self._start, self._block = 0, b""
 
     def part(self, at: int, count: int) -> bytes:
-        """Return up to `count` bytes from a place on."""
+        """Return up to `count` bytes from an offset on."""
         block, start = self.block(at, count)
         return block[at - start : at - start + count]
 
     def block(self, at: int, count: int) -> tuple[bytes, int]:
-        """Return a block with at least `count` bytes from `at` on, or all there are, and where it begins."""
+        """Return a block with at least `count` bytes from `at` on, or all that remain, and the block's offset."""
         if at < self._start or min(at + count, self.size) > self._start + len(self._block):
             self._file.seek(at)
             self._start, self._block = at, self._file.read(max(count, _BLOCK_BYTES))
         return self._block, self._start
 
     def find(self, mark: bytes, at: int) -> int:
-        """Return where `mark` stands next; -1 where it does not."""
+        """Return the next offset of `mark`; -1 if there is none."""
         while at < self.size:
             block, start = self.block(at, len(mark))
             found = block.find(mark, at - start)

@@ -1,6 +1,6 @@
-"""What callers bring → WAV and FLAC files: one recording, or its blocks as they come.
+"""Every form of sound → WAV and FLAC files: one recording, or an iterator of its blocks.
 
-The file itself is made in `encoding.py`, whole or not at all.
+`encoding.py` writes the file itself, complete or not at all.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ def write_audio(
     *,
     subtype: str = "PCM_16",
 ) -> int:
-    """Write a WAV or FLAC file (by its extension) in one step, and return how many values were clipped.
+    """Write a WAV or FLAC file (by its extension), complete or not at all; return how many values were clipped.
 
     Integer subtypes hold ±1: values beyond are clipped, counted, and logged as a warning. A value is
-    scaled by 2^(bits-1) and rounded, the inverse of reading, so integers come back as they were.
+    scaled by 2^(bits-1) and rounded, the inverse of reading, so integers survive a round trip.
 
     Args:
         path: ends in .wav or .flac; an existing file is replaced when the new one is complete.
         audio: a waveform, or the blocks of one in order; with `sampling_rate`, anything `as_waveform` takes,
-            such as what a codec decodes, (1, 1, T); the rows of (C, T) are the file's channels.
-        sampling_rate: Hz of bare samples; waveforms and blocks know theirs, and it must agree.
+            such as a codec's output (1, 1, T); the rows of (C, T) are the file's channels.
+        sampling_rate: Hz of bare samples; must agree with the rate of waveforms and blocks.
         subtype: PCM_16 (default), PCM_24, PCM_32, PCM_U8 (WAV), PCM_S8 (FLAC), FLOAT, DOUBLE (WAV).
 
     Raises:
         AudioFileError: another extension, no samples, blocks that change rate or channels, a WAV over
-            4 GiB, or a folder or disk that refuses; the old file is still there.
-        AudioError: a subtype the format does not have, or samples or a rate that `as_waveform` refuses;
-            bare samples without a rate are a WaveformError.
+            4 GiB, or a folder or disk that refuses; the old file is kept.
+        AudioError: a subtype that the format does not have, or samples or a rate that `as_waveform` refuses;
+            a WaveformError for bare samples without a rate.
 
     >>> import numpy as np
     >>> loud = Waveform(samples=np.array([[0.5, 1.5, -2.0]], np.float32), sampling_rate=24000)
@@ -55,9 +55,9 @@ def write_audio(
 
 
 def _blocks_of(target: Path, audio: Any, sampling_rate: int | None) -> Iterator[Waveform]:
-    """Yield the waveforms to write; anything else is refused where it stands."""
+    """Yield the waveforms to write; anything else is refused when it is reached."""
     if isinstance(audio, Waveform) or (sampling_rate is not None and not _are_blocks(audio)):
-        # A file keeps its channels apart, so that nothing is lost if the rows were no channels.
+        # A file stores all channels, so nothing is lost if the rows were not channels.
         yield as_waveform(audio, sampling_rate=sampling_rate, rows_are_channels=True)
         return
     try:

@@ -48,7 +48,7 @@ class SnacMapper:
     Args:
         codec: "tiny", a folder or a hub repository, as `SNAC.from_pretrained` takes them.
         preset: the id table: a name, a .json file or a `Vocabulary`; "auto" is the table in the codec's folder,
-        else "plain"; None gives raw codes, one column per level.
+            else "plain"; None gives raw codes, one column per level.
         levels: keep only the first levels.
         audio_column: holds paths, encoded bytes, dicts of these or of "array" and "sampling_rate", bare arrays, or
             torchcodec decoders. Audio columns are read undecoded, whatever their `decode` says.
@@ -56,21 +56,21 @@ class SnacMapper:
         sampling_rate_column: the column with each row's own rate.
         resample: whether other rates than the codec's are resampled; False makes them errors.
         channels: how several channels become one: "mean", "left", "right" or a channel's number, counted from 0;
-        None is what the codec's folder says, or "mean".
+            None is what the codec's folder says, or "mean".
         resampler: how rates are changed; None is what the folder says, or soxr HQ.
         text_column: the column of texts; with it, rows become sequences of text and audio, as the preset's models
-        are trained.
+            are trained.
         text_tokenizer: for the texts: a Hugging Face tokenizer, or its folder or repository.
         voice_column: the column of the speaker's name (or description), which is put before each text; a row with
-        None has no voice.
+            None has no voice.
         prompt: the order of special ids around text and audio: a family's name (`snac_tok.prompts.prompt_names`), a
             `PromptFormat`, or None for what the preset's own models were trained with.
         mask_prompt: whether the labels leave out everything before the audio.
         on_error: "raise", or "column": a row that cannot be read stays, with empty values and the reason in the
-        column "error", which is "" in other rows.
+            column "error", which is "" in other rows.
         allow_truncated: whether what a cut-off or damaged file still holds is encoded; without it, it is an error.
         output_dtype: of the columns: "uint16" (default for codes), "int32" (default for ids) or "int64". Widen
-        uint16 codes before adding to them, `codes.astype(np.int64) + offset`, or the sum may wrap around.
+            uint16 codes before adding to them, `codes.astype(np.int64) + offset`, or the sum may wrap around.
         device: as in `Execution`; not in the hash.
         threads: as in `Execution`; not in the hash.
         seconds_per_call: as in `Execution`; not in the hash.

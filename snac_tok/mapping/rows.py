@@ -64,7 +64,7 @@ def load_row(
 
     Raises:
         AudioError: the row's sound is missing or unusable, or the machine failed; `audio.machine_faults` distinguishes
-        them.
+            them.
     """
     recording = Recording(name=name, sound=value, sampling_rate=sampling_rate)
     sound = recording.read(allow_truncated=preparation.allow_truncated)

@@ -55,7 +55,7 @@ def tokenize_dataset(
         batch_size: how many rows the mapper gets at a time; it does not change results.
         num_proc: how many processes work; with a GPU, start them with `multiprocess.set_start_method("spawn")`.
         rows_per_file: for datasets on disk: store results after so many rows, so that a killed run continues from
-        there; without it, a run in one process starts again.
+            there; without it, a run in one process starts again.
         description: the text beside the progress bar.
         options: sampling_rate, text_column, on_error and all others of `SnacMapper`.
 

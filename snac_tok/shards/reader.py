@@ -106,7 +106,7 @@ class ShardCollection:
 
         Args:
             vocabulary: one for this codec, or for its first levels only; or a preset's name, which is adapted to
-            this codec; or the path of a vocabulary's .json file.
+                this codec; or the path of a vocabulary's .json file.
 
         Raises:
             LayoutError: at once for an unknown preset, or frames that do not fit the codec's levels.

@@ -43,7 +43,7 @@ class ShardWriter:
 
     Raises:
         ShardError: the disk refused (on any call, and on leaving), an id came twice, or a text is too long
-        for one recording (32 MiB).
+            for one recording (32 MiB).
         CodesError: codes out of the codebook's range, or not whole frames.
 
     Example:

@@ -65,9 +65,9 @@ class StreamDecoder:
         vocabulary: the `Vocabulary` of the ids, a preset's name or a .json file; a `FrameLayout` for raw codes in its
             order, None for raw codes in the canonical one. "auto" is the tokenizer's; a codec alone needs one.
         noise: with an int seed or "off" the stream equals decoding the whole; "random" draws a seed from torch's
-        generator.
+            generator.
         lookahead: None for exact sound. Otherwise how many future latents the stream waits for, 0 or more: with
-        fewer, sound comes sooner and is less exact.
+            fewer, sound comes sooner and is less exact.
 
     Raises:
         LayoutError: no vocabulary, or one for another codec.

@@ -72,7 +72,7 @@ def test_a_mean_that_loses_much_says_so(waveform, lost, loudest, caplog):
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
-        f"film.wav: the mean of its {waveform.num_channels} channels comes out {lost} dB quieter than channel "
+        f"film.wav: the mean of its {waveform.num_channels} channels is {lost} dB quieter than channel "
         f"{loudest}, the loudest: for channels choose left, right or a number from 0 to "
         f"{waveform.num_channels - 1} instead of mean."
     )

@@ -139,7 +139,7 @@ def test_junk_between_mp3_frames_is_told():
     content = mp3()
     start = content.index(b"\xff\xf3", 2000)
     junk = content[:start] + bytes(range(1, 200)) + content[start:]
-    with pytest.raises(AudioFileError, match=rf"bytes {start} to {start + 199} are no MP3 frames"):
+    with pytest.raises(AudioFileError, match=rf"bytes {start} to {start + 199} are not MP3 frames"):
         read_audio(junk)
     assert np.array_equal(read_audio(junk, allow_truncated=True).samples, read_audio(content).samples)
 
