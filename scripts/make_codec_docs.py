@@ -23,9 +23,9 @@ INTRO = """\
 
 SNAC turns mono sound into a few integers per step and back. An encoder of strided convolutions makes one
 **latent** every *hop* samples. A residual quantizer with one codebook per **level** turns latents into
-**codes**: level k averages the residual over its *stride* of latents, finds the nearest codebook entry, and
-hands on what is left over. One step of the coarsest level with all the finer codes in its time is a **frame**.
-The decoder mirrors the encoder; its noise blocks add noise whose size depends on the signal.
+**codes**: level k averages the residual over its *stride* of latents, takes the nearest codebook entry, and passes the
+rest to the next level. One step of the coarsest level with all finer codes of its time is a **frame**. The decoder
+mirrors the encoder; its noise blocks add noise whose size depends on the signal.
 
 ```
 sound     ······················································  sampling_rate
@@ -45,42 +45,44 @@ package for trials and tests.
 
 TRAPS = """\
 
-The receptive field is what the convolutions reach, relative to the start of a latent's own hop. Where there is
-attention, the latent's whole absolute window of `attn_window_size` latents comes on top.
+The last two ranges are the receptive field of the convolutions, counted from the start of the latent's own hop. In a
+codec with attention a latent also depends on all latents of its window (`attn_window_size`).
 
 ## What to know before using it
 
-- **Padding.** `encode` pads a clip at its end with zeros to the multiple above; `decode` returns the padded
-  length. Codes do not know how long the clip was: carry the number of samples along (shards and the tokenizer do).
-- **Whose ids.** Every codec has codes of its own. Those of `tiny` have the shape of the released speech codec's, so
-  its ids look like Orpheus's and mean nothing to any published model; the doors that make them say so
-  (`TrialCodecWarning`). Models that you train yourself may use it.
-- **Narrow integers.** Shards and mapped datasets store raw codes as uint16. In numpy `codes + 65000` and
-  `np.diff(codes)` wrap around without a word: widen first, `codes.astype(np.int64)`, or take ids, which shards hand
-  out as int64.
-- **Edges.** The network pads with zeros at every layer, so surrounding a clip with silence gives other codes at
-  its edges than the clip alone, and so does padding a batch to its longest clip. Here every clip is encoded as if
-  alone.
-- **Noise.** Decoding is random unless told otherwise: `decode(codes, noise=7)` gives the same sound every time and
-  on every device, `noise="off"` leaves noise out. Encoding is deterministic.
-- **Fewer levels.** `decode(codes[:3])` leaves the finer levels out of the sum: that is how a 4-level codec is
-  used with 7-token frames.
-- **Attention windows** are absolute. A number of latents that is no multiple of the window leaves a shorter last
-  window (upstream crashes there, or silently widens every window).
-- **Weights.** `model.safetensors` is read first; a `pytorch_model.bin` only as pure tensors. Names, shapes, types
-  and values are checked against the config before anything is used; a config may ask for 537 million parameters.
-  `save_pretrained(folder, safe_serialization=False)` writes the `pytorch_model.bin` that the package `snac` loads.
-- **The hub.** `from_pretrained` takes the arguments of `hf_hub_download`. Where nobody answers, what was downloaded
-  before is used, and a warning says so once; a hub that says no (401, 403, 404, no such revision) is an error.
-- **In the place of `snac`.** `model.decoder(model.quantizer.from_codes(codes))` makes noise as upstream's does, takes
-  `noise=`, and runs as fast as `decode`. Hooks, wrappers and exchanged layers are honoured: a network that was
-  changed is called whole, at upstream's speed, by `encode`, `decode` and the batches; streams and blocks refuse it.
-  `torch.export`, `torch.compile` and `torch.jit.trace` record the plain network. `import snac_tok.compat as snac` has
-  upstream's modules (`snac.layers`, `snac.vq`, `snac.attention`). What differs: weight norm cannot be removed
-  (`remove_parametrizations` says so; weights are folded in eval mode), and `torch.jit.script` is not supported.
-- **Equality.** On the same weights our codes are identical to those of the PyPI package `snac` 1.2.1 and our audio
-  is within 1e-6, for all four shapes (`tests/codec/test_upstream.py`); what clients do with a model gives the same
-  with both packages (`tests/clients`).
+- **Padding.** Keep the number of samples of each clip, as shards and the tokenizer do. `encode` pads a clip at its end
+  with zeros to the multiple above, `decode` returns the padded length, and codes do not tell how long the clip was.
+- **Whose ids.** Use the codec that the language model was trained with: each codec's codes have their own meaning. The
+  codes of `tiny` have the shape of the released speech codec's, so its ids look like Orpheus's but mean nothing to any
+  published model. Where such ids are made, a `TrialCodecWarning` says so. Models that you train yourself may use
+  `tiny`.
+- **Narrow integers.** Widen codes before you compute with them: `codes.astype(np.int64)`. Shards and mapped datasets
+  store raw codes as uint16, and in numpy `codes + 65000` and `np.diff(codes)` overflow silently. Ids from shards are
+  wide enough already.
+- **Edges.** Do not pad clips yourself; use `encode_batch`, which encodes each clip as if alone. The network pads with
+  zeros at every layer, so silence around a clip, or padding to the longest clip of a batch, changes the codes at its
+  edges.
+- **Noise.** Give a seed for repeatable sound: `decode(codes, noise=7)` is the same every time and on every device.
+  `noise="off"` adds no noise. By default decoding is random, as upstream. Encoding is deterministic.
+- **Fewer levels.** `decode(codes[:3])` leaves out the finer levels. That is how a 4-level codec is used with 7-token
+  frames.
+- **Attention windows** are absolute. If the number of latents is not a multiple of the window, the last window is
+  shorter (upstream crashes there, or silently widens every window).
+- **Weights.** `model.safetensors` is preferred; a `pytorch_model.bin` is read as pure tensors only. Names, shapes,
+  types and values are checked against the config before use, and a config may describe at most 537 million parameters.
+  `save_pretrained(folder, safe_serialization=False)` writes a `pytorch_model.bin` that the package `snac` loads.
+- **The hub.** `from_pretrained` takes the arguments of `hf_hub_download`. If the hub cannot be reached, files that
+  were downloaded before are used, with one warning. If the hub refuses (401, 403, 404, no such revision), that is an
+  error.
+- **In place of `snac`.** `model.decoder(model.quantizer.from_codes(codes))` makes noise as upstream's does, takes
+  `noise=`, and runs as fast as `decode`. Hooks, wrappers and replaced layers work: `encode`, `decode` and the batch
+  calls run a changed network as a whole, at upstream's speed; streams and blocks refuse it. `torch.export`,
+  `torch.compile` and `torch.jit.trace` record the plain network. `import snac_tok.compat as snac` has upstream's
+  modules (`snac.layers`, `snac.vq`, `snac.attention`). Two things differ: weight norm cannot be removed (weights are
+  folded in eval mode, and `remove_parametrizations` says so), and `torch.jit.script` is not supported.
+- **Equality.** On the same weights our codes are identical to those of the PyPI package `snac` 1.2.1. Our audio is
+  within 1e-6 of its audio at 24 kHz, and within 1.25e-6 for the other shapes (`tests/codec/test_upstream.py`).
+  Programs that use a model get the same results with both packages (`tests/clients`).
 """
 
 
