@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snac_tok.errors import CodesError, LayoutError, TokenError
-from snac_tok.frames import description, faults
+from snac_tok.frames import description, faults, grammar
 from snac_tok.frames.arrays import Array, all_below, integers, new_like, to_numpy
 from snac_tok.frames.id_table import IdTable
 from snac_tok.frames.layout import read_slots, write_slots
@@ -28,6 +28,7 @@ from snac_tok.frames.layout import read_slots, write_slots
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from snac_tok.frames.grammar import EdgeIds, GrammarForm
     from snac_tok.frames.text import TextForm
 
 
@@ -154,6 +155,46 @@ class Vocabulary(IdTable):
                 f"vocabulary {self.name!r} has no text form; construct it with text=TextForm(...)."
             )
         return self.text
+
+    def grammar(
+        self,
+        form: GrammarForm = "lark",
+        *,
+        min_frames: int = 1,
+        max_frames: int | None = None,
+        before_speech: EdgeIds | None = None,
+        after_speech: EdgeIds | None = None,
+    ) -> str:
+        """Return a grammar of whole frames for engines that constrain what a language model writes.
+
+        Args:
+            form: "lark" with ranges of ids (llguidance, xgrammar, vLLM, llama.cpp with llguidance), "ebnf" (xgrammar
+                and SGLang), or "gbnf" over the tokens' text (llama.cpp).
+            min_frames: the fewest frames.
+            max_frames: the most; None is any number.
+            before_speech: names of specials, or ids, that may stand before the speech, each of them optional; None
+                is those of start_of_ai, start_of_speech and bos that there are.
+            after_speech: the same after it; None is those of end_of_speech, end_of_ai and eos that there are.
+
+        Raises:
+            LayoutError: parallel rows, which are no line of ids; counts or specials that make no sense; for "gbnf",
+                ids without a text form.
+
+        Example:
+            >>> from snac_tok.frames import FrameLayout
+            >>> table = Vocabulary(layout=FrameLayout(strides=(2, 1)), codebook_size=8, specials={"eos": 24})
+            >>> print(table.grammar(max_frames=600), end="")
+            start: frame{1,600} <[24]>?
+            frame: <[0-7]> <[8-15]> <[16-23]>
+        """
+        return grammar.grammar_text(
+            self,
+            form=form,
+            min_frames=min_frames,
+            max_frames=max_frames,
+            before_speech=before_speech,
+            after_speech=after_speech,
+        )
 
     def describe(self) -> str:
         """Return the whole id table as aligned text for a terminal.
