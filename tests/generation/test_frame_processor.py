@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LogitsProcessorList
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
 from transformers.generation.continuous_batching.cb_logits_processors import (
     ContinuousBatchingLogitsProcessorList,
 )
@@ -192,7 +193,10 @@ def test_continuous_batching_writes_whole_frames(model):
     """Two requests of several lengths side by side, each held to its own place in a frame."""
     settings = GenerationConfig(max_new_tokens=40, do_sample=False, eos_token_id=END, pad_token_id=PAD)
     prompts = [[5, START], [5, 7, 9, START, *_frames(TINY, 1)[:2]]]
-    with model.continuous_batching_context_manager(generation_config=settings) as manager:
+    small = ContinuousBatchingConfig(num_blocks=8, max_batch_tokens=64)
+    with model.continuous_batching_context_manager(
+        generation_config=settings, continuous_batching_config=small, warmup=False
+    ) as manager:
         manager.logit_processor.logits_processor.append(FrameGrammarProcessor(TINY))
         manager.logit_processor.do_processing = True
         names = [manager.add_request(prompt) for prompt in prompts]
