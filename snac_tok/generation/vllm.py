@@ -67,9 +67,7 @@ class FrameLogitsProcessor(LogitsProcessor):
     def add_request(self, req_idx: int, sampling_params: Any) -> bool:
         """Note what the request in a slot asks for, and return whether it asks for anything."""
         wanted = _wanted(sampling_params)
-        self._asked[req_idx] = (
-            0 if wanted is None else self._numbers.setdefault(wanted, len(self._numbers) + 1)
-        )
+        self._asked[req_idx] = 0 if wanted is None else self._number_of(wanted)
         return wanted is not None
 
     def apply_staged_writes(self) -> None:
