@@ -17,6 +17,7 @@ second one where a name is unknown.
     ├── CodesError (ValueError)             codes of a wrong shape, type or range
     ├── TokenError (ValueError)             ids that are no whole, valid frames
     ├── LayoutError (ValueError)            a frame layout, vocabulary or preset that makes no sense
+    ├── GenerationStoppedError              nobody listens to a generation any more, or it failed out of sight
     ├── ShardError                          a shard folder that is missing, damaged or of another kind
     ├── TrainingError                       training data, a run's folder or its checkpoint cannot be used
     ├── EvaluationError                     a codec, measure or report of an evaluation cannot be used
@@ -110,6 +111,10 @@ class TokenError(SnacTokError, ValueError):
 
 class LayoutError(SnacTokError, ValueError):
     """A frame layout, vocabulary or preset that makes no sense."""
+
+
+class GenerationStoppedError(SnacTokError):
+    """A language model writes for a listener who has left, or failed where its listener cannot see why."""
 
 
 class ShardError(SnacTokError):

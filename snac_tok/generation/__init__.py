@@ -10,10 +10,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snac_tok.generation.processor import FrameGrammarProcessor
+    from snac_tok.generation.sound_bytes import pcm16, wav_header
+    from snac_tok.generation.speech_stream import SpeechStream, astream_audio, stream_audio
+    from snac_tok.generation.streamer import SnacStreamer
+    from snac_tok.generation.timing import StreamTiming
 
-_HOMES = {"FrameGrammarProcessor": "processor"}
+_HOMES = {
+    "FrameGrammarProcessor": "processor",
+    "SnacStreamer": "streamer",
+    "SpeechStream": "speech_stream",
+    "StreamTiming": "timing",
+    "astream_audio": "speech_stream",
+    "pcm16": "sound_bytes",
+    "stream_audio": "speech_stream",
+    "wav_header": "sound_bytes",
+}
 
-__all__ = ["FrameGrammarProcessor"]
+__all__ = [
+    "FrameGrammarProcessor",
+    "SnacStreamer",
+    "SpeechStream",
+    "StreamTiming",
+    "astream_audio",
+    "pcm16",
+    "stream_audio",
+    "wav_header",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,299 @@
+"""Sound while a language model writes, from any source of tokens: ids or text, in this process or from a server.
+
+Threads: a stream takes one call at a time, from any thread; streams of one codec may run side by side in several.
+`astream_audio` decodes in a worker thread, so that an event loop goes on meanwhile. Nothing is read from the source
+before the sound in front of it was taken: a slow listener slows the source down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
+
+from snac_tok.errors import LostSpeechWarning, TokenError
+from snac_tok.generation.sound_bytes import pcm16, wav_header
+from snac_tok.generation.speech_filter import SpeechFilter
+from snac_tok.generation.timing import StreamTiming
+from snac_tok.generation.token_text import TokenText
+from snac_tok.streaming import StreamDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    import numpy.typing as npt
+
+    from snac_tok.codec import SNAC, Noise
+    from snac_tok.frames.grammar import EdgeIds
+    from snac_tok.streaming.pairing import CodecWithVocabulary, Ids
+
+    # One id, several, or a piece of text.
+    Tokens: TypeAlias = int | str | Iterable[int]
+    Samples: TypeAlias = npt.NDArray[np.float32]
+
+Encoding: TypeAlias = Literal["float32", "pcm16", "wav"]
+ENDED_INSIDE_A_FRAME = (
+    "the model ended its speech inside a frame, whose ids make no sound; "
+    "a frame grammar keeps it from doing so."
+)
+_ENCODINGS = ("float32", "pcm16", "wav")
+
+
+class SpeechStream:
+    """The speech in what a language model writes, as sound: exact, every sample once, text around it left out.
+
+    Args:
+        codec: the network, or a `SnacTokenizer`, which brings its vocabulary along.
+        vocabulary: as in `StreamDecoder`.
+        noise: as in `StreamDecoder`.
+        lookahead: as in `StreamDecoder`.
+        before_speech: names of specials, or ids, whose last one starts speech; None as in `Vocabulary.grammar`.
+        after_speech: those that end it; None as there.
+
+    Attributes:
+        timing: a `StreamTiming`, from the moment the stream was made.
+
+    Raises:
+        LayoutError: no vocabulary, one for another codec, or parallel rows.
+
+    Example:
+        >>> from snac_tok import SnacTokenizer
+        >>> tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
+        >>> ids = tok.encode(np.zeros(24_000), sampling_rate=24_000, add_special_tokens=True)
+        >>> stream = SpeechStream(tok)
+        >>> stream.push(ids[:36]).size, stream.push(ids[36:]).size, stream.ended
+        (5483, 19093, True)
+    """
+
+    def __init__(
+        self,
+        codec: SNAC | CodecWithVocabulary,
+        vocabulary: Ids = "auto",
+        *,
+        noise: Noise = 0,
+        lookahead: int | None = None,
+        before_speech: EdgeIds | None = None,
+        after_speech: EdgeIds | None = None,
+    ) -> None:
+        self.decoder = StreamDecoder(codec, vocabulary, noise=noise, lookahead=lookahead)
+        self._speech = SpeechFilter(
+            self.decoder.vocabulary, before_speech=before_speech, after_speech=after_speech
+        )
+        self._text: TokenText | None = None
+        self._is_flushed = False
+        self._num_samples = 0
+        self.timing = StreamTiming()
+
+    @property
+    def sampling_rate(self) -> int:
+        """The rate of the samples that come out, in Hz."""
+        return self.decoder.sampling_rate
+
+    @property
+    def ended(self) -> bool:
+        """Whether an end of speech came: what follows makes no sound."""
+        return self._speech.ended
+
+    def push(self, ids: Any) -> Samples:
+        """Take the next ids, one or several, and return the samples (n,) that are final now, n possibly 0.
+
+        Raises:
+            TokenError: an id among the speech that is not its slot's.
+
+        Warns:
+            LostSpeechWarning: the speech ended in the middle of a frame, whose ids make no sound.
+        """
+        speech = self._speech.take(ids)
+        sound = self.decoder.push(speech) if speech.size else np.zeros(0, np.float32)
+        if self.ended and not self._is_flushed:
+            sound = np.concatenate((sound, self._rest(is_whole=True)))
+        return self._handed_out(sound)
+
+    def push_text(self, text: str) -> Samples:
+        """Do the same with a piece of text, whose tokens may be cut anywhere.
+
+        Raises:
+            LayoutError: the vocabulary has no text form.
+            TokenError: as `push`, or a token whose number is no id.
+        """
+        if self._text is None:
+            self._text = TokenText(self.decoder.vocabulary)
+        return self.push(self._text.push(text))
+
+    def flush(self) -> Samples:
+        """End the stream and return what is left (n,); a frame that was being written makes no sound.
+
+        Raises:
+            TokenError: no whole frame of speech came at all.
+        """
+        sound = self.push(self._text.flush()) if self._text else np.zeros(0, np.float32)
+        if not self._is_flushed:
+            sound = np.concatenate((sound, self._handed_out(self._rest(is_whole=False))))
+        if not self._num_samples:
+            raise no_speech(self._speech)
+        return sound
+
+    def _rest(self, *, is_whole: bool) -> Samples:
+        self._is_flushed = True
+        try:
+            return self.decoder.flush()
+        except TokenError:
+            if is_whole:
+                warnings.warn(ENDED_INSIDE_A_FRAME, LostSpeechWarning, stacklevel=4)
+            return self.decoder.flush(drop_partial=True)
+
+    def _handed_out(self, sound: Samples) -> Samples:
+        self._num_samples += sound.size
+        self.timing.note(sound.size, sampling_rate=self.sampling_rate)
+        return sound
+
+
+def no_speech(speech: SpeechFilter) -> TokenError:
+    """Return what to raise where a model wrote no speech."""
+    table = speech.vocabulary
+    return TokenError(
+        f"there is no whole frame of {table.name!r} speech among {speech.num_seen} ids; its codes are ids from "
+        f"{table.base} to {table.base + (table.num_blocks - 1) * table.block + table.codebook_size - 1}: name the "
+        "preset of the model that wrote them, and let it write at least one frame."
+    )
+
+
+@overload
+def stream_audio(
+    tokens: Iterable[Tokens],
+    codec: SNAC | CodecWithVocabulary | SpeechStream,
+    vocabulary: Ids = "auto",
+    *,
+    encoding: Literal["float32"] = "float32",
+) -> Iterator[Samples]: ...
+@overload
+def stream_audio(
+    tokens: Iterable[Tokens],
+    codec: SNAC | CodecWithVocabulary | SpeechStream,
+    vocabulary: Ids = "auto",
+    *,
+    encoding: Literal["pcm16", "wav"],
+) -> Iterator[bytes]: ...
+def stream_audio(
+    tokens: Iterable[Tokens],
+    codec: SNAC | CodecWithVocabulary | SpeechStream,
+    vocabulary: Ids = "auto",
+    *,
+    encoding: Encoding = "float32",
+) -> Iterator[Any]:
+    """Turn tokens into sound as they come.
+
+    Args:
+        tokens: ids, one or several at a time, or pieces of text, from anywhere.
+        codec: the network or a `SnacTokenizer`; or a `SpeechStream` of one's own, for its options and its timing.
+        vocabulary: as in `SpeechStream`.
+        encoding: "float32" for arrays of samples, "pcm16" for bytes, "wav" for the same bytes behind one header.
+
+    Yields:
+        what is final, as soon as it is; never nothing.
+
+    Raises:
+        TokenError: as `SpeechStream.push` and `SpeechStream.flush`, after the sound in front of it.
+
+    Example:
+        >>> from snac_tok import SnacTokenizer
+        >>> tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
+        >>> ids = tok.encode(np.zeros(24_000), sampling_rate=24_000)
+        >>> [len(part) for part in stream_audio(ids, tok, encoding="wav")][:3]
+        [44, 2774, 4096]
+    """
+    stream = _stream_of(codec, vocabulary, encoding)
+    if encoding == "wav":
+        yield wav_header(stream.sampling_rate)
+    for piece in tokens:
+        yield from _parts(_pushed(stream, piece), encoding)
+        if stream.ended:
+            break
+    yield from _parts(stream.flush(), encoding)
+
+
+@overload
+def astream_audio(
+    tokens: AsyncIterable[Tokens] | Iterable[Tokens],
+    codec: SNAC | CodecWithVocabulary | SpeechStream,
+    vocabulary: Ids = "auto",
+    *,
+    encoding: Literal["float32"] = "float32",
+) -> AsyncIterator[Samples]: ...
+@overload
+def astream_audio(
+    tokens: AsyncIterable[Tokens] | Iterable[Tokens],
+    codec: SNAC | CodecWithVocabulary | SpeechStream,
+    vocabulary: Ids = "auto",
+    *,
+    encoding: Literal["pcm16", "wav"],
+) -> AsyncIterator[bytes]: ...
+async def astream_audio(
+    tokens: AsyncIterable[Tokens] | Iterable[Tokens],
+    codec: SNAC | CodecWithVocabulary | SpeechStream,
+    vocabulary: Ids = "auto",
+    *,
+    encoding: Encoding = "float32",
+) -> AsyncIterator[Any]:
+    """Do what `stream_audio` does in an event loop, which goes on while a frame is decoded.
+
+    Cancelled, or closed by `aclose`, it closes the source, too.
+
+    Args:
+        tokens: as in `stream_audio`, or asynchronous; what is not is read in a worker thread.
+        codec: see there.
+        vocabulary: see there.
+        encoding: see there.
+
+    Yields:
+        as there.
+
+    Raises:
+        TokenError: as there.
+    """
+    source = tokens if isinstance(tokens, AsyncIterable) else _from_thread(tokens)
+    try:
+        stream = await asyncio.to_thread(_stream_of, codec, vocabulary, encoding)
+        if encoding == "wav":
+            yield wav_header(stream.sampling_rate)
+        async for piece in source:
+            for part in _parts(await asyncio.to_thread(_pushed, stream, piece), encoding):
+                yield part
+            if stream.ended:
+                break
+        for part in _parts(await asyncio.to_thread(stream.flush), encoding):
+            yield part
+    finally:
+        if hasattr(source, "aclose"):
+            await source.aclose()
+
+
+def _stream_of(
+    codec: SNAC | CodecWithVocabulary | SpeechStream, vocabulary: Ids, encoding: Encoding
+) -> SpeechStream:
+    if encoding not in _ENCODINGS:
+        raise TokenError(f"encoding is {encoding!r}; it must be one of {_ENCODINGS}.")
+    return codec if isinstance(codec, SpeechStream) else SpeechStream(codec, vocabulary)
+
+
+def _pushed(stream: SpeechStream, piece: Tokens) -> Samples:
+    return stream.push_text(piece) if isinstance(piece, str) else stream.push(piece)
+
+
+def _parts(sound: Samples, encoding: Encoding) -> list[Any]:
+    if not sound.size:
+        return []
+    return [sound if encoding == "float32" else pcm16(sound)]
+
+
+async def _from_thread(tokens: Iterable[Tokens]) -> AsyncIterator[Tokens]:
+    pieces, end = iter(tokens), object()
+    try:
+        while (piece := await asyncio.to_thread(next, pieces, end)) is not end:
+            yield piece  # type: ignore[misc]
+    finally:
+        if hasattr(pieces, "close"):
+            pieces.close()

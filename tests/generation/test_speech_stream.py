@@ -1,0 +1,296 @@
+"""SpeechStream, stream_audio, astream_audio: the speech in tokens of any kind, equal to decoding it whole."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from snac_tok import SnacTokenizer, preset, preset_names, read_audio
+from snac_tok.errors import LayoutError, LostSpeechWarning, TokenError
+from snac_tok.frames.grammar import speech_edges
+from snac_tok.generation import SpeechStream, astream_audio, pcm16, stream_audio, wav_header
+from snac_tok.generation.speech_filter import SpeechFilter
+from snac_tok.generation.token_text import TokenText
+from snac_tok.prompts import speech_ids
+
+PROPERTY = settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def _speech(tok, frames=6, seed=0):
+    generator = np.random.default_rng(seed)
+    counts = tok.vocabulary.layout.codes_per_frame
+    codes = [generator.integers(tok.codec.codebook_size, size=frames * n) for n in counts]
+    return tok.vocabulary.encode(codes)
+
+
+def _answer(tok, frames=6):
+    """What a model writes: text, the start, codes, the end, text again."""
+    start, end, pad = (tok.vocabulary.special_id(name) for name in ("bos", "eos", "pad"))
+    return [3, 4, start, *_speech(tok, frames).tolist(), end, pad, 5]
+
+
+def _whole(tok, frames=6):
+    return tok.decode(_speech(tok, frames)).samples[0]
+
+
+def _close(found, wanted):
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+@PROPERTY
+@given(data=st.data())
+def test_ids_in_any_pieces_sound_like_the_speech_decoded_whole(tok, data):
+    """Text in front and behind is left out; one id at a time or several."""
+    frames = data.draw(st.integers(1, 8))
+    answer = _answer(tok, frames)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=9)))
+    pieces = [part.tolist() for part in np.split(np.array(answer), cuts)]
+    _close(np.concatenate(list(stream_audio(pieces, tok))), _whole(tok, frames))
+
+
+def test_ids_one_by_one_and_from_arrays(tok):
+    """Ints, numpy integers, arrays."""
+    answer = _answer(tok)
+    for tokens in (answer, np.array(answer), [np.array(answer)]):
+        _close(np.concatenate(list(stream_audio(tokens, tok))), _whole(tok))
+
+
+@PROPERTY
+@given(data=st.data())
+def test_text_cut_anywhere_sounds_like_its_ids(tok, data):
+    """Tokens arrive in pieces of any size, with other text around and between them."""
+    ids = _answer(tok)[2:-2]
+    text = "Sure! " + " ".join(tok.vocabulary.ids_to_text([number]) for number in ids) + "</s>"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=60)))
+    pieces = [text[first:last] for first, last in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    _close(np.concatenate(list(stream_audio(pieces, tok))), _whole(tok))
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if not preset(name).is_parallel])
+def test_every_text_form_is_read_back_in_pieces_of_any_size(name):
+    """`<custom_token_N>`, `<|audio_N|>` and the specials' own names."""
+    table = preset(name)
+    generator = np.random.default_rng(1)
+    edges = [number for line in speech_edges(table, before_speech=None, after_speech=None) for number in line]
+    ids = [*edges, *(int(generator.choice(table.id_range(slot))) for slot in range(7)), *edges]
+    text = table.ids_to_text(ids)
+    for size in (1, 3, 16, 1000):
+        reader = TokenText(table)
+        found = [reader.push(text[at : at + size]) for at in range(0, len(text), size)]
+        assert np.concatenate([*found, reader.flush()]).tolist() == ids
+
+
+def test_sound_comes_as_soon_as_it_is_final_and_the_end_of_speech_brings_the_rest(tok):
+    """Nothing waits for an id that is not needed; pulling sound pulls no more ids than it takes."""
+    taken = []
+
+    def source():
+        for number in _answer(tok, 24):
+            taken.append(number)
+            yield number
+
+    sounds = stream_audio(source(), tok)
+    next(sounds)
+    first = len(taken)
+    assert first < len(_answer(tok, 24)) // 2
+    # Back pressure: nobody takes sound, so nobody reads ids.
+    assert len(taken) == first
+    rest = list(sounds)
+    assert rest
+    # What stands behind the end of speech is not waited for.
+    assert taken[-1] == tok.vocabulary.special_id("eos")
+
+
+def test_bytes_are_pcm_and_a_wav_that_anything_reads(tok):
+    """16-bit integers, scaled as files are; one header, whose length nobody knows yet."""
+    answer, wanted = _answer(tok), _whole(tok)
+    parts = list(stream_audio(answer, tok, encoding="pcm16"))
+    assert all(isinstance(part, bytes) and part for part in parts)
+    found = np.frombuffer(b"".join(parts), "<i2")
+    np.testing.assert_allclose(found / 32_768, wanted.clip(-1, 1), atol=1e-4)
+    file = list(stream_audio(answer, tok, encoding="wav"))
+    assert file[0] == wav_header(8_000)
+    assert file[1:] == parts
+    read = read_audio(io.BytesIO(b"".join(file)))
+    assert read.sampling_rate == 8_000
+    np.testing.assert_array_equal(read.samples[0] * 32_768, found)
+
+
+def test_loud_samples_are_clipped():
+    """±1 and beyond stay in 16 bits."""
+    assert np.frombuffer(pcm16(np.array([2.0, 1.0, -1.0, -3.0])), "<i2").tolist() == [
+        32767,
+        32767,
+        -32768,
+        -32768,
+    ]
+
+
+def test_timing_counts_from_the_beginning(tok):
+    """First sound, all sound, and seconds taken for a second of sound."""
+    stream = SpeechStream(tok)
+    assert stream.timing.first_audio_seconds is None
+    assert stream.timing.real_time_factor is None
+    sound = np.concatenate(list(stream_audio(_answer(tok), stream)))
+    timing = stream.timing
+    assert timing.audio_seconds == pytest.approx(sound.size / 8_000)
+    assert 0 < timing.first_audio_seconds <= timing.elapsed_seconds
+    assert timing.real_time_factor == timing.elapsed_seconds / timing.audio_seconds
+
+
+def test_a_frame_that_was_being_written_makes_no_sound(tok):
+    """Generation stopped at its limit: whole frames, no fault. The model's own end inside a frame is told."""
+    ids = _speech(tok, 6)
+    _close(np.concatenate(list(stream_audio(ids[:-2], tok))), _whole_of(tok, ids[:35]))
+    end = tok.vocabulary.special_id("eos")
+    with pytest.warns(LostSpeechWarning, match="the model ended its speech inside a frame"):
+        sound = np.concatenate(list(stream_audio([*ids[:-2], end], tok)))
+    _close(sound, _whole_of(tok, ids[:35]))
+
+
+def _whole_of(tok, ids):
+    return tok.decode(ids).samples[0]
+
+
+def test_the_filter_keeps_what_speech_ids_keeps(tok):
+    """Id by id the same as cutting the speech out of the whole, a voice in the prompt included."""
+    table = tok.vocabulary
+    start, end = table.special_id("bos"), table.special_id("eos")
+    voice, answer = _speech(tok, 1, seed=3).tolist(), _speech(tok, 2).tolist()
+    for prompt in (
+        [5, start],
+        [5],
+        [5, start, *answer[:4]],
+        [start, *voice, end, 5, start],
+        [start, *voice, end, 5],
+    ):
+        rest = answer[4:] if prompt[-1] == answer[3] else answer
+        written = [start, *rest, end, 5] if prompt[-1] == 5 else [*rest, end, 5]
+        speech = SpeechFilter(table)
+        found = [speech.take_prompt(prompt), *(speech.take(number) for number in written)]
+        assert np.concatenate(found).tolist() == speech_ids([*prompt, *written], table).tolist()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sentence"),
+    [
+        (
+            [3, 4, 5],
+            "there is no whole frame of 'plain' speech among 3 ids; its codes are ids from 16 to 127",
+        ),
+        ([], "no whole frame of 'plain' speech among 0 ids"),
+        (["text of another model"], "no whole frame of 'plain' speech among 0 ids"),
+        ([129, 16, 40, 50], "no whole frame of 'plain' speech among 4 ids"),
+        ([129, 16, 17], "counted from frame 0 of the stream, position 1: id 17 is code 1 of slot 0"),
+        ([129, 16, 7], "id 7 is no id of this vocabulary"),
+        ([1.5], "speech is read from integer ids (n,), got float64"),
+        (["<|audio_999|>"], "'<|audio_999|>' is out of range"),
+    ],
+)
+def test_what_is_no_speech_is_one_sentence(tok, tokens, sentence):
+    """The wrong preset, no start, less than a frame, text of another model: said, never silence."""
+    with pytest.raises(TokenError, match=re.escape(sentence)):
+        list(stream_audio(tokens, tok))
+
+
+def test_bad_options_are_one_sentence(tok):
+    """An encoding, a vocabulary without text, parallel rows."""
+    with pytest.raises(TokenError, match="encoding is 'mp3'"):
+        list(stream_audio([1], tok, encoding="mp3"))
+    with pytest.raises(LayoutError, match="has no text form; hand over ids"):
+        list(stream_audio(["<|audio_1|>"], tok.codec, None))
+    with pytest.raises(TokenError, match="parallel rows"):
+        SpeechStream(SnacTokenizer.from_pretrained("tiny"), "lucy")
+
+
+async def _from(tokens, *, closed=None):
+    try:
+        for token in tokens:
+            await asyncio.sleep(0)
+            yield token
+    finally:
+        if closed is not None:
+            closed.append(True)
+
+
+@pytest.mark.parametrize("kind", ["async", "list", "generator"])
+def test_in_an_event_loop_it_is_the_same(tok, kind):
+    """From an asynchronous source or another, as bytes."""
+    answer = _answer(tok)
+    source = {"async": _from(answer), "list": answer, "generator": (number for number in answer)}[kind]
+
+    async def collect():
+        return [part async for part in astream_audio(source, tok, encoding="pcm16")]
+
+    assert asyncio.run(collect()) == list(stream_audio(answer, tok, encoding="pcm16"))
+
+
+def test_decoding_does_not_hold_up_the_event_loop(tok):
+    """The network runs in another thread than the loop."""
+    threads = set()
+    stream = SpeechStream(tok)
+    push = stream.decoder.push
+    stream.decoder.push = lambda ids: (threads.add(threading.get_ident()), push(ids))[1]
+
+    async def collect():
+        return [part async for part in astream_audio(_from(_answer(tok)), stream)]
+
+    asyncio.run(collect())
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+def test_a_listener_who_leaves_closes_the_source(tok, how):
+    """Closed in the middle, or its task cancelled: the source learns of it at once."""
+    closed = []
+
+    async def leave():
+        parts = astream_audio(_from(_answer(tok, 24), closed=closed), tok)
+        await anext(parts)
+        if how == "closed":
+            await parts.aclose()
+            return
+        task = asyncio.create_task(_drain(parts))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(leave())
+    assert closed == [True]
+
+
+async def _drain(parts):
+    async for _ in parts:
+        await asyncio.sleep(0)
+
+
+def test_an_error_of_the_source_comes_after_the_sound_in_front_of_it(tok):
+    """A server that breaks off."""
+
+    def broken():
+        yield from _speech(tok, 20).tolist()
+        raise ConnectionResetError("the server is gone")
+
+    heard = []
+    with pytest.raises(ConnectionResetError, match="the server is gone"):
+        heard.extend(stream_audio(broken(), tok))
+    assert heard
+
+
+def test_streams_need_no_transformers():
+    """Serving from another server's tokens does not import it."""
+    code = "import sys; from snac_tok.generation import stream_audio; sys.exit('transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
