@@ -84,6 +84,7 @@ class SnacStreamer(BaseStreamer):
         self._rows: list[SpeechFilter] = []
         self._open: set[int] = set()
         self._heard: set[int] = set()
+        self._num_steps = 0
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._is_closed = False
@@ -111,7 +112,7 @@ class SnacStreamer(BaseStreamer):
         if self._writer is None:
             self.timing = StreamTiming()
         self._writer = threading.current_thread()
-        self._queue.put(np.array(value.cpu() if hasattr(value, "cpu") else value))
+        self._queue.put(np.asarray(value.cpu() if hasattr(value, "cpu") else value).copy())
 
     def end(self) -> None:
         """Mark the end of what the model writes; called by `generate`."""
@@ -251,6 +252,7 @@ class SnacStreamer(BaseStreamer):
 
     def _take(self, ids: npt.NDArray[Any], *, one_row: bool) -> None:
         if self._rows:
+            self._num_steps += 1
             for row, line in enumerate(ids.reshape(len(self._rows), -1)):
                 self._push(row, self._rows[row].take(line))
             return
@@ -296,6 +298,10 @@ class SnacStreamer(BaseStreamer):
     def _check_rows(self) -> None:
         if not self._rows:
             raise TokenError("no id came: hand this streamer to generate(), streamer=streamer.")
+        if not self._num_steps:
+            raise TokenError(
+                "generate() handed over the prompt and no id after it; with beams it streams nothing: set num_beams=1."
+            )
         for row, speech in enumerate(self._rows):
             if row not in self._heard:
                 error = no_speech(speech)
