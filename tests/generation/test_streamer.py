@@ -176,10 +176,11 @@ def test_a_thread_that_dies_without_a_word_is_noticed(tok, edges):
         (True, TokenError, "with beams it streams nothing: set num_beams=1"),
     ],
 )
-def test_beams_are_no_stream_and_the_listener_hears_of_it(model, tok, edges, do_sample, error, sentence):
+def test_beams_are_no_stream_and_the_listener_hears_of_it(model, tok, do_sample, error, sentence):
     """Transformers refuses beam search with a streamer, and forgets the streamer where beams are sampled."""
     streamer = SnacStreamer(tok)
-    streamer.start(lambda: _generate(model, tok, [[edges[0]]], streamer, num_beams=2, do_sample=do_sample))
+    prompt = [tok.vocabulary.special_id("bos")]
+    streamer.start(lambda: _generate(model, tok, [prompt], streamer, num_beams=2, do_sample=do_sample))
     with pytest.raises(error, match=sentence):
         list(streamer.rows())
 

@@ -1,0 +1,110 @@
+"""A real llama.cpp server obeys the grammar over text and, built with llguidance, the one over ids."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+from random_gguf import write_random_gguf
+
+from snac_tok import SNAC, FrameLayout, SnacTokenizer, Vocabulary
+from snac_tok.frames import TextForm
+from snac_tok.generation import stream_audio
+
+pytestmark = pytest.mark.slow
+
+# As orpheus, in small: the codes begin ten ids behind those of the text.
+FIRST = 257
+TABLE = Vocabulary(
+    FrameLayout((4, 2, 1)),
+    name="small orpheus",
+    codebook_size=64,
+    base=FIRST + 10,
+    specials={"start_of_speech": FIRST + 1, "end_of_speech": FIRST + 2},
+    text=TextForm(template="<custom_token_{}>", first_id=FIRST, num_ids=10 + 7 * 64),
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server in this process, with a random model of one layer."""
+    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: no llama.cpp to ask")
+    path = tmp_path_factory.mktemp("model") / "random.gguf"
+    write_random_gguf(path, TABLE, end_of_text=FIRST + 9, end_of_speech=TABLE.special_id("end_of_speech"))
+    options = xllamacpp.CommonParams()
+    options.model.path = str(path)
+    options.n_ctx, options.n_parallel, options.warmup, options.verbosity = 512, 1, False, 0
+    options.cpuparams.n_threads = 1
+    return xllamacpp.Server(options)
+
+
+def _lines(server, *, grammar, seed, prompt="hello <custom_token_1>"):
+    """What `/completion` streams, a dictionary a line."""
+    asked = {"prompt": prompt, "n_predict": 60, "seed": seed, "stream": True, "return_tokens": True}
+    if grammar is not None:
+        asked["grammar"] = grammar
+    request = urllib.request.Request(f"{server.listening_address}/completion", json.dumps(asked).encode())
+    with urllib.request.urlopen(request, timeout=30) as response:
+        for line in response:
+            if line.startswith(b"data: {"):
+                yield json.loads(line.removeprefix(b"data: "))
+
+
+def _grammars():
+    options = {"min_frames": 2, "max_frames": 3}
+    yield pytest.param(TABLE.grammar("gbnf", **options), id="gbnf")
+    yield pytest.param("%llguidance {}\n" + TABLE.grammar("lark", **options), id="llguidance")
+
+
+@pytest.mark.parametrize("grammar", list(_grammars()))
+def test_the_server_writes_whole_frames(server, grammar):
+    """Two or three of them, and it stops by itself, at the end of speech, which is a stop token, too."""
+    lengths = set()
+    for seed in range(6):
+        *lines, last = _lines(server, grammar=grammar, seed=seed)
+        text = "".join(line["content"] for line in (*lines, last))
+        speech = TABLE.text_to_ids(text.removesuffix("<custom_token_2>"))
+        assert TABLE.validate(speech) == []
+        assert last["stop_type"] == "eos"
+        lengths.add(speech.size // 7)
+    assert lengths <= {2, 3}
+
+
+def test_without_a_grammar_it_does_not(server):
+    """The model is random: what the test above shows is the grammar's work."""
+    text = "".join(line["content"] for line in _lines(server, grammar=None, seed=0))
+    assert any(True for _ in TABLE.text.tokens_in(text))
+    assert TABLE.text is not None
+    assert "".join(TABLE.ids_to_text([number]) for _, number in TABLE.text.tokens_in(text)) != text
+
+
+@pytest.fixture(scope="module")
+def tok():
+    """A random codec for the table."""
+    torch.manual_seed(0)
+    codec = SNAC(8_000, 8, (3, 2), None, 32, (2, 3), None, 64, 8, (4, 2, 1)).eval()
+    return SnacTokenizer(codec, TABLE)
+
+
+def test_what_it_streams_is_heard_as_text_and_as_ids(server, tok):
+    """Both equal the whole, decoded at once."""
+    lines = list(
+        _lines(server, grammar="%llguidance {}\n" + TABLE.grammar(min_frames=4, max_frames=4), seed=1)
+    )
+    heard = np.concatenate(list(stream_audio((line["content"] for line in lines), tok)))
+    ids = [number for line in lines for number in line["tokens"]]
+    np.testing.assert_array_equal(np.concatenate(list(stream_audio(ids, tok))), heard)
+    np.testing.assert_allclose(tok.decode(ids[:28]).samples[0], heard, rtol=0, atol=1e-5)
+
+
+def test_a_grammar_over_text_is_read_as_text(server, tok):
+    """It cannot keep a model from spelling a token letter by letter: ids of letters then, and the same text."""
+    grammar = TABLE.grammar("gbnf", min_frames=4, max_frames=4)
+    for seed in range(3):
+        texts = [line["content"] for line in _lines(server, grammar=grammar, seed=seed)]
+        heard = np.concatenate(list(stream_audio(texts, tok)))
+        ids = TABLE.text_to_ids("".join(texts))
+        np.testing.assert_allclose(tok.decode(ids[:28]).samples[0], heard, rtol=0, atol=1e-5)
