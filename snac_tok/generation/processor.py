@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from transformers import LogitsProcessor
 
@@ -12,6 +13,8 @@ from snac_tok.generation.frame_states import BEGIN, BORDER, FULL, frame_states
 
 if TYPE_CHECKING:
     import os
+
+    import numpy.typing as npt
 
     from snac_tok.frames import Vocabulary
     from snac_tok.frames.grammar import EdgeIds
@@ -101,19 +104,49 @@ class FrameGrammarProcessor(LogitsProcessor):
 
     def _states_on_cpu(self, input_ids: torch.Tensor, last: torch.Tensor) -> list[int]:
         known = len(self._after) - 1
-        rows = [self._after[min(number, known)] for number in last.tolist()]
-        if self._needs_run and BORDER in rows:
-            rows = self._counted(torch.tensor(rows), self._is_speech(input_ids)).tolist()
-        return rows
+        states = [self._after[min(number, known)] for number in last.tolist()]
+        if self._needs_run and BORDER in states:
+            lines = self._rows_of(input_ids).numpy()
+            states = [
+                self._counted(line) if state == BORDER else state
+                for line, state in zip(lines, states, strict=True)
+            ]
+        return states
+
+    def _counted(self, line: npt.NDArray[np.int64]) -> int:
+        """Return the state behind a row (L,) from how many ids of speech it ends with."""
+        after = self.states.after
+        others = np.flatnonzero(after[np.minimum(line, after.size - 1)] < BORDER)
+        run = line.size - (int(others[-1]) + 1 if others.size else 0)
+        frames, place = divmod(run, self.states.ids_per_frame)
+        if place and not self.states.tells_place:
+            return FULL + place
+        if self.states.max_frames is not None and frames >= self.states.max_frames:
+            return FULL
+        # One frame more is what BEGIN asks for.
+        return BEGIN if frames < self.states.min_frames else BORDER
 
     def _states_on_device(self, input_ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """Return the states (B,) without waiting for the device."""
         self._after_on_device = self._after_on_device.to(last.device)
         states = self._after_on_device[last.clamp(max=len(self._after) - 1)]
-        return self._counted(states, self._is_speech(input_ids)) if self._needs_run else states
+        if not self._needs_run:
+            return states
+        lines = self._rows_of(input_ids)
+        is_text = self._after_on_device[lines.clamp(max=len(self._after) - 1)] < BORDER
+        places = torch.arange(1, lines.shape[1] + 1, device=lines.device)
+        run = lines.shape[1] - (is_text * places).amax(dim=1)
+        frames, place = run // self.states.ids_per_frame, run % self.states.ids_per_frame
+        at_border = states == BORDER
+        if not self.states.tells_place:
+            states = torch.where(at_border & (place > 0), place + FULL, states)
+            at_border &= place == 0
+        if self.states.max_frames is not None:
+            states = torch.where(at_border & (frames >= self.states.max_frames), FULL, states)
+        return torch.where(at_border & (frames < self.states.min_frames), BEGIN, states)
 
-    def _is_speech(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Return which ids (B, L) stand in frames.
+    def _rows_of(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Return ids (B, L).
 
         Raises:
             TokenError: there are last ids only.
@@ -124,22 +157,7 @@ class FrameGrammarProcessor(LogitsProcessor):
                 "without ids of its own for each slot, the place in a frame can be told; leave min_frames and "
                 "max_frames out, and take a vocabulary with offsets='slot'."
             )
-        self._after_on_device = self._after_on_device.to(input_ids.device)
-        return self._after_on_device[input_ids.clamp(max=len(self._after) - 1)] >= BORDER
-
-    def _counted(self, states: torch.Tensor, is_speech: torch.Tensor) -> torch.Tensor:
-        """Return states (B,) after counting the ids of speech that each row (B, L) ends with."""
-        length = is_speech.shape[1]
-        places = torch.arange(1, length + 1, device=states.device)
-        run = length - (~is_speech * places).amax(dim=1)
-        frames, place = run // self.states.ids_per_frame, run % self.states.ids_per_frame
-        at_border = states == BORDER
-        if not self.states.tells_place:
-            states = torch.where(at_border & (place > 0), place + FULL, states)
-            at_border &= place == 0
-        if self.states.max_frames is not None:
-            states = torch.where(at_border & (frames >= self.states.max_frames), FULL, states)
-        return torch.where(at_border & (frames < self.states.min_frames), BEGIN, states)
+        return input_ids
 
     def _fill(self, rows: list[int], scores: torch.Tensor) -> None:
         """Fill what lies between the runs of ids that each row may go on with: few runs, so few and long fills."""

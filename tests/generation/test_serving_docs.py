@@ -1,0 +1,44 @@
+"""The blocks of docs/serving.md run as they stand, and the recipe is as short as it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snac_tok import preset, read_audio
+from snac_tok.errors import TrialCodecWarning
+
+PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore", category=TrialCodecWarning)
+def test_the_page_runs_and_every_way_gives_the_same_sound(tmp_path, monkeypatch, capsys):
+    """Text to a WAV that is the answer decoded whole; a model's speech in whole frames, heard while it is written."""
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "serving"}
+    for number, block in enumerate(BLOCKS, start=1):
+        exec(compile(block, f"docs/serving.md, block {number}", "exec"), names)
+    tok, whole = names["tok"], names["tok"].decode(names["spoken"]).samples[0]
+    np.testing.assert_allclose(read_audio(tmp_path / "answer.wav").samples[0], whole, atol=1e-4)
+    np.testing.assert_allclose(names["sound"], whole, atol=1e-5)
+    samples = sum(chunk.size for chunk in names["chunks"])
+    assert samples % tok.codec.config.frame_length == 0
+    assert 4 <= samples // tok.codec.config.frame_length <= 12
+    assert capsys.readouterr().out.strip() in PAGE
+
+
+def test_the_recipe_has_fewer_than_ten_lines():
+    """Imports, the codec and the loop."""
+    recipe = [line for line in BLOCKS[1].splitlines() if line.strip()]
+    assert len(recipe) + 2 < 10
+    assert 'stream_audio(texts, tok, encoding="wav")' in BLOCKS[1]
+
+
+def test_the_grammar_shown_is_the_one_that_comes_out():
+    """Word for word."""
+    assert preset("orpheus").grammar(min_frames=2, max_frames=600) in PAGE
