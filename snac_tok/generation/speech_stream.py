@@ -57,7 +57,8 @@ class SpeechStream:
         timing: a `StreamTiming`, from the moment the stream was made.
 
     Raises:
-        LayoutError: no vocabulary, one for another codec, or parallel rows.
+        LayoutError: no vocabulary, or one for another codec.
+        TokenError: parallel rows, which are no stream.
 
     Example:
         >>> from snac_tok import SnacTokenizer

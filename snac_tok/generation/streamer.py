@@ -58,7 +58,8 @@ class SnacStreamer(BaseStreamer):
         timing: a `StreamTiming`, from the moment the prompt came.
 
     Raises:
-        LayoutError: no vocabulary, one for another codec, or parallel rows.
+        LayoutError: no vocabulary, or one for another codec.
+        TokenError: parallel rows, which are no stream.
 
     Example:
         >>> streamer = SnacStreamer(tok)                                                        # doctest: +SKIP
