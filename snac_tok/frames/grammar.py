@@ -1,8 +1,8 @@
 """What a language model may write, as a grammar for the engines that constrain one: whole frames of the right ids.
 
-Ids before and after the speech are optional in every form. An engine that stops at the end of speech takes that id out
-of the grammar's hands (vLLM puts its stop tokens in the place of the grammar's end): a grammar that demands the id
-would then never be satisfied.
+Ids before and after the speech are optional in every form. Engines stop at the end of speech by a list of their own:
+vLLM puts its stop tokens in the place of the grammar's end, and where a grammar demanded the id as well, some versions
+never ended.
 
     lark    start: <[128261]>? <[128257]>? frame{1,} <[128258]>?
             frame: <[128266-132361]> … <[152842-156937]>

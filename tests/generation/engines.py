@@ -40,11 +40,15 @@ class Xgrammar:
 
     def __init__(self, size: int, grammar: str) -> None:
         self.xgrammar = pytest.importorskip("xgrammar", reason="xgrammar is not installed: no masks of it")
-        compiler = _xgrammar_compiler(size)
-        compile_text = compiler.compile_lark if self.form == "lark" else compiler.compile_grammar
         self.size = size
-        self.matcher = self.xgrammar.GrammarMatcher(compile_text(grammar))
+        self.matcher = self.xgrammar.GrammarMatcher(self.compiled(size, grammar))
         self.mask = self.xgrammar.allocate_token_bitmask(1, size)
+
+    @classmethod
+    def compiled(cls, size: int, grammar: str):
+        """The grammar for ids below `size`."""
+        compiler = _xgrammar_compiler(size)
+        return compiler.compile_lark(grammar) if cls.form == "lark" else compiler.compile_grammar(grammar)
 
     def allowed(self) -> np.ndarray:
         """Ids that may come next."""

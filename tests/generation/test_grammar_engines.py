@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engines import END_OF_TEXT, ENGINES, Llguidance
+from engines import END_OF_TEXT, ENGINES, Llguidance, Xgrammar
 
 from snac_tok import preset, preset_names
 
@@ -91,3 +91,20 @@ def test_the_directive_of_llama_cpp_goes_before_lark():
     table = preset("plain", codebook_size=8, base=BASE)
     matcher = Llguidance(table.size, "%llguidance {}\n" + table.grammar(before_speech=[]))
     assert set(matcher.allowed()) == set(table.id_range(0))
+
+
+def test_an_end_of_speech_that_is_a_stop_token_ends_the_grammar():
+    """As vLLM does it: its stop tokens, the end of speech among them, are put in the place of the grammar's end."""
+    xgrammar = pytest.importorskip(
+        "xgrammar", reason="xgrammar is not installed: no stop tokens in a matcher"
+    )
+    table = preset("plain", codebook_size=8, base=BASE)
+    end = table.special_id("eos")
+    grammar = table.grammar(min_frames=1, max_frames=1, before_speech=[])
+    engine = Xgrammar(table.size, grammar)
+    compiled = Xgrammar.compiled(table.size, grammar)
+    engine.matcher = xgrammar.GrammarMatcher(compiled, override_stop_tokens=[END_OF_TEXT, end])
+    assert all(engine.accept(number) for number in table.encode([[1], [2, 3], [4, 5, 6, 7]]).tolist())
+    assert set(engine.allowed()) == {end, END_OF_TEXT}
+    assert engine.accept(end)
+    assert engine.matcher.is_terminated()
