@@ -35,9 +35,13 @@ class FrameGrammarProcessor(LogitsProcessor):
         max_frames: the most; None is any number. A count needs the ids of the whole row, which continuous batching does
             not hand over: bound the length by `max_new_tokens` there.
         before_speech: names of specials, or ids, whose last one starts speech; None as in `Vocabulary.grammar`.
-        after_speech: those that may end it: generation must stop at one of them, or text goes on; None as there.
+        after_speech: those that may end it; None as there. Behind each of them text may follow, so generation must stop
+            at them: `eos_token_id=held.end_ids`.
         in_place: whether the scores are written over, which `generate` made for this step and which is fastest; False
             leaves them as they are, for those who ask `generate` for `output_logits`.
+
+    Attributes:
+        end_ids: the ids that may end speech.
 
     Raises:
         LayoutError: as `Vocabulary.grammar`, or no id that ends speech.
@@ -47,7 +51,7 @@ class FrameGrammarProcessor(LogitsProcessor):
         >>> scores = held(torch.tensor([[128257, 128266]]), torch.zeros(1, 156_940))
         >>> scores[0].isfinite().nonzero()[[0, -1], 0].tolist()
         [132362, 136457]
-        >>> model.generate(**prompt, logits_processor=[held])      # doctest: +SKIP
+        >>> model.generate(**prompt, logits_processor=[held], eos_token_id=held.end_ids)      # doctest: +SKIP
     """
 
     # With ids of its own for each slot, the last id of each row is all that is needed.
@@ -71,6 +75,7 @@ class FrameGrammarProcessor(LogitsProcessor):
             after_speech=after_speech,
         )
         self.in_place = in_place
+        self.end_ids = [ids.start for ids in self.states.allowed[FULL]]
         self._gaps = [_gaps(runs) for runs in self.states.allowed]
         self._largest_id = self.states.largest_id
         self._needs_run = self.states.counts_frames or not self.states.tells_place
@@ -94,6 +99,9 @@ class FrameGrammarProcessor(LogitsProcessor):
                 f"the model scores {scores.shape[-1]} ids, and speech needs ids up to {self._largest_id}; give it rows "
                 "for them (add_audio_tokens), or take the preset it was trained with."
             )
+        if not input_ids.numel():
+            # A prompt of embeddings alone.
+            return scores
         held = scores if self.in_place else scores.clone()
         last = input_ids if input_ids.ndim == 1 else input_ids[:, -1]
         if held.device.type == "cpu":

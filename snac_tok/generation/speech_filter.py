@@ -90,7 +90,7 @@ class SpeechFilter:
         return line[: ends[0]]
 
     def _line(self, ids: Any) -> Ids:
-        line = np.atleast_1d(np.asarray(ids))
+        line = np.atleast_1d(np.asarray(ids.cpu() if hasattr(ids, "cpu") else ids))
         if line.ndim != 1 or (line.size and line.dtype.kind not in "iu"):
             raise TokenError(f"speech is read from integer ids (n,), got {line.dtype} {line.shape}.")
         self.num_seen += line.size

@@ -148,6 +148,20 @@ def test_scores_can_be_left_as_they_are():
     assert not scores.isfinite().all()
 
 
+def test_a_prompt_of_embeddings_alone_has_no_ids():
+    """Generate hands over rows without an id then: nothing is known, nothing is held."""
+    scores = torch.randn(2, TINY.size)
+    assert torch.equal(
+        FrameGrammarProcessor(TINY)(torch.zeros(2, 0, dtype=torch.int64), scores.clone()), scores
+    )
+
+
+def test_the_ids_at_which_generation_must_stop():
+    """For eos_token_id."""
+    assert FrameGrammarProcessor("orpheus").end_ids == [128258, 128262]
+    assert FrameGrammarProcessor("orpheus", after_speech=["end_of_speech"]).end_ids == [128258]
+
+
 @pytest.fixture(scope="module")
 def model():
     """A random language model of one layer."""

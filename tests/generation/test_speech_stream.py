@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -60,9 +61,15 @@ def test_ids_in_any_pieces_sound_like_the_speech_decoded_whole(tok, data):
 
 
 def test_ids_one_by_one_and_from_arrays(tok):
-    """Ints, numpy integers, arrays."""
+    """Ints, numpy integers, arrays, tensors."""
     answer = _answer(tok)
-    for tokens in (answer, np.array(answer), [np.array(answer)]):
+    for tokens in (
+        answer,
+        np.array(answer),
+        [np.array(answer)],
+        torch.tensor(answer),
+        [torch.tensor(answer)],
+    ):
         _close(np.concatenate(list(stream_audio(tokens, tok))), _whole(tok))
 
 
