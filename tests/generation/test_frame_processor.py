@@ -139,6 +139,19 @@ def test_no_frame_at_all_may_be_allowed():
     assert _allowed(held, [START], TINY.size) == {END, *TINY.id_range(0)}
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_scores_of_every_kind_are_held(dtype):
+    """Half precision, those of inference mode, and those that a gradient flows through."""
+    held, line = FrameGrammarProcessor(TINY), torch.tensor([[START]])
+    wanted = list(TINY.id_range(0))
+    assert held(line, torch.zeros(1, TINY.size, dtype=dtype))[0].isfinite().nonzero()[:, 0].tolist() == wanted
+    with torch.inference_mode():
+        assert held(line, torch.zeros(1, TINY.size, dtype=dtype))[0].isfinite().sum() == len(wanted)
+    weight = torch.ones(1, TINY.size, dtype=dtype, requires_grad=True)
+    held(line, weight * 2)[0, wanted].sum().backward()
+    assert weight.grad[0].nonzero()[:, 0].tolist() == wanted
+
+
 def test_scores_can_be_left_as_they_are():
     """In place by default; in_place=False is for those who want the model's own scores as well."""
     scores, line = torch.zeros(1, TINY.size), torch.tensor([[START]])
