@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec import SNAC, Noise
     from snac_tok.frames.grammar import EdgeIds
-    from snac_tok.streaming.pairing import CodecWithVocabulary, Ids
+    from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
 
     # One id, several, or a piece of text.
     Tokens: TypeAlias = int | str | Iterable[int]
@@ -72,7 +72,7 @@ class SpeechStream:
     def __init__(
         self,
         codec: SNAC | CodecWithVocabulary,
-        vocabulary: Ids = "auto",
+        vocabulary: VocabularyLike = "auto",
         *,
         noise: Noise = 0,
         lookahead: int | None = None,
@@ -166,7 +166,7 @@ def no_speech(speech: SpeechFilter) -> TokenError:
 def stream_audio(
     tokens: Iterable[Tokens],
     codec: SNAC | CodecWithVocabulary | SpeechStream,
-    vocabulary: Ids = "auto",
+    vocabulary: VocabularyLike = "auto",
     *,
     encoding: Literal["float32"] = "float32",
 ) -> Iterator[Samples]: ...
@@ -174,14 +174,14 @@ def stream_audio(
 def stream_audio(
     tokens: Iterable[Tokens],
     codec: SNAC | CodecWithVocabulary | SpeechStream,
-    vocabulary: Ids = "auto",
+    vocabulary: VocabularyLike = "auto",
     *,
     encoding: Literal["pcm16", "wav"],
 ) -> Iterator[bytes]: ...
 def stream_audio(
     tokens: Iterable[Tokens],
     codec: SNAC | CodecWithVocabulary | SpeechStream,
-    vocabulary: Ids = "auto",
+    vocabulary: VocabularyLike = "auto",
     *,
     encoding: Encoding = "float32",
 ) -> Iterator[Any]:
@@ -220,7 +220,7 @@ def stream_audio(
 def astream_audio(
     tokens: AsyncIterable[Tokens] | Iterable[Tokens],
     codec: SNAC | CodecWithVocabulary | SpeechStream,
-    vocabulary: Ids = "auto",
+    vocabulary: VocabularyLike = "auto",
     *,
     encoding: Literal["float32"] = "float32",
 ) -> AsyncIterator[Samples]: ...
@@ -228,14 +228,14 @@ def astream_audio(
 def astream_audio(
     tokens: AsyncIterable[Tokens] | Iterable[Tokens],
     codec: SNAC | CodecWithVocabulary | SpeechStream,
-    vocabulary: Ids = "auto",
+    vocabulary: VocabularyLike = "auto",
     *,
     encoding: Literal["pcm16", "wav"],
 ) -> AsyncIterator[bytes]: ...
 async def astream_audio(
     tokens: AsyncIterable[Tokens] | Iterable[Tokens],
     codec: SNAC | CodecWithVocabulary | SpeechStream,
-    vocabulary: Ids = "auto",
+    vocabulary: VocabularyLike = "auto",
     *,
     encoding: Encoding = "float32",
 ) -> AsyncIterator[Any]:
@@ -273,7 +273,7 @@ async def astream_audio(
 
 
 def _stream_of(
-    codec: SNAC | CodecWithVocabulary | SpeechStream, vocabulary: Ids, encoding: Encoding
+    codec: SNAC | CodecWithVocabulary | SpeechStream, vocabulary: VocabularyLike, encoding: Encoding
 ) -> SpeechStream:
     if encoding not in _ENCODINGS:
         raise TokenError(f"encoding is {encoding!r}; it must be one of {_ENCODINGS}.")

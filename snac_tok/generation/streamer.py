@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec import SNAC, Noise
     from snac_tok.frames.grammar import EdgeIds
-    from snac_tok.streaming.pairing import CodecWithVocabulary, Ids
+    from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
 
     Samples = npt.NDArray[np.float32]
 
@@ -70,7 +70,7 @@ class SnacStreamer(BaseStreamer):
     def __init__(
         self,
         codec: SNAC | CodecWithVocabulary,
-        vocabulary: Ids = "auto",
+        vocabulary: VocabularyLike = "auto",
         *,
         noise: Noise = 0,
         before_speech: EdgeIds | None = None,

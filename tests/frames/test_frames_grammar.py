@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from snac_tok import FrameLayout, Vocabulary, preset, preset_names
+from snac_tok import FrameLayout, Vocabulary, preset
 from snac_tok.errors import LayoutError
-from snac_tok.frames import TextForm
+from snac_tok.frames import TextForm, preset_names
 from snac_tok.frames.grammar import _digit_patterns, speech_edges
 from snac_tok.prompts import prompt_format
 

@@ -15,8 +15,9 @@ from transformers.generation.continuous_batching.cb_logits_processors import (
     ContinuousBatchingLogitsProcessorList,
 )
 
-from snac_tok import FrameLayout, Vocabulary, preset, preset_names
+from snac_tok import FrameLayout, Vocabulary, preset
 from snac_tok.errors import LayoutError, TokenError
+from snac_tok.frames import preset_names
 from snac_tok.generation import FrameGrammarProcessor
 
 BASE = 16

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from engines import END_OF_TEXT, ENGINES, Llguidance, Xgrammar
 
-from snac_tok import preset, preset_names
+from snac_tok import preset
+from snac_tok.frames import preset_names
 
 SPEECH = {"strides": (4, 2, 1)}
 MUSIC = {"strides": (8, 4, 2, 1)}

@@ -15,8 +15,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from snac_tok import SnacTokenizer, preset, preset_names, read_audio
+from snac_tok import SnacTokenizer, preset, read_audio
 from snac_tok.errors import LayoutError, LostSpeechWarning, TokenError
+from snac_tok.frames import preset_names
 from snac_tok.frames.grammar import speech_edges
 from snac_tok.generation import SpeechStream, astream_audio, pcm16, stream_audio, wav_header
 from snac_tok.generation.speech_filter import SpeechFilter
