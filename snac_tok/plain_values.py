@@ -108,7 +108,7 @@ def from_plain(
         SnacTokError: as `error`: a name is unknown or missing, or a value has the wrong type or is out of bounds.
 
     Example:
-        >>> from snac_tok.shards.record import Failure
+        >>> from snac_tok.sources.failures import Failure
         >>> from snac_tok.errors import ShardError
         >>> from_plain(Failure, {"source": "a.wav", "reason": 3}, error=ShardError)
         Traceback (most recent call last):

@@ -51,11 +51,14 @@ def in_options(sentence: str, options: Mapping[str, str]) -> str:
     '--num-samples is 9; 1 to 8 are there.'
     >>> in_options("id 7 is no code; validate(ids) lists every fault.", {})
     'id 7 is no code.'
+    >>> in_options("the mean of its 6 channels is silent.", {"channels": "--channels"})
+    'the mean of its 6 channels is silent.'
     """
     for name, option in options.items():
         sentence = re.sub(rf"(?<![\w./-]){name}=True{_END}", option, sentence)
         sentence = re.sub(rf"(?<![\w./-]){name}=({_VALUE}){_END}", rf"{option} \1", sentence)
-        sentence = re.sub(rf"(?<![\w./-]){name}(?= is | must be )", option, sentence)
+        # Behind a number it is a noun: "the mean of its 6 channels is …".
+        sentence = re.sub(rf"(?<![\w./-])(?<!\d ){name}(?= is | must be )", option, sentence)
     for pattern, advice in _ADVICE:
         sentence = re.sub(pattern, advice, sentence)
     return sentence

@@ -58,7 +58,7 @@ def _cells(path: Path) -> Iterator[tuple[str, str | None]]:
     header = content.split("\n", 1)[0]
     # The separator of most corpora; csv's own sniffer takes a comma in a sentence for one.
     separator = next((mark for mark in SEPARATORS if mark in header), ",")
-    rows = csv_rows(path, content, separator=separator)
+    rows = iter(csv_rows(path, content, separator=separator))
     names = [name.strip().lower() for name in next(rows, (0, []))[1]]
     file, text = names.index(_file_column(path, names)), first_of(TEXT_COLUMNS, names)
     for _, cells in rows:

@@ -78,7 +78,7 @@ def _csv_rows(path: Path, is_file: Callable[[str], bool]) -> Iterator[Row]:
     if columns is None:
         _log_no_texts(path, f"its first line, {lines[0][:80]!r}, does not name the columns")
         return
-    rows = csv_rows(path, content, separator=columns.separator)
+    rows = iter(csv_rows(path, content, separator=columns.separator))
     width = len(next(rows)[1]) if columns.has_header else 0
     for line, cells in rows:
         if columns.has_header and cells and len(cells) != width:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from snac_tok.errors import SourceError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 FILE_COLUMNS = ("file_name", "audio_file", "audio_filepath", "filename", "file", "path", "audio", "wav", "id")
 TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript", "normalized_text")
 SEPARATORS = ("|", "\t", ",")
+_limit = threading.Lock()
 
 
 def first_of(names: Iterable[str], there: Container[str]) -> str | None:
@@ -31,24 +34,37 @@ def first_of(names: Iterable[str], there: Container[str]) -> str | None:
     return next((name for name in names if name in there), None)
 
 
-def csv_rows(path: Path, content: str, *, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the number of its line.
+def csv_rows(path: Path, content: str, *, separator: str) -> list[tuple[int, list[str]]]:
+    """Return each row with the number of its line.
 
     Raises:
         SourceError: a broken line.
     """
     # Only comma-separated files use quoting; elsewhere a quotation mark is part of the text.
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-    before = csv.field_size_limit(len(content) + 1)  # an hour's transcript is longer than the default limit
     stream = io.StringIO(content, newline="")
     reader = csv.reader(stream, delimiter=separator, quoting=quoting, strict=True)
-    try:
-        for cells in reader:
-            yield reader.line_num, cells
-    except csv.Error as error:
-        raise SourceError(f"{path}, line {reader.line_num}: {error}; mend the line.") from error
-    finally:
-        csv.field_size_limit(before)
+    with _fields_of(len(content)):
+        try:
+            return [(reader.line_num, cells) for cells in reader]
+        except csv.Error as error:
+            raise SourceError(f"{path}, line {reader.line_num}: {error}; mend the line.") from error
+
+
+@contextmanager
+def _fields_of(length: int) -> Iterator[None]:
+    """Let Python's reader take fields of this length: an hour's transcript is longer than its limit.
+
+    The limit is the whole process's, so one table at a time is read, and the limit is set back before anyone else's
+    code runs.
+    """
+    with _limit:
+        before = csv.field_size_limit()
+        csv.field_size_limit(max(before, length + 1))
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
 
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -12,7 +12,7 @@ import snac_tok
 PACKAGE = Path(snac_tok.__file__).parent
 MODULES = [*sorted((PACKAGE / "audio").glob("*.py")), *sorted((PACKAGE / "frames").glob("*.py"))]
 # Names, which keep their capitals.
-NAMES = ("FLAC", "WAV")
+NAMES = ("FLAC", "GBNF", "WAV")
 
 
 def raised_texts(tree):

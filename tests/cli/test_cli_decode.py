@@ -193,7 +193,7 @@ def test_options_of_another_kind_of_input(refused, run):
     said = refused("decode", "clips", "-o", "x.wav", "--num-samples", "5")
     assert "--num-samples is for a file of ids; clips is a folder" in said
     said = refused("decode", "a.npz", "-o", "x.wav", "--limit", "1")
-    assert "--limit is for a shard folder; a.npz is none" in said
+    assert "--limit is for a shard folder; a.npz is not one" in said
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_advice_doctests():
 
 # Of the command line, or of what its commands never call: whoever sees these sentences has written Python.
 UNREACHABLE = {
+    "generation": "language models in Python",
     "hf": "transformers' faces",
     "mapping": "datasets' faces",
     "prompts": "training lines and prompts",
@@ -54,6 +55,7 @@ UNREACHABLE = {
     "tokenizer/tokenizer.py": "a call with sound",
     "frames/layout.py": "types that JSON has not",
     "frames/arrays.py": "types that JSON has not",
+    "frames/grammar.py": "grammars are made in Python",
     "frames/id_table.py": "questions about single ids, and types that JSON has not",
 }
 

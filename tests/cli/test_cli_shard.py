@@ -62,7 +62,7 @@ def test_a_finished_folder_is_kept(refused, run, work, shards):
     sentence = refused("shard", "clips", "shards", "--clips-per-shard", "1")
     assert "shards already holds a finished collection, made with other options (clips_per_shard)" in sentence
     (work / "empty").mkdir()
-    assert "holds no audio" in refused("shard", "empty", "shards", "--force")
+    assert "has no audio file" in refused("shard", "empty", "shards", "--force")
     assert (shards / "_manifest.json").read_bytes() == before
     (work / "clips" / "b.flac").unlink()
     assert run("shard", "clips", "shards", "--force").exit_code == 0
@@ -159,7 +159,7 @@ def test_a_finished_run_repeated(run, work):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["empty", "out"], "holds no audio"),
+        (["empty", "out"], "has no audio file"),
         (["missing", "out"], "missing"),
         (["a.wav", "out"], "a.wav"),
         (["clips", "a.wav"], "a.wav"),

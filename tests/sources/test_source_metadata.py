@@ -8,6 +8,7 @@ import json
 import pytest
 
 from snac_tok.errors import SourceError
+from snac_tok.sources.manifests import list_manifest
 from snac_tok.sources.metadata import read_rows
 from snac_tok.sources.tables import FILE_COLUMNS, TEXT_COLUMNS
 
@@ -76,6 +77,20 @@ def test_a_text_of_any_length(tmp_path):
     for separator in ",|\t":
         assert texts(tmp_path, f"file_name{separator}text\na.wav{separator}{long}\n") == {"a.wav": long}
     assert csv.field_size_limit() == limit
+
+
+def test_a_refused_table_leaves_the_limit_of_others_alone(tmp_path):
+    """While its error is held, too, and with it all that was reading: the limit is the whole process's."""
+    limit = csv.field_size_limit()
+    with pytest.raises(SourceError, match="3 columns") as held:
+        texts(tmp_path, "file_name,text\na.wav,one,more\nsub/b.wav,two\n")
+    assert csv.field_size_limit() == limit
+    (tmp_path / "list.csv").write_text("name,words\na.wav,one\n")
+    with pytest.raises(SourceError) as held_too:
+        list_manifest(tmp_path / "list.csv")
+    assert csv.field_size_limit() == limit
+    assert held.tb
+    assert held_too.tb
 
 
 @pytest.mark.parametrize(
