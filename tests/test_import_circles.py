@@ -11,9 +11,6 @@ PACKAGE = Path(snac_tok.__file__).parent
 # Circles that only annotations close (`if TYPE_CHECKING`). This list may only get shorter.
 OF_ANNOTATIONS = {
     frozenset({"snac_tok.audio.encoding", "snac_tok.audio.waveform"}),
-    frozenset({"snac_tok.frames.checks", "snac_tok.frames.id_table"}),
-    frozenset({"snac_tok.frames.description", "snac_tok.frames.faults", "snac_tok.frames.vocabulary"}),
-    frozenset({"snac_tok.mapping.mapper", "snac_tok.mapping.splits"}),
 }
 
 

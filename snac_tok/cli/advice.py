@@ -49,8 +49,8 @@ def in_options(sentence: str, options: Mapping[str, str]) -> str:
     'a.wav is cut off; --allow-truncated takes the rest.'
     >>> in_options("num_samples is 9; 1 to 8 are there.", {"num_samples": "--num-samples"})
     '--num-samples is 9; 1 to 8 are there.'
-    >>> in_options("id 7 is no code; validate(ids) lists every fault.", {})
-    'id 7 is no code.'
+    >>> in_options("id 7 is not a code; validate(ids) lists every fault.", {})
+    'id 7 is not a code.'
     >>> in_options("the mean of its 6 channels is silent.", {"channels": "--channels"})
     'the mean of its 6 channels is silent.'
     """

@@ -37,7 +37,7 @@ class RotaryPositions(nn.Module):
 class LocalAttention(nn.Module):
     """Multi-head self-attention inside windows of `window_size` latents, added to its input.
 
-    A length that is no multiple of the window leaves a shorter last window, which attends to itself; upstream
+    A length that is not a multiple of the window leaves a shorter last window, which attends to itself; upstream
     crashes there or silently widens every window.
     """
 

@@ -114,7 +114,7 @@ def _read_safetensors(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[
                 _check_shape(path, name, tuple(file.get_slice(stored).get_shape()), expected[name])
             return {name: file.get_tensor(stored) for name, stored in names.items()}
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} is no complete safetensors file: {first_line(error)}") from error
+        raise CheckpointError(f"{path} is not a complete safetensors file: {first_line(error)}") from error
 
 
 def _read_legacy(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -149,7 +149,7 @@ def _check_archive(path: Path) -> None:
     if packed or held > path.stat().st_size:
         raise CheckpointError(
             f"{path} claims to hold {held:,} bytes in {path.stat().st_size:,}; torch does not compress what it saves, "
-            "so this is no checkpoint that it wrote."
+            "so this is not a checkpoint of it."
         )
 
 

@@ -135,7 +135,7 @@ class CodecConfig:
         for coarse, fine in itertools.pairwise(strides):
             if coarse % fine:
                 raise ConfigError(
-                    f"vq_strides {list(strides)}: {coarse} is no multiple of {fine}; "
+                    f"vq_strides {list(strides)}: {coarse} is not a multiple of {fine}; "
                     "order the levels coarsest first, each a multiple of the next."
                 )
         if self.padding_multiple > _MAX_PAD_SAMPLES:

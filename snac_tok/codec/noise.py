@@ -94,7 +94,7 @@ def checked_noise(noise: Noise, *, fresh: bool = True) -> Noise:
         fresh: whether "random" is possible.
 
     Raises:
-        CodesError: it is none of "random", "off" and an int.
+        CodesError: it is not "random", "off" or an int.
     """
     if isinstance(noise, str) and noise in ("random", "off"):
         if noise == "random" and not fresh:

@@ -115,7 +115,7 @@ def chosen_measures(names: Iterable[str]) -> list[Measure]:
     """Return measures by name, in the order of a report; "all" is every one, "default" the quick ones.
 
     Raises:
-        EvaluationError: there is none of that name.
+        EvaluationError: an unknown name.
 
     Example:
         >>> [measure.name for measure in chosen_measures(["pesq", "mel"])]

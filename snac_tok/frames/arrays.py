@@ -54,7 +54,7 @@ def whole_number(
 
 
 def any_integer(value: Any, *, what: str, error: type[SnacTokError]) -> int:
-    """Return `value` as a Python int of any size and sign, or refuse what is no integer."""
+    """Return `value` as a Python int of any size and sign, or refuse what is not an integer."""
     number = _index(value)
     if number is None:
         raise error(f"{what} must be a whole number, got {value!r}.")

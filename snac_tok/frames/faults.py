@@ -149,6 +149,6 @@ def _what_it_is(vocabulary: IdTable, token_id: int) -> str:
         return f"id {token_id} is the special {special!r}"
     slots = vocabulary.slots_of(token_id)
     if not slots:
-        return f"id {token_id} is no id of this vocabulary"
+        return f"id {token_id} is not an id of this vocabulary"
     owner = f"slot {slots[0]}" if len(slots) == 1 else f"slots {', '.join(map(str, slots))}"
     return f"id {token_id} is code {vocabulary.code_of(token_id)} of {owner}"

@@ -185,7 +185,7 @@ class IdTable:
         """Return the one slot of an id.
 
         Raises:
-            TokenError: The id is no code, or may stand in several slots (offsets per level, or none: the
+            TokenError: The id is not a code, or may stand in several slots (offsets per level, or none: the
                 position in the frame tells, the id does not).
 
         >>> from snac_tok.frames import FrameLayout
@@ -206,7 +206,7 @@ class IdTable:
         """Return the code an id stands for; known whatever the offsets are.
 
         Raises:
-            TokenError: The id is no code.
+            TokenError: The id is not a code.
 
         >>> from snac_tok.frames import FrameLayout
         >>> IdTable(FrameLayout((4, 2, 1)), base=128266).code_of(132363)
@@ -346,7 +346,9 @@ def _check_line(table: IdTable) -> None:
                 f"special {name!r} is id {number}, a code of slot {slots[0]}; move one of them."
             )
     if table.separator is not None and table.separator not in table.specials:
-        raise LayoutError(f"separator {table.separator!r} is no special; specials are {[*table.specials]}.")
+        raise LayoutError(
+            f"separator {table.separator!r} is not a special; specials are {[*table.specials]}."
+        )
 
 
 def _check_rows(table: IdTable) -> None:

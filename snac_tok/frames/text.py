@@ -139,7 +139,7 @@ class TextForm:
         """Read a string of tokens without gaps as int64 ids: the exact inverse of `to_text`.
 
         Raises:
-            TokenError: Anything that is no token of this form, or a number outside it, with the character
+            TokenError: what is not a token of this form, or a number outside it, with the character
                 position where it starts.
 
         Example:

@@ -76,7 +76,7 @@ class SpeechFilter:
         """Take the next ids and return those of them that are speech.
 
         Raises:
-            TokenError: what came is no line of integers.
+            TokenError: it is not a line of integers.
         """
         line = self._line(ids)
         if self.ended:

@@ -118,7 +118,7 @@ class SpeechStream:
 
         Raises:
             LayoutError: the vocabulary has no text form.
-            TokenError: as `push`, or a token whose number is no id.
+            TokenError: as `push`, or a token whose number is not an id.
         """
         if self._text is None:
             self._text = TokenText(self.decoder.vocabulary)

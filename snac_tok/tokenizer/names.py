@@ -142,7 +142,7 @@ class TokenNames:
     def tokens_for(self, seconds: float) -> int:
         """Return how many ids (steps, for parallel rows) a recording of this length becomes, specials not counted."""
         if not 0 <= seconds < math.inf:
-            raise WaveformError(f"{seconds!r} seconds is no length of a recording.")
+            raise WaveformError(f"{seconds!r} seconds is not a length of a recording.")
         return self.vocabulary.length_of(
             self.codec.config.num_frames(round(seconds * self.codec.sampling_rate))
         )

@@ -1,7 +1,7 @@
 """Prepared sound on disk, read without a copy and without any audio library.
 
     FOLDER/samples.s16   little-endian int16, mono, all clips end to end
-    FOLDER/clips.json    where each clip lies in it; written last, so that a folder without it is no whole one
+    FOLDER/clips.json    where each clip lies in it; written last, so that a folder without it is unfinished
 
     samples.s16   |clip 0        |clip 1 |clip 2            |
                    ^ start        ^ start ^ start            ^ as many bytes as clips.json says, or it is refused
@@ -66,7 +66,7 @@ class ClipStore:
     Example:
         >>> ClipStore.open("nowhere")
         Traceback (most recent call last):
-        snac_tok.errors.TrainingError: nowhere is no folder of prepared sound: it lacks clips.json; ...
+        snac_tok.errors.TrainingError: nowhere is not a folder of prepared sound: it lacks clips.json; ...
     """
 
     folder: Path
@@ -79,7 +79,7 @@ class ClipStore:
         """Open what `snac-tok prepare` made.
 
         Raises:
-            TrainingError: the folder is none, is half a one, is damaged, or its files contradict each other.
+            TrainingError: the folder does not hold prepared sound, is unfinished or damaged, or its files contradict each other.
         """
         folder = Path(folder)
         description = _description(folder)
@@ -130,7 +130,7 @@ def _description(folder: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise TrainingError(
-            f"{folder} is no folder of prepared sound: it lacks {CLIPS_FILE}; make one with snac-tok prepare."
+            f"{folder} is not a folder of prepared sound: it lacks {CLIPS_FILE}; make one with snac-tok prepare."
         ) from error
     except OSError as error:
         raise TrainingError(f"{path} cannot be read: {error.strerror}.") from error

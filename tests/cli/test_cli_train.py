@@ -220,9 +220,9 @@ def test_a_terminal_has_a_bar(run, config, monkeypatch):
         ("data: {train: [{folder: ready}]}\nstep: 3\n", "unknown entry 'step'"),
         (
             "data: {train: [{folder: nowhere}], crop_samples: 2048}\n",
-            "nowhere is no folder of prepared sound",
+            "nowhere is not a folder of prepared sound",
         ),
-        ("data: {train: [{folder: clips}], crop_samples: 2048}\n", "clips is no folder of prepared sound"),
+        ("data: {train: [{folder: clips}], crop_samples: 2048}\n", "clips is not a folder of prepared sound"),
         ("data: {train: [{folder: ready}], crop_samples: 1000}\n", "data.crop_samples is 1000"),
         ("data: {train: [{folder: ready}]}\nstart_from: ./nothing\n", "nothing"),
     ],

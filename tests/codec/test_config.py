@@ -65,7 +65,7 @@ def test_padding_reaches_the_next_whole_window(num_samples, name):
         ({"codebook_size": 2**40}, "codebook_size is"),
         ({"codebook_dim": None}, "codebook_dim is None"),
         ({"vq_strides": []}, "vq_strides has 0 entries"),
-        ({"vq_strides": [1, 2, 4]}, "1 is no multiple of 2"),
+        ({"vq_strides": [1, 2, 4]}, "1 is not a multiple of 2"),
         ({"vq_strides": [4, -2, 1]}, "each of vq_strides is -2"),
         ({"noise": 1}, "noise is 1"),
         ({"vq_strides": [4096], "attn_window_size": 4095, "encoder_dim": 64}, "padded to a multiple"),

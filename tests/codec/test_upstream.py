@@ -72,7 +72,7 @@ def test_codes_and_audio_equal_upstream(pair, length, batch):
 
 @pytest.mark.slow
 def test_a_clip_of_many_chunks_equals_upstream(pair):
-    """A clip whose length is no multiple of anything, in at least four chunks either way."""
+    """A clip whose length is not a multiple of anything, in at least four chunks either way."""
     ours, num_samples = pair[1], 4 * pair[1].sampling_rate + 1
     frames = ours.config.num_frames(num_samples)
     assert num_samples > 3 * inference.even_chunk_samples(ours, num_samples)

@@ -201,7 +201,7 @@ def test_the_filter_keeps_what_speech_ids_keeps(tok):
         (["text of another model"], "no whole frame of 'plain' speech among 0 ids"),
         ([129, 16, 40, 50], "no whole frame of 'plain' speech among 4 ids"),
         ([129, 16, 17], "counted from frame 0 of the stream, position 1: id 17 is code 1 of slot 0"),
-        ([129, 16, 7], "id 7 is no id of this vocabulary"),
+        ([129, 16, 7], "id 7 is not an id of this vocabulary"),
         ([1.5], "speech is read from integer ids (n,), got float64"),
         (["<|audio_999|>"], "'<|audio_999|>' is out of range"),
     ],

@@ -444,7 +444,7 @@ def test_a_bad_stream_disturbs_no_other(tok):
     streams.open("good")
     streams.open("bad")
     streams.push("good", ids)
-    with pytest.raises(TokenError, match="id 3 is no id"):
+    with pytest.raises(TokenError, match="id 3 is not an id"):
         streams.push("bad", [3])
     streams.push("bad", ids[:5])
     with pytest.raises(TokenError, match="after 5 of 7 ids"):
