@@ -79,7 +79,8 @@ class ClipStore:
         """Open what `snac-tok prepare` made.
 
         Raises:
-            TrainingError: the folder does not hold prepared sound, is unfinished or damaged, or its files contradict each other.
+            TrainingError: the folder does not hold prepared sound, is unfinished or damaged, or its files contradict
+                each other.
         """
         folder = Path(folder)
         description = _description(folder)
