@@ -92,7 +92,10 @@ def _interrupted_between_steps(trainer: Trainer) -> Iterator[None]:
         trainer.stop()
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = signal.getsignal(signal.SIGINT)
+    # A shell script's background job ignores Control-C from its start, and goes on doing so.
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:

@@ -68,6 +68,14 @@ def test_a_run_goes_on(run, work, config):
     )
 
 
+@pytest.fixture
+def control_c():
+    """Python's own answer to Control-C: in a shell script's background job, as here perhaps, it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupting(monkeypatch, *, at, times=1):
     """Press Control-C in the middle of a step: the discriminators have moved, counters have not."""
     whole = Phase._keep_codes_alive
@@ -83,6 +91,7 @@ def interrupting(monkeypatch, *, at, times=1):
     monkeypatch.setattr(Phase, "_keep_codes_alive", press)
 
 
+@pytest.mark.usefixtures("control_c")
 def test_control_c_ends_after_the_step(run, work, config, monkeypatch):
     """Exit code 130, the step is whole and saved, and resumed the run is the uninterrupted one."""
     before = signal.getsignal(signal.SIGINT)
@@ -106,6 +115,7 @@ def test_control_c_ends_after_the_step(run, work, config, monkeypatch):
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
 
 
+@pytest.mark.usefixtures("control_c")
 def test_a_second_control_c_ends_at_once(run, work, config, monkeypatch):
     """Nothing is saved of the half step; the checkpoint before stands."""
     interrupting(monkeypatch, at=3, times=2)
@@ -113,6 +123,17 @@ def test_a_second_control_c_ends_at_once(run, work, config, monkeypatch):
     assert result.exit_code == 130
     assert "saved" not in result.stderr
     assert [path.name for path in (work / "run" / "checkpoints").iterdir()] == ["step-00000002.pt"]
+
+
+def test_a_background_job_goes_on_ignoring_control_c(run, config, monkeypatch):
+    """`snac-tok train … &` in a script: the Control-C that ends the script is not meant for it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        interrupting(monkeypatch, at=2)
+        assert run("train", config(steps=3), "-o", "run").exit_code == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_progress_is_for_terminals(run, config):
