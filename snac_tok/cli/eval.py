@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from snac_tok.audio import MonoPolicy
-    from snac_tok.evaluation import Evaluation, RoundTrip
+    from snac_tok.evaluation import Evaluation, RoundTrip, SoundFolder
     from snac_tok.sources.recording import Recording
 
 _DEFAULT_RATE = 24_000
@@ -32,6 +32,7 @@ _FILES = {
     "text": "report.txt",
     "png": "quality.png",
     "spectrograms": "spectrograms.png",
+    "page": "listen.html",
 }
 
 
@@ -91,7 +92,15 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     help="mel, stft, si_sdr, pesq, stoi, estoi, voiced, f0, visqol, visqol_audio, default (all but ViSQOL) or "
     "all.",
 )
-@click.option("-o", "--out", metavar="FOLDER", help="Write report.json, report.txt and the pictures there.")
+@click.option(
+    "-o",
+    "--out",
+    metavar="FOLDER",
+    help="Write report.json, report.txt, pictures and the sounds there; listen.html plays them.",
+)
+@click.option(
+    "--sounds/--no-sounds", default=True, show_default=True, help="Keep the sounds in the folder of -o."
+)
 @click.option(
     "--json", "json_path", metavar="FILE", help="Write the report as JSON; - prints it instead of the table."
 )
@@ -114,6 +123,7 @@ def eval(  # noqa: A001 - the command's name
     levels: list[int] | None,
     metrics: str,
     out: str | None,
+    sounds: bool,
     json_path: str | None,
     png_path: str | None,
     limit: int | None,
@@ -132,9 +142,10 @@ def eval(  # noqa: A001 - the command's name
 
     Exit code 1 says that some clips could not be used; the report lists them.
     """
-    from snac_tok.evaluation import evaluate, evaluation_to_json, find_clips
+    from snac_tok.evaluation import SoundFolder, evaluate, evaluation_to_json, find_clips
 
-    targets = _targets(out, json_path, png_path, force=force)
+    targets = _targets(out, json_path, png_path, sounds=sounds, force=force)
+    kept = SoundFolder(Path(out)) if out and sounds else None
     clips = find_clips(inputs, limit=limit)
     round_trips, own_rate = _round_trips(models, against, seeds=seeds, levels=levels, device=device)
     steps = len(clips) * len(round_trips)
@@ -148,6 +159,7 @@ def eval(  # noqa: A001 - the command's name
             num_seeds=seeds,
             channels=channels,
             on_step=step,
+            on_sound=kept.add if kept else None,
             allow_truncated=allow_truncated,
         )
         step.finish()
@@ -155,7 +167,7 @@ def eval(  # noqa: A001 - the command's name
     if not any(codec.clips for codec in found.codecs):
         raise click.ClickException(f"no clip could be evaluated; {failures[0].source}: {failures[0].reason}")
     reading = {"channels": channels, "allow_truncated": allow_truncated}
-    _write(found, targets, clips, round_trips, reading=reading)
+    _write(found, targets, clips, round_trips, kept=kept, reading=reading)
     click.echo(evaluation_to_json(found).rstrip() if json_path == "-" else _text(found))
     return 1 if failures else 0
 
@@ -174,7 +186,9 @@ class _Steps:
         self._bar.show(done=self._begun, total=max(self._begun, 1), note="")
 
 
-def _targets(out: str | None, json_path: str | None, png_path: str | None, *, force: bool) -> dict[str, Path]:
+def _targets(
+    out: str | None, json_path: str | None, png_path: str | None, *, sounds: bool, force: bool
+) -> dict[str, Path]:
     """Return which file each part of the report goes to; stop where one would be overwritten unasked."""
     named = {"json": json_path if json_path != "-" else None, "png": png_path}
     targets = {kind: Path(path) for kind, path in named.items() if path is not None}
@@ -188,7 +202,8 @@ def _targets(out: str | None, json_path: str | None, png_path: str | None, *, fo
             raise click.ClickException(f"{out} is a file; name a folder for the report.")
         for name in _FILES.values():
             refuse_existing(folder / name, force=force)
-    return {kind: folder / name for kind, name in _FILES.items()} | targets
+    names = {kind: name for kind, name in _FILES.items() if sounds or kind != "page"}
+    return {kind: folder / name for kind, name in names.items()} | targets
 
 
 def _round_trips(
@@ -221,6 +236,7 @@ def _write(
     clips: Sequence[Recording],
     round_trips: Sequence[RoundTrip],
     *,
+    kept: SoundFolder | None,
     reading: dict[str, Any],
 ) -> None:
     from snac_tok.errors import EvaluationError, MissingDependencyError
@@ -229,6 +245,7 @@ def _write(
         draw_spectrograms,
         evaluation_to_json,
         first_sounds,
+        listening_page,
     )
     from snac_tok.files import write_bytes_atomically
 
@@ -238,6 +255,8 @@ def _write(
         "png": lambda: draw_quality(found),
         "spectrograms": lambda: draw_spectrograms(first_sounds(clips, round_trips, **reading)),
     }
+    if kept:
+        makers["page"] = lambda: listening_page(found, kept).encode()
     for kind, path in targets.items():
         try:
             content = makers[kind]()

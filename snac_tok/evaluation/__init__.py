@@ -6,6 +6,7 @@ says so.
 
 from snac_tok.evaluation.alignment import find_delay, fitted
 from snac_tok.evaluation.clips import find_clips
+from snac_tok.evaluation.listening import SoundFolder, listening_page
 from snac_tok.evaluation.local_codecs import LocalCodec
 from snac_tok.evaluation.loop import evaluate, first_sounds
 from snac_tok.evaluation.measures import DEFAULT_MEASURES, MEASURES, Measure
@@ -33,6 +34,7 @@ __all__ = [
     "Reconstruction",
     "RoundTrip",
     "SnacRoundTrip",
+    "SoundFolder",
     "draw_quality",
     "draw_spectrograms",
     "evaluate",
@@ -43,5 +45,6 @@ __all__ = [
     "find_delay",
     "first_sounds",
     "fitted",
+    "listening_page",
     "round_trip_from_spec",
 ]

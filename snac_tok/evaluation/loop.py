@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from snac_tok import __version__
-from snac_tok.audio import check_policy, check_sampling_rate, resample, to_mono
+from snac_tok.audio import Waveform, check_policy, check_sampling_rate, resample, to_mono
 from snac_tok.errors import AudioError, EvaluationError, WaveformError
 from snac_tok.evaluation.alignment import find_delay, fitted
+from snac_tok.evaluation.listening import RECORDING
 from snac_tok.evaluation.measures import DEFAULT_MEASURES, chosen_measures, installed
 from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation
 from snac_tok.metrics.usage import CodebookUsage
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from snac_tok.audio import MonoPolicy, Waveform
+    from snac_tok.audio import MonoPolicy
     from snac_tok.evaluation.measures import Measure
     from snac_tok.evaluation.round_trips import Reconstruction, RoundTrip
     from snac_tok.sources.recording import Recording
@@ -45,6 +46,7 @@ def evaluate(
     num_seeds: int = 1,
     channels: MonoPolicy = "mean",
     on_step: Callable[[str, str], None] | None = None,
+    on_sound: Callable[[str, str, Waveform], None] | None = None,
     allow_truncated: bool = False,
 ) -> Evaluation:
     """Send clips through codecs and measure what comes out.
@@ -57,6 +59,8 @@ def evaluate(
         num_seeds: that the round trips were made with, noted in the report.
         channels: which of several is taken: "mean", "left", "right" or its number, counted from 0.
         on_step: called with clip and codec before each of them.
+        on_sound: called with clip, codec and sound, as it was compared, of the first seed; for the clip itself the
+            codec is "(recording)".
         allow_truncated: whether what a cut-off or damaged file still holds is taken; without it the clip fails.
 
     Raises:
@@ -86,10 +90,14 @@ def evaluate(
             failures.append(failure_of(clip.name, error))
             continue
         reference = resample(waveform, sampling_rate)
+        if on_sound:
+            on_sound(clip.name, RECORDING, reference)
         for tally in tallies:
             if on_step:
                 on_step(clip.name, tally.round_trip.name)
-            tally.add(clip, waveform, reference, usable)
+            sound = tally.add(clip, waveform, reference, usable)
+            if on_sound and sound:
+                on_sound(clip.name, tally.round_trip.name, sound)
     return Evaluation(
         sampling_rate=sampling_rate,
         measures=tuple(measure.name for measure in usable),
@@ -141,13 +149,13 @@ class _Tally:
 
     def add(
         self, clip: Recording, waveform: Waveform, reference: Waveform, measures: Sequence[Measure]
-    ) -> None:
-        """Send one clip through and measure it."""
+    ) -> Waveform | None:
+        """Send one clip through, measure it, and return its first sound as it was compared; None if it failed."""
         try:
             reconstruction = self.round_trip.run(waveform)
         except AudioError as error:
             self.failures.append(failure_of(clip.name, error))
-            return
+            return None
         self.encode_seconds += reconstruction.encode_seconds
         self.decode_seconds += reconstruction.decode_seconds
         self._count(reconstruction)
@@ -163,6 +171,7 @@ class _Tally:
                 left_out=left_out,
             )
         )
+        return Waveform(samples=estimates[0][None], sampling_rate=reference.sampling_rate)
 
     def _count(self, reconstruction: Reconstruction) -> None:
         size = self.round_trip.codebook_size

@@ -1,12 +1,15 @@
 """`snac-tok eval`."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
+from snac_tok import read_audio
 from snac_tok.evaluation import evaluation_from_json
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,6 +41,31 @@ def test_levels_and_seeds(run):
     assert [row[:2] for row in rows[1:3]] == [["tiny", "1/3"], ["tiny", "2/3"]]
     assert rows[3][0] == "tiny"
     assert "how much the means change from seed to seed" in result.stdout
+
+
+def test_a_folder_keeps_the_sounds_and_a_page_that_plays_them(run, work):
+    """Each clip as recorded and through each codec, under names that any system takes; --no-sounds leaves them out."""
+    (work / "clips").rename(work / "clips & <more>")
+    assert (
+        run("eval", "clips & <more>", "--against", "identity", "-o", "report", "--metrics", "mel").exit_code
+        == 0
+    )
+    folder = work / "report"
+    page = (folder / "listen.html").read_text(encoding="utf-8")
+    sources = re.findall(r"<audio [^>]*src='([^']*)'", page)
+    assert len(sources) == 2 * 3
+    assert {Path(source).name for source in sources} == {"recording.wav", "tiny.wav", "identity.wav"}
+    assert sorted(sources) == sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.wav"))
+    assert "<more>" not in page
+    for source in sources:
+        names = ("recording.wav", "identity.wav", "tiny.wav")
+        recorded, same, sound = (read_audio((folder / source).with_name(name)).samples for name in names)
+        assert np.array_equal(same, recorded)
+        assert sound.shape == recorded.shape
+        assert not np.array_equal(sound, recorded)
+    assert run("eval", "clips & <more>", "-o", "without", "--no-sounds", "--metrics", "mel").exit_code == 0
+    assert not list((work / "without").rglob("*.wav"))
+    assert not (work / "without" / "listen.html").exists()
 
 
 def test_a_folder_gets_the_whole_report(run, work):

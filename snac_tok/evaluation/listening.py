@@ -1,0 +1,105 @@
+"""The sounds of an evaluation as files, and a page that plays them side by side with their figures."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from snac_tok.audio import write_audio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snac_tok.audio import Waveform
+    from snac_tok.evaluation.results import ClipResult, Evaluation
+
+# The name of what went in, beside those of codecs, which have no brackets.
+RECORDING = "(recording)"
+_STYLE = (
+    "body{font:16px/1.4 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
+    "section{border-top:1px solid #8886;padding:.5rem 0}figure{display:inline-block;margin:.5rem 1rem .5rem 0}"
+    "audio{display:block;width:20rem;max-width:90vw}small{color:#777}"
+)
+
+
+class SoundFolder:
+    """Writes each sound as it comes: one folder per clip, one WAV per codec.
+
+    Args:
+        folder: where `sounds/` goes; made where it is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from snac_tok import Waveform
+        >>> sounds = SoundFolder(Path("report"))
+        >>> hum = Waveform(samples=np.zeros((1, 240), np.float32), sampling_rate=24_000)
+        >>> sounds.add("speech/a b.wav", "opus:6", hum)
+        >>> sounds.paths["speech/a b.wav", "opus:6"].as_posix()
+        'sounds/0001-speech-a-b/opus-6.wav'
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers: dict[str, int] = {}
+        self._codecs: dict[str, int] = {}
+        self.paths: dict[tuple[str, str], Path] = {}
+
+    def add(self, clip: str, codec: str, sound: Waveform) -> None:
+        """Write one sound as 16-bit WAV.
+
+        Raises:
+            AudioFileError: the disk refused.
+        """
+        number = self._numbers.setdefault(clip, len(self._numbers) + 1)
+        # Two codecs may be called alike but for signs that a file's name cannot have.
+        self._codecs.setdefault(codec, len(self._codecs))
+        name = _file_name(codec)
+        if any(_file_name(other).lower() == name.lower() for other in self._codecs if other != codec):
+            name = f"{name}-{self._codecs[codec]}"
+        stem = _file_name(re.sub(r"\.\w{1,5}$", "", clip))
+        path = self._folder / "sounds" / f"{number:04d}-{stem}" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_audio(path, sound)
+        self.paths[clip, codec] = path.relative_to(self._folder)
+
+
+def listening_page(found: Evaluation, sounds: SoundFolder) -> str:
+    """Return a page (HTML, without scripts or anything from elsewhere) that plays every clip through every codec.
+
+    Args:
+        found: the figures.
+        sounds: what was written; the page belongs into the same folder.
+    """
+    clips = dict.fromkeys(clip for clip, _ in sounds.paths)
+    figures = {(result.clip, codec.name): result for codec in found.codecs for result in codec.clips}
+    parts = [
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Listen</title>",
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
+        f"<style>{_STYLE}</style><h1>Listen</h1>",
+        f"<p>{len(clips)} clips, each as recorded and through each codec. The figures are those of report.json.</p>",
+    ]
+    for clip in clips:
+        players = [
+            _player(path.as_posix(), codec, figures.get((clip, codec)), found.measures)
+            for (name, codec), path in sounds.paths.items()
+            if name == clip
+        ]
+        parts.append(f"<section><h2>{html.escape(clip)}</h2>{''.join(players)}</section>")
+    return "\n".join(parts) + "\n"
+
+
+def _player(source: str, codec: str, result: ClipResult | None, measures: tuple[str, ...]) -> str:
+    values = {name: result.mean(name) for name in measures} if result else {}
+    shown = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None)
+    return (
+        f"<figure><figcaption>{html.escape(codec)}</figcaption>"
+        f"<audio controls preload='none' src='{html.escape(source, quote=True)}'></audio>"
+        f"<small>{html.escape(shown)}</small></figure>"
+    )
+
+
+def _file_name(name: str) -> str:
+    """Return what every file system takes as part of a name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[-80:].lstrip("-.") or "sound"
