@@ -8,48 +8,36 @@ the held ones are placed between:
     came       3   4   5   6                came       3   2   4   5
                └───┴─ 2 is missing                     └───┴─ held, and both are placed when 4 and 5 agree
 
-A frame with all its codes is whole, whatever came with them; of any other the missing codes are taken from the frame
-before it ("conceal"), or the frame is left out ("resync"). What comes out depends on the ids alone, not on the
-pieces: state changes id by id.
+Frames with missing codes are then mended (`FrameMender`). What comes out depends on the ids alone, not on the pieces.
+A special id between codes is one that does not belong there, the end of speech too: codes that go on behind it show
+that the speech had not ended.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snac_tok.errors import TokenError
 from snac_tok.prompts.edges import edge_ids
+from snac_tok.streaming.mending import MISSING, FrameMender
 from snac_tok.streaming.places import Places
-from snac_tok.streaming.repair_report import (
-    MOST_LISTED,
-    OnError,
-    RepairedFault,
-    RepairReport,
-    checked_on_error,
-)
+from snac_tok.streaming.repair_report import OnError, RepairedFault, RepairReport, checked_on_error
 from snac_tok.streaming.resync import Gap, gap_between
-from snac_tok.wording import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.frames import Vocabulary
+    from snac_tok.streaming.mending import Mended
 
     Ids = npt.NDArray[np.int64]
 
-_logger = logging.getLogger(__name__)
-
-# A code that is not known.
-_MISSING = -1
-# The special ids that end speech, by the names that vocabularies give them.
-_ENDS = ("end_of_speech", "eos")
-# Ids looked at in one go where all fit.
-_BLOCK = 1 << 14
+# How many ids are looked at in one go behind a fault; twice as many each time all fit.
+_FIRST_SPAN = 256
 # Frames of ids that are held at most while no two of them fit each other.
 _FRAMES_HELD = 4
 
@@ -97,16 +85,10 @@ def repair_ids(
     return RepairedIds(ids=np.concatenate((whole, rest)), report=repair.report)
 
 
-def log_repairs(report: RepairReport, *, name: str = "") -> None:
-    """Warn once, for a whole call or stream, of what was repaired."""
-    if report:
-        _logger.warning("%s%s.", f"stream {name}: " if name else "", report)
-
-
 class FrameRepair:
     """Takes ids in any pieces and gives ids of whole frames.
 
-    A shallow copy goes on by itself from where it was made: what one holds is replaced, never written into.
+    A shallow copy goes on by itself from where it was made.
 
     Args:
         vocabulary: of one line of ids.
@@ -127,21 +109,19 @@ class FrameRepair:
                 f"the ids of {vocabulary.name!r} are parallel rows, which are not repaired; decode them with "
                 'on_error="strict".'
             )
-        self.vocabulary, self.on_error = vocabulary, on_error
+        self.vocabulary = vocabulary
         self._places = Places(vocabulary)
+        self._mender = FrameMender(len(self._places), conceal=on_error == "conceal")
         self._edges = frozenset(edge_ids(vocabulary).tolist())
-        self._ends = [vocabulary.specials[name] for name in _ENDS if name in vocabulary.specials]
         self.report = RepairReport(is_counted=not self._places.some_differ)
         self._position = 0  # of the next id
-        self._frame = 0  # the number of the first frame in _open
-        self._open: list[int] = []  # codes of frames that are not whole, separators as 0
-        self._again: list[int | None] = []  # codes that come a second time; None for those of frames given out
+        self._open: list[int] = []  # codes of the frame that is not whole, separators as 0
+        self._again: list[
+            int | None
+        ] = []  # codes that come a second time; None for those of frames given out
         self._held: list[int] = []
         self._num_dropped = 0  # ids that were held for too long
-        self._last: Ids | None = None  # the codes of the last frame given out
-        self._waiting: list[Ids] = []  # damaged frames in front of the first whole one
-        self._has_begun = self._has_ended = False
-        self._late = 0  # ids after the end of speech
+        self._has_begun = False
 
     @property
     def is_between_frames(self) -> bool:
@@ -150,16 +130,16 @@ class FrameRepair:
 
     def push(self, line: Ids) -> Ids:
         """Take the next ids (n,) and return ids of the frames that are whole now."""
-        self._open, self._held, self._again = list(self._open), list(self._held), list(self._again)
-        found, at = [], 0
-        while at < len(line) and not self._has_ended:
-            taken = 0 if self._held or self._again else self._take_fitting(line[at : at + _BLOCK])
-            at += taken
+        self._detach()
+        found, at, span = [], 0, _FIRST_SPAN
+        while at < len(line):
+            taken = 0 if self._held or self._again else self._take_fitting(line[at : at + span])
+            span = 2 * span if taken == span else _FIRST_SPAN
             if not taken:
                 self._take(int(line[at]))
-                at += 1
-            found.append(self._whole_frames())
-        self._leave_out_late(line[at:])
+            at += taken or 1
+            if len(self._open) >= len(self._places):
+                found.append(self._whole_frames())
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def end(self, *, drop_partial: bool = False) -> Ids:
@@ -168,24 +148,31 @@ class FrameRepair:
         Args:
             drop_partial: leave out a last frame that is not whole, instead of repairing it.
         """
-        self._open, self._held, self._again = list(self._open), list(self._held), list(self._again)
+        self._detach()
+        # What came a second time ended before it had all come.
+        self._open += [code for code in self._again if code is not None]
+        self._again = []
         # What a model writes behind the speech, padding above all, is no fault of it.
         while self._held and self._held[-1] in self._edges:
             self._held.pop()
         held = len(self._held)
-        if held or self._place:
-            gap = gap_between(self._places, self._place, self._held, due=0)
-            self._write_gap(gap, position=self._position - held, partial=not gap.strays)
-        if drop_partial and _MISSING in self._open:
-            self._lose(1)
-            self._open = []
-        found = self._whole_frames()
-        if self._late:
-            self._note(f"{counted(self._late, 'id')} after the end of speech", left_out=self._late)
-        if self._waiting:
-            self._lose(len(self._waiting), first=self._frame - len(self._waiting))
-            self._waiting = []
-        return found
+        if held or self._place or self._num_dropped:
+            self._write_gap(gap_between(self._places, self._place, self._held, due=0), num_held=held)
+            self._held, self._num_dropped = [], 0
+        size = len(self._places)
+        is_cut = drop_partial and MISSING in self._open[-size:]
+        if is_cut:
+            del self._open[-size:]
+        frames = self._whole_frames()
+        self._note_frames(self._mender.end())
+        if is_cut:
+            self.report = self.report.with_frames(0, lost=[self._mender.next])
+        return frames
+
+    def _detach(self) -> None:
+        """Take lists of one's own, for a copy may hold the same."""
+        self._open, self._held, self._again = [*self._open], [*self._held], [*self._again]
+        self._mender = copy.copy(self._mender)
 
     @property
     def _place(self) -> int:
@@ -204,78 +191,79 @@ class FrameRepair:
     def _take(self, token_id: int) -> None:
         """Take one id: where it does not fit, hold it until it is clear how the line goes on."""
         self._position += 1
-        places = self._places.of(token_id)
-        if not places and token_id in self._ends and (self._has_begun or self._held_codes()):
-            self._has_ended = True
-        elif not places and token_id in self._edges and not self._has_begun and not self._held:
-            pass  # in front of the speech
-        elif not self._held and self._place in places:
+        if token_id in self._edges and not (self._has_begun or self._held):
+            return  # in front of the speech
+        if not self._held and self._place in self._places.of(token_id):
             self._write(token_id)
-        else:
-            self._held.append(token_id)
-            self._resync()
+            return
+        self._held.append(token_id)
+        self._go_on()
+        if len(self._held) > _FRAMES_HELD * len(self._places):
+            self._drop_half()
 
-    def _held_codes(self) -> bool:
-        return any(self._places.of(token_id) for token_id in self._held)
-
-    def _resync(self) -> None:
+    def _go_on(self) -> None:
         """Go on from the last two held ids if they fit each other, from the last one where places are counted."""
         last = self._places.of(self._held[-1])
         if self.report.is_counted:
             if last:
-                strays = self._held[:-1] if self._has_begun else []
-                self._go_on(Gap(length=len(strays), strays=tuple(strays), placed={}), num_ids=1)
+                strays = tuple(self._held[:-1])
+                length = len(strays) if self._has_begun else 0
+                self._fill(Gap(length=length, strays=strays, placed={}), going_on=1)
             return
         due = self._places.of(self._held[-2]) if len(self._held) > 1 else ()
         if len(due) == 1 and (due[0] + 1) % len(self._places) in last:
-            before = self._given()
-            self._go_on(
-                gap_between(
-                    self._places, self._place, self._held[:-2], due=due[0], before=before, again=self._held[-2:]
-                ),
-                num_ids=2,
+            gap = gap_between(
+                self._places,
+                self._place,
+                self._held[:-2],
+                due=due[0],
+                before=self._given(),
+                again=self._held[-2:],
             )
-        elif len(self._held) > _FRAMES_HELD * len(self._places):
-            half = len(self._held) // 2
-            self._num_dropped += half
-            self._held = self._held[half:]
+            self._fill(gap, going_on=2)
+
+    def _drop_half(self) -> None:
+        """Give up the older half of the held ids."""
+        half = len(self._held) // 2
+        self._num_dropped += sum(token_id not in self._edges for token_id in self._held[:half])
+        self._held = self._held[half:]
 
     def _given(self) -> list[int]:
         """Return the codes that may come again: of the unfinished frame and of the one before."""
-        last = [] if self._last is None else self._last.tolist()
-        return last + self._open if not self._again else []
+        last = [] if self._mender.last is None else self._mender.last.tolist()
+        return [] if self._again else last + self._open
 
-    def _go_on(self, gap: Gap, *, num_ids: int) -> None:
-        going_on, num_held = self._held[-num_ids:], len(self._held)
-        self._write_gap(gap, position=self._position - num_held - self._num_dropped)
+    def _fill(self, gap: Gap, *, going_on: int) -> None:
+        ids = self._held[-going_on:]
+        self._write_gap(gap, num_held=len(self._held))
         self._held, self._num_dropped = [], 0
-        for token_id in going_on:
+        for token_id in ids:
             self._write(token_id)
 
-    def _write_gap(self, gap: Gap, *, position: int, partial: bool = False) -> None:
+    def _write_gap(self, gap: Gap, *, num_held: int) -> None:
         """Fill what lies between the ids that fit and the ids from which the line goes on."""
-        left_out = len(gap.strays) + self._num_dropped
-        self._note(
-            gap.reason(self.vocabulary, dropped=self._num_dropped, partial=partial),
-            position=position,
-            left_out=left_out,
+        fault = RepairedFault(
+            position=self._position - num_held - self._num_dropped,
+            frame=self._mender.next + len(self._open) // len(self._places),
+            reason=gap.reason(self.vocabulary, dropped=self._num_dropped),
+        )
+        self.report = self.report.with_fault(
+            fault, num_ids_left_out=len(gap.strays) + max(-gap.length, 0) + self._num_dropped
         )
         if gap.length < 0:
             self._step_back(-gap.length)
         elif not self._places.all_differ and self._place and gap.length:
             # A code that came too early stands in another's place, and nothing tells which.
-            self._forget_frame()
+            begin = max(len(self._open) - self._place, 0)
+            self._open[begin:] = [MISSING] * self._place
         for at in range(gap.length):
-            self._write_code(gap.placed.get(at, _MISSING))
-
-    def _forget_frame(self) -> None:
-        begin = len(self._open) - self._place
-        self._open[begin:] = [_MISSING] * self._place
+            self._write_code(gap.placed.get(at, MISSING))
 
     def _step_back(self, count: int) -> None:
-        back = 0 if None in self._again else min(count, len(self._open))
-        self._again = [None] * (count - back) + self._open[len(self._open) - back :] + self._again
-        self._open = self._open[: len(self._open) - back]
+        """Take the last codes again; `_given` sees to it that none are being taken again already."""
+        kept = max(len(self._open) - count, 0)
+        self._again = [None] * (count - len(self._open)) + self._open[kept:]
+        self._open = self._open[:kept]
 
     def _write(self, token_id: int) -> None:
         self._has_begun = True
@@ -287,71 +275,28 @@ class FrameRepair:
             return
         old = self._again.pop(0)
         if old is not None:
-            # Two codes for one slot: nothing tells which is right.
-            self._open.append(code if old in (code, _MISSING) else _MISSING)
+            self._open.append(_agreed(old, code))
 
     def _whole_frames(self) -> Ids:
-        """Return ids of the open frames that are whole, repaired."""
+        """Return ids of the open frames that are whole, mended."""
         size = len(self._places)
         count = 0 if self._again else len(self._open) // size
-        if not count:
-            return np.zeros(0, np.int64)
         frames = np.array(self._open[: count * size], dtype=np.int64).reshape(count, size)
         self._open = self._open[count * size :]
         frames[:, : self._places.num_marks] = 0
-        damaged = (frames < 0).any(axis=1)
-        if damaged.any() or self._waiting:
-            frames = self._concealed(frames) if self.on_error == "conceal" else self._without(frames, damaged)
-        self._frame += count
-        if len(frames):
-            self._last = frames[-1]
-            self.report = replace(self.report, num_frames=self.report.num_frames + len(frames))
-        ids: Ids = (frames + self._places.first).reshape(-1)
+        mended = self._mender.push(frames)
+        self._note_frames(mended)
+        ids: Ids = (mended.frames + self._places.first).reshape(-1)
         return ids
 
-    def _without(self, frames: Ids, damaged: npt.NDArray[np.bool_]) -> Ids:
-        for at in np.flatnonzero(damaged).tolist():
-            self._lose(1, first=self._frame + at)
-        return frames[~damaged]
-
-    def _concealed(self, frames: Ids) -> Ids:
-        """Fill missing codes from the frame before; those in front of the first whole frame, from that one."""
-        found, last, waiting = [], self._last, [*self._waiting]
-        for at, frame in enumerate(frames, self._frame - len(waiting)):
-            del at
-            is_whole = bool((frame >= 0).all())
-            if last is None and not is_whole:
-                waiting.append(frame)
-                continue
-            for early in waiting:
-                found.append(np.where(early < 0, frame, early))
-            waiting = []
-            found.append(frame if is_whole else np.where(frame < 0, last, frame))
-            last = found[-1]
-        self._waiting = waiting
-        return np.array(found, dtype=np.int64).reshape(-1, frames.shape[1])
-
-    def _note(self, reason: str, *, left_out: int = 0, position: int | None = None) -> None:
-        fault = RepairedFault(
-            position=self._position if position is None else position,
-            frame=self._frame + len(self._open) // len(self._places),
-            reason=reason,
-        )
-        report = self.report
-        self.report = replace(
-            report,
-            num_faults=report.num_faults + 1,
-            num_ids_left_out=report.num_ids_left_out + left_out,
-            faults=(*report.faults, fault) if len(report.faults) < MOST_LISTED else report.faults,
+    def _note_frames(self, mended: Mended) -> None:
+        self.report = self.report.with_frames(
+            len(mended.frames), lost=mended.lost, concealed=mended.concealed
         )
 
-    def _lose(self, count: int, *, first: int | None = None) -> None:
-        first = self._frame if first is None else first
-        report = self.report
-        lost = (*report.lost, *range(first, first + count))[:MOST_LISTED]
-        self.report = replace(report, num_lost=report.num_lost + count, lost=lost)
 
-    def _leave_out_late(self, line: Ids) -> None:
-        """Count what follows the end of speech, special ids apart."""
-        self._position += len(line)
-        self._late += sum(token_id not in self._edges for token_id in line.tolist())
+def _agreed(old: int, new: int) -> int:
+    """Return the code of a slot that came twice: of two different ones nothing tells which is right."""
+    if MISSING in (old, new):
+        return max(old, new)
+    return old if old == new else MISSING

@@ -1,17 +1,23 @@
-"""What the repair of ids found and did: a report that programs read, and one sentence for people."""
+"""What a repair of ids found and did: a report that programs read, and one sentence for people."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from snac_tok.errors import TokenError
+from snac_tok.errors import LostSpeechWarning, TokenError
 from snac_tok.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 OnError: TypeAlias = Literal["strict", "resync", "conceal"]
 
-# A stream may run for days; counts go on behind this many listed faults and frames.
+# A stream may run for days: faults and frames behind the first thousand are counted, not listed.
 MOST_LISTED = 1000
+# How many rows of a batch a warning names.
+_ROWS_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +25,7 @@ class RepairedFault:
     """One place where ids were not what they must be.
 
     Attributes:
-        position: of the first wrong id among all ids of the stream, or of the recording.
+        position: of the first wrong id among all ids that came; of the first id behind what is missing.
         frame: in which frame, counted from 0 with lost ones.
         reason: what was found, as half a sentence.
     """
@@ -34,19 +40,19 @@ class RepairedFault:
 
 @dataclass(frozen=True, kw_only=True)
 class RepairReport:
-    """What a repair found and did. Frames are counted from 0, lost ones included.
+    """What a repair found and did. Frames are numbered from 0, lost ones included.
 
     Attributes:
         num_frames: frames that sound, concealed ones included.
         num_faults: places where ids were wrong.
         num_lost: frames left out.
-        num_concealed: frames with codes of a neighbour in place of missing ones.
-        num_ids_left_out: ids that came and make no sound.
+        num_concealed: frames in which codes of a neighbour stand in place of missing ones.
+        num_ids_left_out: ids that belong to no frame.
         faults: the first of the faults.
         lost: the first of the frames left out.
         concealed: the first of the concealed frames.
-        is_counted: whether no id of the table tells its slot: places were counted, and lost or doubled ids cannot
-            be noticed.
+        is_counted: whether no id of the table tells its slot: slots were counted, and lost or doubled ids cannot be
+            noticed.
 
     Example:
         >>> print(RepairReport(num_frames=9, num_faults=1, num_concealed=1, concealed=(3,)))
@@ -82,6 +88,42 @@ class RepairReport:
         if self.is_counted:
             sentence += "; these ids do not tell their slots, so lost or doubled ids cannot be noticed"
         return sentence
+
+    def with_fault(self, fault: RepairedFault, *, num_ids_left_out: int) -> RepairReport:
+        """Return the report with one fault more."""
+        return replace(
+            self,
+            num_faults=self.num_faults + 1,
+            num_ids_left_out=self.num_ids_left_out + num_ids_left_out,
+            faults=(*self.faults, fault) if len(self.faults) < MOST_LISTED else self.faults,
+        )
+
+    def with_frames(
+        self, num_frames: int, *, lost: Sequence[int] = (), concealed: Sequence[int] = ()
+    ) -> RepairReport:
+        """Return the report with more frames that sound, and the numbers of those lost and concealed."""
+        return replace(
+            self,
+            num_frames=self.num_frames + num_frames,
+            num_lost=self.num_lost + len(lost),
+            num_concealed=self.num_concealed + len(concealed),
+            lost=(*self.lost, *lost)[:MOST_LISTED],
+            concealed=(*self.concealed, *concealed)[:MOST_LISTED],
+        )
+
+
+def warn_of_repairs(reports: Mapping[str, RepairReport]) -> None:
+    """Warn once of what was repaired, for a whole call or stream.
+
+    Args:
+        reports: by the name of the row or stream, "" where there is but one.
+    """
+    said = [f"{name}: {report}" if name else str(report) for name, report in reports.items() if report]
+    if not said:
+        return
+    more = len(said) - _ROWS_NAMED
+    sentences = ". ".join(said[:_ROWS_NAMED]) + (f". {more} more repaired" if more > 0 else "")
+    warnings.warn(f"{sentences}.", LostSpeechWarning, stacklevel=3)
 
 
 def checked_on_error(on_error: OnError) -> OnError:

@@ -31,11 +31,9 @@ class Gap:
     strays: tuple[int, ...]
     placed: Mapping[int, int]
 
-    def reason(self, vocabulary: Vocabulary, *, dropped: int, partial: bool) -> str:
-        """Say what was found, as half a sentence."""
+    def reason(self, vocabulary: Vocabulary, *, dropped: int) -> str:
+        """Say what was found, as half a sentence; `dropped` ids stood in front of the strays."""
         missing = max(self.length - len(self.placed), 0)
-        if partial:
-            return f"the last frame is not whole, {counted(missing, 'id')} missing"
         found = []
         if missing:
             found.append(f"{counted(missing, 'id')} missing")
@@ -72,6 +70,7 @@ def gap_between(
 
     Example:
         >>> from snac_tok.frames import preset
+        >>> from snac_tok.streaming.places import Places
         >>> orpheus = Places(preset("orpheus"))
         >>> gap_between(orpheus, 2, [], due=3).length
         1
@@ -82,8 +81,7 @@ def gap_between(
     fits = [places.of(int(token_id)) for token_id in held]
     shortest = (due - place) % size
     costs = {
-        length: _distance(fits, place, length, size)
-        for length in range(shortest, len(held) + size, size)
+        length: _distance(fits, place, length, size) for length in range(shortest, len(held) + size, size)
     }
     length = min(costs, key=costs.__getitem__)
     if shortest and 0 < size - shortest <= len(before):
@@ -109,9 +107,7 @@ def what_it_is(vocabulary: Vocabulary, token_id: int) -> str:
     return f"id {token_id} of slot {slots[0]} out of place"
 
 
-def _cost_of_repeat(
-    places: Places, due: int, back: int, before: Sequence[int], again: Sequence[int]
-) -> int:
+def _cost_of_repeat(places: Places, due: int, back: int, before: Sequence[int], again: Sequence[int]) -> int:
     """Return how unlikely it is that codes came again: one a code, two where another one came."""
     codes = [int(token_id) - int(places.first[(due + at) % len(places)]) for at, token_id in enumerate(again)]
     old = list(before[len(before) - back :])
