@@ -3,5 +3,14 @@
 from snac_tok.streaming.batch_decoder import BatchStreamDecoder
 from snac_tok.streaming.decoder import StreamDecoder
 from snac_tok.streaming.encoder import StreamEncoder
+from snac_tok.streaming.frame_repair import RepairedIds, repair_ids
+from snac_tok.streaming.repair_report import RepairReport
 
-__all__ = ["BatchStreamDecoder", "StreamDecoder", "StreamEncoder"]
+__all__ = [
+    "BatchStreamDecoder",
+    "RepairReport",
+    "RepairedIds",
+    "StreamDecoder",
+    "StreamEncoder",
+    "repair_ids",
+]

@@ -21,6 +21,7 @@ from snac_tok.errors import CodesError, TokenError
 from snac_tok.streaming.decoder import stream_noise
 from snac_tok.streaming.frame_buffer import FrameBuffer
 from snac_tok.streaming.pairing import paired_for_streams
+from snac_tok.streaming.repair_report import warn_of_repairs
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from snac_tok.codec import SNAC, Noise
     from snac_tok.codec.noise import NoiseSource
     from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
+    from snac_tok.streaming.repair_report import OnError, RepairReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,10 @@ class _Stream:
     def is_ready(self) -> bool:
         return bool(self.waiting) or (self.ending and not self.ended)
 
+    def with_codes(self, codes: list[torch.Tensor] | None, frames: FrameBuffer) -> _Stream:
+        """Return the stream with codes of more whole frames, and what its buffer is then."""
+        return replace(self, frames=frames, waiting=self.waiting if codes is None else (*self.waiting, codes))
+
     def ends_with(self, num_frames: int) -> bool:
         """Return whether the next frames are its last ones."""
         return self.ending and self.num_waiting <= num_frames
@@ -85,10 +91,11 @@ class BatchStreamDecoder:
     Args:
         codec: the network; or a `SnacTokenizer`, as in `StreamDecoder`.
         vocabulary: as in `StreamDecoder`, the same for all streams.
+        on_error: likewise.
 
     Raises:
         LayoutError: no vocabulary, or one for another codec.
-        TokenError: the vocabulary has parallel rows.
+        TokenError: the vocabulary has parallel rows, or `on_error` is none of the three words.
 
     Example:
         >>> from snac_tok import SnacTokenizer
@@ -105,9 +112,15 @@ class BatchStreamDecoder:
         {'b': 4757}
     """
 
-    def __init__(self, codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike = "auto") -> None:
+    def __init__(
+        self,
+        codec: SNAC | CodecWithVocabulary,
+        vocabulary: VocabularyLike = "auto",
+        *,
+        on_error: OnError = "strict",
+    ) -> None:
         self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
-        self._frames = FrameBuffer(self.vocabulary, self.codec.config)
+        self._frames = FrameBuffer(self.vocabulary, self.codec.config, on_error=on_error)
         self._streams: dict[Hashable, _Stream] = {}
 
     def __len__(self) -> int:
@@ -135,26 +148,35 @@ class BatchStreamDecoder:
         """Keep a stream's next ids or codes, as `StreamDecoder.push` takes them, until the next step.
 
         Raises:
-            TokenError: an id that does not belong to its slot, no such stream, or one that was ended. Other streams
-                are not affected.
+            TokenError: an id out of place (strict), no such stream, or an ended one. Others are not affected.
             CodesError: codes of wrong lengths or values.
         """
         stream = self._open_stream(name)
         frames = copy.copy(stream.frames)
-        codes = frames.push(ids)
-        waiting = stream.waiting if codes is None else (*stream.waiting, codes)
-        self._streams[name] = replace(stream, frames=frames, waiting=waiting)
+        self._streams[name] = stream.with_codes(frames.push(ids), frames)
 
     def end(self, name: Hashable, *, drop_partial: bool = False) -> None:
         """End a stream: the next step returns the rest of its sound and forgets it.
 
         Raises:
-            TokenError: the stream ended in the middle of a frame (unless `drop_partial`), or there is none.
+            TokenError: a strict stream ended in the middle of a frame (unless `drop_partial`), or there is none.
+
+        Warns:
+            LostSpeechWarning: what was repaired.
         """
         stream = self._open_stream(name)
         frames = copy.copy(stream.frames)
-        frames.end(drop_partial=drop_partial)
-        self._streams[name] = replace(stream, frames=frames, ending=True)
+        codes = frames.end(drop_partial=drop_partial)
+        self._streams[name] = replace(stream.with_codes(codes, frames), ending=True)
+        warn_of_repairs({f"stream {name!r}": frames.report})
+
+    def report(self, name: Hashable) -> RepairReport:
+        """Return what was repaired in a stream so far; after its end, until the step that forgets it.
+
+        Raises:
+            TokenError: there is no such stream.
+        """
+        return self._known(name).frames.report
 
     def abort(self, name: Hashable) -> None:
         """Forget a stream at once.
@@ -162,8 +184,7 @@ class BatchStreamDecoder:
         Raises:
             TokenError: there is no such stream.
         """
-        if name not in self._streams:
-            raise TokenError(f"there is no open stream {name!r}.")
+        self._known(name)
         del self._streams[name]
 
     @torch.no_grad()
@@ -180,7 +201,8 @@ class BatchStreamDecoder:
             CodesError: the codec was moved or trained on since a stream's first step.
         """
         while ready := [name for name, stream in self._streams.items() if stream.is_ready]:
-            num_frames = min((n for n in map(self._num_waiting, ready) if n), default=0)
+            waiting = (self._streams[name].num_waiting for name in ready)
+            num_frames = min(filter(None, waiting), default=0)
             for group in self._alike(ready, num_frames):
                 try:
                     self._streams.update(self._advanced(group, num_frames))
@@ -198,15 +220,15 @@ class BatchStreamDecoder:
         return sounds
 
     def _open_stream(self, name: Hashable) -> _Stream:
-        stream = self._streams.get(name)
-        if stream is None:
-            raise TokenError(f"there is no open stream {name!r}.")
+        stream = self._known(name)
         if stream.ending:
             raise TokenError(f"the stream {name!r} was ended; step() gives the rest of its sound.")
         return stream
 
-    def _num_waiting(self, name: Hashable) -> int:
-        return self._streams[name].num_waiting
+    def _known(self, name: Hashable) -> _Stream:
+        if name not in self._streams:
+            raise TokenError(f"there is no open stream {name!r}.")
+        return self._streams[name]
 
     def _alike(self, names: Sequence[Hashable], num_frames: int) -> list[list[Hashable]]:
         """Group streams that can share a call: equal lengths of state, equally many new frames, all ending or none."""
@@ -214,13 +236,8 @@ class BatchStreamDecoder:
         for name in names:
             stream = self._streams[name]
             levels = len(stream.waiting[0]) if stream.waiting else 0
-            key = (
-                stream.state.signature(),
-                min(stream.num_waiting, num_frames),
-                stream.ends_with(num_frames),
-                levels,
-            )
-            groups.setdefault(key, []).append(name)
+            count, is_last = min(stream.num_waiting, num_frames), stream.ends_with(num_frames)
+            groups.setdefault((stream.state.signature(), count, is_last, levels), []).append(name)
         return list(groups.values())
 
     def _advanced(self, names: Sequence[Hashable], num_frames: int) -> dict[Hashable, _Stream]:

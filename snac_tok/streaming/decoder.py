@@ -24,6 +24,7 @@ from snac_tok.codec.noise import SeededNoise, checked_noise
 from snac_tok.errors import TokenError
 from snac_tok.streaming.frame_buffer import FrameBuffer
 from snac_tok.streaming.pairing import paired_for_streams
+from snac_tok.streaming.repair_report import warn_of_repairs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from snac_tok.codec import SNAC, CodecConfig, Noise
     from snac_tok.codec.noise import NoiseSource
     from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
+    from snac_tok.streaming.repair_report import OnError, RepairReport
 
 
 @dataclass
@@ -68,10 +70,13 @@ class StreamDecoder:
             generator.
         lookahead: None for exact sound. Otherwise how many future latents the stream waits for, 0 or more: with
             fewer, sound comes sooner and is less exact.
+        on_error: "strict" refuses ids that are out of place; "resync" leaves their frame out and "conceal" fills it
+            from the one before, which keeps the time (docs/serving.md). Both warn once, at the end.
 
     Raises:
         LayoutError: no vocabulary, or one for another codec.
-        TokenError: `lookahead` is not a number of latents, or the vocabulary has parallel rows.
+        TokenError: `lookahead` is not a number of latents, `on_error` none of the three, or the vocabulary has
+            parallel rows.
         CodesError: `noise` is not one of the values above.
 
     Example:
@@ -92,6 +97,7 @@ class StreamDecoder:
         *,
         noise: Noise = 0,
         lookahead: int | None = None,
+        on_error: OnError = "strict",
     ) -> None:
         if lookahead is not None and (
             isinstance(lookahead, bool) or not isinstance(lookahead, int) or lookahead < 0
@@ -101,6 +107,7 @@ class StreamDecoder:
             )
         self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
         self.lookahead = lookahead
+        self.on_error = on_error
         self._noise = stream_noise(noise, self.codec)
         self.reset()
 
@@ -115,10 +122,15 @@ class StreamDecoder:
         exact = exact_lag_samples(self.codec.config)
         return exact if self.lookahead is None else min(exact, self.lookahead * self.codec.hop_length)
 
+    @property
+    def report(self) -> RepairReport:
+        """What was repaired in this stream so far."""
+        return self._progress.frames.report
+
     def reset(self) -> None:
         """Forget everything; the next push begins another stream, with the same noise."""
         self._progress = _Progress(
-            frames=FrameBuffer(self.vocabulary, self.codec.config),
+            frames=FrameBuffer(self.vocabulary, self.codec.config, on_error=self.on_error),
             decoder=ChunkDecoder(self.codec, self._noise),
         )
 
@@ -131,7 +143,8 @@ class StreamDecoder:
                 and after the last. Or codes: one integer array (T_k,) per level, whole frames.
 
         Raises:
-            TokenError: an id that does not belong to its slot, or a push after flush. The stream stays as it was.
+            TokenError: an id that does not belong to its slot, in a strict stream, or a push after flush. The stream
+                stays as it was.
             CodesError: codes of wrong lengths or values, or the codec was moved or trained on since the first push.
         """
         progress = self._open_copy()
@@ -149,21 +162,25 @@ class StreamDecoder:
         """End the stream and return the remaining samples (n,).
 
         Args:
-            drop_partial: drop the ids of an incomplete last frame instead of raising an error.
+            drop_partial: drop the ids of an incomplete last frame instead of raising an error or repairing it.
 
         Raises:
-            TokenError: the stream ended in the middle of a frame, or was flushed before.
+            TokenError: a strict stream ended in the middle of a frame, or it was flushed before.
+
+        Warns:
+            LostSpeechWarning: what was repaired.
         """
         progress = self._open_copy()
-        progress.frames.end(drop_partial=drop_partial)
+        codes = progress.frames.end(drop_partial=drop_partial)
         progress.finished = True
-        sound = (
-            self._due(progress, progress.decoder.rest(), last=True)
-            if progress.decoder.state.kept
-            else np.zeros(0, np.float32)
-        )
+        sounds = [np.zeros(0, np.float32)]
+        if codes is not None:
+            sounds.append(self._due(progress, progress.decoder.push(codes), last=False))
+        if progress.decoder.state.kept:
+            sounds.append(self._due(progress, progress.decoder.rest(), last=True))
         self._progress = progress
-        return sound
+        warn_of_repairs({"": self.report})
+        return np.concatenate(sounds)
 
     def _open_copy(self) -> _Progress:
         if self._progress.finished:

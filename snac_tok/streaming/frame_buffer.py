@@ -1,7 +1,8 @@
-"""Collects the ids of a stream until frames are whole, and checks them."""
+"""Collects the ids of a stream until frames are whole, and checks or repairs them."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,19 @@ import torch
 
 from snac_tok.codec.inputs import checked_codes
 from snac_tok.errors import CodesError, TokenError
-from snac_tok.prompts.edges import edge_ids, inner_span
+from snac_tok.prompts.edges import edge_ids
+from snac_tok.streaming.frame_repair import FrameRepair
+from snac_tok.streaming.places import Places
+from snac_tok.streaming.repair_report import RepairReport, checked_on_error
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.codec import CodecConfig
     from snac_tok.frames import Vocabulary
+    from snac_tok.streaming.repair_report import OnError
+
+    Ids = npt.NDArray[np.int64]
 
 _CPU = torch.device("cpu")
 
@@ -29,20 +36,28 @@ class FrameBuffer:
     Args:
         vocabulary: an id table with one line of ids, for this codec.
         config: the codec's.
+        on_error: refuse what is wrong ("strict"), or repair it.
 
     Attributes:
         num_frames: how many whole frames have been pushed so far.
     """
 
-    def __init__(self, vocabulary: Vocabulary, config: CodecConfig) -> None:
+    def __init__(self, vocabulary: Vocabulary, config: CodecConfig, *, on_error: OnError = "strict") -> None:
         assert not vocabulary.is_parallel
         self.vocabulary = vocabulary
         self.config = config
-        self._first, self._width = _ranges(vocabulary)
-        self._edges = edge_ids(vocabulary)
         self.num_frames = 0
+        is_strict = checked_on_error(on_error) == "strict"
+        self._repair = None if is_strict else FrameRepair(vocabulary, on_error)
+        self._places = Places(vocabulary)
+        self._edges = edge_ids(vocabulary)
         self._partial = np.zeros(0, np.int64)
-        self._ended = False
+        self._ended_by: int | None = None
+
+    @property
+    def report(self) -> RepairReport:
+        """What was repaired so far; of a strict buffer the frames alone."""
+        return self._repair.report if self._repair else RepairReport(num_frames=self.num_frames)
 
     def push(self, ids: Any) -> list[torch.Tensor] | None:
         """Take ids (n,) or codes [(T_k,)] and return the codes [(1, n_k)] of frames now whole, None if there are none.
@@ -52,31 +67,40 @@ class FrameBuffer:
             CodesError: codes of wrong lengths or values; the buffer stays as it was.
         """
         if isinstance(ids, (list, tuple)) and ids and not isinstance(ids[0], int) and np.ndim(ids[0]):
-            return self._levels(ids)
-        line, ended = self._between_specials(_integers(ids))
-        codes = np.concatenate((self._partial, self._codes(line)))
-        per_frame = self.vocabulary.ids_per_frame
-        num_frames = len(codes) // per_frame
-        end = num_frames * per_frame
-        self._partial, self._ended = codes[end:], ended
-        self.num_frames += num_frames
-        return self._unflattened(codes[:end].reshape(num_frames, per_frame)) if num_frames else None
+            codes = self._levels(ids)
+            if self._repair is None:
+                self.num_frames += codes[0].shape[-1]
+                return codes
+            ids = self.vocabulary.encode([level[0] for level in codes])
+        line = _integers(ids)
+        if self._repair is None:
+            return self._strict(line)
+        repair = copy.copy(self._repair)
+        whole = repair.push(line)
+        self._repair = repair
+        return self._whole(whole - np.resize(self._places.first, len(whole)))
 
-    def end(self, *, drop_partial: bool) -> None:
-        """End the stream. It must not be in the middle of a frame, unless the rest may be dropped.
+    def end(self, *, drop_partial: bool) -> list[torch.Tensor] | None:
+        """End the stream and return codes as `push` does, of frames that were repaired at its end.
 
         Raises:
-            TokenError: the stream is in the middle of a frame.
+            TokenError: a strict stream is in the middle of a frame that may not be dropped.
         """
+        if self._repair is not None:
+            repair = copy.copy(self._repair)
+            rest = repair.end(drop_partial=drop_partial)
+            self._repair = repair
+            return self._whole(rest - np.resize(self._places.first, len(rest)))
         if len(self._partial) and not drop_partial:
             raise TokenError(
                 f"the stream ended in the middle of a frame, after {len(self._partial)} of "
                 f"{self.vocabulary.ids_per_frame} ids; push the rest, or flush(drop_partial=True)."
             )
         self._partial = self._partial[:0]
+        return None
 
     def _levels(self, levels: Any) -> list[torch.Tensor]:
-        if len(self._partial):
+        if len(self._partial) or (self._repair and not self._repair.is_between_frames):
             raise TokenError(
                 "codes cannot follow ids of an unfinished frame; push the rest of its ids first."
             )
@@ -87,52 +111,52 @@ class FrameBuffer:
         needed = self.vocabulary.layout.num_levels
         if len(tensors) < needed:
             raise CodesError(f"{len(tensors)} levels of codes were given; {needed} are needed.")
-        codes = checked_codes(tensors, config=self.config, device=_CPU)
-        self.num_frames += codes[0].shape[-1]
-        return codes[:needed]
+        return checked_codes(tensors, config=self.config, device=_CPU)[:needed]
 
-    def _between_specials(self, line: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bool]:
-        """Drop special ids before the first code and after the last; refuse codes after the end of speech."""
-        span = inner_span(line, self._edges)
+    def _strict(self, line: Ids) -> list[torch.Tensor] | None:
+        """Take ids (n,); special ids may stand before the first code and after the last, in this push or another."""
+        is_edge = (line[:, None] == self._edges).any(axis=1)
         started = self.num_frames > 0 or len(self._partial) > 0
-        if not span.stop:
-            return line[:0], self._ended or (started and len(line) > 0)
-        if self._ended:
+        begin = 0 if started else int(np.append(is_edge, False).argmin())
+        speech, behind = _split(line[begin:], is_edge[begin:] | (self._ended_by is not None))
+        codes = np.concatenate((self._partial, self._codes(speech)))
+        ended_by = int(behind[0]) if self._ended_by is None and len(behind) else self._ended_by
+        late = np.flatnonzero(~is_edge[begin + len(speech) :])
+        if late.size:
             raise TokenError(
-                f"id {line[span.start]} came after the end of speech; reset() the stream for another one."
+                f"id {behind[late[0]]} came after the special id {ended_by}, which ended the speech; reset() the "
+                'stream for another one, or decode with on_error="resync".'
             )
-        if span.start and started:
-            raise TokenError(f"the special id {line[span.start - 1]} stands between codes.")
-        return line[span], span.stop < len(line)
+        end = len(codes) - len(codes) % len(self._places)
+        self._partial, self._ended_by = codes[end:], ended_by
+        return self._whole(codes[:end])
 
-    def _codes(self, line: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _codes(self, line: Ids) -> Ids:
         """Return the codes of the next ids, 0 for a separator."""
         held = len(self._partial)
-        places = np.arange(held, held + len(line)) % len(self._first)
-        codes: npt.NDArray[np.int64] = line - self._first[places]
-        # As unsigned integers, negative numbers are huge.
-        if (codes.view(np.uint64) < self._width[places]).all():
+        codes, fits = self._places.codes(line, held)
+        if fits.all():
             return codes
-        ids = np.concatenate((self._partial + self._first[:held], line))
+        ids = np.concatenate((self._partial + self._places.first[:held], line))
         # An unfinished last frame is not a fault: its rest may be pushed later.
         fault = next(fault for fault in self.vocabulary.validate(ids) if fault.token_id is not None)
         raise TokenError(f"counted from frame {self.num_frames} of the stream, {fault}")
 
-    def _unflattened(self, frames: npt.NDArray[np.int64]) -> list[torch.Tensor]:
-        """Return the codes [(1, n_k)] of frames (n, ids per frame)."""
+    def _whole(self, codes: Ids) -> list[torch.Tensor] | None:
+        """Return the codes [(1, n_k)] of whole frames (n · places), None if there are none."""
+        if not len(codes):
+            return None
         layout = self.vocabulary.layout
-        flat = frames[:, -layout.slots_per_frame :].reshape(1, -1)
+        frames = codes.reshape(-1, len(self._places))
+        self.num_frames += len(frames)
+        flat = frames[:, self._places.num_marks :].reshape(1, -1)
         return [torch.from_numpy(level) for level in layout.unflatten(flat)]
 
 
-def _ranges(vocabulary: Vocabulary) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-    """Return the first id and the number of ids for each place in a frame, the separator's included."""
-    ranges = [vocabulary.id_range(slot) for slot in range(vocabulary.layout.slots_per_frame)]
-    if vocabulary.separator is not None:
-        separator = vocabulary.specials[vocabulary.separator]
-        ranges.insert(0, range(separator, separator + 1))
-    first = np.array([ids.start for ids in ranges], dtype=np.int64)
-    return first, np.array([len(ids) for ids in ranges], dtype=np.uint64)
+def _split(line: Ids, is_behind: npt.NDArray[np.bool_]) -> tuple[Ids, Ids]:
+    """Return a line (n,) in two parts, cut at the first place of which the mask says that it is behind."""
+    end = int(np.append(is_behind, True).argmax())
+    return line[:end], line[end:]
 
 
 def _integers(ids: Any) -> npt.NDArray[np.int64]:

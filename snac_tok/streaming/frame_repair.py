@@ -212,14 +212,8 @@ class FrameRepair:
             return
         due = self._places.of(self._held[-2]) if len(self._held) > 1 else ()
         if len(due) == 1 and (due[0] + 1) % len(self._places) in last:
-            gap = gap_between(
-                self._places,
-                self._place,
-                self._held[:-2],
-                due=due[0],
-                before=self._given(),
-                again=self._held[-2:],
-            )
+            held, again = self._held[:-2], self._held[-2:]
+            gap = gap_between(self._places, self._place, held, due=due[0], before=self._given(), again=again)
             self._fill(gap, going_on=2)
 
     def _drop_half(self) -> None:

@@ -183,11 +183,11 @@ def test_special_ids_stand_around_the_codes(tok):
     np.testing.assert_allclose(np.concatenate(sound), tok.decode(ids).samples[0], rtol=0, atol=1e-5)
     stream.reset()
     stream.push([*ids[:7], 128_258])
-    with pytest.raises(TokenError, match="after the end of speech"):
+    with pytest.raises(TokenError, match="after the special id 128258, which ended the speech"):
         stream.push(ids[7:])
     stream.reset()
     stream.push(ids[:3])
-    with pytest.raises(TokenError, match="special id 128257 stands between codes"):
+    with pytest.raises(TokenError, match="after the special id 128257, which ended the speech"):
         stream.push([128_257, *ids[3:]])
 
 
