@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from snac_tok.codec import SNAC, Noise
     from snac_tok.frames.grammar import EdgeIds
     from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
+    from snac_tok.streaming.repair_report import OnError
 
     # One id, several, or a piece of text.
     Tokens: TypeAlias = int | str | Iterable[int]
@@ -50,6 +51,7 @@ class SpeechStream:
         vocabulary: as in `StreamDecoder`.
         noise: as in `StreamDecoder`.
         lookahead: as in `StreamDecoder`.
+        on_error: as in `StreamDecoder`; `decoder.report` says what was repaired.
         before_speech: names of specials, or ids, whose last one starts speech; None as in `Vocabulary.grammar`.
         after_speech: those that end it; None as there.
 
@@ -76,10 +78,11 @@ class SpeechStream:
         *,
         noise: Noise = 0,
         lookahead: int | None = None,
+        on_error: OnError = "strict",
         before_speech: EdgeIds | None = None,
         after_speech: EdgeIds | None = None,
     ) -> None:
-        self.decoder = StreamDecoder(codec, vocabulary, noise=noise, lookahead=lookahead)
+        self.decoder = StreamDecoder(codec, vocabulary, noise=noise, lookahead=lookahead, on_error=on_error)
         self._speech = SpeechFilter(
             self.decoder.vocabulary, before_speech=before_speech, after_speech=after_speech
         )
@@ -102,10 +105,10 @@ class SpeechStream:
         """Take the next ids, one or several, and return the samples (n,) that are final now, n possibly 0.
 
         Raises:
-            TokenError: an id among the speech that is not its slot's.
+            TokenError: an id among the speech that is not its slot's (strict).
 
         Warns:
-            LostSpeechWarning: the speech ended in the middle of a frame, whose ids make no sound.
+            LostSpeechWarning: the speech ended in the middle of a frame, whose ids make no sound, or was repaired.
         """
         speech = self._speech.take(ids)
         sound = self.decoder.push(speech) if speech.size else np.zeros(0, np.float32)
@@ -140,10 +143,10 @@ class SpeechStream:
     def _rest(self, *, is_whole: bool) -> Samples:
         self._is_flushed = True
         try:
-            return self.decoder.flush()
+            # The frame that a model was writing when it was stopped is no fault.
+            return self.decoder.flush(drop_partial=not is_whole)
         except TokenError:
-            if is_whole:
-                warnings.warn(ENDED_INSIDE_A_FRAME, LostSpeechWarning, stacklevel=4)
+            warnings.warn(ENDED_INSIDE_A_FRAME, LostSpeechWarning, stacklevel=4)
             return self.decoder.flush(drop_partial=True)
 
     def _handed_out(self, sound: Samples) -> Samples:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from snac_tok.codec import SNAC, Noise
     from snac_tok.frames.grammar import EdgeIds
     from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
+    from snac_tok.streaming.repair_report import OnError, RepairReport
 
     Samples = npt.NDArray[np.float32]
 
@@ -50,12 +51,14 @@ class SnacStreamer(BaseStreamer):
         codec: the network, or a `SnacTokenizer`, which brings its vocabulary along.
         vocabulary: as in `BatchStreamDecoder`.
         noise: as in `BatchStreamDecoder.open`, the same for each row.
+        on_error: as in `StreamDecoder`; `reports` says what was repaired.
         before_speech: names of specials, or ids, whose last one starts speech; None as in `Vocabulary.grammar`.
         after_speech: those that end it; None as there.
         timeout: how many seconds a listener waits for the next id before it gives up; None is for ever.
 
     Attributes:
         timing: a `StreamTiming`, from the moment the prompt came.
+        reports: a `RepairReport` for each row that has ended.
 
     Raises:
         LayoutError: no vocabulary, or one for another codec.
@@ -73,13 +76,15 @@ class SnacStreamer(BaseStreamer):
         vocabulary: VocabularyLike = "auto",
         *,
         noise: Noise = 0,
+        on_error: OnError = "strict",
         before_speech: EdgeIds | None = None,
         after_speech: EdgeIds | None = None,
         timeout: float | None = None,
     ) -> None:
         self.timing = StreamTiming()
         self.timeout = timeout
-        self._streams = BatchStreamDecoder(codec, vocabulary)
+        self.reports: dict[int, RepairReport] = {}
+        self._streams = BatchStreamDecoder(codec, vocabulary, on_error=on_error)
         self._noise = noise
         self._edges = {"before_speech": before_speech, "after_speech": after_speech}
         self._rows: list[SpeechFilter] = []
@@ -170,12 +175,12 @@ class SnacStreamer(BaseStreamer):
         """Yield (row, samples) as they become final, the rows of a batch in any order.
 
         Raises:
-            TokenError: an id among the speech that is not its slot's, or a row without a frame of speech.
+            TokenError: an id among the speech that is not its slot's (strict), or a row without a frame of speech.
             GenerationStoppedError: the thread that generates has died without a word, or nothing came in time.
             BaseException: whatever `generate` raised, where it was handed on (`start`, `with streamer`, `fail`).
 
         Warns:
-            LostSpeechWarning: the model ended speech in the middle of a frame.
+            LostSpeechWarning: the model ended speech in the middle of a frame, or a row was repaired.
         """
         yield from self._sounds(one_row=False)
 
@@ -282,11 +287,11 @@ class SnacStreamer(BaseStreamer):
     def _end_row(self, row: int) -> None:
         self._open.discard(row)
         try:
-            self._streams.end(row)
+            self._streams.end(row, drop_partial=not self._rows[row].ended)
         except TokenError:
-            if self._rows[row].ended:
-                warnings.warn(ENDED_INSIDE_A_FRAME, LostSpeechWarning, stacklevel=2)
+            warnings.warn(ENDED_INSIDE_A_FRAME, LostSpeechWarning, stacklevel=2)
             self._streams.end(row, drop_partial=True)
+        self.reports[row] = self._streams.report(row)
 
     def _advanced(self) -> Iterator[tuple[int, Samples]]:
         for row, sound in self._streams.step().items():

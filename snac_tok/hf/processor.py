@@ -18,7 +18,9 @@ from snac_tok.frames import Vocabulary, vocabulary_for, vocabulary_from_json, vo
 from snac_tok.hf.chat import spoken_as_text
 from snac_tok.hf.collation import AudioTextCollator
 from snac_tok.prompts import PromptFormat, prompt_format, speech_ids
+from snac_tok.streaming.frame_repair import repair_ids
 from snac_tok.streaming.pairing import warn_of_trial_name, without_trial_warning
+from snac_tok.streaming.repair_report import RepairReport, checked_on_error, warn_of_repairs
 from snac_tok.tokenizer import SnacTokenizer
 from snac_tok.tokenizer.names import check_specials_skipped
 from snac_tok.tokenizer.required import NO_CODEC, required
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snac_tok.codec.hub_options import HubOptions
+    from snac_tok.streaming.repair_report import OnError
 
 # How a processor's own files are fetched, and its codec's.
 _SHARED = ("cache_dir", "token", "local_files_only")
@@ -181,6 +184,7 @@ class SnacProcessor(ProcessorMixin):
         sequences: Any,
         *,
         noise: Any = 0,
+        on_error: OnError = "strict",
         skip_special_tokens: bool = True,
         clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - there are no spaces in sound
     ) -> Any:
@@ -192,6 +196,8 @@ class SnacProcessor(ProcessorMixin):
         Args:
             sequences: ids (n,), or (B, n) as `generate` returns them, prompts included or not.
             noise: as in `SNAC.decode`.
+            on_error: with "resync" or "conceal" speech goes on behind an id that is out of place, as in
+                `SnacTokenizer.decode`.
             skip_special_tokens: as in `SnacTokenizer.decode`, and so is the next.
             clean_up_tokenization_spaces: see there.
 
@@ -200,7 +206,13 @@ class SnacProcessor(ProcessorMixin):
         """
         check_specials_skipped(skip_special_tokens=skip_special_tokens)
         rows = list(sequences) if _is_batch(sequences) else [sequences]
-        sounds = [self._sound(at, row, noise) for at, row in enumerate(rows)]
+        speeches, reports = [], {}
+        for at, row in enumerate(rows):
+            speech, report = self._speech_in(row, on_error)
+            speeches.append(speech)
+            reports[f"sequence {at}"] = report
+        warn_of_repairs(reports)
+        sounds = [self._sound(at, rows[at], speech, noise) for at, speech in enumerate(speeches)]
         return sounds if _is_batch(sequences) else sounds[0]
 
     def batch_decode(
@@ -208,12 +220,14 @@ class SnacProcessor(ProcessorMixin):
         sequences: Any,
         *,
         noise: Any = 0,
+        on_error: OnError = "strict",
         skip_special_tokens: bool = True,
         clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - as in decode
     ) -> list[torch.Tensor]:
         """Return the sound of each row, as `decode` does."""
-        check_specials_skipped(skip_special_tokens=skip_special_tokens)
-        return [self.decode(row, noise=noise) for row in sequences]
+        rows = list(sequences)
+        options = {"noise": noise, "on_error": on_error, "skip_special_tokens": skip_special_tokens}
+        return self.decode(rows, **options) if rows else []
 
     # The rest of the signature is the text tokenizer's.
     def apply_chat_template(  # type: ignore[override]
@@ -285,8 +299,15 @@ class SnacProcessor(ProcessorMixin):
         ids = np.concatenate((marks[:1], self._speech(sound, sampling_rate), marks[1:]))
         return "".join(self.tokenizer.convert_ids_to_tokens(ids.tolist()))
 
-    def _sound(self, at: int, ids: Any, noise: Any) -> torch.Tensor:
-        speech = speech_ids(ids, self.audio_vocabulary, prompt=self.prompts)
+    def _speech_in(self, ids: Any, on_error: OnError) -> tuple[np.ndarray[Any, Any], RepairReport]:
+        """Return whole frames of the speech in what a model wrote, and what was repaired in it."""
+        if checked_on_error(on_error) == "strict":
+            return speech_ids(ids, self.audio_vocabulary, prompt=self.prompts), RepairReport()
+        speech = speech_ids(ids, self.audio_vocabulary, prompt=self.prompts, on_fault="keep")
+        found = repair_ids(speech, self.audio_vocabulary, on_error=on_error)
+        return found.ids, found.report
+
+    def _sound(self, at: int, ids: Any, speech: np.ndarray[Any, Any], noise: Any) -> torch.Tensor:
         if not speech.size:
             _logger.warning(
                 "sequence %d has no whole frame of speech in its %d ids: its sound is empty.", at, len(ids)

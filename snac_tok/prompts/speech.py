@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snac_tok.prompts.prompt_format import Prompt, PromptFormat
 
 # What to do about an id among the speech that is not its slot's.
-OnFault = Literal["stop", "raise"]
+OnFault = Literal["stop", "raise", "keep"]
 
 
 def speech_ids(
@@ -36,10 +36,10 @@ def speech_ids(
         vocabulary: whose ids they are.
         prompt: which format the model was prompted with, as in `prompt_format`.
         on_fault: an id that is not its slot's, or an end of speech inside a frame: "stop" keeps the whole frames in
-            front of it and warns how many ids were left out, "raise" refuses.
+            front of it and warns how many ids were left out, "raise" refuses, "keep" keeps all, for a repair.
 
     Returns:
-        int64 (m,), what `Vocabulary.decode` takes; m may be 0.
+        int64 (m,), what `Vocabulary.decode` takes, unless faults are kept; m may be 0.
 
     Raises:
         TokenError: a fault, where `on_fault` says so; ids that are not one line of integers.
@@ -63,6 +63,8 @@ def speech_ids(
     kept: npt.NDArray[np.int64] = ids[: good - good % vocabulary.ids_per_frame]
     if fault is None:
         return kept
+    if on_fault == "keep":
+        return ids
     if on_fault == "raise":
         raise TokenError(f"among the speech, {fault}.")
     warnings.warn(

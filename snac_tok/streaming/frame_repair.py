@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snac_tok.errors import TokenError
 from snac_tok.prompts.edges import edge_ids
+from snac_tok.prompts.prompt_format import as_line
 from snac_tok.streaming.mending import MISSING, FrameMender
 from snac_tok.streaming.places import Places
 from snac_tok.streaming.repair_report import OnError, RepairedFault, RepairReport, checked_on_error
@@ -56,18 +57,18 @@ class RepairedIds:
 
 
 def repair_ids(
-    ids: Ids, vocabulary: Vocabulary, *, on_error: OnError = "conceal", drop_partial: bool = False
+    ids: Any, vocabulary: Vocabulary, *, on_error: OnError = "conceal", drop_partial: bool = False
 ) -> RepairedIds:
     """Return whole frames of a recording's ids, with its damaged frames left out or concealed.
 
     Args:
-        ids: int64 (n,); special ids may stand around the codes.
+        ids: integers (n,); special ids may stand around the codes.
         vocabulary: of one line of ids.
         on_error: "resync" leaves damaged frames out, "conceal" keeps the time.
         drop_partial: leave out a last frame that is not whole, instead of repairing it.
 
     Raises:
-        TokenError: parallel rows, or "strict", which repairs nothing.
+        TokenError: parallel rows, "strict", which repairs nothing, or what is no line of integers.
 
     Example:
         >>> from snac_tok.frames import preset
@@ -80,7 +81,7 @@ def repair_ids(
         (1,)
     """
     repair = FrameRepair(vocabulary, on_error)
-    whole = repair.push(ids)
+    whole = repair.push(as_line(ids, what="the ids"))
     rest = repair.end(drop_partial=drop_partial)
     return RepairedIds(ids=np.concatenate((whole, rest)), report=repair.report)
 

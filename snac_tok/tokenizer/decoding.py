@@ -9,6 +9,9 @@ import torch
 
 from snac_tok.audio import Waveform
 from snac_tok.errors import TokenError, WaveformError
+from snac_tok.frames.id_table import MAX_LENGTH
+from snac_tok.streaming.frame_repair import repair_ids
+from snac_tok.streaming.repair_report import RepairReport, checked_on_error, warn_of_repairs
 from snac_tok.tokenizer.batch import AudioTokens, one_row, unpadded_rows
 from snac_tok.tokenizer.eval_mode import eval_mode
 from snac_tok.tokenizer.names import check_specials_skipped
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec import SNAC, Noise
     from snac_tok.frames import Vocabulary
+    from snac_tok.streaming.repair_report import OnError
 
 # How many rows of a batch are decoded in one call; their sound stays on the codec's device until all are done.
 _ROWS_AT_ONCE = 64
@@ -36,6 +40,7 @@ class IdDecoder:
         *,
         num_samples: int | None = None,
         noise: Noise = 0,
+        on_error: OnError = "strict",
         skip_special_tokens: bool = True,
         clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - there are no spaces in sound
     ) -> Waveform:
@@ -46,6 +51,8 @@ class IdDecoder:
                 special ids before and after the codes are skipped.
             num_samples: the original length at the codec's rate, to which the sound is trimmed.
             noise: as in `SNAC.decode`; the default seed makes decoding repeatable.
+            on_error: "strict" refuses ids that are out of place; "resync" leaves their frame out and "conceal" fills it
+                from the one before, which keeps the time. `repair_ids` gives the report to programs.
             skip_special_tokens: as in text tokenizers; it cannot be False, because special ids make no sound.
             clean_up_tokenization_spaces: accepted because text tokenizers accept it; it changes nothing.
 
@@ -54,17 +61,26 @@ class IdDecoder:
 
         Raises:
             TokenError: no whole frame, or ids that are not valid frames; positions count from the first code.
-            WaveformError: `num_samples` is more than the ids hold.
+            WaveformError: `num_samples` is more than the ids hold; where they were repaired, the sound is shorter then.
+
+        Warns:
+            LostSpeechWarning: what was repaired.
         """
         check_specials_skipped(skip_special_tokens=skip_special_tokens)
-        levels = self._levels(ids)
-        length = self._length(ids, num_samples, levels)
+        levels, report = self._levels(ids, on_error)
+        length = self._length(ids, num_samples, levels, report)
+        warn_of_repairs({"": report})
         with eval_mode(self.codec):
             sound = self.codec.decode([level[None] for level in levels], noise=noise)
         return self._waveform(sound[0], length)
 
     def decode_blocks(
-        self, ids: Any, *, num_samples: int | None = None, noise: int | Literal["off"] = 0
+        self,
+        ids: Any,
+        *,
+        num_samples: int | None = None,
+        noise: int | Literal["off"] = 0,
+        on_error: OnError = "strict",
     ) -> Iterator[Waveform]:
         """Turn the ids of one recording of any length into sound piece by piece; `write_audio` takes the pieces.
 
@@ -72,6 +88,7 @@ class IdDecoder:
             ids: as in `decode`.
             num_samples: as in `decode`.
             noise: a seed or "off".
+            on_error: as in `decode`.
 
         Yields:
             waveforms that, joined, are what `decode` returns.
@@ -79,9 +96,13 @@ class IdDecoder:
         Raises:
             TokenError: as in `decode`.
             WaveformError: as in `decode`.
+
+        Warns:
+            LostSpeechWarning: as in `decode`.
         """
-        levels = self._levels(ids)
-        left = self._length(ids, num_samples, levels)
+        levels, report = self._levels(ids, on_error)
+        left = self._length(ids, num_samples, levels, report)
+        warn_of_repairs({"": report})
         for samples in self.codec.decode_blocks([level[None] for level in levels], noise=noise):
             if taken := min(samples.shape[-1], left):
                 yield self._waveform(samples[0], taken)
@@ -95,6 +116,7 @@ class IdDecoder:
         *,
         num_samples: Sequence[int | None] | None = None,
         noise: Noise = 0,
+        on_error: OnError = "strict",
         skip_special_tokens: bool = True,
         clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - as in decode
     ) -> list[Waveform]:
@@ -106,6 +128,9 @@ class IdDecoder:
         Raises:
             TokenError: as in `decode`, naming the row.
             WaveformError: as in `decode`, naming the row.
+
+        Warns:
+            LostSpeechWarning: once, naming the rows that were repaired.
         """
         check_specials_skipped(skip_special_tokens=skip_special_tokens)
         if isinstance(sequences, (dict, AudioTokens)):
@@ -115,13 +140,16 @@ class IdDecoder:
         wanted = [None] * len(sequences) if num_samples is None else list(num_samples)
         if len(wanted) != len(sequences):
             raise TokenError(f"{len(wanted)} values of num_samples were given for {len(sequences)} rows.")
-        clips, lengths = [], []
+        clips, lengths, reports = [], [], {}
         for row, (ids, length) in enumerate(zip(sequences, wanted, strict=True)):
             try:
-                clips.append(self._levels(ids))
-                lengths.append(self._length(ids, length, clips[-1]))
+                levels, report = self._levels(ids, on_error)
+                lengths.append(self._length(ids, length, levels, report))
             except (TokenError, WaveformError) as error:
                 raise type(error)(f"row {row}: {error}") from error
+            clips.append(levels)
+            reports[f"row {row}"] = report
+        warn_of_repairs(reports)
         groups = (slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(clips), _ROWS_AT_ONCE))
         with eval_mode(self.codec):
             sounds = [
@@ -129,23 +157,32 @@ class IdDecoder:
             ]
         return list(map(self._waveform, sounds, lengths))
 
-    def _levels(self, ids: Any) -> list[torch.Tensor]:
-        """Check ids and return their codes [(T_k,)]."""
-        codes = self.vocabulary.decode(
-            self.strip_specials(one_row(ids, parallel=self.vocabulary.is_parallel))
-        )
+    def _levels(self, ids: Any, on_error: OnError) -> tuple[list[torch.Tensor], RepairReport]:
+        """Check or repair ids; return their codes [(T_k,)], and what was repaired."""
+        line = self.strip_specials(one_row(ids, parallel=self.vocabulary.is_parallel))
+        report = RepairReport()
+        if checked_on_error(on_error) != "strict":
+            found = repair_ids(line, self.vocabulary, on_error=on_error)
+            line, report = found.ids, found.report
+        codes = self.vocabulary.decode(line)
         if codes[0].shape[-1] == 0:
-            raise TokenError("the ids hold no frame; at least one is needed for sound.")
-        return [torch.as_tensor(level) for level in codes]
+            why = f" ({report})" if report else ""
+            raise TokenError(f"the ids hold no frame{why}; at least one is needed for sound.")
+        return [torch.as_tensor(level) for level in codes], report
 
-    def _length(self, ids: Any, num_samples: int | None, levels: list[torch.Tensor]) -> int:
+    def _length(
+        self, ids: Any, num_samples: int | None, levels: list[torch.Tensor], report: RepairReport
+    ) -> int:
         """Return how many samples the sound of ids with these codes [(T_k,)] is to have."""
         if isinstance(ids, AudioTokens) and num_samples is None and ids.num_samples:
             num_samples = ids.num_samples[0]
         most = len(levels[0]) * self.codec.config.frame_length
-        if num_samples is not None and not _is_count(num_samples, most=most):
+        if num_samples is None:
+            return most
+        # Frames that were lost make the sound shorter than the recording.
+        if not _is_count(num_samples, most=MAX_LENGTH if report.num_faults else most):
             raise WaveformError(f"num_samples is {num_samples!r}; the ids hold 1 to {most} samples.")
-        return most if num_samples is None else int(num_samples)
+        return min(int(num_samples), most)
 
     def _waveform(self, sound: torch.Tensor, num_samples: int) -> Waveform:
         samples = sound[:, :num_samples].float().cpu().numpy()  # (1, T)
