@@ -30,6 +30,7 @@ from snac_tok.wording import counted, lasting, shortened
 if TYPE_CHECKING:
     from snac_tok.cli.sound_names import SoundNames
     from snac_tok.codec import Noise
+    from snac_tok.streaming.repair_report import OnError
 
 _STDIN = "-"
 _SOUND_ENDINGS = (".wav", ".flac")
@@ -63,6 +64,13 @@ _SOUND_ENDINGS = (".wav", ".flac")
 @click.option(
     "--drop-partial", is_flag=True, help="Leave out a last frame that is not whole; says how many ids it had."
 )
+@click.option(
+    "--on-error",
+    type=click.Choice(["strict", "resync", "conceal"]),
+    default="strict",
+    show_default=True,
+    help="Ids out of place: refuse them, leave their frame out, or fill it from the one before.",
+)
 @noise_option
 @progress_option
 @model_option
@@ -79,6 +87,7 @@ def decode(
     flac: bool,
     num_samples: int | None,
     drop_partial: bool,
+    on_error: OnError,
     noise: Noise,
     progress: bool | None,
     model: str | None,
@@ -99,12 +108,17 @@ def decode(
 
     Exit code 1 says that some of the records were skipped, 2 that nothing could be decoded.
     """
+    if drop_partial and on_error != "strict":
+        raise click.UsageError(
+            f"--on-error {on_error} sees to a last frame that is not whole, too; leave --drop-partial out"
+        )
     way = Way(levels=levels, noise=noise, model=model, device=device, force=force)
     of_shards = {"--id": bool(ids), "--limit": limit is not None, "--flac": flac}
     of_ids = {
         "--preset": preset is not None,
         "--num-samples": num_samples is not None,
         "--drop-partial": drop_partial,
+        "--on-error": on_error != "strict",
     }
     if Path(source).is_dir():
         _refuse_options(of_ids, f"is for a file of ids; {source} is a folder")
@@ -123,7 +137,13 @@ def decode(
             _decode_npz(Path(source), target, way)
         else:
             _decode_ids(
-                source, target, way, preset=preset, num_samples=num_samples, drop_partial=drop_partial
+                source,
+                target,
+                way,
+                preset=preset,
+                num_samples=num_samples,
+                drop_partial=drop_partial,
+                on_error=on_error,
             )
         bar.advance(1)
     return 0
@@ -154,7 +174,14 @@ def _decode_npz(source: Path, target: Path, way: Way) -> None:
 
 
 def _decode_ids(
-    source: str, target: Path, way: Way, *, preset: str | None, num_samples: int | None, drop_partial: bool
+    source: str,
+    target: Path,
+    way: Way,
+    *,
+    preset: str | None,
+    num_samples: int | None,
+    drop_partial: bool,
+    on_error: OnError,
 ) -> None:
     from snac_tok.errors import TokenError, WaveformError
     from snac_tok.frames import read_ids
@@ -163,7 +190,10 @@ def _decode_ids(
     name, file = ("stdin", sys.stdin.buffer) if source == _STDIN else (source, source)
     found = read_ids(file, tokenizer.vocabulary, name=name, drop_partial=drop_partial)
     try:
-        write_sound(target, tokenizer.decode_blocks(found.ids, num_samples=num_samples, noise=way.seed))
+        blocks = tokenizer.decode_blocks(
+            found.ids, num_samples=num_samples, noise=way.seed, on_error=on_error
+        )
+        write_sound(target, blocks)
     except (TokenError, WaveformError) as error:
         raise type(error)(f"{name}: {error}") from error
     for left_out in found.left_out:

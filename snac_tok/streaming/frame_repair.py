@@ -107,8 +107,7 @@ class FrameRepair:
             raise TokenError('on_error is "strict", which repairs nothing; "resync" and "conceal" do.')
         if vocabulary.is_parallel:
             raise TokenError(
-                f"the ids of {vocabulary.name!r} are parallel rows, which are not repaired; decode them with "
-                'on_error="strict".'
+                f"the ids of {vocabulary.name!r} are parallel rows, which are not repaired: decode them as they are."
             )
         self.vocabulary = vocabulary
         self._places = Places(vocabulary)
