@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,20 +184,22 @@ def _decode_ids(
     drop_partial: bool,
     on_error: OnError,
 ) -> None:
-    from snac_tok.errors import TokenError, WaveformError
+    from snac_tok.errors import LostSpeechWarning, TokenError, WaveformError
     from snac_tok.frames import read_ids
 
     tokenizer = load_tokenizer(way.model, device=way.device, preset=preset, levels=way.levels)
     name, file = ("stdin", sys.stdin.buffer) if source == _STDIN else (source, source)
     found = read_ids(file, tokenizer.vocabulary, name=name, drop_partial=drop_partial)
     try:
-        blocks = tokenizer.decode_blocks(
-            found.ids, num_samples=num_samples, noise=way.seed, on_error=on_error
-        )
-        write_sound(target, blocks)
+        with warnings.catch_warnings(record=True) as repaired:
+            warnings.simplefilter("always", LostSpeechWarning)
+            blocks = tokenizer.decode_blocks(
+                found.ids, num_samples=num_samples, noise=way.seed, on_error=on_error
+            )
+            write_sound(target, blocks)
     except (TokenError, WaveformError) as error:
         raise type(error)(f"{name}: {error}") from error
-    for left_out in found.left_out:
+    for left_out in (*found.left_out, *(warning.message for warning in repaired)):
         say(f"{name}: {left_out}")
 
 

@@ -20,7 +20,7 @@ def damaged(work, tokenizer):
 def test_damaged_ids_are_repaired(run, damaged, word, lost):
     """The frame is left out, or kept in time."""
     result = run("decode", "ids.json", "-o", "back.wav", "--preset", "orpheus", "--on-error", word)
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.stderr
     assert "1 fault among the ids" in result.stderr
     assert "position 10, frame 1: 1 id missing" in result.stderr
     assert read_audio("back.wav").num_samples == (damaged - lost) * 2048
