@@ -148,3 +148,18 @@ def test_the_lag_counts_pushes_that_give_nothing(monkeypatch, lookahead, lag):
     score.add(pieces, bench.whole(codec, codes)[0].samples, codec.config.frame_length)
     assert score.lag == lag
     assert score.missing_start == score.missing_end == 0
+
+
+@pytest.mark.slow
+def test_the_repair_benchmark_shows_what_each_fault_costs():
+    """A repaired stream loses one frame at most, for every size of pushes; a strict one loses the rest."""
+    done = run_script("bench_repair.py", "--seconds", "2", "--runs", "1", "--markdown")
+    # The first of its tables, behind the lines that name machine and clips.
+    done.stdout = "\n\n".join(done.stdout.split("\n\n")[:2])
+    _, headers, rows = table_of(done)
+    costs = {name: dict(zip(headers[1:], row, strict=True)) for name, row in rows.items()}
+    assert len(costs) == 8
+    for row in costs.values():
+        lost = {header: float(cell.replace(",", "")) for header, cell in row.items()}
+        assert max(samples for header, samples in lost.items() if header[:6] in {"resync", "concea"}) <= 2048
+        assert min(samples for header, samples in lost.items() if header.startswith("strict")) > 2048
