@@ -10,6 +10,7 @@ from __future__ import annotations
 from snac_tok.frames.choice import vocabulary_for
 from snac_tok.frames.faults import Fault
 from snac_tok.frames.id_text import FoundIds, ids_as_json, ids_as_text, ids_from_text, read_ids, write_ids
+from snac_tok.frames.identify import Identification, identify
 from snac_tok.frames.layout import FrameLayout
 from snac_tok.frames.presets import DEFAULT_PRESET, preset, preset_names, published_name
 from snac_tok.frames.text import TextForm
@@ -21,8 +22,10 @@ __all__ = [
     "Fault",
     "FoundIds",
     "FrameLayout",
+    "Identification",
     "TextForm",
     "Vocabulary",
+    "identify",
     "ids_as_json",
     "ids_as_text",
     "ids_from_text",

@@ -92,10 +92,7 @@ def read_ids(
         LayoutError: tokens, and a vocabulary without a text form.
     """
     name = name or (shown_path(source) if isinstance(source, (str, os.PathLike)) else "the file")
-    try:
-        text = _decoded(_content(source), name)
-    except OSError as error:
-        raise TokenError(f"{name} cannot be read: {error.strerror}.") from error
+    text = text_of(source, name)
     try:
         return ids_from_text(text, vocabulary, drop_partial=drop_partial)
     except TokenError as error:
@@ -129,10 +126,15 @@ def _found(text: str, vocabulary: Vocabulary) -> FoundIds:
         return _spelled(text, tokens, vocabulary)
     if text.startswith("<"):
         vocabulary.text_to_ids(text)  # says what a token looks like, or that this vocabulary has none
-    return _without_edges(_numbers(text, vocabulary), vocabulary)
+    return _without_edges(numbers_in(text, vocabulary), vocabulary)
 
 
-def _numbers(text: str, vocabulary: Vocabulary) -> Any:
+def numbers_in(text: str, vocabulary: Vocabulary) -> Any:
+    """Return the numbers of a JSON list, or those between spaces; a line is a row where rows are parallel.
+
+    Raises:
+        TokenError: neither.
+    """
     if text.startswith(("[", "{")):
         try:
             value = json.loads(text)
@@ -171,7 +173,7 @@ def _spelled(text: str, tokens: list[tuple[range, int]], vocabulary: Vocabulary)
     """Return the tokens from the first code to the last one."""
     places = [place for place, _ in tokens]
     ids = np.array([number for _, number in tokens], dtype=np.int64)
-    codes = np.flatnonzero(_are_codes(ids, vocabulary))
+    codes = np.flatnonzero(are_codes(ids, vocabulary))
     if not len(codes):
         return FoundIds(ids=ids)
     first, last = int(codes[0]), int(codes[-1])
@@ -181,15 +183,20 @@ def _spelled(text: str, tokens: list[tuple[range, int]], vocabulary: Vocabulary)
                 f"character {before.stop}: {shortened(between)} stands between two audio tokens; only around them may "
                 "there be other text."
             )
-    words = [
-        text[: places[0].start],
-        *(text[a.stop : b.start] for a, b in pairwise(places)),
-    ]
-    around = " ".join(" ".join([*words, text[places[-1].stop :]]).split())
-    sentence = (
-        f"left out {counted(len(around), 'character')} around the audio tokens: {shortened(around)}.",
-    )
-    return FoundIds(ids=ids[first : last + 1], left_out=sentence if around else ())
+    return FoundIds(ids=ids[first : last + 1], left_out=words_left_out(text, places))
+
+
+def words_left_out(text: str, tokens: list[range]) -> tuple[str, ...]:
+    """Say what a text holds apart from its tokens; nothing where that is nothing but space.
+
+    >>> words_left_out("Sure! <custom_token_10>", [range(6, 23)])
+    ("left out 5 characters around the audio tokens: 'Sure!'.",)
+    """
+    starts, stops = [each.start for each in tokens], [each.stop for each in tokens]
+    words = [text[a:b] for a, b in zip([0, *stops], [*starts, len(text)], strict=True)]
+    around = " ".join(" ".join(words).split())
+    sentence = f"left out {counted(len(around), 'character')} around the audio tokens: {shortened(around)}."
+    return (sentence,) if around else ()
 
 
 def _without_edges(ids: Any, vocabulary: Vocabulary) -> FoundIds:
@@ -197,17 +204,28 @@ def _without_edges(ids: Any, vocabulary: Vocabulary) -> FoundIds:
     line = ids[0] if ids.ndim == 2 and len(ids) == 1 else ids  # noqa: PLR2004 - a batch of one
     if vocabulary.is_parallel or line.ndim != 1 or line.dtype != np.int64:
         return FoundIds(ids=ids)
-    codes = np.flatnonzero(_are_codes(line, vocabulary))
+    codes = np.flatnonzero(are_codes(line, vocabulary))
     if not len(codes):
         return FoundIds(ids=ids)
     around = np.concatenate((line[: codes[0]], line[codes[-1] + 1 :]))
-    strange = around[~np.isin(around, list(vocabulary.specials.values()))]
+    return FoundIds(ids=line[codes[0] : codes[-1] + 1], left_out=ids_left_out(around, vocabulary))
+
+
+def ids_left_out(around: np.ndarray[Any, Any], vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Say which ids are neither codes nor specials of a vocabulary, of those around its codes.
+
+    >>> from snac_tok.frames import preset
+    >>> ids_left_out(np.array([9906, 128257]), preset("orpheus"))
+    ('left out 1 id around the codes: 9906.',)
+    """
+    is_known = are_codes(around, vocabulary) | np.isin(around, list(vocabulary.specials.values()))
+    strange = around[~is_known]
     shown = ", ".join(map(str, strange[:_SHOWN].tolist())) + (", …" if len(strange) > _SHOWN else "")
-    sentence = (f"left out {counted(len(strange), 'id')} around the codes: {shown}.",)
-    return FoundIds(ids=line[codes[0] : codes[-1] + 1], left_out=sentence if len(strange) else ())
+    sentence = f"left out {counted(len(strange), 'id')} around the codes: {shown}."
+    return (sentence,) if len(strange) else ()
 
 
-def _are_codes(ids: np.ndarray[Any, Any], vocabulary: Vocabulary) -> np.ndarray[Any, Any]:
+def are_codes(ids: np.ndarray[Any, Any], vocabulary: Vocabulary) -> np.ndarray[Any, Any]:
     """Say of each id whether it is a code or the separator, which belongs to a frame."""
     block, code = np.divmod(ids - vocabulary.base, vocabulary.block)
     found = (block >= 0) & (block < vocabulary.num_blocks) & (code < vocabulary.codebook_size)
@@ -231,6 +249,18 @@ def _without_partial(found: FoundIds, vocabulary: Vocabulary) -> FoundIds:
         return found
     sentence = f"left out the last {counted(over, 'id')}, a frame that is not whole."
     return FoundIds(ids=found.ids[..., :-over], left_out=(*found.left_out, sentence))
+
+
+def text_of(source: str | os.PathLike[str] | IO[bytes] | bytes, name: str) -> str:
+    """Return a file's text, in whichever of the usual encodings it is marked.
+
+    Raises:
+        TokenError: it cannot be read, is too large, or is no text.
+    """
+    try:
+        return _decoded(source if isinstance(source, bytes) else _content(source), name)
+    except OSError as error:
+        raise TokenError(f"{name} cannot be read: {error.strerror}.") from error
 
 
 def _content(source: str | os.PathLike[str] | IO[bytes]) -> bytes:

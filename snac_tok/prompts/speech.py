@@ -13,11 +13,13 @@ from snac_tok.prompts.edges import inner_span
 from snac_tok.prompts.prompt_format import as_line, prompt_format
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     from snac_tok.frames import Vocabulary
     from snac_tok.frames.faults import Fault
-    from snac_tok.prompts.prompt_format import Prompt, PromptFormat
+    from snac_tok.prompts.prompt_format import Prompt
 
 # What to do about an id among the speech that is not its slot's.
 OnFault = Literal["stop", "raise", "keep"]
@@ -57,7 +59,10 @@ def speech_ids(
     """
     line = prompt_format(vocabulary, prompt)
     ids = as_line(generated, what="the ids")
-    ids, ended = _after_last_start(ids, line)
+    place, ended = find_speech(
+        ids, vocabulary, start_of_speech=line.start_of_speech, after_speech=line.after_speech
+    )
+    ids = ids[place]
     fault = _first_fault(ids, vocabulary, ended=ended)
     good = ids.size if fault is None else fault.position
     kept: npt.NDArray[np.int64] = ids[: good - good % vocabulary.ids_per_frame]
@@ -75,16 +80,28 @@ def speech_ids(
     return kept
 
 
-def _after_last_start(ids: npt.NDArray[np.int64], line: PromptFormat) -> tuple[npt.NDArray[np.int64], bool]:
-    """Return the ids of the last speech, without its end and padding; and whether the model ended it."""
-    starts = np.flatnonzero(ids == line.start_of_speech)
-    ids = ids[starts[-1] + 1 :] if starts.size else ids
-    ends = np.flatnonzero(np.isin(ids, line.after_speech))
-    if ends.size:
-        ids = ids[: ends[0]]
+def find_speech(
+    ids: npt.NDArray[np.int64],
+    vocabulary: Vocabulary,
+    *,
+    start_of_speech: int | None,
+    after_speech: Iterable[int],
+) -> tuple[slice, bool]:
+    """Return where the last speech stands, without its end and padding; and whether the model ended it.
+
+    Example:
+        >>> from snac_tok.frames import preset
+        >>> ids = np.array([9906, 128257, 128266, 132362, 128258, 128263])
+        >>> find_speech(ids, preset("orpheus"), start_of_speech=128257, after_speech=[128258])
+        (slice(2, 4, None), True)
+    """
+    starts = np.flatnonzero(ids == start_of_speech)
+    first = int(starts[-1]) + 1 if starts.size else 0
+    ends = np.flatnonzero(np.isin(ids[first:], list(after_speech)))
+    last = first + int(ends[0]) if ends.size else ids.size
     # A row of a batch that never wrote an end of its own is padded.
-    pad = np.array([line.vocabulary.specials.get("pad", -1)])
-    return ids[: inner_span(ids, pad).stop], bool(ends.size)
+    pad = np.array([vocabulary.specials.get("pad", -1)])
+    return slice(first, first + inner_span(ids[first:last], pad).stop), bool(ends.size)
 
 
 def _first_fault(ids: npt.NDArray[np.int64], vocabulary: Vocabulary, *, ended: bool) -> Fault | None:

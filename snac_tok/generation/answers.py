@@ -1,0 +1,145 @@
+"""Whatever holds what a language model wrote, taken apart into answers: one row of ids, or one text, each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snac_tok.errors import TokenError
+from snac_tok.frames.arrays import to_numpy
+from snac_tok.frames.id_text import numbers_in
+from snac_tok.generation.growth import new_parts
+from snac_tok.generation.responses import EVENT_STARTS, ResponseReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from snac_tok.frames import Vocabulary
+    from snac_tok.generation.responses import ResponsePiece
+
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """One of the things that a model wrote.
+
+    Attributes:
+        ids: (n,), or (slots, steps); None where there is text alone.
+        text: the text.
+        left_out: sentences about what was passed over on the way here.
+    """
+
+    ids: Any = None
+    text: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+def answers_in_text(text: str, table: Vocabulary) -> list[Answer]:
+    """Return the answers in a text: a server's, a JSON list, numbers, or text with tokens.
+
+    Raises:
+        TokenError: none of these, or a server's error.
+    """
+    text = text.removeprefix(_BYTE_ORDER_MARK).strip()
+    has_tokens = table.text is not None and any(True for _ in table.text.tokens_in(text))
+    value = _first_value(text)
+    if isinstance(value, list) and not _holds(value, Mapping):
+        return answers_of_values(value, table) if value else [Answer(ids=np.zeros(0, np.int64))]
+    if isinstance(value, (Mapping, list)) or text.startswith(EVENT_STARTS):
+        reader = ResponseReader()
+        answers = _collected(reader, [lambda: reader.push(text), reader.flush])
+        if answers or not has_tokens:
+            return answers or [_nothing(reader)]
+    # Words without a token are judged with what is wanted in their place; a list that is cut is not.
+    is_prose = not text.startswith(("[", "{")) and any(not _is_number(word) for word in text.split())
+    return (
+        [Answer(text=text)] if has_tokens or is_prose or not text else [Answer(ids=numbers_in(text, table))]
+    )
+
+
+def answers_of_values(values: Any, table: Vocabulary) -> list[Answer]:
+    """Return the answers in ids, rows of ids, pieces of text, or parsed events.
+
+    Raises:
+        TokenError: a mixture of these, or a server's error.
+    """
+    if isinstance(values, (list, tuple)) and values:
+        if _holds(values, str):
+            return [Answer(text="".join(_new(values)))]
+        if _holds(values, Mapping) or hasattr(values[0], "model_dump"):
+            reader = ResponseReader()
+            reads = [lambda value=value: reader.event(value) for value in values]
+            return _collected(reader, reads) or [_nothing(reader)]
+    return [Answer(ids=row) for row in _rows(values, 2 if table.is_parallel else 1)]
+
+
+def _rows(values: Any, dimensions: int) -> list[Any]:
+    """Return each answer's ids, of one dimension, or two in parallel rows; a batch has one more and may be ragged."""
+    if isinstance(values, (list, tuple)):
+        depth, inner = 0, values
+        while isinstance(inner, (list, tuple)) and inner:
+            depth, inner = depth + 1, inner[0]
+        depth += np.ndim(to_numpy(inner)) if hasattr(inner, "shape") else 0
+    else:
+        depth = np.ndim(to_numpy(values))
+    if depth == dimensions + 1:
+        return list(values)
+    return [values]
+
+
+def _collected(reader: ResponseReader, reads: Iterable[Callable[[], list[ResponsePiece]]]) -> list[Answer]:
+    pieces: list[ResponsePiece] = []
+    broken: tuple[str, ...] = ()
+    try:
+        for read in reads:
+            pieces += read()
+    except TokenError as error:
+        if not pieces:
+            raise
+        broken = (f"the answer breaks off: {error}",)
+    numbers = sorted({piece.answer for piece in pieces})
+    return [
+        _joined([piece for piece in pieces if piece.answer == number], reader, broken) for number in numbers
+    ]
+
+
+def _joined(pieces: list[ResponsePiece], reader: ResponseReader, broken: tuple[str, ...]) -> Answer:
+    ids = [number for piece in pieces for number in piece.ids or ()]
+    return Answer(
+        ids=ids if any(piece.ids for piece in pieces) else None,
+        text="".join(piece.text for piece in pieces),
+        left_out=(*reader.left_out, *broken),
+    )
+
+
+def _nothing(reader: ResponseReader) -> Answer:
+    raise TokenError(" ".join(["the server's answer holds no text and no ids.", *reader.left_out[:1]]))
+
+
+def _new(texts: Sequence[str]) -> Iterable[str]:
+    """Return what is new in each text: all of it, unless each repeats the one before it."""
+    repeats = len(texts) > 1 and all(later.startswith(earlier) for earlier, later in pairwise(texts))
+    return new_parts(texts) if repeats else texts
+
+
+def _first_value(text: str) -> Any:
+    if not text.startswith(("[", "{")):
+        return None
+    try:
+        return json.JSONDecoder().raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _holds(values: Any, kind: type) -> bool:
+    return bool(values) and all(isinstance(each, kind) for each in values)
+
+
+def _is_number(word: str) -> bool:
+    return word.removeprefix("-").isdigit()

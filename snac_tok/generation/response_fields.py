@@ -1,0 +1,102 @@
+"""Where servers of language models put what they generate: the fields of their JSON, by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# Ids: vLLM and old SGLang, SGLang's completions, its /generate, llama.cpp. The prompt's have names of their own.
+_ID_FIELDS = ("token_ids", "response_token_ids", "output_ids", "tokens")
+# Text: completions and SGLang, chat and llama.cpp, Ollama, TGI's whole answers.
+_TEXT_FIELDS = ("text", "content", "response", "generated_text")
+# Events of these alone are no loss: counts, times, the beginning and the end.
+_BOOKKEEPING = frozenset(
+    {"usage", "timings", "id", "object", "created", "model", "meta_info", "index", "done", "stop", "type"}
+)
+
+
+def parts_of(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the parts of an event that hold an answer: its choices, or the event itself.
+
+    >>> parts_of({"choices": [{"index": 1, "delta": {"content": "a"}}]})
+    [{'index': 1, 'content': 'a'}]
+    """
+    choices = event.get("choices")
+    if isinstance(choices, list):
+        return [_flat(choice) for choice in choices if isinstance(choice, Mapping)]
+    flat = _flat(event)
+    return [flat] if any(name in flat for name in (*_ID_FIELDS, *_TEXT_FIELDS)) else []
+
+
+def ids_in(part: Mapping[str, Any]) -> list[int] | None:
+    """Return the ids of an answer's part, None where it names none.
+
+    >>> ids_in({"token_ids": [5], "text": "a"}), ids_in({"tokens": ["a"]}), ids_in({"text": "a"})
+    ([5], None, None)
+    """
+    for name in _ID_FIELDS:
+        ids = part.get(name)
+        # llama.cpp has an empty list of tokens where nobody asked for them.
+        if isinstance(ids, list) and (ids or name != "tokens") and all(type(each) is int for each in ids):
+            return ids
+    return None
+
+
+def text_in(part: Mapping[str, Any]) -> str:
+    """Return the text of an answer's part.
+
+    >>> text_in({"content": [{"type": "text", "text": "a"}]}), text_in({"text": None})
+    ('a', '')
+    """
+    for name in _TEXT_FIELDS:
+        text = part.get(name)
+        if isinstance(text, str):
+            return text
+        if isinstance(text, list):
+            return "".join(text_in(each) for each in text if isinstance(each, Mapping))
+    return ""
+
+
+def error_in(event: Mapping[str, Any]) -> str | None:
+    """Return what a server says went wrong, None where nothing did.
+
+    >>> error_in({"error": {"message": "no such model", "code": 404}}), error_in({"detail": "Not Found"})
+    ('no such model', 'Not Found')
+    """
+    error = event.get("error")
+    if isinstance(error, Mapping):
+        return str(error.get("message") or json.dumps(dict(error)))
+    if error:
+        return str(error)
+    if event.get("object") == "error":
+        return str(event.get("message"))
+    if "detail" in event and not parts_of(event):
+        return event["detail"] if isinstance(event["detail"], str) else json.dumps(event["detail"])
+    return None
+
+
+def is_bookkeeping(event: Mapping[str, Any]) -> bool:
+    """Say whether an event without an answer loses nothing.
+
+    >>> is_bookkeeping({"usage": {"total_tokens": 3}}), is_bookkeeping({"audio": "…"})
+    (True, False)
+    """
+    return all(name in _BOOKKEEPING for name in event)
+
+
+def _flat(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a part with what it says in a message, a piece of one, or TGI's token lifted to the top."""
+    flat = dict(part)
+    for name in ("message", "delta", "token"):
+        inner = flat.pop(name, None)
+        if isinstance(inner, Mapping):
+            is_token = name == "token" and type(inner.get("id")) is int
+            flat |= (
+                {"token_ids": [inner["id"]], "text": inner.get("text")} if is_token else _without_nulls(inner)
+            )
+    return flat
+
+
+def _without_nulls(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if value is not None}

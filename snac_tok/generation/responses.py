@@ -1,0 +1,306 @@
+"""What a language model's server answers, as it arrives, to the tokens in it: ids where it sends them, and text.
+
+Read are server-sent events (`data: {…}`), JSON lines, and whole JSON, cut anywhere, of
+
+    OpenAI-compatible servers   choices[].text, choices[].delta.content, choices[].message.content
+    vLLM                        the same, and ids in choices[].token_ids (asked for by return_token_ids)
+    SGLang                      the same, and ids in choices[].response_token_ids; /generate: text and output_ids,
+                                in a stream all of them so far, unless it was started with incremental output
+    llama.cpp                   /completion: content, and ids in tokens (asked for by return_tokens)
+    Ollama, TGI                 response, message.content; token.id, token.text, generated_text
+
+It knows no vocabulary: `SpeechStream` and `read_generated` find the speech in the tokens.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from snac_tok.errors import TokenError
+from snac_tok.generation.growth import Growth
+from snac_tok.generation.response_fields import error_in, ids_in, is_bookkeeping, parts_of, text_in
+from snac_tok.wording import counted, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    # Ids, or a piece of text: what `stream_audio` takes.
+    Tokens: TypeAlias = list[int] | str
+
+# Fields of server-sent events other than `data`, and a comment.
+_OTHER_FIELDS = ("event:", "id:", "retry:", ":")
+EVENT_STARTS = ("data:", "error:", *_OTHER_FIELDS)
+_DONE = "[DONE]"
+# How many keys a message shows.
+_SHOWN = 5
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponsePiece:
+    """What one event says of one answer.
+
+    Attributes:
+        answer: which of the answers, counted from 0: a request may ask for several.
+        ids: the token ids, None where the server sends none.
+        text: the text.
+    """
+
+    answer: int = 0
+    ids: list[int] | None = None
+    text: str = ""
+
+
+class ResponseReader:
+    r"""Reads one answer of a server, or several on end, from bytes or text cut anywhere.
+
+    Args:
+        cumulative: whether each event repeats the text and the ids of those before it; None knows it of SGLang, and
+            takes the events of others for what is new.
+
+    Attributes:
+        left_out: sentences about what was passed over.
+
+    Example:
+        >>> reader = ResponseReader()
+        >>> [piece.text for piece in reader.push(b'data: {"choices": [{"text": "<custom_tok')]
+        []
+        >>> [piece.text for piece in reader.push(b'en_1>"}]}\n\ndata: [DONE]\n\n')]
+        ['<custom_token_1>']
+    """
+
+    def __init__(self, *, cumulative: bool | None = None) -> None:
+        self.left_out: list[str] = []
+        self._cumulative = cumulative
+        self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._line = ""  # one that has not ended
+        self._waiting: list[str] = []  # lines of JSON that is not whole
+        self._is_events: bool | None = None
+        self._growths: dict[int, tuple[Growth[str], Growth[list[int]]]] = {}
+        self._first_answer = 0  # of the response that is being read
+        self._next_answer = 0  # of the next one
+        self._response_id: object = None
+        self._failure: TokenError | None = None
+
+    def push(self, data: bytes | str) -> list[ResponsePiece]:
+        """Take the next bytes or characters and return what they complete.
+
+        Raises:
+            TokenError: the server answered with an error, or with something that is no event and no JSON; after
+                what came in front of it was returned.
+        """
+        text = data if isinstance(data, str) else self._bytes.decode(data)
+        *lines, self._line = (self._line + text).split("\n")
+        return self._pieces(lines)
+
+    def flush(self) -> list[ResponsePiece]:
+        """End the response and return what only its end completes.
+
+        Raises:
+            TokenError: as `push`.
+        """
+        last, self._line = self._line + self._bytes.decode(b"", final=True), ""
+        pieces = self._pieces([last, ""])
+        rest, self._waiting = "\n".join(self._waiting), []
+        if rest.strip():
+            pieces += self._guarded(lambda: self._joined(rest))
+        if self._failure is not None and not pieces:
+            raise self._failure
+        return pieces
+
+    def event(self, event: Any) -> list[ResponsePiece]:
+        """Do the same with an event that a client has parsed: a dictionary, or an object of the package openai.
+
+        Raises:
+            TokenError: as `push`.
+        """
+        return self._of_value(event)
+
+    def _pieces(self, lines: list[str]) -> list[ResponsePiece]:
+        if self._failure is not None:
+            raise self._failure
+        pieces: list[ResponsePiece] = []
+        for line in lines:
+            pieces += self._guarded(lambda line=line: self._of_line(line.rstrip("\r")))  # type: ignore[misc]
+            if self._failure is not None and not pieces:
+                raise self._failure
+            if self._failure is not None:
+                break
+        return pieces
+
+    def _guarded(self, read: Any) -> list[ResponsePiece]:
+        """Keep a failure until what came in front of it has been taken."""
+        try:
+            pieces: list[ResponsePiece] = read()
+        except TokenError as error:
+            self._failure = error
+            return []
+        return pieces
+
+    def _of_line(self, line: str) -> list[ResponsePiece]:
+        if self._is_events is None:
+            line = line.lstrip(_BYTE_ORDER_MARK)
+            if not line.strip():
+                return []
+            self._is_events = line.startswith(EVENT_STARTS)
+            if not self._is_events and not line.lstrip().startswith(("{", "[")):
+                raise TokenError(
+                    f"the server answered neither events nor JSON but {shortened(line.strip())}; ask it for either."
+                )
+        return self._of_event_line(line) if self._is_events else self._of_json_line(line)
+
+    def _of_event_line(self, line: str) -> list[ResponsePiece]:
+        if not line.strip():
+            self._leave_out("an event that is cut")
+            return []
+        if line.startswith("data:"):
+            data = line.removeprefix("data:").strip()
+            if data == _DONE:
+                self._end_response()
+                return []
+            self._waiting.append(data)
+            return self._parsed("\n".join(self._waiting))
+        if line.startswith("error:"):
+            raise _refused(line.removeprefix("error:").strip())
+        if not line.startswith(_OTHER_FIELDS):
+            self.left_out.append(f"left out a line among the events: {shortened(line)}.")
+        return []
+
+    def _of_json_line(self, line: str) -> list[ResponsePiece]:
+        if self._waiting and line.startswith("{") and _is_whole(line):
+            self._leave_out("JSON that is cut")
+        self._waiting.append(line)
+        # JSON over several lines ends with a bracket that is not indented.
+        if len(self._waiting) == 1 or line.rstrip() in ("}", "]"):
+            return self._parsed("\n".join(self._waiting))
+        return []
+
+    def _leave_out(self, what: str) -> None:
+        cut, self._waiting = "\n".join(self._waiting).strip(), []
+        if cut:
+            self.left_out.append(f"left out {what}, {counted(len(cut), 'character')}: {shortened(cut)}.")
+
+    def _parsed(self, text: str) -> list[ResponsePiece]:
+        try:
+            value = json.loads(text) if text.strip() else None
+        except RecursionError as error:
+            raise TokenError("the server's JSON is nested too deep to be an answer.") from error
+        except ValueError:
+            return []
+        self._waiting = []
+        return [] if value is None else self._of_value(value)
+
+    def _joined(self, text: str) -> list[ResponsePiece]:
+        """Read values of JSON one behind the other, each of any number of lines."""
+        pieces: list[ResponsePiece] = []
+        decoder, place = json.JSONDecoder(), 0
+        while rest := text[place:].lstrip():
+            try:
+                value, length = decoder.raw_decode(rest)
+            except (ValueError, RecursionError):
+                self._waiting = [rest]
+                self._leave_out("JSON that is cut")
+                break
+            place = len(text) - len(rest) + length
+            pieces += self._of_value(value)
+        return pieces
+
+    def _of_value(self, value: Any) -> list[ResponsePiece]:
+        if hasattr(value, "model_dump"):  # an object of the package openai
+            value = value.model_dump()
+        if isinstance(value, list) and all(isinstance(each, Mapping) for each in value):
+            # Answers to a list of prompts.
+            pieces = []
+            for each in value:
+                pieces += self._of_value(each)
+                self._end_response()
+            return pieces
+        if not isinstance(value, Mapping):
+            raise TokenError(
+                f"the server answered {shortened(json.dumps(value))}, which has no text and no ids."
+            )
+        return self._of_event(value)
+
+    def _of_event(self, event: Mapping[str, Any]) -> list[ResponsePiece]:
+        if (reason := error_in(event)) is not None:
+            raise _refused(reason)
+        meta: Any = event.get("meta_info") if isinstance(event.get("meta_info"), Mapping) else {}
+        response_id = event.get("id", meta.get("id"))
+        # Events of one stream share their response; JSON lines may hold several.
+        if not self._is_events and self._response_id is not None and response_id != self._response_id:
+            self._end_response()
+        self._response_id = response_id
+        found = [self._piece(event, part, meta) for part in parts_of(event)]
+        if not found and "choices" not in event and not is_bookkeeping(event):
+            keys = ", ".join(shortened(str(key)) for key in list(event)[:_SHOWN])
+            self.left_out.append(f"left out an event without text or ids, with the keys {keys or 'none'}.")
+        if response_id is None and (event.get("stop") is True or event.get("done") is True):
+            self._end_response()
+        return [piece for piece in found if piece.text or piece.ids]
+
+    def _piece(
+        self, event: Mapping[str, Any], part: Mapping[str, Any], meta: Mapping[str, Any]
+    ) -> ResponsePiece:
+        index = part.get("index", event.get("index", 0))
+        answer = self._first_answer + (index if isinstance(index, int) and index >= 0 else 0)
+        self._next_answer = max(self._next_answer, answer + 1)
+        ids, text = ids_in(part), text_in(part)
+        if self._cumulative or (meta and self._cumulative is None):
+            texts, lines = self._growths.setdefault(
+                answer, (Growth(is_cumulative=self._cumulative), Growth(is_cumulative=self._cumulative))
+            )
+            text = texts.new(text)
+            ids = None if ids is None else lines.new(ids, total=meta.get("completion_tokens"))
+        return ResponsePiece(answer=answer, ids=ids, text=text)
+
+    def _end_response(self) -> None:
+        self._first_answer, self._response_id = self._next_answer, None
+
+
+def response_tokens(
+    chunks: Iterable[bytes | str], *, answer: int = 0, cumulative: bool | None = None
+) -> Iterator[Tokens]:
+    r"""Yield the tokens of a server's answer as it arrives, for `stream_audio`: ids where there are any, else text.
+
+    Args:
+        chunks: bytes or text of the answer, cut anywhere: lines, or what a socket gave.
+        answer: which one, where several were asked for.
+        cumulative: as in `ResponseReader`.
+
+    Raises:
+        TokenError: the server answered with an error, after what came in front of it.
+
+    Example:
+        >>> list(response_tokens(['data: {"content": "", "tokens": [128266]}\n\n', 'data: {"content": "", "tok']))
+        [[128266]]
+    """
+    has_ids = False
+    for piece in _pieces_of(chunks, ResponseReader(cumulative=cumulative)):
+        if piece.answer == answer:
+            has_ids |= bool(piece.ids)
+            # Where a server sends ids, its text says the same again.
+            yield (piece.ids or []) if has_ids else piece.text
+
+
+def _pieces_of(chunks: Iterable[bytes | str], reader: ResponseReader) -> Iterator[ResponsePiece]:
+    for chunk in chunks:
+        yield from reader.push(chunk)
+    yield from reader.flush()
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refused(reason: str) -> TokenError:
+    return TokenError(
+        f"the server answered with an error, {shortened(reason)}; mend the request and ask again."
+    )
