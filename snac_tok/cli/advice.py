@@ -29,6 +29,11 @@ _ADVICE = (
         r"(?:construct it with|give it) text=TextForm\([^)]*\)",
         'a vocabulary\'s .json file needs a "text" for it',
     ),
+    (r"(an object with the keys .*); a list of ids is needed", r"\1; --generated reads a server's answer"),
+    (
+        r"(stands between two audio tokens); only around them may there be other text",
+        r"\1; --generated takes what a language model wrote",
+    ),
     (r"; rename it with rename_column\(\)", "; rename the column in the dataset"),
     (r",? or,? (?:if ffmpeg reads it, )?use backend=.torchcodec.", ", with ffmpeg for example"),
     (r"reading with backend=.torchcodec. needs", "reading it needs"),

@@ -31,7 +31,10 @@ from snac_tok.wording import counted, lasting, shortened
 if TYPE_CHECKING:
     from snac_tok.cli.sound_names import SoundNames
     from snac_tok.codec import Noise
+    from snac_tok.frames import FoundIds
+    from snac_tok.generation import GeneratedSpeech
     from snac_tok.streaming.repair_report import OnError
+    from snac_tok.tokenizer import SnacTokenizer
 
 _STDIN = "-"
 _SOUND_ENDINGS = (".wav", ".flac")
@@ -43,6 +46,7 @@ _SOUND_ENDINGS = (".wav", ".flac")
         "snac-tok decode shards -o wavs",
         "snac-tok decode shards -o one.flac --id a.wav",
         "snac-tok decode a.json -o ids.wav --preset orpheus",
+        "snac-tok decode answer.jsonl -o answer.wav --preset orpheus --generated",
         "snac-tok encode a.wav --ids --preset orpheus | snac-tok decode - -o piped.wav --preset orpheus",
     )
 )
@@ -72,6 +76,14 @@ _SOUND_ENDINGS = (".wav", ".flac")
     show_default=True,
     help="Ids out of place: refuse them, leave their frame out, or fill it from the one before.",
 )
+@click.option(
+    "--generated",
+    is_flag=True,
+    help="IN is what a language model or its server wrote: the last speech in it counts.",
+)
+@click.option(
+    "--answer", type=click.IntRange(min=0), metavar="N", help="Which answer of a server, counted from 0."
+)
 @noise_option
 @progress_option
 @model_option
@@ -89,6 +101,8 @@ def decode(
     num_samples: int | None,
     drop_partial: bool,
     on_error: OnError,
+    generated: bool,
+    answer: int | None,
     noise: Noise,
     progress: bool | None,
     model: str | None,
@@ -98,7 +112,11 @@ def decode(
     """Decode codes or ids into sound.
 
     IN is a shard folder, an .npz of `encode`, or a file with ids of a --preset: a JSON list, numbers between spaces,
-    or text with tokens such as <custom_token_10>, as a language model's server returns it; "-" reads them from stdin.
+    or text with tokens such as <custom_token_10>; "-" reads them from stdin.
+
+    With --generated IN is whatever a language model or its server wrote: ids, text, or the answer of an
+    OpenAI-compatible server, vLLM, SGLang, llama.cpp, Ollama or TGI, as JSON, JSON lines or server-sent events. The
+    speech is what stands behind the last start of speech, up to its end; what else there is is said on stderr.
 
     Shards and .npz files name the model they were made with. Without --model that name is loaded: a folder of this
     name in the current one, else a repository that the model hub is asked for. Give --model for files from people you
@@ -109,6 +127,9 @@ def decode(
 
     Exit code 1 says that some of the records were skipped, 2 that nothing could be decoded.
     """
+    from snac_tok.frames import read_ids
+    from snac_tok.generation import read_generated
+
     if drop_partial and on_error != "strict":
         raise click.UsageError(
             f"--on-error {on_error} sees to a last frame that is not whole, too; leave --drop-partial out"
@@ -120,6 +141,8 @@ def decode(
         "--num-samples": num_samples is not None,
         "--drop-partial": drop_partial,
         "--on-error": on_error != "strict",
+        "--generated": generated,
+        "--answer": answer is not None,
     }
     if Path(source).is_dir():
         _refuse_options(of_ids, f"is for a file of ids; {source} is a folder")
@@ -133,19 +156,24 @@ def decode(
         _refuse_options(of_ids, f"is for a file of ids; {source} holds raw codes")
     elif preset is None:
         raise click.UsageError(_what_it_needs(source))
+    if generated and drop_partial:
+        raise click.UsageError(
+            "--generated leaves out a last frame that is not whole by itself; drop --drop-partial"
+        )
+    if answer is not None and not generated:
+        raise click.UsageError("--answer can only be used together with --generated")
     with _bar(1, progress) as bar:
         if is_npz:
             _decode_npz(Path(source), target, way)
         else:
-            _decode_ids(
-                source,
-                target,
-                way,
-                preset=preset,
-                num_samples=num_samples,
-                drop_partial=drop_partial,
-                on_error=on_error,
+            tokenizer = load_tokenizer(way.model, device=way.device, preset=preset, levels=way.levels)
+            name, file = ("stdin", sys.stdin.buffer) if source == _STDIN else (source, Path(source))
+            found = (
+                read_generated(file, tokenizer, answer=answer, name=name)
+                if generated
+                else read_ids(file, tokenizer.vocabulary, name=name, drop_partial=drop_partial)
             )
+            _decode_ids(found, tokenizer, target, way, name=name, num_samples=num_samples, on_error=on_error)
         bar.advance(1)
     return 0
 
@@ -175,21 +203,17 @@ def _decode_npz(source: Path, target: Path, way: Way) -> None:
 
 
 def _decode_ids(
-    source: str,
+    found: FoundIds | GeneratedSpeech,
+    tokenizer: SnacTokenizer,
     target: Path,
     way: Way,
     *,
-    preset: str | None,
+    name: str,
     num_samples: int | None,
-    drop_partial: bool,
     on_error: OnError,
 ) -> None:
     from snac_tok.errors import LostSpeechWarning, TokenError, WaveformError
-    from snac_tok.frames import read_ids
 
-    tokenizer = load_tokenizer(way.model, device=way.device, preset=preset, levels=way.levels)
-    name, file = ("stdin", sys.stdin.buffer) if source == _STDIN else (source, source)
-    found = read_ids(file, tokenizer.vocabulary, name=name, drop_partial=drop_partial)
     try:
         with warnings.catch_warnings(record=True) as repaired:
             warnings.simplefilter("always", LostSpeechWarning)

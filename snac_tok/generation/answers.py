@@ -51,7 +51,7 @@ def answers_in_text(text: str, table: Vocabulary) -> list[Answer]:
     value = _first_value(text)
     if isinstance(value, list) and not _holds(value, Mapping):
         return answers_of_values(value, table) if value else [Answer(ids=np.zeros(0, np.int64))]
-    if isinstance(value, (Mapping, list)) or text.startswith(EVENT_STARTS):
+    if isinstance(value, list) or text.startswith(("{", *EVENT_STARTS)):
         reader = ResponseReader()
         answers = _collected(reader, [lambda: reader.push(text), reader.flush])
         if answers or not has_tokens:
@@ -119,7 +119,8 @@ def _joined(pieces: list[ResponsePiece], reader: ResponseReader, broken: tuple[s
 
 
 def _nothing(reader: ResponseReader) -> Answer:
-    raise TokenError(" ".join(["the server's answer holds no text and no ids.", *reader.left_out[:1]]))
+    known = f"; {reader.left_out[0]}" if reader.left_out else "."
+    raise TokenError(f"the server's answer holds no text and no ids{known}")
 
 
 def _new(texts: Sequence[str]) -> Iterable[str]:

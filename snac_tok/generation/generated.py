@@ -84,15 +84,12 @@ def read_generated(
     """
     table = table_of(vocabulary)
     answers = _answers(source, table, name)
-    if answer is None and len(answers) != 1:
-        raise TokenError(
-            _named(
-                f"there are {len(answers)} answers; answer=0 to {len(answers) - 1} chooses one.", source, name
-            )
-        )
-    if not 0 <= (chosen := answer or 0) < len(answers):
-        last = len(answers) - 1
-        raise TokenError(_named(f"answer is {answer}; there are answers 0 to {last}.", source, name))
+    chosen = 0 if answer is None and len(answers) == 1 else answer
+    if chosen is None or not 0 <= chosen < len(answers):
+        known = f"0 to {len(answers) - 1}" if len(answers) > 1 else "0"
+        shown = _name(source, name)
+        sentence = f"answer must be {known}: it chooses one of {counted(len(answers), 'answer')}."
+        raise TokenError(f"{shown}: {sentence}" if shown else sentence)
     return _speech(answers[chosen], table, prompt, _name(source, name))
 
 
@@ -147,11 +144,6 @@ def _answers(source: Any, table: Vocabulary, name: str | None) -> list[Answer]:
 
 def _name(source: Any, name: str | None) -> str | None:
     return name or (shown_path(source) if isinstance(source, os.PathLike) else None)
-
-
-def _named(sentence: str, source: Any, name: str | None) -> str:
-    shown = _name(source, name)
-    return f"{shown}: {sentence}" if shown else sentence
 
 
 def _speech(answer: Answer, table: Vocabulary, prompt: Prompt | None, name: str | None) -> GeneratedSpeech:

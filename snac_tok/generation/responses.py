@@ -26,7 +26,7 @@ from snac_tok.generation.response_fields import error_in, ids_in, is_bookkeeping
 from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     # Ids, or a piece of text: what `stream_audio` takes.
     Tokens: TypeAlias = list[int] | str
@@ -95,7 +95,7 @@ class ResponseReader:
         """
         text = data if isinstance(data, str) else self._bytes.decode(data)
         *lines, self._line = (self._line + text).split("\n")
-        return self._pieces(lines)
+        return self._read(self._of_line, lines)
 
     def flush(self) -> list[ResponsePiece]:
         """End the response and return what only its end completes.
@@ -104,13 +104,9 @@ class ResponseReader:
             TokenError: as `push`.
         """
         last, self._line = self._line + self._bytes.decode(b"", final=True), ""
-        pieces = self._pieces([last, ""])
+        pieces = self._read(self._of_line, [last, ""])
         rest, self._waiting = "\n".join(self._waiting), []
-        if rest.strip():
-            pieces += self._guarded(lambda: self._joined(rest))
-        if self._failure is not None and not pieces:
-            raise self._failure
-        return pieces
+        return pieces + self._read(self._joined, [rest] if rest.strip() else [], behind=pieces)
 
     def event(self, event: Any) -> list[ResponsePiece]:
         """Do the same with an event that a client has parsed: a dictionary, or an object of the package openai.
@@ -120,28 +116,27 @@ class ResponseReader:
         """
         return self._of_value(event)
 
-    def _pieces(self, lines: list[str]) -> list[ResponsePiece]:
-        if self._failure is not None:
-            raise self._failure
+    def _read(
+        self,
+        read: Callable[[str], list[ResponsePiece]],
+        texts: list[str],
+        *,
+        behind: Sequence[ResponsePiece] = (),
+    ) -> list[ResponsePiece]:
+        """Read texts; a failure is raised when nothing is left in front of it, in a later call else."""
         pieces: list[ResponsePiece] = []
-        for line in lines:
-            pieces += self._guarded(lambda line=line: self._of_line(line.rstrip("\r")))  # type: ignore[misc]
-            if self._failure is not None and not pieces:
-                raise self._failure
-            if self._failure is not None:
+        for text in texts if self._failure is None else ():
+            try:
+                pieces += read(text)
+            except TokenError as error:
+                self._failure = error
                 break
-        return pieces
-
-    def _guarded(self, read: Any) -> list[ResponsePiece]:
-        """Keep a failure until what came in front of it has been taken."""
-        try:
-            pieces: list[ResponsePiece] = read()
-        except TokenError as error:
-            self._failure = error
-            return []
+        if self._failure is not None and not pieces and not behind:
+            raise self._failure
         return pieces
 
     def _of_line(self, line: str) -> list[ResponsePiece]:
+        line = line.rstrip("\r")
         if self._is_events is None:
             line = line.lstrip(_BYTE_ORDER_MARK)
             if not line.strip():

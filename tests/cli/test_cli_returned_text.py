@@ -190,7 +190,7 @@ def test_two_utterances_are_refused(run, speech):
     ("text", "reason"),
     [
         ("<|snac_5|>", "tokens are <custom_token_0>"),
-        ('{"ids": [1, 2]}', "an object with the keys 'ids'"),
+        ('{"ids": [1, 2]}', "an object with the keys 'ids'; --generated reads"),
         ("<custom_token_99999>", "out of range"),
         ("<custom_token_5>", "no frame"),
         ("hello", "neither a JSON list of ids"),
@@ -220,3 +220,94 @@ def test_too_much_text(refused, work, monkeypatch):
     monkeypatch.setattr(id_text, "_MAX_BYTES", 1000)
     (work / "b.json").write_text(json.dumps([128_266] * 700))
     assert "b.json has more than" in refused("decode", "b.json", "-o", "b.wav", "--preset", "orpheus")
+
+
+def generated(run, text, *options):
+    """Decode what a model wrote from stdin into b.wav."""
+    return decode(run, text, "--generated", *options)
+
+
+def events(pieces):
+    """Server-sent events of an OpenAI-compatible server."""
+    lines = [json.dumps({"choices": [{"index": 0, "text": piece}]}) for piece in pieces]
+    return "".join(f"data: {line}\n\n" for line in [*lines, "[DONE]"])
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_generated_takes_what_servers_answer(run, work, speech, mark):
+    """Events, JSON of several servers, ids, text: the same sound, from stdin and from a file."""
+    ids, is_sound = speech
+    text, numbers = spelled(ids), [int(number) for number in ids]
+    pieces = [text[at : at + 13] for at in range(0, len(text), 13)]
+    for answer in (
+        events(pieces),
+        json.dumps({"choices": [{"message": {"content": text}}]}),
+        json.dumps({"choices": [{"index": 0, "text": "", "token_ids": numbers}]}),
+        json.dumps({"content": "", "tokens": numbers, "stop": True}),
+        json.dumps({"text": "", "output_ids": numbers, "meta_info": {"completion_tokens": len(numbers)}}),
+        json.dumps(numbers),
+        " ".join(map(str, numbers)),
+        text,
+    ):
+        result = generated(run, mark + answer.encode(), "--force")
+        assert result.exit_code == 0, result.stderr
+        assert is_sound("b.wav")
+        assert "left out" not in result.stderr
+    (work / "answer.jsonl").write_text(events(pieces))
+    assert run("decode", "answer.jsonl", "-o", "c.wav", "--preset", "orpheus", "--generated").exit_code == 0
+    assert is_sound("c.wav")
+
+
+def test_generated_says_what_it_leaves_out(run, speech):
+    """An earlier speech, words, a last frame that is not whole, a token that is cut."""
+    ids, is_sound = speech
+    text = (
+        f"Hi <custom_token_1>{spelled(ids[:7])}<custom_token_2><custom_token_1>{spelled(ids[:-2])}<custom_tok"
+    )
+    result = generated(run, text)
+    assert result.exit_code == 0, result.stderr
+    assert is_sound("b.wav", num_ids=len(ids) - 7)
+    lines = [line for line in said(result) if "left out" in line]
+    assert [line.partition("left out ")[2] for line in lines] == [
+        "14 characters around the audio tokens: 'Hi <custom_tok'.",
+        "7 ids of speech in front of the last start of speech.",
+        "the last 5 ids, a frame that is not whole.",
+    ]
+
+
+def test_generated_chooses_one_of_several_answers(run, refused, speech):
+    """`--answer N`; without it the number of answers is told."""
+    ids, is_sound = speech
+    text = json.dumps({"choices": [{"index": n, "text": spelled(ids[: 7 * (n + 1)])} for n in range(2)]})
+    arguments = ["decode", "-", "-o", "b.wav", "--preset", "orpheus", "--generated"]
+    assert "stdin: --answer must be 0 to 1" in refused(*arguments, stdin=text)
+    assert generated(run, text, "--answer", "1").exit_code == 0
+    assert is_sound("b.wav", num_ids=14)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"error": {"message": "The model does not exist."}}', "an error, 'The model does not exist.'"),
+        ("I cannot say that.", "there is no speech of 'orpheus' in it"),
+        ("<custom_token_10>", "less than one frame of 7"),
+        ("<|speech_4>", "there is no speech"),
+        ("<|speech_4|><|speech_5|>", "those of NeuTTS: NeuCodec, not SNAC"),
+        (json.dumps([151679 + 4096 * slot for slot in range(7)] * 2), "those of the preset vyvo-qwen3"),
+        (f"data: {json.dumps({'choices': []})}\n\ndata: [DONE]\n", "no text and no ids"),
+    ],
+)
+def test_generated_without_speech(run, text, reason):
+    """One sentence: what it is, or what is wanted."""
+    result = generated(run, text)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert len(said(result)) == 1
+
+
+def test_options_of_generated(refused):
+    """Each where it has a meaning."""
+    common = ["decode", "-", "-o", "b.wav", "--preset", "orpheus"]
+    assert "drop --drop-partial" in refused(*common, "--generated", "--drop-partial", stdin="")
+    assert "together with --generated" in refused(*common, "--answer", "0", stdin="")
+    assert "--generated is for a file of ids" in refused("decode", "b.npz", "-o", "b.wav", "--generated")
