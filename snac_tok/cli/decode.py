@@ -57,7 +57,7 @@ _SOUND_ENDINGS = (".wav", ".flac")
 @preset_option
 @levels_option
 @click.option(
-    "--id", "ids", multiple=True, metavar="ID", help="Only this record of the shards; may be repeated."
+    "--id", "records", multiple=True, metavar="ID", help="Only this record of the shards; may be repeated."
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records of the shards."
@@ -95,7 +95,7 @@ def decode(
     output: str,
     preset: str | None,
     levels: int | None,
-    ids: tuple[str, ...],
+    records: tuple[str, ...],
     limit: int | None,
     flac: bool,
     num_samples: int | None,
@@ -135,7 +135,7 @@ def decode(
             f"--on-error {on_error} sees to a last frame that is not whole, too; leave --drop-partial out"
         )
     way = Way(levels=levels, noise=noise, model=model, device=device, force=force)
-    of_shards = {"--id": bool(ids), "--limit": limit is not None, "--flac": flac}
+    of_shards = {"--id": bool(records), "--limit": limit is not None, "--flac": flac}
     of_ids = {
         "--preset": preset is not None,
         "--num-samples": num_samples is not None,
@@ -146,7 +146,7 @@ def decode(
     }
     if Path(source).is_dir():
         _refuse_options(of_ids, f"is for a file of ids; {source} is a folder")
-        once, ending = tuple(dict.fromkeys(ids)), ".flac" if flac else ".wav"
+        once, ending = tuple(dict.fromkeys(records)), ".flac" if flac else ".wav"
         return _decode_shards(source, output, way, ids=once, limit=limit, ending=ending, progress=progress)
     _refuse_options(of_shards, f"is for a shard folder; {source} is not one")
     target = Path(output)
