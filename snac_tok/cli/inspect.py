@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         "snac-tok inspect tiny --json",
         "snac-tok inspect --presets",
         "snac-tok inspect --preset orpheus",
+        "snac-tok inspect --identify ids.json",
         "snac-tok inspect shards",
         "snac-tok inspect a.npz",
     )
@@ -29,9 +32,20 @@ if TYPE_CHECKING:
 @preset_option
 @levels_option
 @click.option("--presets", is_flag=True, help="List the id tables that --preset knows.")
+@click.option(
+    "--identify",
+    metavar="FILE",
+    help='Say whose ids, tokens or special ids a file holds, or a tokenizer.json; "-" is stdin.',
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def inspect(
-    *, what: str | None, preset: str | None, levels: int | None, presets: bool, as_json: bool
+    *,
+    what: str | None,
+    preset: str | None,
+    levels: int | None,
+    presets: bool,
+    identify: str | None,
+    as_json: bool,
 ) -> None:
     """Describe WHAT: a codec, a shard folder or an .npz of codes; or the id table of a --preset.
 
@@ -39,8 +53,8 @@ def inspect(
     snac_44khz are the released shapes, default is that of a SNAC() without arguments. With --preset its id table is
     printed; without WHAT that of the speech codec.
     """
-    if sum((presets, what is not None or preset is not None)) != 1:
-        raise click.UsageError("name one thing: WHAT, a --preset, or --presets")
+    if sum((presets, identify is not None, what is not None or preset is not None)) != 1:
+        raise click.UsageError("name one thing: WHAT, a --preset, --presets, or a file to --identify")
     if levels is not None and preset is None:
         raise click.UsageError("--levels can only be used together with --preset")
     if presets:
@@ -48,6 +62,8 @@ def inspect(
 
         names = list(preset_names())
         click.echo(json.dumps(names) if as_json else "\n".join(names))
+    elif identify is not None:
+        _print_identification(identify, as_json=as_json)
     elif preset is not None:
         _print_table(what or "snac_24khz", preset, levels=levels, as_json=as_json)
     else:
@@ -64,6 +80,14 @@ def _print_table(codec: str, preset: str, *, levels: int | None, as_json: bool) 
         preset, strides=config.vq_strides, codebook_size=config.codebook_size, levels=levels
     )
     click.echo(vocabulary_to_json(vocabulary).rstrip() if as_json else vocabulary.describe())
+
+
+def _print_identification(source: str, *, as_json: bool) -> None:
+    from snac_tok.generation.identification import identify_file
+
+    name, file = ("stdin", sys.stdin.buffer) if source == "-" else (source, source)
+    found = identify_file(file, name=name)
+    click.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else str(found))
 
 
 def _findings(what: str) -> Findings:

@@ -51,7 +51,7 @@ class Identification:
 
 @dataclass(frozen=True, kw_only=True)
 class _Family:
-    """A family by its ids."""
+    """A family by its ids; the first two edges start and end speech."""
 
     name: str
     base: int
@@ -169,7 +169,7 @@ def _of_ids(ids: Any) -> Identification | None:
         return None
     # One more right pair than another's is no evidence: codes at the ends of blocks are rare.
     likely = [family for family in _FAMILIES if shares[family] > best - 0.05]
-    seen = [len({*family.edges} & {*ids.tolist()}) for family in likely]
+    seen = [_marks_around(ids, family) for family in likely]
     likely = [family for family, number in zip(likely, seen, strict=True) if number == max(seen)]
     first = likely[0]
     return Identification(
@@ -178,6 +178,13 @@ def _of_ids(ids: Any) -> Identification | None:
         codec=first.codec,
         reason=f"ids with {first.slots} slots from {first.base}",
     )
+
+
+def _marks_around(ids: Any, family: _Family) -> int:
+    """Return how often a start of speech stands right before a family's codes, and an end right behind."""
+    inside = (ids >= family.base) & (ids < family.base + family.slots * family.block)
+    start, end = family.edges[:2]
+    return int(((ids[:-1] == start) & inside[1:]).sum() + ((ids[1:] == end) & inside[:-1]).sum())
 
 
 def _share_in_order(ids: Any, family: _Family) -> float:

@@ -126,3 +126,28 @@ def test_damage_is_named(refused, work, shards, other_model):
     assert "train-00000" in refused("inspect", "shards")
     (shards / "_manifest.json").write_text("{", encoding="utf-8")
     assert "_manifest.json" in refused("inspect", "shards")
+
+
+def test_identify(run, work, refused):
+    """Whose ids a file holds: a list, a server's answer, special ids, a tokenizer's file."""
+    ids = [128_266 + 4096 * slot for slot in range(7)] * 2
+    (work / "ids.json").write_text(json.dumps(ids))
+    orpheus = "ids with 7 slots from 128266 are those of the preset orpheus\n"
+    assert run("inspect", "--identify", "ids.json").stdout == orpheus
+    assert json.loads(run("inspect", "--identify", "ids.json", "--json").stdout)["presets"] == ["orpheus"]
+    answer = json.dumps({"choices": [{"text": "", "token_ids": ids}]})
+    assert run("inspect", "--identify", "-", stdin=answer).stdout == orpheus
+    specials = run(
+        "inspect", "--identify", "-", stdin='{"start_of_speech": 64401, "end_of_speech": 64402}'
+    ).stdout
+    assert "Kani-TTS (NanoCodec, not SNAC)" in specials
+    tokens = {"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 128266, "content": "<custom_token_10>"}]}
+    assert "orpheus" in run("inspect", "--identify", "-", stdin=json.dumps(tokens)).stdout
+    config = {"added_tokens_decoder": {"151679": {"content": "<custom_token_10>"}}}
+    assert "vyvo-qwen3" in run("inspect", "--identify", "-", stdin=json.dumps(config)).stdout
+    assert "X-codec2, not SNAC" in run("inspect", "--identify", "-", stdin="<|s_1|>").stdout
+    rows = preset("mini-omni").encode([[1], [2, 3], [4, 5, 6, 7]]).tolist()
+    assert "mini-omni and lucy" in run("inspect", "--identify", "-", stdin=json.dumps(rows)).stdout
+    assert "stdin holds no ids, tokens or special ids" in refused("inspect", "--identify", "-", stdin="hello")
+    assert "missing.json cannot be read" in refused("inspect", "--identify", "missing.json")
+    assert "name one thing" in refused("inspect", "tiny", "--identify", "ids.json")
