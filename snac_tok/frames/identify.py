@@ -108,13 +108,11 @@ _SPELLINGS = (
     ),
     _Spelling(
         pattern=r"<\|snac_\d+\|>",
-        families=(
-            "indic-speak (Orpheus's ids; a .json file with orpheus's table and this text form reads them)",
-        ),
+        families=("indic-speak (Orpheus's ids)",),
     ),
     _Spelling(
         pattern=r"<snac_l\d+_c\d+>",
-        families=("Sido and Quipus (per level; a .json file with their tokenizer's ids reads them)",),
+        families=("Sido and Quipus (SNAC's codes per level)",),
     ),
     _Spelling(
         pattern=r"<snac_\d+>",

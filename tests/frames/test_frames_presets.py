@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,3 +272,13 @@ def test_ids_fit_the_sizes_they_claim() -> None:
         assert int(vocabulary.encode(codes).max()) < vocabulary.size
         if not vocabulary.is_parallel:
             assert not any(vocabulary.slots_of(number) for number in vocabulary.specials.values())
+
+
+def test_the_page_about_presets_is_up_to_date() -> None:
+    """docs/presets.md is what the tables say now, and has every preset."""
+    root = Path(__file__).parents[2]
+    script = [sys.executable, str(root / "scripts" / "make_preset_docs.py"), "--check"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    assert subprocess.run(script, check=False, env=environment, cwd=root).returncode == 0
+    page = (root / "docs" / "presets.md").read_text(encoding="utf-8")
+    assert all(f"### {name}\n" in page for name in preset_names())
