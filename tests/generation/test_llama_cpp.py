@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from random_gguf import write_random_gguf
 
 from snac_tok import SNAC, FrameLayout, SnacTokenizer, Vocabulary
+from snac_tok.errors import TokenError
 from snac_tok.frames import TextForm
-from snac_tok.generation import stream_audio
+from snac_tok.generation import read_generated, response_tokens, stream_audio
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +41,25 @@ def server(tmp_path_factory):
     options.n_ctx, options.n_parallel, options.warmup, options.verbosity = 512, 1, False, 0
     options.cpuparams.n_threads = 1
     return xllamacpp.Server(options)
+
+
+def _answer(server, *, stream, chat=False):
+    """The bytes of an answer held to the grammar: four frames."""
+    asked = {
+        "prompt": "hello <custom_token_1>",
+        "n_predict": 60,
+        "max_tokens": 60,
+        "seed": 1,
+        "stream": stream,
+    }
+    asked |= {
+        "return_tokens": True,
+        "grammar": "%llguidance {}\n" + TABLE.grammar(min_frames=4, max_frames=4),
+    }
+    path = "v1/completions" if chat else "completion"
+    request = urllib.request.Request(f"{server.listening_address}/{path}", json.dumps(asked).encode())
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return response.read()
 
 
 def _lines(server, *, grammar, seed, prompt="hello <custom_token_1>"):
@@ -108,3 +129,24 @@ def test_a_grammar_over_text_is_read_as_text(server, tok):
         heard = np.concatenate(list(stream_audio(texts, tok)))
         ids = TABLE.text_to_ids("".join(texts))
         np.testing.assert_allclose(tok.decode(ids[:28]).samples[0], heard, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_its_whole_answers_are_read(server, tok, chat):
+    """Streamed or not, `/completion` and OpenAI's `/v1/completions`: the same four frames."""
+    found = [read_generated(_answer(server, stream=stream, chat=chat), TABLE) for stream in (False, True)]
+    assert found[0].ids.size == 28
+    assert found[0].ids.tolist() == found[1].ids.tolist()
+    assert found[0].left_out == found[1].left_out == ()
+    lines = _answer(server, stream=True, chat=chat).splitlines(keepends=True)
+    heard = np.concatenate(list(stream_audio(response_tokens(lines), tok)))
+    np.testing.assert_allclose(heard, tok.decode(found[0].ids).samples[0], rtol=0, atol=1e-5)
+
+
+def test_its_errors_are_said(server):
+    """A request that it refuses is one sentence."""
+    request = urllib.request.Request(f"{server.listening_address}/completion", b'{"prompt": 5.5}')
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    with pytest.raises(TokenError, match="the server answered with an error"):
+        read_generated(refused.value.read(), TABLE)
