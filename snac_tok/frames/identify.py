@@ -17,7 +17,7 @@ from snac_tok.frames.arrays import integers, to_numpy
 from snac_tok.frames.presets import RELEASED_CODEBOOK_SIZE, preset
 
 # Ids follow each other slot by slot; one in five may be damaged.
-_LEAST_SHARE = 0.8
+LEAST_SHARE = 0.8
 _ROWS_NDIM = 2
 _SNAC = "SNAC"
 
@@ -163,7 +163,7 @@ def identify(source: Any) -> Identification | None:
 def _of_ids(ids: Any) -> Identification | None:
     shares = {family: _share_in_order(ids, family) for family in _FAMILIES}
     best = max(shares.values())
-    if best < _LEAST_SHARE:
+    if best < LEAST_SHARE:
         return None
     # One more right pair than another's is no evidence: codes at the ends of blocks are rare.
     likely = [family for family in _FAMILIES if shares[family] > best - 0.05]
@@ -186,12 +186,19 @@ def _marks_around(ids: Any, family: _Family) -> int:
 
 
 def _share_in_order(ids: Any, family: _Family) -> float:
-    """Return how often an id of a family is followed by one of the next slot; 0 where less than a frame is."""
-    slots = (ids - family.base) // family.block
-    inside = (slots >= 0) & (slots < family.slots)
-    pairs = inside[:-1] & inside[1:]
-    follows = pairs & (slots[1:] == (slots[:-1] + 1) % family.slots)
-    is_enough = int(follows.sum()) >= family.slots - 1
+    return share_in_order(ids, base=family.base, block=family.block, slots=family.slots)
+
+
+def share_in_order(ids: Any, *, base: int, block: int, slots: int) -> float:
+    """Return how often an id of a table is followed by one of the next slot; 0 where less than a frame is.
+
+    >>> share_in_order(np.array([0, 10, 20, 0, 10, 20]), base=0, block=10, slots=3)
+    1.0
+    """
+    own = (ids - base) // block
+    inside = (own >= 0) & (own < slots)
+    follows = inside[:-1] & inside[1:] & (own[1:] == (own[:-1] + 1) % slots)
+    is_enough = int(follows.sum()) >= slots - 1
     return float(follows.sum() / max(int(inside.sum()) - 1, 1)) if is_enough else 0.0
 
 
@@ -232,7 +239,7 @@ def _of_text(text: str) -> Identification | None:
 
 def _of_audio_numbers(numbers: Any) -> Identification:
     in_order = _Family(name="", base=0, edges=())
-    if _share_in_order(numbers, in_order) < _LEAST_SHARE and len(numbers) >= in_order.slots:
+    if _share_in_order(numbers, in_order) < LEAST_SHARE and len(numbers) >= in_order.slots:
         return Identification(
             families=("GLM-4-Voice",), codec="its own tokenizer", reason=f"tokens like <|audio_{numbers[0]}|>"
         )

@@ -11,22 +11,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snac_tok.errors import TokenError
 from snac_tok.files import shown_path
+from snac_tok.frames.faults import iter_faults
 from snac_tok.frames.grammar import speech_edges
 from snac_tok.frames.id_text import are_codes, ids_left_out, text_of, words_left_out
-from snac_tok.frames.identify import identify
+from snac_tok.frames.identify import LEAST_SHARE, identify, share_in_order
 from snac_tok.generation.answers import Answer, answers_in_text, answers_of_values
 from snac_tok.generation.frame_states import table_of
 from snac_tok.generation.parallel_rows import cut_rows
 from snac_tok.prompts import prompt_format
 from snac_tok.prompts.prompt_format import as_line
 from snac_tok.prompts.speech import find_speech
-from snac_tok.wording import counted
+from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
@@ -183,7 +185,7 @@ def _cut_line(ids: Ids, table: Vocabulary, prompt: Prompt | None) -> tuple[Ids, 
         if number := int(are_codes(around, table).sum()):
             lost.append(f"left out {counted(number, 'id')} of speech {where} of speech.")
     over = len(speech) % table.ids_per_frame
-    faults = table.validate(speech)
+    faults = list(islice(iter_faults(table, speech), 2))
     if faults:
         _check_preset(speech, table)
     if over and len(faults) == 1:
@@ -207,7 +209,9 @@ def _edges(table: Vocabulary, prompt: Prompt | None) -> tuple[int | None, tuple[
 
 def _check_preset(ids: Ids, table: Vocabulary) -> None:
     """Refuse ids that another preset explains and this one does not."""
-    found = identify(ids)
+    slots = table.layout.slots_per_frame
+    is_own = share_in_order(ids, base=table.base, block=table.block, slots=slots) >= LEAST_SHARE
+    found = None if is_own or table.offsets != "slot" else identify(ids)
     if found is not None and table.name not in found.presets:
         raise TokenError(f"these are not the ids of {table.name!r}: {found}.")
 

@@ -289,7 +289,7 @@ def test_generated_chooses_one_of_several_answers(run, refused, speech):
     ("text", "reason"),
     [
         ('{"error": {"message": "The model does not exist."}}', "an error, 'The model does not exist.'"),
-        ("I cannot say that.", "there is no speech of 'orpheus' in it"),
+        ("I cannot say that.", "there is no speech of 'orpheus' in 'I cannot say that.'"),
         ("<custom_token_10>", "less than one frame of 7"),
         ("<|speech_4>", "there is no speech"),
         ("<|speech_4|><|speech_5|>", "those of NeuTTS: NeuCodec, not SNAC"),

@@ -315,6 +315,11 @@ def test_a_fault_among_the_codes_stays_for_whoever_decodes():
     """It is not cut away, and no frame behind it either."""
     faulty = [*IDS[:9], *IDS[10:]]
     assert read_generated([START, *faulty, END], "orpheus").ids.tolist() == faulty
+    # A table of one's own may lie where a published one does, or near it.
+    for base in (128266, 151675):
+        mine = replace(ORPHEUS, name="mine", base=base, specials={}, text=None)
+        moved = [number - 128266 + base for number in faulty]
+        assert read_generated(moved, mine).ids.tolist() == moved
 
 
 def test_text_behind_the_end_of_speech_and_a_second_speech():
@@ -335,8 +340,8 @@ def test_the_format_of_a_prompt():
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ([9906, 11], "there is no speech of 'orpheus' in it, whose codes are ids from 128266 to 156937"),
-        ("Sorry, I cannot do that.", "let it write at least one frame"),
+        ([9906, 11], "there is no speech of 'orpheus' in it: its codes are ids from 128266 to 156937"),
+        ("Sorry, I cannot do that.", "there is no speech of 'orpheus' in 'Sorry, I cannot do that.'"),
         ("", "there is no speech of 'orpheus'"),
         ("[]", "there is no speech of 'orpheus'"),
         ([], "there is no speech of 'orpheus'"),
@@ -398,6 +403,6 @@ def test_a_stream_that_fails_is_heard_up_to_there():
 def test_a_vocabulary_without_a_text_form():
     """Text cannot be read with it."""
     table = replace(ORPHEUS, text=None)
-    with pytest.raises(TokenError, match="there is no speech of 'orpheus' in it"):
+    with pytest.raises(TokenError, match="there is no speech of 'orpheus'"):
         read_generated(io.BytesIO(b"<custom_token_10>"), table)
     assert read_generated(io.BytesIO(json.dumps(IDS).encode()), table).ids.tolist() == IDS

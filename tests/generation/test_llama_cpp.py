@@ -43,7 +43,7 @@ def server(tmp_path_factory):
     return xllamacpp.Server(options)
 
 
-def _answer(server, *, stream, chat=False):
+def _answer(server, *, stream, openai=False):
     """The bytes of an answer held to the grammar: four frames."""
     asked = {
         "prompt": "hello <custom_token_1>",
@@ -56,7 +56,7 @@ def _answer(server, *, stream, chat=False):
         "return_tokens": True,
         "grammar": "%llguidance {}\n" + TABLE.grammar(min_frames=4, max_frames=4),
     }
-    path = "v1/completions" if chat else "completion"
+    path = "v1/completions" if openai else "completion"
     request = urllib.request.Request(f"{server.listening_address}/{path}", json.dumps(asked).encode())
     with urllib.request.urlopen(request, timeout=30) as response:
         return response.read()
@@ -131,14 +131,14 @@ def test_a_grammar_over_text_is_read_as_text(server, tok):
         np.testing.assert_allclose(tok.decode(ids[:28]).samples[0], heard, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("chat", [False, True])
-def test_its_whole_answers_are_read(server, tok, chat):
+@pytest.mark.parametrize("openai", [False, True])
+def test_its_whole_answers_are_read(server, tok, openai):
     """Streamed or not, `/completion` and OpenAI's `/v1/completions`: the same four frames."""
-    found = [read_generated(_answer(server, stream=stream, chat=chat), TABLE) for stream in (False, True)]
+    found = [read_generated(_answer(server, stream=stream, openai=openai), TABLE) for stream in (False, True)]
     assert found[0].ids.size == 28
     assert found[0].ids.tolist() == found[1].ids.tolist()
     assert found[0].left_out == found[1].left_out == ()
-    lines = _answer(server, stream=True, chat=chat).splitlines(keepends=True)
+    lines = _answer(server, stream=True, openai=openai).splitlines(keepends=True)
     heard = np.concatenate(list(stream_audio(response_tokens(lines), tok)))
     np.testing.assert_allclose(heard, tok.decode(found[0].ids).samples[0], rtol=0, atol=1e-5)
 
