@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snac_tok.codec.ops.backend import backend_for
+from snac_tok.codec.ops.backend import backend_for, kernels_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ class StepContext:
         valid: where rows are clips of several lengths: how many of the n each row really has.
     """
 
-    __slots__ = ("_noise_block", "_row_ends", "_slot", "last", "noise", "ops", "state")
+    __slots__ = ("_noise_block", "_row_ends", "_slot", "kernels", "last", "noise", "ops", "state")
 
     def __init__(
         self,
@@ -40,7 +40,8 @@ class StepContext:
         self.state = state
         self.last = last
         self.noise = noise
-        self.ops = backend_for(x)
+        self.kernels = kernels_for(x)
+        self.ops = self.kernels or backend_for(x)
         self._row_ends = None if valid is None else RowEnds(x, valid)
         self._slot = self._noise_block = 0
 
@@ -54,6 +55,10 @@ class StepContext:
         self._noise_block += 1
         return self._noise_block - 1
 
+    def row_ends(self, length: int) -> torch.Tensor | None:
+        """Return where each row ends (B,) int32 in a layer whose input has this length; None if all end with it."""
+        return None if self._row_ends is None else self._row_ends.at(length)
+
     def mask_padding(self, x: torch.Tensor) -> torch.Tensor:
         """Return x (B, C, n) with zeros behind the end of each row."""
         return x if self._row_ends is None else self._row_ends.mask_padding(x)
@@ -65,6 +70,13 @@ class RowEnds:
     def __init__(self, x: torch.Tensor, valid: Sequence[int]) -> None:
         self.total = x.shape[-1]
         self.valid = torch.tensor(valid, device=x.device)[:, None, None]  # (B, 1, 1)
+        self._at: dict[int, torch.Tensor] = {}
+
+    def at(self, length: int) -> torch.Tensor:
+        """Return the ends (B,) int32 in a layer whose input has this length."""
+        if length not in self._at:
+            self._at[length] = (self.valid[:, 0, 0] * length // self.total).to(torch.int32)
+        return self._at[length]
 
     def mask_padding(self, x: torch.Tensor) -> torch.Tensor:
         """Return x (B, C, n) with zeros behind the end of each row."""

@@ -14,12 +14,13 @@ from torch import nn
 from snac_tok.codec.as_built import all_modules
 from snac_tok.codec.config import KERNEL_SIZE, RESIDUAL_DILATIONS
 from snac_tok.codec.geometry import Conv, rate_conv
-from snac_tok.codec.ops.reference import snake
+from snac_tok.codec.ops.reference import Kept, UnitWeights, snake
 from snac_tok.codec.weight_norm import NormConv1d, NormConvTranspose1d
 
 if TYPE_CHECKING:
     from snac_tok.codec.context import StepContext
     from snac_tok.codec.noise import NoiseSource
+    from snac_tok.codec.ops.backend import Kernels
 
     # What a noise block adds: fresh noise of its own, noise from a source, or (None) nothing.
     BlockNoise = NoiseSource | Literal["random"] | None
@@ -69,9 +70,30 @@ class ResidualUnit(nn.Module):
         """Refine the next (B, C, n) of a clip."""
         layers = cast("tuple[Snake, NormConv1d, Snake, NormConv1d]", tuple(self.block))
         first, wide, second, narrow = layers
+        kernels, dilation = context.kernels, wide.dilation[0]
+        if kernels is not None and wide.groups > 1 and kernels.takes_unit(x, dilation):
+            return self._step_in_one_kernel(x, context, kernels)
         slot = context.next_slot()
         out = narrow.step(wide.step(x, context, first.alpha), context, second.alpha)
         context.state.write(slot, _add_delayed(out, context.state.read(slot), x))
+        return out
+
+    def _step_in_one_kernel(self, x: torch.Tensor, context: StepContext, kernels: Kernels) -> torch.Tensor:
+        first, wide, second, narrow = cast("tuple[Snake, NormConv1d, Snake, NormConv1d]", tuple(self.block))
+        added, conv, state = context.next_slot(), context.next_slot(), context.state
+        weights = (first.alpha, wide.fold(), wide.bias, second.alpha, narrow.fold(), narrow.bias)
+        # Slots are read in their order.
+        before_added, before_conv = state.read(added), state.read(conv)
+        out, kept = kernels.residual_unit(
+            x,
+            UnitWeights(*cast("tuple[torch.Tensor, ...]", weights)),
+            dilation=wide.dilation[0],
+            kept=Kept(conv=before_conv, added=before_added),
+            last=context.last,
+            ends=context.row_ends(x.shape[-1]),
+        )
+        state.write(added, kept.added)
+        state.write(conv, kept.conv)
         return out
 
 
@@ -105,6 +127,9 @@ class NoiseBlock(nn.Module):
         start = context.state.advance(number, x.shape[-1])
         if context.noise is None or not x.shape[-1]:
             return x
+        if (kernels := context.kernels) is not None and kernels.takes_noise(x):
+            drawn = context.noise.draw(number, x, start)
+            return kernels.noise_block(x, self.linear.fold(), drawn, ends=context.row_ends(x.shape[-1]))
         scale = self.linear.step(x, context)
         return torch.addcmul(x, scale, context.noise.draw(number, x, start), out=scale)
 

@@ -162,7 +162,14 @@ class Decoder(ChunkedNetwork):
         *layers, activation, conv, _ = self.model
         for layer in cast("list[NormConv1d | LocalAttention | DecoderBlock]", layers):
             x = layer.step(x, context)
-        return cast("NormConv1d", conv).step(x, context, cast("Snake", activation).alpha).tanh()
+        alpha, conv = cast("Snake", activation).alpha, cast("NormConv1d", conv)
+        if (kernels := context.kernels) is None or not kernels.takes_last(x, weight := conv.fold()):
+            return conv.step(x, context, alpha).tanh()
+        slot, bias = context.next_slot(), cast("torch.Tensor", conv.bias)
+        kept, ends = context.state.read(slot), context.row_ends(x.shape[-1])
+        audio, kept = kernels.last_layers(x, alpha, weight, bias, kept=kept, last=context.last, ends=ends)
+        context.state.write(slot, kept)
+        return audio
 
     def _source(self, noise: Noise | NoiseSource | None, x: torch.Tensor) -> NoiseSource | None:
         if not noise_blocks(self):

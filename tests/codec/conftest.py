@@ -45,3 +45,27 @@ def small_codec(small_config):
     """A seeded network of each small config, in eval mode."""
     torch.manual_seed(0)
     return SNAC.from_config(small_config).eval()
+
+
+@pytest.fixture(scope="session")
+def interpreted():
+    """The module `ops.gpu` with kernels that Triton's interpreter runs on CPU tensors."""
+    pytest.importorskip("triton")
+    with pytest.MonkeyPatch.context() as patch:
+        # Read when a kernel is defined. Only these tests load the kernels where there is no GPU.
+        patch.setenv("TRITON_INTERPRET", "1")
+        from snac_tok.codec.ops import gpu
+    if type(gpu.kernels.snake).__name__ != "InterpretedFunction":
+        pytest.skip("the kernels were loaded for a GPU before")
+    return gpu
+
+
+@pytest.fixture
+def poisoned(interpreted, monkeypatch):
+    """The same, with outputs that are NaN until a kernel writes to them."""
+
+    def empty(rows, length):
+        return rows.new_full((rows.shape[0], length, rows.shape[2]), float("nan"))
+
+    monkeypatch.setattr(interpreted, "_empty", empty)
+    return interpreted

@@ -1,15 +1,24 @@
-"""Which operations a chunk takes: CPU-optimised ones, or torch's own.
+"""Which operations a chunk takes: CPU-optimised ones, GPU kernels, or torch's own.
 
 Inference only: gradients are not recorded. All tensors have the shape (B, C, T), whatever a backend's memory layout is.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from snac_tok.codec.ops import cpu, reference
+
+if TYPE_CHECKING:
+    from snac_tok.codec.ops.reference import Kept, UnitWeights
+
+# SNAC_TOK_KERNELS: "auto" takes Triton kernels for tensors on a GPU, "off" never, "on" for tensors on a CPU, too, which
+# needs Triton's interpreter (TRITON_INTERPRET=1) and is for tests.
+kernel_mode = os.environ.get("SNAC_TOK_KERNELS", "auto")
 
 
 class Backend(Protocol):
@@ -41,6 +50,76 @@ class Backend(Protocol):
 
     def linear(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Multiply (B, T, C_in) with (C_out, C_in)."""
+
+
+class Kernels(Backend, Protocol):
+    """Operations of which some take the place of several layers; `gpu` says what each computes."""
+
+    def takes_unit(self, x: torch.Tensor, dilation: int) -> bool:
+        """Say whether `residual_unit` can be used for inputs like x."""
+
+    def residual_unit(
+        self,
+        x: torch.Tensor,
+        weights: UnitWeights,
+        *,
+        dilation: int,
+        kept: Kept,
+        last: bool,
+        ends: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, Kept]:
+        """Refine the next (B, C, n) of a clip."""
+
+    def takes_noise(self, x: torch.Tensor) -> bool:
+        """Say whether `noise_block` can be used for inputs like x."""
+
+    def noise_block(
+        self, x: torch.Tensor, weight: torch.Tensor, noise: torch.Tensor, *, ends: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return x + (x times a matrix) · noise."""
+
+    def takes_last(self, x: torch.Tensor, weight: torch.Tensor) -> bool:
+        """Say whether `last_layers` can be used for inputs like x."""
+
+    def last_layers(
+        self,
+        x: torch.Tensor,
+        alpha: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        *,
+        kept: torch.Tensor | None,
+        last: bool,
+        ends: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the sound of the next (B, C, n) of a clip."""
+
+
+def kernels_for(x: torch.Tensor) -> Kernels | None:
+    """Return the GPU kernels for a chunk like x; None where there are none, or where they cannot be used.
+
+    They record no gradients, and neither compiled graphs nor autocast see through them.
+    """
+    if x.device.type != "cuda" and kernel_mode != "on":
+        return None
+    usable = (
+        kernel_mode != "off"
+        and x.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and not torch.is_autocast_enabled(x.device.type)
+    )
+    return _load_kernels() if usable else None
+
+
+@lru_cache(maxsize=1)
+def _load_kernels() -> Kernels | None:
+    try:
+        from snac_tok.codec.ops import gpu
+    except ImportError:  # Triton comes with torch for CUDA alone
+        return None
+    return gpu
 
 
 def backend_for(x: torch.Tensor) -> Backend:

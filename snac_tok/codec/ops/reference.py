@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec.ops import convolution
+
+
+class UnitWeights(NamedTuple):
+    """The weights of a residual unit, as the layers hold them.
+
+    Attributes:
+        first_alpha: (1, C, 1), of the Snake in front.
+        taps: (C, 1, 7), of the depthwise convolution.
+        taps_bias: (C,).
+        second_alpha: (1, C, 1), of the Snake behind it.
+        matrix: (C, C, 1), of the 1x1 convolution.
+        matrix_bias: (C,).
+    """
+
+    first_alpha: torch.Tensor
+    taps: torch.Tensor
+    taps_bias: torch.Tensor
+    second_alpha: torch.Tensor
+    matrix: torch.Tensor
+    matrix_bias: torch.Tensor
+
+
+class Kept(NamedTuple):
+    """What a residual unit keeps between chunks: the convolution's activated input, and x that is not added yet."""
+
+    conv: torch.Tensor | None = None
+    added: torch.Tensor | None = None
 
 
 def snake(x: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
@@ -79,3 +108,12 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
 def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """`torch.nn.functional.linear` of (B, T, C_in) with (C_out, C_in), without a bias."""
     return F.linear(x, weight)
+
+
+def residual_unit(x: torch.Tensor, weights: UnitWeights, *, dilation: int) -> torch.Tensor:
+    """Return what a residual unit makes of whole clips (B, C, T). The layers do this chunk by chunk."""
+    first, taps, taps_bias, second, matrix, bias = weights
+    padding = dilation * (taps.shape[-1] // 2)
+    padded = extend(x, first, padding, padding)
+    middle = conv1d(padded, taps, taps_bias, dilation=dilation, groups=len(taps))
+    return x + conv1d(snake(middle, second), matrix, bias)

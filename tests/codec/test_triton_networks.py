@@ -1,0 +1,219 @@
+"""Whole networks through GPU kernels give what the plain path gives. Triton's interpreter runs them on the CPU."""
+
+import copy
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import snac_tok
+from snac_tok.codec import SNAC, CodecConfig
+from snac_tok.codec.chunked import run_chunk
+from snac_tok.codec.context import StepContext
+from snac_tok.codec.noise import SeededNoise
+from snac_tok.codec.ops import backend, cpu, reference
+from snac_tok.codec.state import StreamState
+
+# Widths that kernels take, an odd stride, and a decoder with noise.
+CONFIG = CodecConfig(
+    sampling_rate=8_000,
+    encoder_dim=16,
+    encoder_rates=(2, 3),
+    decoder_dim=64,
+    decoder_rates=(3, 2),
+    attn_window_size=None,
+    codebook_size=32,
+    codebook_dim=4,
+    vq_strides=(4, 2, 1),
+)
+LATENTS = 16
+
+
+class Pair:
+    """One network twice: on the plain path, and through kernels (a weight is prepacked in one form only)."""
+
+    def __init__(self, network, x, *, noise=None):
+        self.plain, self.fused = network, copy.deepcopy(network)
+        self.x, self.noise = x, noise
+
+    def run(self, monkeypatch, parts, *, fused=True, state=None, last=True, valid=None):
+        """Run the parts of the clip, each through kernels or not."""
+        monkeypatch.setattr(backend, "kernel_mode", "on" if fused else "auto")
+        state, outputs = state or StreamState(), []
+        for at, part in enumerate(parts):
+            end = last and at == len(parts) - 1
+            network = self.fused if fused else self.plain
+            outputs.append(run_chunk(network, part, state, last=end, noise=self.noise, valid=valid))
+        return torch.cat(outputs, dim=-1)
+
+    def whole(self, monkeypatch, x):
+        """What the plain path gives."""
+        return self.run(monkeypatch, [x], fused=False)
+
+
+pytestmark = pytest.mark.usefixtures("poisoned")
+
+
+@pytest.fixture(autouse=True)
+def no_gradients():
+    """Kernels record none."""
+    with torch.no_grad():
+        yield
+
+
+def build(name, dtype=torch.float32):
+    """The encoder or the decoder of a seeded codec with Snakes of all kinds, and what it takes, two rows of it."""
+    torch.manual_seed(0)
+    codec = SNAC.from_config(CONFIG).eval()
+    for weight_name, weight in codec.named_parameters():
+        if weight_name.endswith("alpha"):
+            weight.uniform_(0.3, 2.0)
+    codec = codec.to(dtype)
+    if name == "encoder":
+        return Pair(codec.encoder, torch.randn(2, 1, LATENTS * codec.hop_length).to(dtype))
+    x = torch.randn(2, codec.latent_dim, LATENTS).to(dtype)
+    return Pair(codec.decoder, x, noise=SeededNoise(seed=3))
+
+
+@pytest.fixture(params=["encoder", "decoder"])
+def pair(request):
+    """Each network in turn."""
+    return build(request.param)
+
+
+def cut(x, *places):
+    """Split x at shares of its length."""
+    ends = [0, *(int(place * x.shape[-1]) for place in places), x.shape[-1]]
+    return [x[..., start:end] for start, end in itertools.pairwise(ends)]
+
+
+def assert_equal(found, wanted):
+    """Equal within law 1's tolerance."""
+    torch.testing.assert_close(found, wanted, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("places", [(), (0.0, 0.04, 0.5)], ids=["whole", "in chunks"])
+def test_a_clip(pair, monkeypatch, places):
+    """In one piece and in chunks, an empty one and a very short one among them."""
+    assert_equal(pair.run(monkeypatch, cut(pair.x, *places)), pair.whole(monkeypatch, pair.x))
+
+
+def test_the_way_may_change_in_the_middle_of_a_clip(pair, monkeypatch):
+    """Both ways keep the same, so a graph, say, can go on where kernels began."""
+    first, second, third = cut(pair.x, 0.3, 0.6)
+    state, outputs = StreamState(), []
+    for at, (part, fused) in enumerate(((first, True), (second, False), (third, True))):
+        outputs.append(pair.run(monkeypatch, [part], fused=fused, state=state, last=at == 2))
+    assert_equal(torch.cat(outputs, dim=-1), pair.whole(monkeypatch, pair.x))
+
+
+def test_rows_of_several_lengths(pair, monkeypatch):
+    """A row is what its clip is alone, though outputs behind its end are never written."""
+    valid = [pair.x.shape[-1], pair.x.shape[-1] // 3]
+    found = pair.run(monkeypatch, [pair.x], valid=valid)
+    for row, end in enumerate(valid):
+        alone = pair.whole(monkeypatch, pair.x[row : row + 1, :, :end])
+        assert_equal(found[row : row + 1, :, : alone.shape[-1]], alone)
+
+
+def test_streams_join_and_part(pair, monkeypatch):
+    """States are stacked to a batch's, and taken apart again."""
+    first, second = cut(pair.x, 0.5)
+    states = [StreamState(), StreamState()]
+    starts = [pair.run(monkeypatch, [first[row : row + 1]], state=states[row], last=False) for row in (0, 1)]
+    if pair.noise is None:  # seeded noise needs the stream's own position
+        joined = StreamState.joined(states)
+        ends = pair.run(monkeypatch, [second], state=joined)
+        assert_equal(torch.cat((torch.cat(starts), ends), dim=-1), pair.whole(monkeypatch, pair.x))
+    for row, (state, start) in enumerate(zip(states, starts, strict=True)):
+        end = pair.run(monkeypatch, [second[row : row + 1]], state=state)
+        wanted = pair.whole(monkeypatch, pair.x[row : row + 1])
+        assert_equal(torch.cat((start, end), dim=-1), wanted)
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_half_precision(name, monkeypatch):
+    """float16 is as near to float32 as the plain path is, noise block included."""
+    exact = build(name)
+    wanted = exact.whole(monkeypatch, exact.x)
+    half = build(name, torch.float16)
+    errors = [
+        float((half.run(monkeypatch, cut(half.x, 0.4), fused=fused).float() - wanted).norm())
+        for fused in (True, False)
+    ]
+    assert errors[0] < 1.2 * errors[1] < 0.01 * float(wanted.norm())
+
+
+def test_a_codec_through_kernels(monkeypatch):
+    """`SNAC.encode` and `decode`: the same codes, the same sound."""
+    torch.manual_seed(0)
+    plain = SNAC.from_config(CONFIG).eval()
+    fused, audio = copy.deepcopy(plain), torch.randn(1, 1, 300)
+    codes = plain.encode(audio)
+    sound = plain.decode(codes, noise=1)
+    monkeypatch.setattr(backend, "kernel_mode", "on")
+    assert all(torch.equal(*levels) for levels in zip(fused.encode(audio), codes, strict=True))
+    assert_equal(fused.decode(codes, noise=1), sound)
+
+
+def kernels_of(x):
+    """What a chunk takes."""
+    return StepContext(x, StreamState(), last=False).kernels
+
+
+def test_when_kernels_are_taken(interpreted, monkeypatch):
+    """On a GPU, or where they are asked for; never where a gradient, a graph or autocast would miss them."""
+    x = torch.zeros(1, 16, 4)
+    assert kernels_of(x) is None
+    assert StepContext(x, StreamState(), last=False).ops is cpu
+    monkeypatch.setattr(backend, "kernel_mode", "on")
+    context = StepContext(x, StreamState(), last=False)
+    assert context.ops is context.kernels is interpreted
+    assert kernels_of(x.double()) is None
+    assert StepContext(x.double(), StreamState(), last=False).ops is reference
+    with torch.enable_grad():
+        assert kernels_of(x) is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert kernels_of(x) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        assert kernels_of(x) is None
+    with monkeypatch.context() as patch:
+        backend._load_kernels.cache_clear()
+        patch.setitem(sys.modules, "triton", None)
+        patch.delitem(sys.modules, "snac_tok.codec.ops.gpu")
+        patch.delitem(sys.modules, "snac_tok.codec.ops.kernels")
+        patch.delattr("snac_tok.codec.ops.gpu")
+        patch.delattr("snac_tok.codec.ops.kernels")
+        assert kernels_of(x) is None
+    backend._load_kernels.cache_clear()
+
+
+def test_a_gpu_is_asked_for_kernels_unless_they_are_off(monkeypatch):
+    """By the environment variable SNAC_TOK_KERNELS."""
+
+    class OnGpu:
+        device, dtype = torch.device("cuda"), torch.float32
+
+    monkeypatch.setattr(backend, "kernel_mode", "auto")
+    assert backend.kernels_for(OnGpu()) is not None
+    monkeypatch.setattr(backend, "kernel_mode", "off")
+    assert backend.kernels_for(OnGpu()) is None
+
+
+def test_on_a_cpu_nothing_loads_the_kernels():
+    """Neither importing nor encoding nor decoding does; these modules are all of ours that load Triton."""
+    program = """
+import sys, torch
+from snac_tok import SNAC
+codec = SNAC.from_pretrained("tiny")
+codec.decode(codec.encode(torch.zeros(1, 1, 4000)), noise=0)
+assert not {"snac_tok.codec.ops.gpu", "snac_tok.codec.ops.kernels"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+    package = Path(snac_tok.__file__).parent
+    users = [path.name for path in package.rglob("*.py") if "import triton" in path.read_text("utf-8")]
+    assert sorted(users) == ["gpu.py", "kernels.py"]
