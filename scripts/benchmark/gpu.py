@@ -1,0 +1,324 @@
+"""The rows of `scripts/gpu_check`: each yields figures of one subject on one device."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmark.networks import DTYPES, load_peer, random_codes, speech_like
+from benchmark.timing import machine
+from snac_tok.codec import SNAC
+from snac_tok.codec.chunked import run_chunk
+from snac_tok.codec.ops import backend, reference
+from snac_tok.codec.state import StreamState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from snac_tok.codec import CodecConfig
+
+    Row = dict[str, Any]
+
+
+# Frames after which every layer of a decoder has seen as much as it sees; a step after which more streams are too many.
+_STEPS_TO_FILL, _SLOW_MILLISECONDS = 8, 500.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What is measured, and how much of it.
+
+    Attributes:
+        device: where.
+        config: the codec's shape.
+        others: shapes whose codes are compared, too.
+        runs: timed calls, of which the median counts.
+        clip_seconds: of the one long clip.
+        batch: rows of a batch, and seconds of each.
+        short_seconds: of the short clip.
+        streams: how many at once, in turn.
+        clips: of mixed lengths, and the longest in seconds.
+        widths: channels of the units, and positions of each in its own row.
+        product: rows of the square matrices.
+    """
+
+    device: torch.device
+    config: CodecConfig
+    others: tuple[CodecConfig, ...]
+    runs: int
+    clip_seconds: float
+    batch: tuple[int, float]
+    short_seconds: float
+    streams: tuple[int, ...]
+    clips: tuple[int, float]
+    widths: tuple[tuple[int, int], ...]
+    product: int
+
+    def codec(self, dtype: str = "fp32", config: CodecConfig | None = None) -> SNAC:
+        """Return a codec of seeded random weights."""
+        torch.manual_seed(7)
+        return SNAC.from_config(config or self.config).to(device=self.device, dtype=DTYPES[dtype]).eval()
+
+    def wait(self) -> None:
+        """Wait until the device has done everything."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def seconds(self, call: Callable[[], Any], *, warm_up: int = 2) -> float:
+        """Return the median time of a call, the device's work included."""
+        for _ in range(warm_up):
+            call()
+        times = []
+        for _ in range(self.runs):
+            self.wait()
+            start = time.perf_counter()
+            call()
+            self.wait()
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+
+def machine_rows(check: Check) -> Iterator[Row]:
+    """Name the machine, and read the ceilings of products and copies."""
+    yield {"what": "machine", "note": machine()}
+    size = check.product
+    for name, dtype in DTYPES.items():
+        matrix = torch.randn(size, size, device=check.device, dtype=dtype)
+        seconds = check.seconds(partial(torch.matmul, matrix, matrix))
+        yield {"what": f"product, {name}", "value": 2 * size**3 / seconds / 1e9, "unit": "GFLOP/s"}
+    values = torch.zeros(size * size * 4, device=check.device)
+    seconds = check.seconds(values.clone)
+    yield {"what": "copy", "value": 2 * values.nbytes / seconds / 1e9, "unit": "GB/s"}
+
+
+def equality_rows(check: Check) -> Iterator[Row]:
+    """Compare codes and seeded sound with the CPU's."""
+    for config in (check.config, *check.others):
+        there = check.codec(config=config)
+        here = SNAC.from_config(config).eval()
+        here.load_state_dict(there.state_dict())
+        audio = speech_like(here, check.short_seconds)
+        codes, found = here.encode(audio), there.encode(audio.to(check.device))
+        yield _codes_row(f"codes like the CPU's, {config.sampling_rate} Hz", found, codes)
+        sound = there.decode([level.to(check.device) for level in codes], noise=0).cpu()
+        error = float((sound - here.decode(codes, noise=0)).abs().max())
+        yield {"what": f"sound like the CPU's, {config.sampling_rate} Hz", "value": error, "unit": "largest"}
+
+
+def law_rows(check: Check) -> Iterator[Row]:
+    """Try the laws: rows of a batch, chunks, and torch's precision switches change nothing."""
+    codec = check.codec()
+    lengths = (check.short_seconds, check.short_seconds / 2, check.short_seconds * 0.8)
+    clips = [speech_like(codec, seconds, seed=at)[0] for at, seconds in enumerate(lengths)]
+    alone = [codec.encode(clip[None]) for clip in clips]
+    together = codec.encode_batch(clips)
+    found = [level for codes in together for level in codes]
+    yield _codes_row("rows of a mixed batch, like each alone", found, [x for codes in alone for x in codes])
+    sounds = codec.decode_batch(together, noise=0)
+    error = max(
+        float((sound.flatten() - codec.decode(codes, noise=0)[0].flatten()[: sound.numel()]).abs().max())
+        for sound, codes in zip(sounds, alone, strict=True)
+    )
+    yield {"what": "sound of a mixed batch, like each alone", "value": error, "unit": "largest"}
+    with torch.no_grad():
+        audio = codec.preprocess(clips[0][None])
+        whole = run_chunk(codec.encoder, audio, StreamState(), last=True)
+        cuts, state = (0, audio.shape[-1] // 3, audio.shape[-1] // 3 + 5, audio.shape[-1]), StreamState()
+        parts = [
+            run_chunk(codec.encoder, audio[..., start:end], state, last=end == cuts[-1])
+            for start, end in itertools.pairwise(cuts)
+        ]
+        error = float((torch.cat(parts, dim=-1) - whole).abs().max())
+    yield {"what": "latents in chunks, like the whole", "value": error, "unit": "largest"}
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        codes = codec.encode(clips[0][None])
+    finally:
+        torch.set_float32_matmul_precision(before)
+    yield _codes_row("codes whatever torch's precision is set to", codes, alone[0])
+
+
+def _codes_row(what: str, found: list[torch.Tensor], wanted: list[torch.Tensor]) -> Row:
+    differ = sum(int((a.cpu() != b.cpu()).sum()) for a, b in zip(found, wanted, strict=True))
+    return {"what": what, "value": differ, "unit": "differ", "note": f"of {sum(x.numel() for x in wanted)}"}
+
+
+def unit_rows(check: Check) -> Iterator[Row]:
+    """Time the residual unit's kernel beside plain torch, in every dtype and way of multiplying."""
+    try:
+        from snac_tok.codec.ops import gpu
+    except ImportError:
+        yield {"what": "residual unit", "note": "no Triton here"}
+        return
+    if check.device.type != "cuda":
+        yield {"what": "residual unit", "note": "kernels run on a GPU"}
+        return
+    for (channels, length), (name, dtype) in itertools.product(check.widths, DTYPES.items()):
+        generator = torch.Generator(check.device).manual_seed(0)
+        draw = partial(torch.randn, generator=generator, device=check.device)
+        weights = gpu.trial_weights(lambda *shape: draw(shape).to(dtype), channels)  # noqa: B023 - used at once
+        x = draw(check.batch[0], length, channels).to(dtype).transpose(1, 2)
+        plain = partial(reference.residual_unit, x, weights, dilation=3)
+        with torch.no_grad():
+            row = {"what": f"unit {channels}, {name}", "unit": "ms", "plain": 1e3 * check.seconds(plain)}
+            row["usable"] = gpu.takes_unit(x, 3)
+            wide = reference.UnitWeights(*(each.double() for each in weights))
+            wanted = reference.residual_unit(x[:1].double(), wide, dilation=3)
+            for precision in ("ieee", "tf32x3", "tf32") if name == "fp32" else ("ieee",):
+                fused = partial(gpu.residual_unit, x, weights, dilation=3, last=True, precision=precision)
+                try:
+                    seconds, (found, _) = check.seconds(fused), fused()
+                except Exception as error:  # noqa: BLE001 - the next way may work
+                    yield row | {"note": f"{precision}: {error!r}"[:200]}
+                    continue
+                distance = float((found[:1].double() - wanted).norm() / wanted.norm())
+                yield row | {"value": 1e3 * seconds, "note": f"{precision}, error {distance:.1e}"}
+
+
+def speed_rows(check: Check, *, peer: bool) -> Iterator[Row]:
+    """Time encoding and decoding, with kernels and without, beside `snac` if it is there."""
+    for dtype in ("fp32", "fp16") if check.device.type == "cuda" else ("fp32",):
+        codec = check.codec(dtype)
+        other = load_peer(codec) if peer else None
+        batch, seconds = check.batch
+        jobs = [("decode", 1, check.clip_seconds), ("encode", batch, seconds), ("decode", batch, seconds)]
+        jobs += [("encode", 1, check.short_seconds), ("decode", 1, check.short_seconds)]
+        for way, rows, length in jobs:
+            if way == "encode":
+                given: Any = speech_like(codec, length, batch=rows)
+                ours = partial(codec.encode, given)
+            else:
+                given = [level.repeat(rows, 1) for level in random_codes(codec, length)]
+                ours = partial(codec.decode, given, noise=0)
+            row = {"what": f"{way} {rows} x {length:g} s, {dtype}"}
+            times = {"value": check.seconds(ours)}
+            with plain_path():
+                times["plain"] = check.seconds(ours)
+            if other is not None:
+                with torch.inference_mode():
+                    times["snac"] = check.seconds(partial(getattr(other, way), given))
+            short = length == check.short_seconds
+            figures = {name: 1e3 * spent if short else rows * length / spent for name, spent in times.items()}
+            yield row | {"unit": "ms" if short else "x real time"} | figures
+
+
+class plain_path:  # noqa: N801 - used as a function
+    """Within it no kernels are used."""
+
+    def __enter__(self) -> None:
+        self._before, backend.kernel_mode = backend.kernel_mode, "off"
+
+    def __exit__(self, *error: object) -> None:
+        backend.kernel_mode = self._before
+
+
+def stream_rows(check: Check) -> Iterator[Row]:
+    """Time a step of many streams, one frame a push."""
+    from snac_tok.frames import FrameLayout
+    from snac_tok.streaming import BatchStreamDecoder
+
+    for dtype in ("fp16", "fp32") if check.device.type == "cuda" else ("fp32",):
+        codec = check.codec(dtype)
+        layout = FrameLayout(strides=codec.config.vq_strides)
+        for count in check.streams:
+            decoder = BatchStreamDecoder(codec, layout)
+            for name in range(count):
+                decoder.open(name, noise=name)
+            # Steps until the layers are full, then those that count.
+            frames = random_codes(codec, (_STEPS_TO_FILL + check.runs) / codec.config.frames_per_second)
+            ids = layout.flatten([level[0].cpu().numpy() for level in frames])
+            size, times = codec.config.tokens_per_frame, []
+            for start in range(0, len(ids), size):
+                begin = time.perf_counter()
+                for name in range(count):
+                    decoder.push(name, ids[start : start + size])
+                decoder.step()
+                times.append(1e3 * (time.perf_counter() - begin))
+            steady = times[-check.runs :]
+            note = f"slowest {max(steady):.1f}; a frame lasts {1e3 / codec.config.frames_per_second:.1f} ms"
+            step = statistics.median(steady)
+            yield {"what": f"step of {count} streams, {dtype}", "value": step, "unit": "ms", "note": note}
+            if step > _SLOW_MILLISECONDS:
+                yield {"what": f"more streams, {dtype}", "note": "not tried, the last step took too long"}
+                break
+
+
+def tokenizer_rows(check: Check) -> Iterator[Row]:
+    """Time clips of mixed lengths to ids."""
+    from snac_tok.frames import FrameLayout
+
+    codec = check.codec()
+    layout = FrameLayout(strides=codec.config.vq_strides)
+    count, longest = check.clips
+    lengths = [longest * (at + 1) / count for at in range(count)]
+    sound = speech_like(codec, longest)[0].cpu()
+    clips = [sound[:, : int(seconds * codec.sampling_rate)] for seconds in lengths]
+
+    def to_ids() -> None:
+        for codes in codec.encode_batch(clips):
+            layout.flatten([level.reshape(-1).cpu().numpy() for level in codes])
+
+    spent = check.seconds(to_ids, warm_up=1)
+    what = f"{count} clips of up to {longest:g} s to ids, fp32"
+    yield {"what": what, "value": sum(lengths) / spent, "unit": "x real time"}
+
+
+def training_rows(check: Check) -> Iterator[Row]:
+    """Time training steps of the whole network on mel distance, without discriminators."""
+    from snac_tok.metrics.mel import DAC_SCALES, mel_distance
+
+    codec = check.codec().train()
+    rate, (rows, _) = codec.sampling_rate, check.batch
+    audio = speech_like(codec, 0.4, batch=rows)
+    for name in ("fp32", "bf16") if check.device.type == "cuda" else ("fp32",):
+        optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-5)
+
+        def step(optimizer: torch.optim.Optimizer = optimizer, *, lower: bool = name == "bf16") -> None:
+            optimizer.zero_grad()
+            with torch.autocast(check.device.type, torch.bfloat16, enabled=lower):
+                sound, _ = codec(audio)
+            mel_distance(audio, sound.float(), sampling_rate=rate, scales=DAC_SCALES).backward()
+            optimizer.step()
+
+        spent = check.seconds(step)
+        note = f"{1e3 * spent:.0f} ms a step of {rows} x 0.4 s, no discriminators"
+        yield {
+            "what": f"training, {name}",
+            "value": rows * 0.4 / spent,
+            "unit": "x real time",
+            "note": note,
+        }
+
+
+def profile_rows(check: Check) -> Iterator[Row]:
+    """Name the ten kernels in which decoding spends most."""
+    from torch.profiler import ProfilerActivity, profile
+
+    on_gpu = check.device.type == "cuda"
+    codec = check.codec("fp16" if on_gpu else "fp32")
+    codes = random_codes(codec, check.batch[1])
+    codec.decode(codes, noise=0)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as found:
+        codec.decode(codes, noise=0)
+        check.wait()
+    events = found.key_averages()
+
+    def spent(event: Any) -> float:
+        return float(event.self_device_time_total if on_gpu else event.self_cpu_time_total)
+
+    total = sum(spent(event) for event in events) or 1.0
+    for event in sorted(events, key=spent, reverse=True)[:10]:
+        yield {
+            "what": f"profile: {event.key[:60]}",
+            "value": 100 * spent(event) / total,
+            "unit": "%",
+            "note": f"{event.count} calls, {spent(event) / 1e3:.2f} ms",
+        }

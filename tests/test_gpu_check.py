@@ -1,0 +1,99 @@
+"""`scripts/gpu_check` prints and writes every row, on a machine with hardly anything installed, whatever fails."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import snac
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+BARE = """
+import sys
+for name in ("soundfile", "soxr", "safetensors", "huggingface_hub", "transformers", "datasets", "pyarrow", "yaml"):
+    sys.modules[name] = None
+"""
+
+
+def run_check(*arguments, paths=(), **environment):
+    """Run the command as a user does, from somewhere else."""
+    environment |= {"PYTHON": sys.executable, "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    command = [str(ROOT / "scripts" / "gpu_check"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=environment)
+
+
+@pytest.fixture
+def wheel_folder(tmp_path):
+    """A folder with a wheel of `snac`."""
+    package = Path(snac.__file__).parent
+    with zipfile.ZipFile(tmp_path / "snac-1.2.1-py3-none-any.whl", "w") as wheel:
+        for path in package.glob("*.py"):
+            wheel.write(path, f"snac/{path.name}")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_every_row_comes_on_a_bare_machine(wheel_folder, tmp_path):
+    """Without packages that read files or ask the hub, beside `snac` from a wheel."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "sitecustomize.py").write_text(BARE)
+    given = ("--device", "cpu", "--tiny", "--snac-wheel", str(wheel_folder))
+    done = run_check(*given, paths=[bare], OUT=str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "gpu_check.json").read_text())
+    rows = {row["what"]: row for row in report["rows"]}
+    assert not [row for row in report["rows"] if "error" in row]
+    assert all(what in done.stdout for what in rows)
+    assert "soundfile" in rows["not installed, not needed"]["note"]
+    assert rows["codes like the CPU's, 8000 Hz"]["value"] == 0
+    assert rows["rows of a mixed batch, like each alone"]["value"] == 0
+    for what in ("encode 2 x 0.3 s, fp32", "decode 1 x 0.2 s, fp32"):
+        assert min(rows[what][name] for name in ("value", "plain", "snac")) > 0
+    assert {"step of 1 streams, fp32", "step of 2 streams, fp32", "training, fp32", "copy"} <= set(rows)
+    assert sum(what.startswith("profile: ") for what in rows) == 10
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """The script as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import gpu_check
+
+    return gpu_check
+
+
+def test_a_subject_that_fails_is_reported_and_the_others_go_on(script, tmp_path, capsys):
+    """What it had yielded before stays."""
+
+    def fails():
+        yield {"what": "before", "value": 1, "unit": "ms"}
+        raise RuntimeError("out of memory")
+
+    report = script.Report(str(tmp_path))
+    script.run({"first": fails, "second": lambda: iter([{"what": "after"}])}, report, limit=60.0)
+    assert [row["what"] for row in report.rows] == ["before", "first", "after"]
+    assert "FAILED at test_gpu_check.py" in report.rows[1]["error"]
+    assert "out of memory" in capsys.readouterr().out
+    assert json.loads((tmp_path / "gpu_check.json").read_text())["rows"] == report.rows
+
+
+def test_no_subject_is_begun_when_the_time_is_over(script):
+    """So that the command ends."""
+    report = script.Report(None)
+    script.run({"late": lambda: iter([{"what": "never"}])}, report, limit=0.0)
+    assert [row["what"] for row in report.rows] == ["late"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_one_sentence_says_so():
+    """And names what can be tried."""
+    done = run_check()
+    assert done.returncode == 2
+    assert "--device cpu --tiny" in done.stderr
