@@ -10,6 +10,7 @@ positions with all their channels is one stretch of memory. A unit's program mak
     output      sum of the products, plus bias, plus x     all channels
 
 The sine is computed again for each tap: neighbours are in the cache, and a sine costs less than a pass over memory.
+Lengths do not specialise a kernel: else Triton would compile it again for lengths of 1 and for multiples of 16.
 `gpu` calls these and says what the arguments are. Its tests run them on a CPU, in Triton's interpreter. It cannot
 call what in `tl` is itself a kernel (`zeros`, `sum`) if Triton was loaded before; so none of that is used.
 """
@@ -94,7 +95,19 @@ def continued(
     return values
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "length",
+        "kept_length",
+        "held_length",
+        "count",
+        "kept_count",
+        "held_count",
+        "tiles",
+        "programs",
+        "dilation",
+    ]
+)
 def residual_unit(
     out,
     middle,
@@ -118,14 +131,13 @@ def residual_unit(
     held_count,
     tiles,
     programs,
+    dilation,
     C: tl.constexpr,
-    DILATION: tl.constexpr,
     TAPS: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_N: tl.constexpr,
     HAS_KEPT: tl.constexpr,
-    HAS_HELD: tl.constexpr,
     HAS_ENDS: tl.constexpr,
     MULTIPLIES: tl.constexpr,
     PRODUCT: tl.constexpr,
@@ -164,7 +176,7 @@ def residual_unit(
                     tl.float32
                 )
                 for tap in tl.static_range(TAPS):
-                    shift = tap * DILATION
+                    shift = tap * dilation
                     values = activated(
                         x,
                         kept,
@@ -189,7 +201,7 @@ def residual_unit(
                     rows = middle + row * count * C + at[:, None] * C
                     tl.store(rows + channels, z.to(middle.dtype.element_ty), mask=written)
             total += tl.load(matrix_bias + out_channels, mask=inside_out, other=0.0).to(tl.float32)
-            total += continued(x, held, at, start, out_channels, inside_out, held_length, length, C, HAS_HELD)
+            total += continued(x, held, at, start, out_channels, inside_out, held_length, length, C, HAS_KEPT)
             rows = out + row * count * C + at[:, None] * C
             tl.store(rows + out_channels, total.to(out.dtype.element_ty), mask=written & inside_out)
     else:
@@ -216,13 +228,13 @@ def residual_unit(
             rows = kept_out + row * kept_count * C + at[:, None] * C
             tl.store(rows + channels, values.to(x.dtype.element_ty), mask=(at < kept_count)[:, None])
             values = continued(
-                x, held, count + at, count + start, channels, inside, held_length, length, C, HAS_HELD
+                x, held, count + at, count + start, channels, inside, held_length, length, C, HAS_KEPT
             )
             rows = held_out + row * held_count * C + at[:, None] * C
             tl.store(rows + channels, values.to(x.dtype.element_ty), mask=(at < held_count)[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "kept_length", "total_length", "tiles"])
 def extended(
     out,
     x,
@@ -262,7 +274,7 @@ def extended(
     tl.store(rows + channels, values.to(out.dtype.element_ty), mask=(at < total_length)[:, None] & inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "noise_stride", "tiles"])
 def noise_block(
     out,
     x,
@@ -305,7 +317,7 @@ def noise_block(
         tl.store(to + out_channels, values.to(out.dtype.element_ty), mask=mask & inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "kept_length", "count", "kept_count", "tiles", "programs"])
 def last_layers(
     out,
     kept_out,
