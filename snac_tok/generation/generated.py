@@ -225,6 +225,7 @@ def _no_speech(source: Any, table: Vocabulary) -> TokenError:
         if found
         else "name the preset of the model that wrote it, and let it write at least one frame"
     )
+    what = shortened(" ".join(source.split())) if isinstance(source, str) and source else "it"
     return TokenError(
-        f"there is no speech of {table.name!r} in it, whose codes are {codes}{spelled}; {advice}."
+        f"there is no speech of {table.name!r} in {what}: its codes are {codes}{spelled}; {advice}."
     )
