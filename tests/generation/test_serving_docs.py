@@ -29,6 +29,7 @@ def test_the_page_runs_and_every_way_gives_the_same_sound(tmp_path, monkeypatch,
     samples = sum(chunk.size for chunk in names["chunks"])
     assert samples % tok.codec.config.frame_length == 0
     assert 4 <= samples // tok.codec.config.frame_length <= 12
+    assert str(names["found"].report) in PAGE
     assert capsys.readouterr().out.strip() in PAGE
 
 
