@@ -28,7 +28,7 @@ from snac_tok.generation.parallel_rows import cut_rows
 from snac_tok.prompts import prompt_format
 from snac_tok.prompts.prompt_format import as_line
 from snac_tok.prompts.speech import find_speech
-from snac_tok.wording import counted
+from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
