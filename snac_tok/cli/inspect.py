@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         "snac-tok inspect tiny --json",
         "snac-tok inspect --presets",
         "snac-tok inspect --preset orpheus",
-        "snac-tok inspect --identify ids.json",
+        "snac-tok inspect --identify a.json",
         "snac-tok inspect shards",
         "snac-tok inspect a.npz",
     )

@@ -1,5 +1,6 @@
 """The program as a whole: fast start, help, examples that run, exit codes, errors."""
 
+import json
 import os
 import shlex
 import shutil
@@ -134,6 +135,9 @@ def test_examples_run(run, work, config, name):
     config()
     shutil.copytree(work / "clips", work / "more-clips")
     shutil.copy(work / "b.flac", work / "song.flac")
+    ids = json.loads((work / "a.json").read_text())
+    answer = {"choices": [{"index": 0, "text": "", "token_ids": ids}]}
+    (work / "answer.jsonl").write_text(json.dumps(answer), encoding="utf-8")
     (work / "train.jsonl").write_text('{"audio_filepath": "a.wav"}\n', encoding="utf-8")
     lines = examples(command_of(name))
     assert len(lines) >= 3
