@@ -146,7 +146,7 @@ class Decoder(ChunkedNetwork):
                 out, an int gives the same sound every time; or a source of one's own.
 
         Raises:
-            CodesError: another noise.
+            CodesError: any other noise.
             NetworkError: noise blocks are inside of layers that do not hand noise on, and it is not "random".
         """
         if not runs_in_chunks(self, x, least=1):
