@@ -138,8 +138,12 @@ def numbers_in(text: str, vocabulary: Vocabulary) -> Any:
     if text.startswith(("[", "{")):
         try:
             value = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except json.JSONDecodeError as error:
             raise TokenError(f"this is not a JSON list of ids ({error}).") from error
+        except RecursionError as error:
+            raise TokenError("this is not a JSON list of ids: it is nested too deep.") from error
+        except ValueError as error:  # Python reads no more digits than some thousands
+            raise TokenError("this is not a JSON list of ids: a number in it is too long.") from error
         return _as_array(value)
     rows = [list(map(_number, line.split())) for line in text.splitlines() if line.strip()]
     return _as_array(rows if vocabulary.is_parallel else [number for row in rows for number in row])

@@ -102,30 +102,32 @@ _FAMILIES = (
 
 _SPELLINGS = (
     _Spelling(
-        pattern=r"<custom_token_\d+>",
+        pattern=r"<custom_token_\d{1,10}>",
         families=("the preset orpheus, and vyvo-qwen3 and vyvo-lfm2, which spell them alike",),
         presets=("orpheus", "vyvo-qwen3", "vyvo-lfm2"),
     ),
     _Spelling(
-        pattern=r"<\|snac_\d+\|>",
+        pattern=r"<\|snac_\d{1,10}\|>",
         families=("indic-speak (Orpheus's ids)",),
     ),
     _Spelling(
-        pattern=r"<snac_l\d+_c\d+>",
+        pattern=r"<snac_l\d{1,10}_c\d{1,10}>",
         families=("Sido and Quipus (SNAC's codes per level)",),
     ),
     _Spelling(
-        pattern=r"<snac_\d+>",
+        pattern=r"<snac_\d{1,10}>",
         families=(
             "FineVideo-VLA and MixtureVitae (the number is an Orpheus id in one, an index within a level in the other)",
         ),
     ),
-    _Spelling(pattern=r"<\|s_\d+\|>", families=("LLaSA",), codec="X-codec2"),
-    _Spelling(pattern=r"<\|speech_\d+\|>", families=("NeuTTS",), codec="NeuCodec"),
-    _Spelling(pattern=r"<\|c[12]_\d+\|>", families=("OuteTTS 1.0",), codec="DAC"),
-    _Spelling(pattern=r"<\|bicodec_(?:semantic|global)_\d+\|>", families=("Spark-TTS",), codec="BiCodec"),
+    _Spelling(pattern=r"<\|s_\d{1,10}\|>", families=("LLaSA",), codec="X-codec2"),
+    _Spelling(pattern=r"<\|speech_\d{1,10}\|>", families=("NeuTTS",), codec="NeuCodec"),
+    _Spelling(pattern=r"<\|c[12]_\d{1,10}\|>", families=("OuteTTS 1.0",), codec="DAC"),
+    _Spelling(
+        pattern=r"<\|bicodec_(?:semantic|global)_\d{1,10}\|>", families=("Spark-TTS",), codec="BiCodec"
+    ),
 )
-_AUDIO = r"<\|audio_(\d+)\|>"
+_AUDIO = r"<\|audio_([0-9]{1,10})\|>"
 
 
 def identify(source: Any) -> Identification | None:
@@ -149,7 +151,9 @@ def identify(source: Any) -> Identification | None:
     if hasattr(source, "get_vocab"):
         return _of_tokens(source.get_vocab())
     if isinstance(source, Mapping):
-        return _of_specials(np.array(list(source.values()), dtype=np.int64))
+        return _of_specials(
+            to_numpy(integers(list(source.values()), what="the special ids", error=TokenError))
+        )
     ids = np.asarray(to_numpy(integers(source, what="the ids", error=TokenError)))
     if ids.ndim == _ROWS_NDIM and _fits_rows(ids):
         return Identification(

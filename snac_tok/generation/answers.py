@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -103,18 +104,26 @@ def _collected(reader: ResponseReader, reads: Iterable[Callable[[], list[Respons
         if not pieces:
             raise
         broken = (f"the answer breaks off: {error}",)
-    numbers = sorted({piece.answer for piece in pieces})
+    by_answer: dict[int, list[ResponsePiece]] = {}
+    for piece in pieces:
+        by_answer.setdefault(piece.answer, []).append(piece)
+    left_out = (*_each_once(reader.left_out), *broken)
+    return [_joined(by_answer[number], left_out) for number in sorted(by_answer)]
+
+
+def _each_once(sentences: list[str]) -> list[str]:
     return [
-        _joined([piece for piece in pieces if piece.answer == number], reader, broken) for number in numbers
+        sentence if times == 1 else f"{sentence.removesuffix('.')}, {times} times."
+        for sentence, times in Counter(sentences).items()
     ]
 
 
-def _joined(pieces: list[ResponsePiece], reader: ResponseReader, broken: tuple[str, ...]) -> Answer:
+def _joined(pieces: list[ResponsePiece], left_out: tuple[str, ...]) -> Answer:
     ids = [number for piece in pieces for number in piece.ids or ()]
     return Answer(
         ids=ids if any(piece.ids for piece in pieces) else None,
         text="".join(piece.text for piece in pieces),
-        left_out=(*reader.left_out, *broken),
+        left_out=left_out,
     )
 
 

@@ -157,7 +157,9 @@ def _speech(answer: Answer, table: Vocabulary, prompt: Prompt | None, name: str 
         line = as_line(ids, what="the ids")
         cut, ended, lost = _cut_line(line, table, prompt)
     except TokenError as error:
-        raise TokenError(f"{name}: {error}" if name else str(error)) from error
+        # Why there is too little may be what was left out: a server's error, an answer that is cut.
+        reason = "; ".join([str(error), *answer.left_out[-1:]]).replace(".; ", "; ")
+        raise TokenError(f"{name}: {reason}" if name else reason) from error
     return GeneratedSpeech(ids=cut, left_out=(*answer.left_out, *left_out, *lost), ended=ended)
 
 

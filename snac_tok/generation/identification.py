@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import os
 
     from snac_tok.frames import Identification
+
+_ID = re.compile("[0-9]{1,10}")
 
 
 class _Tokens(dict[str, int]):
@@ -74,8 +77,16 @@ def _tokens_of(value: Mapping[str, Any]) -> dict[str, int]:
     tokens = dict(vocab) if isinstance(vocab, Mapping) else {}
     if isinstance(added, list):
         tokens |= {
-            each["content"]: each["id"] for each in added if isinstance(each, Mapping) and "content" in each
+            each["content"]: each.get("id") for each in added if isinstance(each, Mapping) and _is_token(each)
         }
     if isinstance(decoder, Mapping):
-        tokens |= {each["content"]: int(number) for number, each in decoder.items() if number.isdigit()}
-    return tokens
+        tokens |= {
+            each["content"]: int(number)
+            for number, each in decoder.items()
+            if _ID.fullmatch(number) and isinstance(each, Mapping) and _is_token(each)
+        }
+    return {token: number for token, number in tokens.items() if type(number) is int}
+
+
+def _is_token(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("content"), str)

@@ -8,6 +8,7 @@ from typing import Any
 
 # Ids: vLLM and old SGLang, SGLang's completions, its /generate, llama.cpp. The prompt's have names of their own.
 _ID_FIELDS = ("token_ids", "response_token_ids", "output_ids", "tokens")
+_BEYOND_IDS = 2**63
 # Text: completions and SGLang, chat and llama.cpp, Ollama, TGI's whole answers.
 _TEXT_FIELDS = ("text", "content", "response", "generated_text")
 # Events of these alone are no loss: counts, times, the beginning and the end.
@@ -38,7 +39,7 @@ def ids_in(part: Mapping[str, Any]) -> list[int] | None:
     for name in _ID_FIELDS:
         ids = part.get(name)
         # llama.cpp has an empty list of tokens where nobody asked for them.
-        if isinstance(ids, list) and (ids or name != "tokens") and all(type(each) is int for each in ids):
+        if isinstance(ids, list) and (ids or name != "tokens") and all(map(_is_id, ids)):
             return ids
     return None
 
@@ -83,6 +84,10 @@ def is_bookkeeping(event: Mapping[str, Any]) -> bool:
     (True, False)
     """
     return all(name in _BOOKKEEPING for name in event)
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and -_BEYOND_IDS <= value < _BEYOND_IDS
 
 
 def _flat(part: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
 
 # Fields of server-sent events other than `data`, and a comment.
 _OTHER_FIELDS = ("event:", "id:", "retry:", ":")
+_EMPTY_FIELDS = ("data", "event", "id", "retry")
 EVENT_STARTS = ("data:", "error:", *_OTHER_FIELDS)
 _DONE = "[DONE]"
 # How many keys a message shows.
 _SHOWN = 5
+_SOMETHING = re.compile(r"\S")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -77,7 +80,7 @@ class ResponseReader:
         self.left_out: list[str] = []
         self._cumulative = cumulative
         self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._line = ""  # one that has not ended
+        self._line: list[str] = []  # the pieces of one that has not ended
         self._waiting: list[str] = []  # lines of JSON that is not whole
         self._is_events: bool | None = None
         self._growths: dict[int, tuple[Growth[str], Growth[list[int]]]] = {}
@@ -94,7 +97,12 @@ class ResponseReader:
                 what came in front of it was returned.
         """
         text = data if isinstance(data, str) else self._bytes.decode(data)
-        *lines, self._line = (self._line + text).split("\n")
+        first, *others = text.split("\n")
+        self._line.append(first)
+        if not others:
+            return self._read(self._of_line, [])
+        *lines, last = "".join(self._line), *others
+        self._line = [last]
         return self._read(self._of_line, lines)
 
     def flush(self) -> list[ResponsePiece]:
@@ -103,7 +111,7 @@ class ResponseReader:
         Raises:
             TokenError: as `push`.
         """
-        last, self._line = self._line + self._bytes.decode(b"", final=True), ""
+        last, self._line = "".join(self._line) + self._bytes.decode(b"", final=True), []
         pieces = self._read(self._of_line, [last, ""])
         rest, self._waiting = "\n".join(self._waiting), []
         return pieces + self._read(self._joined, [rest] if rest.strip() else [], behind=pieces)
@@ -150,18 +158,20 @@ class ResponseReader:
 
     def _of_event_line(self, line: str) -> list[ResponsePiece]:
         if not line.strip():
+            pieces = self._parsed("\n".join(self._waiting))
             self._leave_out("an event that is cut")
-            return []
+            return pieces
         if line.startswith("data:"):
             data = line.removeprefix("data:").strip()
             if data == _DONE:
                 self._end_response()
                 return []
             self._waiting.append(data)
-            return self._parsed("\n".join(self._waiting))
+            # An event of several lines is read at the empty line behind it.
+            return self._parsed(data) if len(self._waiting) == 1 else []
         if line.startswith("error:"):
             raise _refused(line.removeprefix("error:").strip())
-        if not line.startswith(_OTHER_FIELDS):
+        if not line.startswith(_OTHER_FIELDS) and line not in _EMPTY_FIELDS:
             self.left_out.append(f"left out a line among the events: {shortened(line)}.")
         return []
 
@@ -193,14 +203,13 @@ class ResponseReader:
         """Read values of JSON one behind the other, each of any number of lines."""
         pieces: list[ResponsePiece] = []
         decoder, place = json.JSONDecoder(), 0
-        while rest := text[place:].lstrip():
+        while found := _SOMETHING.search(text, place):
             try:
-                value, length = decoder.raw_decode(rest)
+                value, place = decoder.raw_decode(text, found.start())
             except (ValueError, RecursionError):
-                self._waiting = [rest]
+                self._waiting = [text[found.start() :]]
                 self._leave_out("JSON that is cut")
                 break
-            place = len(text) - len(rest) + length
             pieces += self._of_value(value)
         return pieces
 

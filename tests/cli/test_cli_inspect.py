@@ -151,3 +151,31 @@ def test_identify(run, work, refused):
     assert "stdin holds no ids, tokens or special ids" in refused("inspect", "--identify", "-", stdin="hello")
     assert "missing.json cannot be read" in refused("inspect", "--identify", "missing.json")
     assert "name one thing" in refused("inspect", "tiny", "--identify", "ids.json")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"added_tokens": [{"content": "<a>"}, {"content": ["<a>"], "id": 1}, {"content": 7, "id": 1}]},
+        {
+            "added_tokens_decoder": {
+                "1": {},
+                "2": "x",
+                "²": {"content": "<a>"},
+                "9" * 5000: {"content": "<a>"},
+            }
+        },
+        {"start_of_speech": 10**30},
+    ],
+)
+def test_identify_of_a_damaged_tokenizer(refused, file):
+    """It is refused with a sentence of ours, whatever stands where a token or an id should."""
+    assert "unexpected" not in refused("inspect", "--identify", "-", stdin=json.dumps(file))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" + "9" * 5000 + "]"])
+def test_a_list_that_json_cannot_hold_is_told_without_python(refused, text):
+    """Too deep, or a number too long."""
+    sentence = refused("inspect", "--identify", "-", stdin=text)
+    assert "not a JSON list of ids: " in sentence
+    assert "sys." not in sentence

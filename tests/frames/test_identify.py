@@ -128,3 +128,11 @@ def test_what_is_no_id():
     """Fractions are refused."""
     with pytest.raises(TokenError):
         identify([1.5])
+
+
+def test_numbers_that_are_no_ids():
+    """Numbers beyond 64 bits are nobody's."""
+    assert identify(f"<|audio_{10**30}|>") is None
+    assert identify(f"<custom_token_{10**30}>") is None
+    with pytest.raises(TokenError, match="special ids must be whole numbers"):
+        identify({"start_of_speech": 10**30})

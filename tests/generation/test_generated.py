@@ -406,3 +406,49 @@ def test_a_vocabulary_without_a_text_form():
     with pytest.raises(TokenError, match="there is no speech of 'orpheus'"):
         read_generated(io.BytesIO(b"<custom_token_10>"), table)
     assert read_generated(io.BytesIO(json.dumps(IDS).encode()), table).ids.tolist() == IDS
+
+
+def test_why_an_answer_is_too_short():
+    """The server's own error, behind less than a frame, is not lost behind ours."""
+    answer = json.dumps({"choices": [{"token_ids": IDS[:6]}]}) + "\n" + json.dumps({"error": "out of memory"})
+    with pytest.raises(TokenError, match=r"less than one frame of 7.*out of memory"):
+        read_generated(answer, ORPHEUS)
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_a_number_that_is_no_id_leaves_the_text(number):
+    """Beyond 64 bits, which no array of ids holds."""
+    answer = {"choices": [{"text": ORPHEUS.ids_to_text(IDS), "token_ids": [*IDS, number]}]}
+    assert read_generated(answer, ORPHEUS).ids.tolist() == IDS
+    assert next(response_tokens([json.dumps(answer)])) == ORPHEUS.ids_to_text(IDS)
+
+
+def test_what_is_left_out_often_is_told_once():
+    """A stream may have thousands of such lines; fields without a value say nothing."""
+    events = "hm\ndata\nevent\n" * 3 + "data: " + json.dumps({"choices": [{"token_ids": IDS}]})
+    found = read_generated("data:\n" + events, ORPHEUS)
+    assert found.left_out == ("left out a line among the events: 'hm', 3 times.",)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "data: x\n" * 200_000 + "\n",  # an event that never ends
+        '{"usage": {}}' * 200_000,  # values without a line between them
+        "".join(f'{{"id": {number}, "text": ""}}\n' for number in range(100_000)),
+    ],
+    ids=["event", "values", "lines"],
+)
+def test_a_long_answer_takes_time_in_proportion(answer):
+    """Seconds; these took many minutes when each line looked at those before it again."""
+    last = "\n" + json.dumps({"choices": [{"token_ids": IDS}]})
+    last = f"data: {last.strip()}\n\n" if answer.startswith("data") else last
+    assert read_generated_batch(answer + last, ORPHEUS)[-1].ids.tolist() == IDS
+
+
+def test_small_pieces_of_a_long_line():
+    """An answer in one line, as a socket gives it."""
+    reader = ResponseReader()
+    text = json.dumps({"choices": [{"text": "x" * 2_000_000}]})
+    pieces = [piece for at in range(0, len(text), 10) for piece in reader.push(text[at : at + 10])]
+    assert sum(len(piece.text) for piece in pieces + reader.flush()) == 2_000_000
