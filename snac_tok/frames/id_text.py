@@ -270,7 +270,10 @@ def text_of(source: str | os.PathLike[str] | IO[bytes] | bytes, name: str) -> st
 def _content(source: str | os.PathLike[str] | IO[bytes]) -> bytes:
     """Return what the source holds, or one byte more than it may."""
     if not isinstance(source, (str, os.PathLike)):
-        return source.read(_MAX_BYTES + 1)
+        content: Any = source.read(_MAX_BYTES + 1)
+        return (
+            content.encode(errors="surrogatepass") if isinstance(content, str) else content
+        )  # opened as text
     with Path(source).open("rb") as file:
         return file.read(_MAX_BYTES + 1)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from snac_tok.errors import TokenError
 from snac_tok.files import shown_path
+from snac_tok.frames.arrays import integers, to_numpy
 from snac_tok.frames.faults import iter_faults
 from snac_tok.frames.grammar import speech_edges
 from snac_tok.frames.id_text import are_codes, ids_left_out, text_of, words_left_out
@@ -165,9 +166,10 @@ def _speech(answer: Answer, table: Vocabulary, prompt: Prompt | None, name: str 
 
 def _ids_of(answer: Answer, table: Vocabulary) -> tuple[Any, tuple[str, ...]]:
     """Return an answer's ids, read from its text where it has none, or none that are codes."""
-    has_codes = answer.ids is not None and bool(are_codes(np.asarray(answer.ids), table).any())
-    if answer.ids is not None and (has_codes or not answer.text or table.text is None):
-        return answer.ids, ()
+    if answer.ids is not None:
+        ids = to_numpy(integers(answer.ids, what="the ids", error=TokenError))
+        if not answer.text or table.text is None or are_codes(ids, table).any():
+            return ids, ()
     tokens = [] if table.text is None else list(table.text.tokens_in(answer.text))
     if not tokens:
         raise _no_speech(answer.text if answer.ids is None else answer.ids, table)

@@ -211,6 +211,9 @@ def test_from_a_path_and_a_file(tmp_path):
     assert read_generated(path, "orpheus").ids.tolist() == IDS
     with path.open("rb") as file:
         assert read_generated(file, "orpheus").ids.tolist() == IDS
+    path.write_text(TEXT)
+    with path.open() as file:
+        assert read_generated(file, "orpheus").ids.tolist() == IDS
     path.write_text("hello")
     with pytest.raises(TokenError, match=r"answer\.json: there is no speech of 'orpheus'"):
         read_generated(path, "orpheus")
@@ -361,6 +364,11 @@ def test_the_format_of_a_prompt():
         ('{"choices": []}', "no text and no ids"),
         ('{"choices": [{"text": ', "no text and no ids; left out JSON that is cut"),
         ([1.5, 2.5], "the ids must be whole numbers"),
+        ([None], "the ids must be whole numbers"),
+        ([1, "a"], "the ids must be integers, got text"),
+        ([{"text": "a"}, 5], "the ids must be whole numbers"),
+        ({1, 2}, "the ids must be"),
+        (np.array([1, 2], dtype=np.uint8), "there is no speech of 'orpheus'"),
         ("<custom_token_99999>", "is out of range"),
     ],
 )
