@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from snac_tok.cli.shared_options import (
     noise_option,
     preset_option,
     refuse_existing,
+    standard_input,
 )
 from snac_tok.cli.sound_writing import Way, made_with, write_sound
 from snac_tok.wording import counted, lasting, shortened
@@ -167,7 +167,7 @@ def decode(
             _decode_npz(Path(source), target, way)
         else:
             tokenizer = load_tokenizer(way.model, device=way.device, preset=preset, levels=way.levels)
-            name, file = ("stdin", sys.stdin.buffer) if source == _STDIN else (source, Path(source))
+            name, file = ("stdin", standard_input()) if source == _STDIN else (source, Path(source))
             found = (
                 read_generated(file, tokenizer, answer=answer, name=name)
                 if generated

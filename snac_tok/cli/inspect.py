@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from snac_tok.cli.messages import examples
-from snac_tok.cli.shared_options import levels_option, preset_option
+from snac_tok.cli.shared_options import levels_option, preset_option, standard_input
 
 if TYPE_CHECKING:
     from snac_tok.cli.findings import Findings
@@ -85,7 +84,7 @@ def _print_table(codec: str, preset: str, *, levels: int | None, as_json: bool) 
 def _print_identification(source: str, *, as_json: bool) -> None:
     from snac_tok.generation.identification import identify_file
 
-    name, file = ("stdin", sys.stdin.buffer) if source == "-" else (source, source)
+    name, file = ("stdin", standard_input()) if source == "-" else (source, source)
     found = identify_file(file, name=name)
     click.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else str(found))
 

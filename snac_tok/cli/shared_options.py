@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -104,6 +105,13 @@ def channels_option(*, each: bool = False, of_model: bool = False) -> Callable[[
         metavar=names,
         help=f"What becomes of a second channel; N takes one by its number, from 0 on{more}.{default}",
     )
+
+
+def standard_input() -> IO[bytes]:
+    """Return stdin for reading bytes; a program may be started without one."""
+    if sys.stdin is None:
+        raise click.ClickException("stdin is closed; pipe something into it, or name a file in place of -")
+    return sys.stdin.buffer
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:

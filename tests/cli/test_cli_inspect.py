@@ -2,9 +2,11 @@
 
 import json
 
+import click
 import pytest
 
 from snac_tok import open_shards, preset
+from snac_tok.cli.shared_options import standard_input
 from snac_tok.codec import PRESETS
 from snac_tok.frames import preset_names
 
@@ -179,3 +181,10 @@ def test_a_list_that_json_cannot_hold_is_told_without_python(refused, text):
     sentence = refused("inspect", "--identify", "-", stdin=text)
     assert "not a JSON list of ids: " in sentence
     assert "sys." not in sentence
+
+
+def test_a_closed_stdin_is_told(monkeypatch):
+    """Python has None there, as after `<&-`."""
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(click.ClickException, match="stdin is closed"):
+        standard_input()
