@@ -101,6 +101,11 @@ class SpeechStream:
         """Whether an end of speech came: what follows makes no sound."""
         return self._speech.ended
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether all sound was handed out: the stream is used up."""
+        return self._is_flushed
+
     def push(self, ids: Any) -> Samples:
         """Take the next ids, one or several, and return the samples (n,) that are final now, n possibly 0.
 
@@ -280,7 +285,11 @@ def _stream_of(
 ) -> SpeechStream:
     if encoding not in _ENCODINGS:
         raise TokenError(f"encoding is {encoding!r}; it must be one of {_ENCODINGS}.")
-    return codec if isinstance(codec, SpeechStream) else SpeechStream(codec, vocabulary)
+    if not isinstance(codec, SpeechStream):
+        return SpeechStream(codec, vocabulary)
+    if codec.is_flushed:
+        raise TokenError("this SpeechStream has come to its end; make another one for the next speech.")
+    return codec
 
 
 def _pushed(stream: SpeechStream, piece: Tokens) -> Samples:

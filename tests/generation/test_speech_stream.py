@@ -302,3 +302,13 @@ def test_streams_need_no_transformers():
     """Serving from another server's tokens does not import it."""
     code = "import sys; from snac_tok.generation import stream_audio; sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_stream_that_has_ended_is_not_taken_again(tok):
+    """A second speech would make no sound, without a word."""
+    ids = tok.encode(np.zeros(960), sampling_rate=8_000, add_special_tokens=True)
+    for written in (ids, ids[:-1]):
+        stream = SpeechStream(tok)
+        assert sum(map(len, stream_audio(written, stream)))
+        with pytest.raises(TokenError, match="has come to its end; make another one"):
+            next(stream_audio(written, stream, encoding="wav"))
