@@ -17,11 +17,12 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from snac_tok.errors import TokenError
+from snac_tok.errors import LostSpeechWarning, TokenError
 from snac_tok.generation.growth import Growth
 from snac_tok.generation.response_fields import error_in, ids_in, is_bookkeeping, parts_of, text_in
 from snac_tok.wording import counted, shortened
@@ -278,8 +279,11 @@ def response_tokens(
     Raises:
         TokenError: the server answered with an error, after what came in front of it.
 
+    Warns:
+        LostSpeechWarning: the answer ended in the middle of an event.
+
     Example:
-        >>> list(response_tokens(['data: {"content": "", "tokens": [128266]}\n\n', 'data: {"content": "", "tok']))
+        >>> list(response_tokens(['data: {"content": "", "tok', 'ens": [128266]}\n\n', "data: [DONE]\n\n"]))
         [[128266]]
     """
     has_ids = False
@@ -293,7 +297,11 @@ def response_tokens(
 def _pieces_of(chunks: Iterable[bytes | str], reader: ResponseReader) -> Iterator[ResponsePiece]:
     for chunk in chunks:
         yield from reader.push(chunk)
+    known = len(reader.left_out)
     yield from reader.flush()
+    # The connection died in the middle of an event: what it held is not heard.
+    for sentence in reader.left_out[known:]:
+        warnings.warn(sentence, LostSpeechWarning, stacklevel=2)
 
 
 def _is_whole(line: str) -> bool:

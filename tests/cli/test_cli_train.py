@@ -164,6 +164,9 @@ def test_without_a_terminal_there_are_lines(run, config):
     assert [line.endswith(" left.") for line in lines] == [False, True, True, True, False]
 
 
+@pytest.mark.usefixtures(
+    "control_c"
+)  # what is ignored here would be ignored in the process that is started, too
 def test_lines_appear_while_the_run_goes_on(work, config):
     """Each is flushed: a log that is followed shows them at once. Resumed, they go on counting."""
     process = subprocess.Popen(

@@ -108,7 +108,7 @@ def test_truncated_files_are_refused(folder):
     """A download cut in the middle names the file."""
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="no complete safetensors file"):
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
         SNAC.from_pretrained(folder)
     path.unlink()
     torch.save({"a": torch.zeros(100)}, folder / "pytorch_model.bin")
@@ -334,7 +334,7 @@ def test_safetensors_lengths_that_lie_are_refused(folder, length):
     """The first eight bytes promise a header that is not there."""
     path = folder / "model.safetensors"
     path.write_bytes(struct.pack("<Q", length) + path.read_bytes()[8:])
-    with pytest.raises(CheckpointError, match="no complete safetensors file"):
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
         SNAC.from_pretrained(folder)
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snac_tok import preset
-from snac_tok.errors import TokenError
+from snac_tok.errors import LostSpeechWarning, TokenError
 from snac_tok.frames import preset_names
 from snac_tok.frames.grammar import speech_edges
 from snac_tok.generation import (
@@ -165,6 +165,12 @@ def test_any_cut_of_an_answer_gives_the_same_tokens(data, name):
     ids = [number for piece in pieces if isinstance(piece, list) for number in piece]
     text = "".join(piece for piece in pieces if isinstance(piece, str))
     assert (ids == IDS and text in ("", "x")) or text == TEXT
+
+
+def test_an_answer_that_breaks_off_is_told():
+    """A connection that died in the middle of an event loses it, and says so."""
+    with pytest.warns(LostSpeechWarning, match="left out .* that is cut"):
+        assert list(response_tokens(['data: {"tokens": [128266]}\n\n', 'data: {"tok'])) == [[128266]]
 
 
 def test_an_answer_is_heard_while_it_comes(tok):

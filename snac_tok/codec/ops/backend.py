@@ -5,9 +5,10 @@ Inference only: gradients are not recorded. All tensors have the shape (B, C, T)
 
 from __future__ import annotations
 
+import importlib
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 
@@ -115,11 +116,12 @@ def kernels_for(x: torch.Tensor) -> Kernels | None:
 
 @lru_cache(maxsize=1)
 def _load_kernels() -> Kernels | None:
+    # By name and not as a statement: code that is exported to run without us leaves this module out, because whoever
+    # loads it would be asked for Triton.
     try:
-        from snac_tok.codec.ops import gpu
+        return cast("Kernels", importlib.import_module(f"{__name__.rpartition('.')[0]}.gpu"))
     except ImportError:  # Triton comes with torch for CUDA alone
         return None
-    return gpu
 
 
 def backend_for(x: torch.Tensor) -> Backend:
