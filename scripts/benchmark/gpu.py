@@ -163,7 +163,7 @@ def unit_rows(check: Check) -> Iterator[Row]:
     for (channels, length), (name, dtype) in itertools.product(check.widths, DTYPES.items()):
         generator = torch.Generator(check.device).manual_seed(0)
         draw = partial(torch.randn, generator=generator, device=check.device)
-        weights = gpu.trial_weights(lambda *shape: draw(shape).to(dtype), channels)  # noqa: B023 - used at once
+        weights = gpu.trials.trial_weights(lambda *shape: draw(shape).to(dtype), channels)  # noqa: B023 - used at once
         x = draw(check.batch[0], length, channels).to(dtype).transpose(1, 2)
         plain = partial(reference.residual_unit, x, weights, dilation=3)
         with torch.no_grad():

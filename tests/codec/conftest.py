@@ -2,22 +2,13 @@
 
 import pytest
 import torch
+from small_codec import SMALL as THREE_LEVELS
 
 from snac_tok.codec import SNAC, CodecConfig
 
 # Small enough to run in milliseconds, odd strides included, with every option once on and once off.
 SMALL = {
-    "three levels": CodecConfig(
-        sampling_rate=8_000,
-        encoder_dim=4,
-        encoder_rates=(2, 3),
-        decoder_dim=16,
-        decoder_rates=(3, 2),
-        attn_window_size=None,
-        codebook_size=32,
-        codebook_dim=4,
-        vq_strides=(4, 2, 1),
-    ),
+    "three levels": THREE_LEVELS,
     "four levels, attention, full convolutions": CodecConfig(
         sampling_rate=8_000,
         encoder_dim=16,
@@ -54,8 +45,8 @@ def interpreted():
     with pytest.MonkeyPatch.context() as patch:
         # Read when a kernel is defined. Only these tests load the kernels where there is no GPU.
         patch.setenv("TRITON_INTERPRET", "1")
-        from snac_tok.codec.ops import gpu
-    if type(gpu.kernels.snake).__name__ != "InterpretedFunction":
+        from snac_tok.codec.ops import gpu, kernels
+    if type(kernels.snake).__name__ != "InterpretedFunction":
         pytest.skip("the kernels were loaded for a GPU before")
     return gpu
 
@@ -67,5 +58,5 @@ def poisoned(interpreted, monkeypatch):
     def empty(rows, length):
         return rows.new_full((rows.shape[0], length, rows.shape[2]), float("nan"))
 
-    monkeypatch.setattr(interpreted, "_empty", empty)
+    monkeypatch.setattr("snac_tok.codec.ops.launches._empty", empty)
     return interpreted

@@ -11,11 +11,11 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from snac_tok.codec.ops import gpu, kernels
+from snac_tok.codec.ops import kernels, launches
 
 POINTERS = set("out middle kept_out held_out x kept held first_alpha taps taps_bias second_alpha matrix".split())
 POINTERS |= {"matrix_bias", "alpha", "noise", "bias"}
-BLOCK = gpu._block(64)
+BLOCK = launches._block(64)
 OPTIONS = {"num_warps": BLOCK.pop("num_warps"), "num_stages": BLOCK.pop("num_stages")}
 PRODUCT = {"PRODUCT": tl.float16, "PRECISION": "ieee"}
 

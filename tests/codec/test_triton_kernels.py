@@ -74,7 +74,7 @@ def run_unit(gpu, x, weights, cuts, **options):
 def test_a_unit_in_chunks(poisoned, dtype, shape, dilation, cuts):
     """Chunks shorter than the kernel's reach, odd ends, widths that are no power of two."""
     values = draw(shape[-1], dtype)
-    x, weights = values(*shape), poisoned.trial_weights(values, shape[1])
+    x, weights = values(*shape), poisoned.trials.trial_weights(values, shape[1])
     found = run_unit(poisoned, x, weights, (0, *cuts, shape[-1]), dilation=dilation)
     assert_close(found, reference.residual_unit(x.double(), in_double(weights), dilation=dilation), dtype)
 
@@ -86,7 +86,10 @@ def test_a_unit_of_random_shapes(poisoned, seed):
     channels, dilation = choice.choice((16, 32, 48)), choice.choice((1, 3, 9))
     length = choice.randint(1, 100)
     cuts = sorted(choice.choices(range(length + 1), k=choice.randint(0, 3)))
-    x, weights = values(choice.randint(1, 2), channels, length), poisoned.trial_weights(values, channels)
+    x, weights = (
+        values(choice.randint(1, 2), channels, length),
+        poisoned.trials.trial_weights(values, channels),
+    )
     if seed % 2:
         x = x.transpose(1, 2).contiguous().transpose(1, 2)
     # The last chunk must not be mistaken for one that ends there already.
@@ -100,7 +103,7 @@ def test_a_unit_of_random_shapes(poisoned, seed):
 def test_a_unit_with_the_product_inside(poisoned, precision):
     """As float32 is computed when TF32 is asked for; the interpreter itself does not round to it."""
     values = draw(0, torch.float32)
-    x, weights = values(1, 32, 70), poisoned.trial_weights(values, 32)
+    x, weights = values(1, 32, 70), poisoned.trials.trial_weights(values, 32)
     found = run_unit(poisoned, x, weights, (0, 33, 70), dilation=3, precision=precision)
     assert_close(found, reference.residual_unit(x.double(), in_double(weights), dilation=3), torch.float32)
 
@@ -110,7 +113,7 @@ def test_rows_of_a_unit_end_where_their_clips_end(poisoned, name):
     """What stands behind a row's end is not read, be it NaN, and programs that lie behind it write nothing."""
     dtype, channels, ends = DTYPES[name], 16, (150, 1, 64, 0)
     values = draw(1, dtype)
-    x, weights = values(len(ends), channels, ends[0]), poisoned.trial_weights(values, channels)
+    x, weights = values(len(ends), channels, ends[0]), poisoned.trials.trial_weights(values, channels)
     clean = x.clone()
     for row, end in enumerate(ends):
         x[row, :, end:] = float("nan")
@@ -127,7 +130,7 @@ def test_rows_of_a_unit_end_where_their_clips_end(poisoned, name):
 def test_what_a_unit_keeps_is_what_plain_layers_keep(poisoned):
     """So the next chunk of a clip may take either way: activated input of the convolution, and x not added yet."""
     values = draw(2, torch.float32)
-    x, weights = values(2, 16, 40), poisoned.trial_weights(values, 16)
+    x, weights = values(2, 16, 40), poisoned.trials.trial_weights(values, 16)
     _, kept = poisoned.residual_unit(x, weights, dilation=3)
     torch.testing.assert_close(kept.conv, reference.snake(x, weights.first_alpha)[..., -18:])
     assert torch.equal(kept.added, x[..., -9:])
@@ -136,7 +139,7 @@ def test_what_a_unit_keeps_is_what_plain_layers_keep(poisoned):
 def test_a_chunk_of_half_precision_joins_without_a_seam(poisoned):
     """Bit for bit: what is kept is rounded, and so is what is not."""
     values = draw(3, torch.float16)
-    x, weights = values(1, 16, 60), poisoned.trial_weights(values, 16)
+    x, weights = values(1, 16, 60), poisoned.trials.trial_weights(values, 16)
     whole = run_unit(poisoned, x, weights, (0, 60), dilation=3)
     assert torch.equal(run_unit(poisoned, x, weights, (0, 31, 60), dilation=3), whole)
 
@@ -215,27 +218,27 @@ def test_strided_convolutions_are_two_products(interpreted, stride):
 
 def test_a_kernel_that_a_card_cannot_run_is_not_used(interpreted, caplog):
     """The first use is a trial beside plain torch. Errors and wrong results are told once."""
-    arguments = (CPU, torch.float32, 16, 1)
+    trials, arguments = interpreted.trials, (CPU, torch.float32, 16, 1)
 
     def fails(*_arguments):
         raise RuntimeError("out of shared memory\nand more")
 
     def is_wrong(*arguments):
-        found, wanted = interpreted._try_snake(*arguments)
+        found, wanted = trials.try_snake(*arguments)
         return found * 1.01, wanted
 
-    interpreted._works.cache_clear()
+    trials.works.cache_clear()
     with caplog.at_level(logging.WARNING):
-        assert interpreted._works(interpreted._try_snake, *arguments)
+        assert trials.works(trials.try_snake, *arguments)
         assert not caplog.records
         for _ in range(2):
-            assert not interpreted._works(fails, *arguments)
-            assert not interpreted._works(is_wrong, *arguments)
+            assert not trials.works(fails, *arguments)
+            assert not trials.works(is_wrong, *arguments)
     assert len(caplog.records) == 2
     assert "RuntimeError: out of shared memory);" in caplog.text
-    for trial in (interpreted._try_unit, interpreted._try_noise, interpreted._try_last):
-        assert interpreted._works(trial, *arguments)
-    interpreted._works.cache_clear()
+    for trial in (trials.try_unit, trials.try_noise, trials.try_last):
+        assert trials.works(trial, *arguments)
+    trials.works.cache_clear()
 
 
 def test_widths_that_no_kernel_takes(interpreted):

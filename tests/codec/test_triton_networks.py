@@ -1,6 +1,7 @@
 """Whole networks through GPU kernels give what the plain path gives. Triton's interpreter runs them on the CPU."""
 
 import copy
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_codec import SMALL
 
 import snac_tok
-from snac_tok.codec import SNAC, CodecConfig
+from snac_tok.codec import SNAC
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.context import StepContext
 from snac_tok.codec.noise import SeededNoise
@@ -18,17 +20,7 @@ from snac_tok.codec.ops import backend, cpu, reference
 from snac_tok.codec.state import StreamState
 
 # Widths that kernels take, an odd stride, and a decoder with noise.
-CONFIG = CodecConfig(
-    sampling_rate=8_000,
-    encoder_dim=16,
-    encoder_rates=(2, 3),
-    decoder_dim=64,
-    decoder_rates=(3, 2),
-    attn_window_size=None,
-    codebook_size=32,
-    codebook_dim=4,
-    vq_strides=(4, 2, 1),
-)
+CONFIG = dataclasses.replace(SMALL, encoder_dim=16, latent_dim=None, decoder_dim=64)
 LATENTS = 16
 
 
@@ -184,10 +176,9 @@ def test_when_kernels_are_taken(interpreted, monkeypatch):
     with monkeypatch.context() as patch:
         backend._load_kernels.cache_clear()
         patch.setitem(sys.modules, "triton", None)
-        patch.delitem(sys.modules, "snac_tok.codec.ops.gpu")
-        patch.delitem(sys.modules, "snac_tok.codec.ops.kernels")
-        patch.delattr("snac_tok.codec.ops.gpu")
-        patch.delattr("snac_tok.codec.ops.kernels")
+        for name in ("gpu", "kernels", "launches", "trials"):
+            patch.delitem(sys.modules, f"snac_tok.codec.ops.{name}")
+            patch.delattr(f"snac_tok.codec.ops.{name}")
         assert kernels_of(x) is None
     backend._load_kernels.cache_clear()
 
@@ -211,9 +202,9 @@ import sys, torch
 from snac_tok import SNAC
 codec = SNAC.from_pretrained("tiny")
 codec.decode(codec.encode(torch.zeros(1, 1, 4000)), noise=0)
-assert not {"snac_tok.codec.ops.gpu", "snac_tok.codec.ops.kernels"} & set(sys.modules)
+assert not {f"snac_tok.codec.ops.{name}" for name in ("gpu", "kernels", "launches", "trials")} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
     package = Path(snac_tok.__file__).parent
     users = [path.name for path in package.rglob("*.py") if "import triton" in path.read_text("utf-8")]
-    assert sorted(users) == ["gpu.py", "kernels.py"]
+    assert sorted(users) == ["kernels.py", "launches.py"]
