@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -127,25 +128,19 @@ def decode(
 
     Exit code 1 says that some of the records were skipped, 2 that nothing could be decoded.
     """
-    from snac_tok.frames import read_ids
-    from snac_tok.generation import read_generated
-
-    if drop_partial and on_error != "strict":
-        raise click.UsageError(
-            f"--on-error {on_error} sees to a last frame that is not whole, too; leave --drop-partial out"
-        )
+    reading = _Reading(
+        preset=preset,
+        num_samples=num_samples,
+        drop_partial=drop_partial,
+        on_error=on_error,
+        generated=generated,
+        answer=answer,
+    )
+    reading.check()
     way = Way(levels=levels, noise=noise, model=model, device=device, force=force)
     of_shards = {"--id": bool(records), "--limit": limit is not None, "--flac": flac}
-    of_ids = {
-        "--preset": preset is not None,
-        "--num-samples": num_samples is not None,
-        "--drop-partial": drop_partial,
-        "--on-error": on_error != "strict",
-        "--generated": generated,
-        "--answer": answer is not None,
-    }
     if Path(source).is_dir():
-        _refuse_options(of_ids, f"is for a file of ids; {source} is a folder")
+        _refuse_options(reading.given, f"is for a file of ids; {source} is a folder")
         once, ending = tuple(dict.fromkeys(records)), ".flac" if flac else ".wav"
         return _decode_shards(source, output, way, ids=once, limit=limit, ending=ending, progress=progress)
     _refuse_options(of_shards, f"is for a shard folder; {source} is not one")
@@ -153,29 +148,62 @@ def decode(
     _check_sound_file(target, force=force)
     is_npz = Path(source).suffix.lower() == ".npz"
     if is_npz:
-        _refuse_options(of_ids, f"is for a file of ids; {source} holds raw codes")
+        _refuse_options(reading.given, f"is for a file of ids; {source} holds raw codes")
     elif preset is None:
         raise click.UsageError(_what_it_needs(source))
-    if generated and drop_partial:
-        raise click.UsageError(
-            "--generated leaves out a last frame that is not whole by itself; drop --drop-partial"
-        )
-    if answer is not None and not generated:
-        raise click.UsageError("--answer can only be used together with --generated")
     with _bar(1, progress) as bar:
         if is_npz:
             _decode_npz(Path(source), target, way)
         else:
-            tokenizer = load_tokenizer(way.model, device=way.device, preset=preset, levels=way.levels)
-            name, file = ("stdin", standard_input()) if source == _STDIN else (source, Path(source))
-            found = (
-                read_generated(file, tokenizer, answer=answer, name=name)
-                if generated
-                else read_ids(file, tokenizer.vocabulary, name=name, drop_partial=drop_partial)
-            )
-            _decode_ids(found, tokenizer, target, way, name=name, num_samples=num_samples, on_error=on_error)
+            _decode_ids(source, target, way, reading)
         bar.advance(1)
     return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """How ids are read: the options of `decode` that shards and .npz files do not have."""
+
+    preset: str | None
+    num_samples: int | None
+    drop_partial: bool
+    on_error: OnError
+    generated: bool
+    answer: int | None
+
+    def check(self) -> None:
+        """Refuse options that contradict each other."""
+        if self.drop_partial and self.on_error != "strict":
+            raise click.UsageError(
+                f"--on-error {self.on_error} sees to a last frame that is not whole, too; leave --drop-partial out"
+            )
+        if self.drop_partial and self.generated:
+            raise click.UsageError(
+                "--generated leaves out a last frame that is not whole by itself; drop --drop-partial"
+            )
+        if self.answer is not None and not self.generated:
+            raise click.UsageError("--answer can only be used together with --generated")
+
+    @property
+    def given(self) -> dict[str, bool]:
+        """Which of the options were given."""
+        return {
+            "--preset": self.preset is not None,
+            "--num-samples": self.num_samples is not None,
+            "--drop-partial": self.drop_partial,
+            "--on-error": self.on_error != "strict",
+            "--generated": self.generated,
+            "--answer": self.answer is not None,
+        }
+
+    def read(self, file: Path | IO[bytes], tokenizer: SnacTokenizer, name: str) -> FoundIds | GeneratedSpeech:
+        """Return the ids in a file, and what was left out of it."""
+        from snac_tok.frames import read_ids
+        from snac_tok.generation import read_generated
+
+        if self.generated:
+            return read_generated(file, tokenizer, answer=self.answer, name=name)
+        return read_ids(file, tokenizer.vocabulary, name=name, drop_partial=self.drop_partial)
 
 
 def _what_it_needs(source: str) -> str:
@@ -202,23 +230,17 @@ def _decode_npz(source: Path, target: Path, way: Way) -> None:
     write_sound(target, tokenizer.decode_blocks(ids, num_samples=content.num_samples, noise=way.seed))
 
 
-def _decode_ids(
-    found: FoundIds | GeneratedSpeech,
-    tokenizer: SnacTokenizer,
-    target: Path,
-    way: Way,
-    *,
-    name: str,
-    num_samples: int | None,
-    on_error: OnError,
-) -> None:
+def _decode_ids(source: str, target: Path, way: Way, reading: _Reading) -> None:
     from snac_tok.errors import LostSpeechWarning, TokenError, WaveformError
 
+    tokenizer = load_tokenizer(way.model, device=way.device, preset=reading.preset, levels=way.levels)
+    name, file = ("stdin", standard_input()) if source == _STDIN else (source, Path(source))
+    found = reading.read(file, tokenizer, name)
     try:
         with warnings.catch_warnings(record=True) as repaired:
             warnings.simplefilter("always", LostSpeechWarning)
             blocks = tokenizer.decode_blocks(
-                found.ids, num_samples=num_samples, noise=way.seed, on_error=on_error
+                found.ids, num_samples=reading.num_samples, noise=way.seed, on_error=reading.on_error
             )
             write_sound(target, blocks)
     except (TokenError, WaveformError) as error:
