@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.audio import write_audio
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from snac_tok.audio import Waveform
     from snac_tok.evaluation.results import ClipResult, Evaluation
 
@@ -31,20 +31,18 @@ class SoundFolder:
 
     Example:
         >>> import numpy as np
-        >>> from pathlib import Path
         >>> from snac_tok import Waveform
         >>> sounds = SoundFolder(Path("report"))
         >>> hum = Waveform(samples=np.zeros((1, 240), np.float32), sampling_rate=24_000)
         >>> sounds.add("speech/a b.wav", "opus:6", hum)
-        >>> sounds.paths["speech/a b.wav", "opus:6"].as_posix()
+        >>> sounds.paths["speech/a b.wav"]["opus:6"].as_posix()
         'sounds/0001-speech-a-b/opus-6.wav'
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._numbers: dict[str, int] = {}
-        self._codecs: dict[str, int] = {}
-        self.paths: dict[tuple[str, str], Path] = {}
+        self._names: dict[str, str] = {}
+        self.paths: dict[str, dict[str, Path]] = {}
 
     def add(self, clip: str, codec: str, sound: Waveform) -> None:
         """Write one sound as 16-bit WAV.
@@ -52,17 +50,26 @@ class SoundFolder:
         Raises:
             AudioFileError: the disk refused.
         """
-        number = self._numbers.setdefault(clip, len(self._numbers) + 1)
-        # Two codecs may be called alike but for signs that a file's name cannot have.
-        self._codecs.setdefault(codec, len(self._codecs))
-        name = _file_name(codec)
-        if any(_file_name(other).lower() == name.lower() for other in self._codecs if other != codec):
-            name = f"{name}-{self._codecs[codec]}"
+        sounds = self.paths.setdefault(clip, {})
+        folder = next(iter(sounds.values())).parent if sounds else self._next_folder(clip)
+        path = folder / f"{self._name_of(codec)}.wav"
+        (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
+        write_audio(self._folder / path, sound)
+        sounds[codec] = path
+
+    def _next_folder(self, clip: str) -> Path:
         stem = _file_name(re.sub(r"\.\w{1,5}$", "", clip))
-        path = self._folder / "sounds" / f"{number:04d}-{stem}" / f"{name}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_audio(path, sound)
-        self.paths[clip, codec] = path.relative_to(self._folder)
+        return Path("sounds", f"{len(self.paths):04d}-{stem}")
+
+    def _name_of(self, codec: str) -> str:
+        """Return a codec's name as a file's: codecs may be called alike but for signs that no file's name can have."""
+        if codec not in self._names:
+            taken = {name.lower() for name in self._names.values()}
+            wanted = _file_name(codec)
+            numbered = (f"{wanted}-{number}" for number in itertools.count(2))
+            names = itertools.chain([wanted], numbered)
+            self._names[codec] = next(name for name in names if name.lower() not in taken)
+        return self._names[codec]
 
 
 def listening_page(found: Evaluation, sounds: SoundFolder) -> str:
@@ -72,19 +79,18 @@ def listening_page(found: Evaluation, sounds: SoundFolder) -> str:
         found: the figures.
         sounds: what was written; the page belongs into the same folder.
     """
-    clips = dict.fromkeys(clip for clip, _ in sounds.paths)
     figures = {(result.clip, codec.name): result for codec in found.codecs for result in codec.clips}
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Listen</title>",
         "<meta name='viewport' content='width=device-width, initial-scale=1'>",
         f"<style>{_STYLE}</style><h1>Listen</h1>",
-        f"<p>{len(clips)} clips, each as recorded and through each codec. The figures are those of report.json.</p>",
+        f"<p>{len(sounds.paths)} clips, each as recorded and through each codec.",
+        "The figures are those of report.json.</p>",
     ]
-    for clip in clips:
+    for clip, paths in sounds.paths.items():
         players = [
             _player(path.as_posix(), codec, figures.get((clip, codec)), found.measures)
-            for (name, codec), path in sounds.paths.items()
-            if name == clip
+            for codec, path in paths.items()
         ]
         parts.append(f"<section><h2>{html.escape(clip)}</h2>{''.join(players)}</section>")
     return "\n".join(parts) + "\n"
