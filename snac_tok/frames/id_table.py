@@ -111,6 +111,11 @@ class IdTable:
         return self.layout.slots_per_frame + (self.separator is not None)
 
     @property
+    def code_ids(self) -> range:
+        """From the first id of a code to the last; there may be others between, and between blocks there are gaps."""
+        return range(self.base, self.base + (self.num_blocks - 1) * self.block + self.codebook_size)
+
+    @property
     def size(self) -> int:
         """The largest id plus one, specials counted: the fewest rows an embedding can have."""
         blocks = self.base + (self.num_blocks - 1) * self.block
@@ -276,9 +281,8 @@ class IdTable:
     def _no_code(self, token_id: int) -> str:
         name = self.special_of(token_id)
         what = f"the special {name!r}" if name else "no id of a code"
-        first = self.base
-        last = self.base + (self.num_blocks - 1) * self.block + self.codebook_size - 1
-        return f"id {token_id} is {what} in {self.name!r}; codes are ids {first}..{last}."
+        codes = self.code_ids
+        return f"id {token_id} is {what} in {self.name!r}; codes are ids {codes[0]}..{codes[-1]}."
 
 
 def _number(value: object, *, what: str, size: int = MAX_SIZE) -> int:

@@ -15,15 +15,13 @@ from snac_tok.errors import TokenError
 from snac_tok.frames.arrays import to_numpy
 from snac_tok.frames.id_text import numbers_in
 from snac_tok.generation.growth import new_parts
-from snac_tok.generation.responses import EVENT_STARTS, ResponseReader
+from snac_tok.generation.responses import BYTE_ORDER_MARK, EVENT_STARTS, ResponseReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from snac_tok.frames import Vocabulary
     from snac_tok.generation.responses import ResponsePiece
-
-_BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +45,7 @@ def answers_in_text(text: str, table: Vocabulary) -> list[Answer]:
     Raises:
         TokenError: none of these, or a server's error.
     """
-    text = text.removeprefix(_BYTE_ORDER_MARK).strip()
+    text = text.removeprefix(BYTE_ORDER_MARK).strip()
     has_tokens = table.text is not None and any(True for _ in table.text.tokens_in(text))
     value = _first_value(text)
     if isinstance(value, list) and not _holds(value, Mapping):

@@ -222,7 +222,7 @@ def _check_preset(ids: Ids, table: Vocabulary) -> None:
 
 def _no_speech(source: Any, table: Vocabulary) -> TokenError:
     found = identify(source)
-    codes = f"ids from {table.base} to {table.base + (table.num_blocks - 1) * table.block + table.codebook_size - 1}"
+    codes = f"ids from {table.code_ids[0]} to {table.code_ids[-1]}"
     spelled = f", spelled {table.text.token_of(table.base)} and so on" if table.text is not None else ""
     advice = (
         str(found)

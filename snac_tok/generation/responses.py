@@ -41,7 +41,7 @@ _DONE = "[DONE]"
 # How many keys a message shows.
 _SHOWN = 5
 _SOMETHING = re.compile(r"\S")
-_BYTE_ORDER_MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ class ResponseReader:
     def _of_line(self, line: str) -> list[ResponsePiece]:
         line = line.rstrip("\r")
         if self._is_events is None:
-            line = line.lstrip(_BYTE_ORDER_MARK)
+            line = line.lstrip(BYTE_ORDER_MARK)
             if not line.strip():
                 return []
             self._is_events = line.startswith(EVENT_STARTS)

@@ -165,8 +165,8 @@ def no_speech(speech: SpeechFilter) -> TokenError:
     table = speech.vocabulary
     return TokenError(
         f"there is no whole frame of {table.name!r} speech among {speech.num_seen} ids; its codes are ids from "
-        f"{table.base} to {table.base + (table.num_blocks - 1) * table.block + table.codebook_size - 1}: name the "
-        "preset of the model that wrote them, and let it write at least one frame."
+        f"{table.code_ids[0]} to {table.code_ids[-1]}: name the preset of the model that wrote them, and let it write "
+        "at least one frame."
     )
 
 
