@@ -5,13 +5,12 @@ Usage: python scripts/make_cli_docs.py [--check]
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from generated_page import write_or_check
 from snac_tok.cli.program import program
 
 if TYPE_CHECKING:
@@ -69,15 +68,5 @@ def section(context: click.Context) -> str:
     return f"## {context.command_path}\n\n```text\n{context.get_help().rstrip()}\n```\n"
 
 
-def main() -> None:
-    """Write the page, or with --check only say whether it is up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if the page on disk differs")
-    if not parser.parse_args().check:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
-        sys.exit(f"{PAGE.name} is out of date: run scripts/fix")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page(), description=__doc__)

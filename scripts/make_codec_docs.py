@@ -5,12 +5,11 @@ Usage: python scripts/make_codec_docs.py [--check]
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 import torch
 
+from generated_page import write_or_check
 from snac_tok.codec import PRESETS, SNAC, CodecConfig, latent_dependence, latent_influence
 from snac_tok.codec.checkpoint import EMBEDDED
 
@@ -124,15 +123,5 @@ def page() -> str:
     return INTRO + "\n" + "\n".join(lines) + "\n" + TRAPS
 
 
-def main() -> None:
-    """Write the page, or with --check only say whether it is up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if the page on disk differs")
-    if not parser.parse_args().check:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
-        sys.exit(f"{PAGE.name} is out of date: run scripts/fix")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page(), description=__doc__)

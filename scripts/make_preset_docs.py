@@ -5,13 +5,12 @@ Usage: python scripts/make_preset_docs.py [--check]
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generated_page import write_or_check
 from snac_tok.errors import LayoutError
 from snac_tok.frames import identify, preset, preset_names, vocabulary_from_json
 
@@ -247,15 +246,5 @@ def has_fixed_base(name: str) -> bool:
     return False
 
 
-def main() -> None:
-    """Write the page, or with --check only say whether it is up to date."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if the page on disk differs")
-    if not parser.parse_args().check:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
-        sys.exit(f"{PAGE.name} is out of date: run scripts/fix")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page(), description=__doc__)
