@@ -86,6 +86,38 @@ class SeededNoise:
         return normal_at(positions, seed=self.seed, layer=layer).to(x.dtype)[None, None]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowNoise:
+    """Noise of streams side by side: what each row's seed gives at its own position.
+
+    Attributes:
+        seeds: of each row; None for a row without noise.
+        positions: of each row, where the noise blocks' next outputs are; none at a stream's start.
+    """
+
+    seeds: Sequence[int | None]
+    positions: Sequence[Sequence[int]]
+
+    def draw(self, layer: int, x: torch.Tensor, start: int) -> torch.Tensor:
+        """Compute the (B, 1, T) values of x's rows, equal ones once."""
+        rows = [
+            None if seed is None else (_signed(seed), start + (places[layer] if layer < len(places) else 0))
+            for seed, places in zip(self.seeds, self.positions, strict=True)
+        ]
+        wanted = [*dict.fromkeys(filter(None, rows))]
+        columns = (
+            torch.tensor(wanted, dtype=torch.int64).to(x.device).T[..., None]
+        )  # seeds, starts: (rows, 1)
+        positions = columns[1] + torch.arange(x.shape[-1], device=x.device)
+        values = normal_at(positions, seed=columns[0], layer=layer).to(x.dtype)[:, None]
+        if None in rows:
+            values = torch.cat((values, torch.zeros_like(values[:1])))
+        if len(wanted) == len(rows):
+            return values
+        at = {row: index for index, row in enumerate((*wanted, None))}
+        return values.index_select(0, torch.tensor([at[row] for row in rows]).to(x.device))
+
+
 def checked_noise(noise: Noise, *, fresh: bool = True) -> Noise:
     """Return decode's `noise` option if it is one; integers of any kind as an int.
 
@@ -109,8 +141,10 @@ def checked_noise(noise: Noise, *, fresh: bool = True) -> Noise:
     raise CodesError(f'noise is {noise!r}; it must be "random", "off" or an int seed.')
 
 
-def normal_at(positions: torch.Tensor, *, seed: int, layer: int) -> torch.Tensor:
+def normal_at(positions: torch.Tensor, *, seed: Bits, layer: int) -> torch.Tensor:
     """Standard normal float64 values of int64 `positions`, any shape: hashed bits through Box-Muller.
+
+    Seeds may be a tensor that broadcasts with the positions.
 
     float64 on purpose: vectorised and scalar loops round log and cos differently in the last place, which
     would make the value depend on where in a tensor a position stands; rounded to float32 they agree.
@@ -121,6 +155,11 @@ def normal_at(positions: torch.Tensor, *, seed: int, layer: int) -> torch.Tensor
     bits = _mix(bits ^ (positions >> 32) ^ _GOLDEN)
     radius = torch.sqrt(-2.0 * torch.log(_uniform(_mix(bits ^ 0x2545F491))))
     return radius * torch.cos(2.0 * math.pi * _uniform(_mix(bits ^ 0x6C078965)))
+
+
+def _signed(seed: int) -> int:
+    """Return the lowest 64 bits of a seed as a tensor of int64 holds them."""
+    return (seed + 2**63) % 2**64 - 2**63
 
 
 def _mix(x: Bits) -> Bits:

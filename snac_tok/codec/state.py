@@ -20,10 +20,10 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import torch
 
 
 @dataclass
@@ -66,15 +66,3 @@ class StreamState:
     def signature(self) -> tuple[int, ...]:
         """Return the lengths of what is kept: clips of one signature can be advanced in one call."""
         return tuple(-1 if kept is None else kept.shape[-1] for kept in self.kept)
-
-    @classmethod
-    def joined(cls, rows: Sequence[StreamState]) -> StreamState:
-        """Stack the states of clips of one signature into one of a batch, whose positions count from here."""
-        columns = zip(*(row.kept for row in rows), strict=True)
-        kept = [None if column[0] is None else torch.cat(column) for column in columns]
-        return cls(kept=kept, positions=[0] * len(rows[0].positions))
-
-    def take_row(self, batch: StreamState, at: int) -> None:
-        """Go on as row `at` of a batch that `joined` made and a chunk was run through."""
-        self.kept = [None if kept is None else kept[at : at + 1] for kept in batch.kept]
-        self.advance_all(batch.positions)

@@ -2,21 +2,25 @@
 
 Streams can join, leave and stall at any time. `push` only checks and keeps ids; `step` advances every stream that has
 whole frames or has ended. Streams whose layers hold equally many samples share one call of the network, which is so
-for all streams after their first few frames.
+for all streams after their first few frames; their states are rows of one tensor a layer (`SlotStates`).
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from snac_tok.codec.chunked import Unchanged, run_chunk
+from snac_tok.codec.chunked import Unchanged, chunk_latents, num_threads, run_chunk
+from snac_tok.codec.noise import RowNoise
 from snac_tok.codec.precision import full_precision
-from snac_tok.codec.state import StreamState
+from snac_tok.codec.slots import Slot, SlotStates
+from snac_tok.codec.threads import run_in_order
 from snac_tok.errors import CodesError, TokenError
 from snac_tok.streaming.decoder import stream_noise
 from snac_tok.streaming.frame_buffer import FrameBuffer
@@ -29,20 +33,21 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.codec import SNAC, Noise
-    from snac_tok.codec.noise import NoiseSource
+    from snac_tok.codec.noise import SeededNoise
+    from snac_tok.codec.state import StreamState
     from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
     from snac_tok.streaming.repair_report import OnError, RepairReport
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Stream:
-    """One stream. It is replaced as a whole when it advances, so a failed call leaves it as it was.
+    """One stream. It is replaced as a whole when it advances, and its slot then written to: a failed call leaves both.
 
     Attributes:
         frames: the ids of the unfinished frame.
         noise: the decoder's.
         unchanged: detects that the codec was moved or trained.
-        state: the network's.
+        slot: where the network's state is.
         waiting: codes of whole frames that are not decoded yet.
         ending: whether the last id has been pushed.
         ended: whether all of its sound has been decoded.
@@ -50,9 +55,9 @@ class _Stream:
     """
 
     frames: FrameBuffer
-    noise: NoiseSource | None
+    noise: SeededNoise | None
     unchanged: Unchanged
-    state: StreamState = field(default_factory=StreamState)
+    slot: Slot = field(default_factory=Slot)
     waiting: tuple[list[torch.Tensor], ...] = ()
     ending: bool = False
     ended: bool = False
@@ -78,6 +83,10 @@ class _Stream:
         self, num_frames: int, per_frame: Sequence[int]
     ) -> tuple[list[torch.Tensor], tuple[list[torch.Tensor], ...]]:
         """Return the codes of the next frames, and the codes that still wait."""
+        if len(self.waiting) == 1 and self.num_waiting == num_frames:
+            return self.waiting[0], ()
+        if not self.waiting:
+            return [], ()
         joined = [torch.cat(level, dim=-1) for level in zip(*self.waiting, strict=True)]
         spans = list(zip(joined, per_frame, strict=False))
         rest = [level[:, num_frames * count :] for level, count in spans]
@@ -122,6 +131,7 @@ class BatchStreamDecoder:
         self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
         self._frames = FrameBuffer(self.vocabulary, self.codec.config, on_error=on_error)
         self._streams: dict[Hashable, _Stream] = {}
+        self._states = SlotStates()
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -184,7 +194,7 @@ class BatchStreamDecoder:
         Raises:
             TokenError: there is no such stream.
         """
-        self._known(name)
+        self._states.free(self._known(name).slot)
         del self._streams[name]
 
     @torch.no_grad()
@@ -205,7 +215,7 @@ class BatchStreamDecoder:
             num_frames = min(filter(None, waiting), default=0)
             for group in self._alike(ready, num_frames):
                 try:
-                    self._streams.update(self._advanced(group, num_frames))
+                    self._advance(group, num_frames)
                 except BaseException as error:
                     error.add_note(f"while streams {group!r} advanced; nothing of any stream is lost.")
                     raise
@@ -231,67 +241,88 @@ class BatchStreamDecoder:
         return self._streams[name]
 
     def _alike(self, names: Sequence[Hashable], num_frames: int) -> list[list[Hashable]]:
-        """Group streams that can share a call: equal lengths of state, equally many new frames, all ending or none."""
+        """Group streams that can share a call: of one table of states, equally many new frames, all ending or none."""
         groups: dict[tuple[Any, ...], list[Hashable]] = {}
         for name in names:
             stream = self._streams[name]
             levels = len(stream.waiting[0]) if stream.waiting else 0
             count, is_last = min(stream.num_waiting, num_frames), stream.ends_with(num_frames)
-            groups.setdefault((stream.state.signature(), count, is_last, levels), []).append(name)
-        return list(groups.values())
+            groups.setdefault((id(stream.slot.table), count, is_last, levels), []).append(name)
+        # In the order of their rows, so that rows which follow each other are read without a copy.
+        return [sorted(group, key=lambda name: self._streams[name].slot.row) for group in groups.values()]
 
-    def _advanced(self, names: Sequence[Hashable], num_frames: int) -> dict[Hashable, _Stream]:
-        """Return a group of streams as they are after their next frames."""
+    def _advance(self, names: Sequence[Hashable], num_frames: int) -> None:
+        """Decode the next frames of a group of streams, and keep what they are then."""
         streams = [self._streams[name] for name in names]
         for stream in streams:
             stream.unchanged.check()
         last = streams[0].ends_with(num_frames)
-        latents, waiting = self._latents(streams, num_frames)
-        states = [stream.state.fork() for stream in streams]
-        sounds = np.zeros((len(streams), 0), np.float32)
-        # No latents: a stream ended before its first frame.
-        if latents is not None:
-            batch = StreamState.joined(states)
-            noise = _RowNoise(streams) if any(stream.noise for stream in streams) else None
-            sound = run_chunk(self.codec.decoder, latents, batch, last=last, noise=noise)
-            for row, state in enumerate(states):
-                state.take_row(batch, row)
-            sounds = sound[:, 0].float().cpu().numpy()
-        return {
-            name: replace(stream, state=state, waiting=left, ended=last, finished=(*stream.finished, sound))
-            for name, stream, state, left, sound in zip(names, streams, states, waiting, sounds, strict=True)
-        }
+        halves = [stream.split(num_frames, self.codec.config.codes_per_frame) for stream in streams]
+        parts = self._parts(len(streams), num_frames)
+        jobs = (
+            partial(self._decoded, streams[part], [taken for taken, _ in halves[part]], last=last)
+            for part in parts
+        )
+        # Nothing is written before all is decoded: jobs read the tables of states, and any may fail.
+        done = list(run_in_order(jobs, threads=num_threads(self.codec.decoder)))
+        for part, (sounds, batch) in zip(parts, done, strict=True):
+            self._keep(names[part], [left for _, left in halves[part]], sounds, batch, last=last)
+
+    def _keep(
+        self,
+        names: Sequence[Hashable],
+        waiting: Sequence[tuple[list[torch.Tensor], ...]],
+        sounds: npt.NDArray[np.float32],
+        batch: StreamState,
+        *,
+        last: bool,
+    ) -> None:
+        """Keep what was decoded, the codes that still wait, and the layers' states."""
+        streams = [self._streams[name] for name in names]
+        for name, stream, left, sound in zip(names, streams, waiting, sounds, strict=True):
+            finished = (*stream.finished, sound)
+            self._streams[name] = replace(stream, waiting=left, ended=last, finished=finished)
+        slots = [stream.slot for stream in streams]
+        if last:
+            for slot in slots:
+                self._states.free(slot)
+        else:
+            self._states.write(slots, batch)
+
+    def _parts(self, num_streams: int, num_frames: int) -> list[slice]:
+        """Cut a group of streams into what is run at once: as much as suits the device, and a part a thread."""
+        frames = max(1, num_frames)
+        latents = chunk_latents(self.codec.decoder, multiple=self.codec.config.latents_per_frame * frames)
+        most = max(1, latents // (self.codec.config.latents_per_frame * frames))
+        count = max(-(-num_streams // most), min(num_threads(self.codec.decoder), num_streams // 2), 1)
+        cuts = [num_streams * at // count for at in range(count + 1)]
+        return [slice(start, end) for start, end in itertools.pairwise(cuts)]
+
+    def _decoded(
+        self, streams: Sequence[_Stream], codes: Sequence[list[torch.Tensor]], *, last: bool
+    ) -> tuple[npt.NDArray[np.float32], StreamState]:
+        """Return the sound (B, n) of streams' next codes, and what their layers keep then."""
+        batch = self._states.read([stream.slot for stream in streams])
+        latents = self._latents(len(streams), codes, is_begun=bool(batch.kept))
+        if latents is None:
+            return np.zeros((len(streams), 0), np.float32), batch
+        noise = None
+        if any(stream.noise for stream in streams):
+            noise = RowNoise(
+                seeds=[None if stream.noise is None else stream.noise.seed for stream in streams],
+                positions=[stream.slot.positions for stream in streams],
+            )
+        sound = run_chunk(self.codec.decoder, latents, batch, last=last, noise=noise)
+        return sound[:, 0].float().cpu().numpy(), batch
 
     def _latents(
-        self, streams: Sequence[_Stream], num_frames: int
-    ) -> tuple[torch.Tensor | None, list[tuple[list[torch.Tensor], ...]]]:
-        """Return the next latents (B, C, n) of a group of streams, None if they ended before their first frame.
-
-        Also return the codes that still wait in each stream.
-        """
+        self, num_streams: int, codes: Sequence[list[torch.Tensor]], *, is_begun: bool
+    ) -> torch.Tensor | None:
+        """Return the next latents (B, C, n) of streams, n 0 without codes; None if they ended before any."""
         device, dtype = self.codec.device, self.codec.dtype
-        if not streams[0].waiting:
-            waiting: list[tuple[list[torch.Tensor], ...]] = [()] * len(streams)
-            if not streams[0].state.kept:
-                return None, waiting
-            nothing = torch.empty((len(streams), self.codec.latent_dim, 0), device=device, dtype=dtype)
-            return nothing, waiting
-        halves = [stream.split(num_frames, self.codec.config.codes_per_frame) for stream in streams]
-        levels = [torch.cat(level).to(device) for level in zip(*(taken for taken, _ in halves), strict=True)]
+        if not codes[0]:
+            shape = (num_streams, self.codec.latent_dim, 0)
+            return torch.empty(shape, device=device, dtype=dtype) if is_begun else None
+        levels = [torch.cat(level).to(device) for level in zip(*codes, strict=True)]
         with full_precision(next(self.codec.parameters())):
-            return self.codec.quantizer.from_codes(levels), [left for _, left in halves]
-
-
-class _RowNoise:
-    """Noise for a batch: each row has its own stream's noise, at its own position."""
-
-    def __init__(self, streams: Sequence[_Stream]) -> None:
-        self.rows = [(stream.noise, list(stream.state.positions)) for stream in streams]
-
-    def draw(self, layer: int, x: torch.Tensor, start: int) -> torch.Tensor:
-        drawn = []
-        for at, (noise, positions) in enumerate(self.rows):
-            begin = start + (positions[layer] if layer < len(positions) else 0)
-            row = x[at : at + 1]
-            drawn.append(x.new_zeros((1, 1, x.shape[-1])) if noise is None else noise.draw(layer, row, begin))
-        return torch.cat(drawn)
+            return self.codec.quantizer.from_codes(levels)

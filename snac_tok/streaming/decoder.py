@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.codec import SNAC, CodecConfig, Noise
-    from snac_tok.codec.noise import NoiseSource
     from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
     from snac_tok.streaming.repair_report import OnError, RepairReport
 
@@ -215,7 +214,7 @@ def exact_lag_samples(config: CodecConfig) -> int:
     return unfinished * config.hop_length - latent_influence(config).first
 
 
-def stream_noise(noise: Noise, codec: SNAC) -> NoiseSource | None:
+def stream_noise(noise: Noise, codec: SNAC) -> SeededNoise | None:
     """Return the noise of a stream, whose length is unknown: a function of seed and position.
 
     Raises:

@@ -17,6 +17,7 @@ from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.context import StepContext
 from snac_tok.codec.noise import SeededNoise
 from snac_tok.codec.ops import backend, cpu, reference
+from snac_tok.codec.slots import Slot, SlotStates
 from snac_tok.codec.state import StreamState
 
 # Widths that kernels take, an odd stride, and a decoder with noise.
@@ -112,13 +113,15 @@ def test_rows_of_several_lengths(pair, monkeypatch):
 
 
 def test_streams_join_and_part(pair, monkeypatch):
-    """States are stacked to a batch's, and taken apart again."""
+    """States become rows of one table, and each goes on from there."""
     first, second = cut(pair.x, 0.5)
     states = [StreamState(), StreamState()]
     starts = [pair.run(monkeypatch, [first[row : row + 1]], state=states[row], last=False) for row in (0, 1)]
     if pair.noise is None:  # seeded noise needs the stream's own position
-        joined = StreamState.joined(states)
-        ends = pair.run(monkeypatch, [second], state=joined)
+        tables, slots = SlotStates(), [Slot(), Slot()]
+        for slot, state in zip(slots, states, strict=True):
+            tables.write([slot], state.fork())
+        ends = pair.run(monkeypatch, [second], state=tables.read(slots))
         assert_equal(torch.cat((torch.cat(starts), ends), dim=-1), pair.whole(monkeypatch, pair.x))
     for row, (state, start) in enumerate(zip(states, starts, strict=True)):
         end = pair.run(monkeypatch, [second[row : row + 1]], state=state)

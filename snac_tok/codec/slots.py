@@ -1,0 +1,154 @@
+"""States of many streams of one network, a row a stream in one tensor a layer: any of them advance in one call.
+
+Streams whose layers hold equally much share a table. A stream changes tables during its first few frames and, where
+there is attention, within a window; then it stays.
+
+    table of one signature    layer 1 (rows, C, n)   layer 2 (rows, C', n')   …
+        row 0  stream a       |aaaaaaa|              |aaa|
+        row 1  stream b       |bbbbbbb|              |bbb|
+        row 2  free
+
+When all streams of a table advance, what the layers keep then becomes the table, and nothing is copied. When some do,
+their rows are copied out, and back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from snac_tok.codec.state import StreamState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(eq=False)
+class Slot:
+    """One stream's place.
+
+    Attributes:
+        table: where its state is; None before its first chunk.
+        row: its row there.
+        positions: per noise block, the absolute position of its next output.
+    """
+
+    table: _Table | None = None
+    row: int = 0
+    positions: list[int] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Table:
+    """The states of streams of one signature.
+
+    Attributes:
+        layers: per stateful layer (rows, C, n); None where nothing is kept.
+        slots: the streams by row.
+    """
+
+    layers: list[torch.Tensor | None]
+    slots: dict[int, Slot] = field(default_factory=dict)
+
+    @property
+    def num_rows(self) -> int:
+        return next((len(layer) for layer in self.layers if layer is not None), 0)
+
+    def read(self, rows: Sequence[int]) -> list[torch.Tensor | None]:
+        """Return the state of some rows, without a copy if they follow each other."""
+        first, count = rows[0], len(rows)
+        if list(rows) == list(range(first, first + count)):
+            return [None if layer is None else layer[first : first + count] for layer in self.layers]
+        return [
+            None if layer is None else layer.index_select(0, torch.tensor(rows, device=layer.device))
+            for layer in self.layers
+        ]
+
+    def write(self, rows: Sequence[int], kept: Sequence[torch.Tensor | None]) -> None:
+        """Write the state of some rows; the table grows if they lie behind its end."""
+        if max(rows) >= self.num_rows:
+            self.layers = [_grown(layer, max(rows) + 1) for layer in self.layers]
+        for layer, new in zip(self.layers, kept, strict=True):
+            if layer is not None and new is not None:
+                layer.index_copy_(0, torch.tensor(rows, device=layer.device), new)
+
+    def free_rows(self, count: int) -> list[int]:
+        """Return the first `count` rows that no stream has."""
+        rows = range(len(self.slots) + count)
+        return [row for row in rows if row not in self.slots][:count]
+
+
+class SlotStates:
+    """The states of the streams of one network."""
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[int, ...], _Table] = {}
+
+    @property
+    def num_values(self) -> int:
+        """How many values all tables hold, free rows included."""
+        tables = self._tables.values()
+        return sum(layer.numel() for table in tables for layer in table.layers if layer is not None)
+
+    def read(self, slots: Sequence[Slot]) -> StreamState:
+        """Return the states of streams of one table as that of a batch, whose positions count from here.
+
+        It shares memory with the table: a chunk may be run through it, because layers replace what they keep.
+        """
+        table = slots[0].table
+        if table is None:
+            return StreamState()
+        return StreamState(
+            kept=table.read([slot.row for slot in slots]), positions=[0] * len(slots[0].positions)
+        )
+
+    def write(self, slots: Sequence[Slot], batch: StreamState) -> None:
+        """Keep the states of streams after a chunk was run through what `read` returned for them."""
+        signature = batch.signature()
+        table, before = self._tables.get(signature), slots[0].table
+        if table is None or (table is before and len(slots) == len(table.slots)):
+            table, rows = _Table(layers=list(batch.kept)), list(range(len(slots)))
+        elif table is before:
+            rows = [slot.row for slot in slots]
+            table.write(rows, batch.kept)
+        else:
+            rows = table.free_rows(len(slots))
+            table.write(rows, batch.kept)
+        self._tables[signature] = table
+        for slot, row in zip(slots, rows, strict=True):
+            self._place(slot, table, row)
+            state = StreamState(positions=slot.positions)
+            state.advance_all(batch.positions)
+            slot.positions = state.positions
+
+    def free(self, slot: Slot) -> None:
+        """Forget a stream's state."""
+        self._place(slot, None, 0)
+
+    def _place(self, slot: Slot, table: _Table | None, row: int) -> None:
+        before = slot.table
+        if before is table and slot.row == row:
+            return
+        if before is not None:
+            del before.slots[slot.row]
+            if not before.slots:
+                self._tables = {key: each for key, each in self._tables.items() if each is not before}
+        slot.table, slot.row = table, row
+        if table is not None:
+            table.slots[row] = slot
+
+
+def _grown(layer: torch.Tensor | None, num_rows: int) -> torch.Tensor | None:
+    """Return a layer's table with room for as many rows, twice as many as before at least."""
+    if layer is None:
+        return None
+    rows = max(num_rows, 2 * len(layer))
+    _, channels, length = layer.shape
+    if layer.stride(1) == 1:  # channels last, as the layer keeps it
+        grown = layer.new_empty((rows, length, channels)).transpose(1, 2)
+    else:
+        grown = layer.new_empty((rows, channels, length))
+    grown[: len(layer)] = layer
+    return grown
