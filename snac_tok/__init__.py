@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from snac_tok.frames import FrameLayout, Vocabulary, preset
     from snac_tok.mapping import SnacMapper, tokenize_dataset
     from snac_tok.shards import open_shards, read_shards
-    from snac_tok.streaming import BatchStreamDecoder, StreamDecoder, StreamEncoder
+    from snac_tok.streaming import BatchStreamDecoder, BatchStreamEncoder, StreamDecoder, StreamEncoder
     from snac_tok.tokenizer import SnacTokenizer
 
 _HOMES = {
     "BatchStreamDecoder": "streaming",
+    "BatchStreamEncoder": "streaming",
     "Resampler": "audio",
     "SNAC": "codec",
     "FrameLayout": "frames",
@@ -46,6 +47,7 @@ _HOMES = {
 __all__ = [
     "SNAC",
     "BatchStreamDecoder",
+    "BatchStreamEncoder",
     "FrameLayout",
     "Resampler",
     "SnacMapper",

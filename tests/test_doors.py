@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from snac_tok import (
     SNAC,
     BatchStreamDecoder,
+    BatchStreamEncoder,
     FrameLayout,
     SnacMapper,
     SnacTokenizer,
@@ -58,7 +59,7 @@ LOADERS = {
     "dataset": tokenize_dataset,
     "processor": SnacProcessor,
 }
-STREAMS = (StreamDecoder, StreamEncoder, BatchStreamDecoder)
+STREAMS = (StreamDecoder, StreamEncoder, BatchStreamDecoder, BatchStreamEncoder)
 MISSING = inspect.Parameter.empty
 
 
@@ -130,6 +131,8 @@ DOORS_WITH_OPTIONS = {
         StreamEncoder,
         BatchStreamDecoder,
         BatchStreamDecoder.open,
+        BatchStreamEncoder,
+        BatchStreamEncoder.open,
     )
 }
 ONE_DEFAULT = {
@@ -372,6 +375,7 @@ DOORS = {
     "stream decoder": lambda name: StreamDecoder(SNAC.from_pretrained("tiny"), preset(name)),
     "stream encoder": lambda name: StreamEncoder(SNAC.from_pretrained("tiny"), preset(name)),
     "many streams": lambda name: BatchStreamDecoder(SNAC.from_pretrained("tiny"), preset(name)),
+    "many microphones": lambda name: BatchStreamEncoder(SNAC.from_pretrained("tiny"), preset(name)),
 }
 
 

@@ -74,6 +74,13 @@ class _Table:
             if layer is not None and new is not None:
                 layer.index_copy_(0, torch.tensor(rows, device=layer.device), new)
 
+    def apart(self, kept: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
+        """Return what layers keep, with copies of what still lies in this table, where others may write to it."""
+        return [
+            new.clone() if new is not None and layer is not None and _share_memory(new, layer) else new
+            for new, layer in zip(kept, self.layers, strict=True)
+        ]
+
     def free_rows(self, count: int) -> list[int]:
         """Return the first `count` rows that no stream has."""
         rows = range(len(self.slots) + count)
@@ -108,14 +115,12 @@ class SlotStates:
         """Keep the states of streams after a chunk was run through what `read` returned for them."""
         signature = batch.signature()
         table, before = self._tables.get(signature), slots[0].table
+        kept = batch.kept if before is None else before.apart(batch.kept)
         if table is None or (table is before and len(slots) == len(table.slots)):
-            table, rows = _Table(layers=list(batch.kept)), list(range(len(slots)))
-        elif table is before:
-            rows = [slot.row for slot in slots]
-            table.write(rows, batch.kept)
+            table, rows = _Table(layers=list(kept)), list(range(len(slots)))
         else:
-            rows = table.free_rows(len(slots))
-            table.write(rows, batch.kept)
+            rows = [slot.row for slot in slots] if table is before else table.free_rows(len(slots))
+            table.write(rows, kept)
         self._tables[signature] = table
         for slot, row in zip(slots, rows, strict=True):
             self._place(slot, table, row)
@@ -138,6 +143,10 @@ class SlotStates:
         slot.table, slot.row = table, row
         if table is not None:
             table.slots[row] = slot
+
+
+def _share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)  # noqa: SLF001 - tensors without values have it, too
 
 
 def _grown(layer: torch.Tensor | None, num_rows: int) -> torch.Tensor | None:

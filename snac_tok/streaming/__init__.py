@@ -1,6 +1,7 @@
 """Streams: ids to sound while a language model generates them, sound to ids while it is recorded, many at once."""
 
 from snac_tok.streaming.batch_decoder import BatchStreamDecoder
+from snac_tok.streaming.batch_encoder import BatchStreamEncoder
 from snac_tok.streaming.decoder import StreamDecoder
 from snac_tok.streaming.encoder import StreamEncoder
 from snac_tok.streaming.frame_repair import RepairedIds, repair_ids
@@ -8,6 +9,7 @@ from snac_tok.streaming.repair_report import RepairReport
 
 __all__ = [
     "BatchStreamDecoder",
+    "BatchStreamEncoder",
     "RepairReport",
     "RepairedIds",
     "StreamDecoder",

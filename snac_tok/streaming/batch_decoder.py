@@ -8,24 +8,21 @@ for all streams after their first few frames; their states are rows of one tenso
 from __future__ import annotations
 
 import copy
-import itertools
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from snac_tok.codec.chunked import Unchanged, chunk_latents, num_threads, run_chunk
+from snac_tok.codec.chunked import Unchanged, run_chunk
 from snac_tok.codec.noise import RowNoise
 from snac_tok.codec.precision import full_precision
-from snac_tok.codec.slots import Slot, SlotStates
-from snac_tok.codec.threads import run_in_order
-from snac_tok.errors import CodesError, TokenError
+from snac_tok.errors import CodesError
 from snac_tok.streaming.decoder import stream_noise
 from snac_tok.streaming.frame_buffer import FrameBuffer
 from snac_tok.streaming.pairing import paired_for_streams
 from snac_tok.streaming.repair_report import warn_of_repairs
+from snac_tok.streaming.side_by_side import Stream, StreamsByName, in_parts, note_failure
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -40,27 +37,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stream:
-    """One stream. It is replaced as a whole when it advances, and its slot then written to: a failed call leaves both.
+class _Stream(Stream):
+    """One stream of ids.
 
     Attributes:
         frames: the ids of the unfinished frame.
         noise: the decoder's.
-        unchanged: detects that the codec was moved or trained.
-        slot: where the network's state is.
         waiting: codes of whole frames that are not decoded yet.
-        ending: whether the last id has been pushed.
-        ended: whether all of its sound has been decoded.
         finished: sound that is decoded and not returned yet.
     """
 
     frames: FrameBuffer
     noise: SeededNoise | None
-    unchanged: Unchanged
-    slot: Slot = field(default_factory=Slot)
     waiting: tuple[list[torch.Tensor], ...] = ()
-    ending: bool = False
-    ended: bool = False
     finished: tuple[npt.NDArray[np.float32], ...] = ()
 
     @property
@@ -94,7 +83,7 @@ class _Stream:
         return taken, (rest,) if rest[0].shape[-1] else ()
 
 
-class BatchStreamDecoder:
+class BatchStreamDecoder(StreamsByName[_Stream]):
     """Decodes any number of streams side by side.
 
     Args:
@@ -128,16 +117,9 @@ class BatchStreamDecoder:
         *,
         on_error: OnError = "strict",
     ) -> None:
+        super().__init__()
         self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
         self._frames = FrameBuffer(self.vocabulary, self.codec.config, on_error=on_error)
-        self._streams: dict[Hashable, _Stream] = {}
-        self._states = SlotStates()
-
-    def __len__(self) -> int:
-        return len(self._streams)
-
-    def __contains__(self, name: Hashable) -> bool:
-        return name in self._streams
 
     def open(self, name: Hashable, *, noise: Noise = 0) -> None:
         """Open a stream under a name that no open stream has.
@@ -146,8 +128,7 @@ class BatchStreamDecoder:
             TokenError: the name is taken.
             CodesError: `noise` is not one of the values that `SNAC.decode` takes.
         """
-        if name in self._streams:
-            raise TokenError(f"a stream {name!r} is open; end it, or take another name.")
+        self._check_free(name)
         self._streams[name] = _Stream(
             frames=copy.copy(self._frames),
             noise=stream_noise(noise, self.codec),
@@ -188,15 +169,6 @@ class BatchStreamDecoder:
         """
         return self._known(name).frames.report
 
-    def abort(self, name: Hashable) -> None:
-        """Forget a stream at once.
-
-        Raises:
-            TokenError: there is no such stream.
-        """
-        self._states.free(self._known(name).slot)
-        del self._streams[name]
-
     @torch.no_grad()
     def step(self) -> dict[Hashable, npt.NDArray[np.float32]]:
         """Advance every stream that has whole frames waiting or was ended.
@@ -210,14 +182,14 @@ class BatchStreamDecoder:
         Raises:
             CodesError: the codec was moved or trained on since a stream's first step.
         """
-        while ready := [name for name, stream in self._streams.items() if stream.is_ready]:
+        while ready := self._ready():
             waiting = (self._streams[name].num_waiting for name in ready)
             num_frames = min(filter(None, waiting), default=0)
             for group in self._alike(ready, num_frames):
                 try:
                     self._advance(group, num_frames)
                 except BaseException as error:
-                    error.add_note(f"while streams {group!r} advanced; nothing of any stream is lost.")
+                    note_failure(error, group)
                     raise
         sounds = {
             name: np.concatenate(stream.finished) for name, stream in self._streams.items() if stream.finished
@@ -229,27 +201,15 @@ class BatchStreamDecoder:
         }
         return sounds
 
-    def _open_stream(self, name: Hashable) -> _Stream:
-        stream = self._known(name)
-        if stream.ending:
-            raise TokenError(f"the stream {name!r} was ended; step() gives the rest of its sound.")
-        return stream
-
-    def _known(self, name: Hashable) -> _Stream:
-        if name not in self._streams:
-            raise TokenError(f"there is no open stream {name!r}.")
-        return self._streams[name]
-
     def _alike(self, names: Sequence[Hashable], num_frames: int) -> list[list[Hashable]]:
         """Group streams that can share a call: of one table of states, equally many new frames, all ending or none."""
-        groups: dict[tuple[Any, ...], list[Hashable]] = {}
-        for name in names:
-            stream = self._streams[name]
+
+        def alike(stream: _Stream) -> tuple[Any, ...]:
             levels = len(stream.waiting[0]) if stream.waiting else 0
             count, is_last = min(stream.num_waiting, num_frames), stream.ends_with(num_frames)
-            groups.setdefault((id(stream.slot.table), count, is_last, levels), []).append(name)
-        # In the order of their rows, so that rows which follow each other are read without a copy.
-        return [sorted(group, key=lambda name: self._streams[name].slot.row) for group in groups.values()]
+            return count, is_last, levels
+
+        return self._groups(names, alike)
 
     def _advance(self, names: Sequence[Hashable], num_frames: int) -> None:
         """Decode the next frames of a group of streams, and keep what they are then."""
@@ -258,14 +218,14 @@ class BatchStreamDecoder:
             stream.unchanged.check()
         last = streams[0].ends_with(num_frames)
         halves = [stream.split(num_frames, self.codec.config.codes_per_frame) for stream in streams]
-        parts = self._parts(len(streams), num_frames)
-        jobs = (
-            partial(self._decoded, streams[part], [taken for taken, _ in halves[part]], last=last)
-            for part in parts
+        # Nothing is kept before all is decoded: other parts still read the tables of states, and any may fail.
+        done = in_parts(
+            self.codec.decoder,
+            len(streams),
+            latents=max(1, num_frames) * self.codec.config.latents_per_frame,
+            run=lambda part: self._decoded(streams[part], [taken for taken, _ in halves[part]], last=last),
         )
-        # Nothing is written before all is decoded: jobs read the tables of states, and any may fail.
-        done = list(run_in_order(jobs, threads=num_threads(self.codec.decoder)))
-        for part, (sounds, batch) in zip(parts, done, strict=True):
+        for part, (sounds, batch) in done:
             self._keep(names[part], [left for _, left in halves[part]], sounds, batch, last=last)
 
     def _keep(
@@ -288,15 +248,6 @@ class BatchStreamDecoder:
                 self._states.free(slot)
         else:
             self._states.write(slots, batch)
-
-    def _parts(self, num_streams: int, num_frames: int) -> list[slice]:
-        """Cut a group of streams into what is run at once: as much as suits the device, and a part a thread."""
-        frames = max(1, num_frames)
-        latents = chunk_latents(self.codec.decoder, multiple=self.codec.config.latents_per_frame * frames)
-        most = max(1, latents // (self.codec.config.latents_per_frame * frames))
-        count = max(-(-num_streams // most), min(num_threads(self.codec.decoder), num_streams // 2), 1)
-        cuts = [num_streams * at // count for at in range(count + 1)]
-        return [slice(start, end) for start, end in itertools.pairwise(cuts)]
 
     def _decoded(
         self, streams: Sequence[_Stream], codes: Sequence[list[torch.Tensor]], *, last: bool

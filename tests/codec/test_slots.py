@@ -98,6 +98,18 @@ def test_streams_advance_in_any_company(decoder, data):
             torch.testing.assert_close(torch.cat(heard, dim=-1), streams.wanted(name), rtol=0, atol=1e-6)
 
 
+def test_what_a_layer_keeps_without_a_change_is_not_shared_with_the_row_it_had_before():
+    """A stream changes tables while one layer waits; its old row becomes another stream's."""
+    states, first, second, third = SlotStates(), Slot(), Slot(), Slot()
+    states.write([first, second], StreamState(kept=[torch.zeros(2, 3, 1), torch.ones(2, 3, 2)]))
+    batch = states.read([first])
+    batch.kept[0] = torch.zeros(1, 3, 4)
+    states.write([first], batch)
+    states.write([third], StreamState(kept=[torch.zeros(1, 3, 1), torch.full((1, 3, 2), 7.0)]))
+    for slot, value in ((first, 1.0), (second, 1.0), (third, 7.0)):
+        assert torch.equal(states.read([slot]).kept[1], torch.full((1, 3, 2), value))
+
+
 @torch.no_grad()
 def test_a_state_that_was_read_is_not_written_to(decoder):
     """A chunk that is run through it and then given up changes nothing."""
