@@ -165,7 +165,7 @@ def read_audio(
     >>> from snac_tok.audio import write_audio
     >>> _ = write_audio("hum.flac", Waveform(samples=np.zeros((1, 12000), np.float32), sampling_rate=24000))
     >>> read_audio("hum.flac")
-    Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s)
+    Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s, silent)
     """
     if backend is not None and backend not in get_args(FileBackend):
         raise AudioError(f"files are read by 'soundfile' or 'torchcodec', got {backend!r}.")

@@ -6,6 +6,7 @@ or mixes channels; `conversion.py` makes waveforms from other forms of sound.
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snac_tok.audio.encoding import write_blocks
+from snac_tok.audio.player import player_html
 from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.values import check_values
 from snac_tok.errors import AudioError, WaveformError
@@ -63,7 +65,7 @@ class Waveform:
 
     >>> hum = Waveform(samples=np.zeros((2, 12000), np.float32), sampling_rate=24000)
     >>> hum
-    Waveform(2 channels, 12000 samples, 24000 Hz, 0.500 s)
+    Waveform(2 channels, 12000 samples, 24000 Hz, 0.500 s, silent)
     >>> np.asarray(hum).shape, len(hum)
     ((2, 12000), 12000)
     """
@@ -114,8 +116,17 @@ class Waveform:
         channels = "1 channel" if self.num_channels == 1 else f"{self.num_channels} channels"
         return (
             f"Waveform({channels}, {self.num_samples} samples, {self.sampling_rate} Hz, "
-            f"{self.duration_seconds:.3f} s)"
+            f"{self.duration_seconds:.3f} s, {self._level()})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return a player, which notebooks show."""
+        return player_html(self.samples, sampling_rate=self.sampling_rate, words=repr(self))
+
+    def _level(self) -> str:
+        # Not the absolute values: those of an hour would be a copy of it.
+        peak = max(float(self.samples.max(initial=0.0)), -float(self.samples.min(initial=0.0)))
+        return f"peak {20 * math.log10(peak):.1f} dBFS" if peak else "silent"
 
 
 def _check_layout(samples: object) -> None:

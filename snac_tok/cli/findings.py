@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from snac_tok.audio import audio_info, iter_audio, resampled_length
 from snac_tok.codec import PRESETS, CodecConfig, latent_dependence, latent_influence
 from snac_tok.errors import CheckpointError
 from snac_tok.metrics.usage import USAGE_HEAD, CodebookUsage
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from snac_tok.metrics import LevelUsage
 
 _RELEASED_BY = "hubertsiuzdak"
+_SPEECH_RATE = 24_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,50 @@ def find_config(codec: str) -> CodecConfig:
         if "/" in codec:
             raise
         raise CheckpointError(f"{error} Shapes known by name: {', '.join(PRESETS)}.") from error
+
+
+def of_sound(path: Path) -> Findings:
+    """Decode a sound file and say what is in it, and how many tokens the speech codec makes of it.
+
+    Raises:
+        AudioFileError: it is not sound, or it is cut off.
+    """
+    header = audio_info(path)
+    num_samples, peak, power = 0, 0.0, 0.0
+    for block in iter_audio(path):
+        num_samples += block.num_samples
+        peak = max(peak, float(np.abs(block.samples).max()))
+        power += float(np.square(block.samples, dtype=np.float64).sum())
+    level = math.sqrt(power / (num_samples * header.num_channels))
+    speech = PRESETS[f"snac_{_SPEECH_RATE // 1000}khz"]
+    there = resampled_length(num_samples, from_rate=header.sampling_rate, to_rate=_SPEECH_RATE)
+    tokens = speech.padded_num_samples(there) // speech.frame_length * speech.tokens_per_frame
+    values: dict[str, Any] = {
+        "file": str(path),
+        "file_format": header.file_format,
+        "subtype": header.subtype,
+        "sampling_rate": header.sampling_rate,
+        "num_channels": header.num_channels,
+        "num_samples": num_samples,
+        "duration_seconds": num_samples / header.sampling_rate,
+        "peak": peak,
+        "rms": level,
+        "speech_tokens": tokens,
+    }
+    rows = [
+        ("file", str(path)),
+        ("format", f"{header.file_format}, {header.subtype}"),
+        ("sampling rate", f"{header.sampling_rate} Hz"),
+        ("channels", str(header.num_channels)),
+        ("length", f"{num_samples:,} samples ({lasting(num_samples / header.sampling_rate)})"),
+        ("level", f"peak {_decibels(peak)}, mean {_decibels(level)}"),
+        ("tokens", f"{tokens:,} with the 24 kHz speech codec"),
+    ]
+    return Findings(values=values, rows=rows)
+
+
+def _decibels(value: float) -> str:
+    return f"{20 * math.log10(value):.1f} dBFS" if value else "silent"
 
 
 def of_codec(codec: str) -> Findings:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         "snac-tok inspect --identify a.json",
         "snac-tok inspect shards",
         "snac-tok inspect a.npz",
+        "snac-tok inspect a.wav",
     )
 )
 @click.argument("what", required=False, metavar="[WHAT]")
@@ -46,7 +47,7 @@ def inspect(
     identify: str | None,
     as_json: bool,
 ) -> None:
-    """Describe WHAT: a codec, a shard folder or an .npz of codes; or the id table of a --preset.
+    """Describe WHAT: a codec, shards, a file of codes (.npz) or of sound; or the id table of a --preset.
 
     A codec is "tiny", a folder, a hub repository, or a name that needs no download: snac_24khz, snac_32khz and
     snac_44khz are the released shapes, default is that of a SNAC() without arguments. With --preset its id table is
@@ -98,7 +99,7 @@ def _findings(what: str) -> Findings:
     if path.suffix.lower() == ".npz":
         return findings.of_code_file(path)
     if path.is_file():
-        raise ShardError(f"{what} is a file; a codec, a shard folder or an .npz of codes can be inspected.")
+        return findings.of_sound(path)
     if path.is_dir() and not (path / "config.json").exists():
         if not (path / MANIFEST_NAME).exists():
             raise ShardError(

@@ -79,7 +79,7 @@ def read_sound(
     >>> from snac_tok.audio import Waveform, write_audio
     >>> _ = write_audio("hum.wav", Waveform(samples=np.zeros((1, 12000), np.float32), sampling_rate=24000))
     >>> read_sound("hum.wav")
-    Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s)
+    Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s, silent)
     >>> [block.num_samples for block in read_sound("hum.wav", long_seconds=0.1)]
     [12000]
     """

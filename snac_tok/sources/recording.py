@@ -33,7 +33,7 @@ class Recording:
         >>> import numpy as np
         >>> hum = Recording(name="hum", sound=np.zeros(12000, np.float32), sampling_rate=24000)
         >>> hum.read()
-        Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s)
+        Waveform(1 channel, 12000 samples, 24000 Hz, 0.500 s, silent)
         >>> [block.num_samples for block in hum.blocks()]
         [12000]
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,7 +39,37 @@ def test_a_waveform_knows_its_sizes():
     """Channels, samples and seconds follow from the array and the rate."""
     waveform = make(np.zeros((2, 36000)))
     assert (waveform.num_channels, waveform.num_samples, waveform.duration_seconds) == (2, 36000, 1.5)
-    assert repr(waveform) == "Waveform(2 channels, 36000 samples, 24000 Hz, 1.500 s)"
+    assert repr(waveform) == "Waveform(2 channels, 36000 samples, 24000 Hz, 1.500 s, silent)"
+    half = make([[0.1, -0.5]])
+    assert repr(half) == "Waveform(1 channel, 2 samples, 24000 Hz, 0.000 s, peak -6.0 dBFS)"
+    assert repr(make(np.zeros((1, 0)))).endswith("0.000 s, silent)")
+
+
+def embedded_sound(page):
+    """The sound that a player holds."""
+    encoded = page.split("base64,")[1].split('"')[0]
+    return sf.read(io.BytesIO(base64.b64decode(encoded)), always_2d=True)
+
+
+def test_a_notebook_shows_a_player():
+    """It holds the sound itself, and the words of repr."""
+    samples = np.random.default_rng(0).normal(0, 0.2, (2, 2400)).clip(-0.9, 0.9)
+    page = make(samples)._repr_html_()
+    assert "<audio controls" in page
+    assert "2 channels, 2400 samples" in page
+    sound, rate = embedded_sound(page)
+    assert rate == RATE
+    np.testing.assert_allclose(sound.T, samples, atol=1 / 32768)
+
+
+def test_a_player_of_what_does_not_fit():
+    """A long recording is cut with a word, loud values are clipped, surplus channels are left out."""
+    page = make(np.zeros((1, 121 * RATE)))._repr_html_()
+    assert "the player has the first 120 s" in page
+    assert len(embedded_sound(page)[0]) == 120 * RATE
+    assert embedded_sound(make([[3.0, -3.0]])._repr_html_())[0].min() == -1
+    assert embedded_sound(make(np.zeros((12, 10)))._repr_html_())[0].shape == (10, 8)
+    assert "<audio" not in make(np.zeros((1, 0)))._repr_html_()
 
 
 def test_a_waveform_may_be_empty():

@@ -3,7 +3,9 @@
 import json
 
 import click
+import numpy as np
 import pytest
+import soundfile as sf
 
 from snac_tok import open_shards, preset
 from snac_tok.cli.shared_options import standard_input
@@ -94,6 +96,21 @@ def test_a_code_file(run):
     assert "source 22050 Hz" in run("inspect", "a.npz").stdout
 
 
+def test_a_sound_file(run, refused, work):
+    """What decoding finds, which a header may not say, and the tokens that the speech codec makes of it."""
+    found = json.loads(run("inspect", "stereo.wav", "--json").stdout)
+    assert (found["file_format"], found["num_channels"], found["num_samples"]) == ("WAV", 2, 9_000)
+    samples, rate = sf.read(work / "stereo.wav", always_2d=True)
+    assert found["peak"] == pytest.approx(abs(samples).max(), abs=1e-4)
+    assert found["rms"] == pytest.approx((samples**2).mean() ** 0.5, abs=1e-4)
+    assert found["speech_tokens"] == 7 * -(-9_000 * 24_000 // rate // 2_048)
+    assert "9,000 samples (0.41 s)" in run("inspect", "stereo.wav").stdout
+    sf.write(work / "quiet.flac", np.zeros(5_000), 8_000)
+    assert "peak silent" in run("inspect", "quiet.flac").stdout
+    (work / "notes.wav").write_text("no sound")
+    assert "notes.wav" in refused("inspect", "notes.wav")
+
+
 def test_names_of_codecs_are_listed(run, refused):
     """Their names stand in the help and in the refusal of a name that is none."""
     for name in PRESETS:
@@ -108,7 +125,7 @@ def test_names_of_codecs_are_listed(run, refused):
         (["tiny", "--presets"], "one thing"),
         (["tiny", "--levels", "1"], "--preset"),
         (["clips"], "_manifest.json"),
-        (["a.wav"], "a.wav"),
+        (["clips/metadata.csv"], "metadata.csv"),
         (["missing.npz"], "missing.npz"),
         (["nothing-like-that"], "nothing-like-that"),
         (["snac_44khz", "--preset", "orpheus"], "orpheus"),

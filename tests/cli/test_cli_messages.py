@@ -210,7 +210,7 @@ WRONG = [
     "shard a.wav out",
     "shard clips out --clips-per-shard 0",
     "inspect empty",
-    "inspect a.wav",
+    "inspect clips/metadata.csv",
     "inspect other.npz",
     "inspect snac_44khz --preset orpheus",
     "inspect --preset bare.json",
