@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import html
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile as sf
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # A notebook keeps what it shows: two minutes at 48 kHz are about 8 MB of FLAC.
 _MOST_SECONDS = 120
