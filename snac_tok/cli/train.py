@@ -61,7 +61,7 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
         check_device(device)
     settings = TrainingConfig.from_file(config)
     trainer = Trainer(settings, out, resume=resume, device=device)
-    reports = []
+    reports, note = [], ""
     shown = is_wanted(progress, things=2) and trainer.process.is_first
     lines = _Lines(trainer, shown=progress is None and not shown and trainer.process.is_first)
     if shown or lines.shown:
@@ -71,7 +71,9 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
         for report in trainer.run():
             reports.append(report.seconds)
             lines.show(report)
-            bar.show(done=report.step, total=settings.steps, note=_note(report))
+            # Losses are read as seldom as they are logged: each reading makes a GPU wait.
+            note = _note(report) if not note or lines.is_time(report) else note
+            bar.show(done=report.step, total=settings.steps, note=note)
     if trainer.step < settings.steps:
         if trainer.process.is_first:
             say(f"step {trainer.step} is saved; go on with --resume.")
@@ -114,11 +116,14 @@ class _Lines:
         )
         self._seconds: list[float] = []
 
+    def is_time(self, report: StepReport) -> bool:
+        """Whether this step's losses are said."""
+        return report.step in (self._first, self._steps) or report.step % self._every == 0
+
     def show(self, report: StepReport) -> None:
         """Say how far the run is, where it is time to."""
         self._seconds.append(report.seconds)
-        is_time = report.step in (self._first, self._steps) or report.step % self._every == 0
-        if not self.shown or not (is_time or report.validation):
+        if not self.shown or not (self.is_time(report) or report.validation):
             return
         seconds = sum(self._seconds) / len(self._seconds)
         self._seconds.clear()

@@ -44,7 +44,7 @@ class Adversary:
             steps=config.steps,
         )
 
-    def learn(self, real: torch.Tensor, fake: torch.Tensor, *, share: float) -> float:
+    def learn(self, real: torch.Tensor, fake: torch.Tensor, *, share: float) -> torch.Tensor:
         """Collect the discriminators' gradients for (B, 1, T) of each; `share` scales them. Returns the loss."""
         self.discriminators.requires_grad_(requires_grad=True)
         self.has_learned = True
@@ -52,7 +52,7 @@ class Adversary:
         scores = [stack[-1].chunk(2) for stack in maps]
         loss = discriminator_loss([real for real, _ in scores], [fake for _, fake in scores])
         self.process.backward(loss * share)
-        return float(loss.detach())
+        return loss.detach()
 
     def judge(self, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the codec's losses for (B, 1, T) of each, with gradients to `fake` alone."""

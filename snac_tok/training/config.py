@@ -23,7 +23,15 @@ from snac_tok.training.stages import (  # `from_plain` reads the fields' types w
 )
 
 # What may change between a run and its continuation: how long it goes on and what it tells.
-CHANGEABLE = ("steps", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "sound_clips")
+CHANGEABLE = (
+    "steps",
+    "workers",
+    "log_every",
+    "validate_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "sound_clips",
+)
 
 # SNAC's paper's.
 _STEPS = 800_000
@@ -101,6 +109,7 @@ class TrainingConfig:
         seed: decides crops, augmentation, noise, dropout and initial weights.
         precision: "bf16" runs the convolutions under autocast.
         compile: run the codec through torch.compile.
+        workers: processes that make crops and noise ahead of the steps; None for none on a CPU, up to 4 on a GPU.
         ema_decay: of the moving average of the codec's weights, which is what is validated and exported; 0 for none.
         log_every, validate_every, checkpoint_every: in steps.
         keep_checkpoints: older ones are removed.
@@ -128,6 +137,7 @@ class TrainingConfig:
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
+    workers: int | None = None
     ema_decay: float = 0.999
     log_every: int = 10
     validate_every: int = 5000
@@ -142,6 +152,8 @@ class TrainingConfig:
         check("adversarial_from_step", self.adversarial_from_step, low=0)
         check("discriminators_alone", self.discriminators_alone, low=0)
         check("sound_clips", self.sound_clips, low=0)
+        if self.workers is not None:
+            check("workers", self.workers, low=0)
         check("ema_decay", self.ema_decay, low=0.0, high=1.0)
         check("seed", self.seed, low=0, high=_LARGEST_SEED)
         known = [scale.window_length for scale in DAC_SCALES]

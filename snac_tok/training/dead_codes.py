@@ -25,15 +25,18 @@ class CodeUse:
     Args:
         num_levels: codebooks.
         codebook_size: entries of each.
+        device: where codes come from; noting them there makes nobody wait.
     """
 
-    def __init__(self, *, num_levels: int, codebook_size: int) -> None:
-        self.last_used = torch.zeros((num_levels, codebook_size), dtype=torch.int64)
+    def __init__(
+        self, *, num_levels: int, codebook_size: int, device: torch.device | str | None = None
+    ) -> None:
+        self.last_used = torch.zeros((num_levels, codebook_size), dtype=torch.int64, device=device)
 
     def observe(self, codes: Sequence[torch.Tensor], *, step: int) -> None:
         """Note the codes (any shape, one tensor a level) of one step."""
         for level, values in enumerate(codes):
-            self.last_used[level, values.flatten().cpu()] = step
+            self.last_used[level].index_fill_(0, values.flatten(), step)
 
     def used_since(self, step: int) -> list[float]:
         """Return the share of each level's entries that were used after `step`."""
@@ -56,7 +59,7 @@ class CodeUse:
         """
         moved = []
         for level, latents in enumerate(projected):
-            idle = (step - self.last_used[level] > after).nonzero()[:, 0]  # (n,)
+            idle = (step - self.last_used[level] > after).nonzero()[:, 0]  # (n,), for which the host waits
             moved.append(len(idle))
             if not len(idle):
                 continue
@@ -65,6 +68,6 @@ class CodeUse:
             spread = columns.std(0, correction=0) * _JITTER
             jitter = torch.randn(drawn.shape, generator=generator) * spread
             codebook = cast("VectorQuantize", quantizer.quantizers[level]).codebook.weight
-            codebook[idle.to(codebook.device)] = (drawn + jitter).to(codebook)
+            codebook[idle] = (drawn + jitter).to(codebook)
             self.last_used[level, idle] = step
         return moved

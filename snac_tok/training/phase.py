@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from snac_tok.codec.noise import DrawnNoise
 from snac_tok.training.codebook_start import LATENTS_PER_ENTRY, start_codebooks
 from snac_tok.training.dead_codes import CodeUse
 from snac_tok.training.generator import Generator, Reconstruction
 from snac_tok.training.losses import SOUND_LOSSES, weighted_total
 from snac_tok.training.optimization import Optimization, WeightAverage
 from snac_tok.training.parts import adversary_of, crops_of
-from snac_tok.training.quantization import drawn_levels
 from snac_tok.training.randomness import generator_for
 from snac_tok.training.sound_losses import sound_losses
+from snac_tok.training.step_inputs import InputFeed, InputMaker, workers_for
 
 if TYPE_CHECKING:
     from snac_tok.codec.model import SNAC
@@ -55,6 +54,13 @@ class Phase:
         self.config, self.first_step, self.codec, self.process = config, first_step, codec, process
         shape = codec.config
         self.crops = crops_of(config, shape.sampling_rate)
+        maker = InputMaker(self.crops, config, shape, rank=process.rank, num_ranks=process.num_ranks)
+        self._feed = InputFeed(
+            maker,
+            end=(first_step + config.steps) * config.accumulate,
+            workers=workers_for(config, process.device),
+            pinned=process.device.type == "cuda",
+        )
         self.generator = Generator(
             codec,
             decoder_only=config.trainable == "decoder",
@@ -71,7 +77,9 @@ class Phase:
             codec.parameters(), config.optimizer, first_step=0, steps=max(1, config.steps - alone)
         )
         self.average = WeightAverage(codec, decay=config.ema_decay)
-        self.code_use = CodeUse(num_levels=shape.num_levels, codebook_size=shape.codebook_size)
+        self.code_use = CodeUse(
+            num_levels=shape.num_levels, codebook_size=shape.codebook_size, device=process.device
+        )
         sounds = {name for name in SOUND_LOSSES if getattr(config.losses, name) > 0}
         self._sound_losses = [name for name in SOUND_LOSSES if name in sounds.union(_ALWAYS_TOLD)]
 
@@ -91,16 +99,19 @@ class Phase:
             self._start_codebooks()
             self.average = WeightAverage(self.codec, decay=self.config.ema_decay)
 
-    def train_step(self, step: int) -> dict[str, float]:
-        """Take one step, counted over the whole run from 0, and return the losses by name."""
+    def train_step(self, step: int) -> dict[str, torch.Tensor]:
+        """Take one step, counted over the whole run from 0, and return the losses (scalars) by name.
+
+        They stay on the device: reading one waits for all that was asked of it.
+        """
         at = step - self.first_step
-        totals: dict[str, float] = {}
+        totals: dict[str, torch.Tensor] = {}
         passes = []
         for turn in range(self.config.accumulate):
             losses, reconstruction = self._collect(at, step * self.config.accumulate + turn)
             passes.append(reconstruction)
             for name, value in losses.items():
-                totals[name] = totals.get(name, 0.0) + value / self.config.accumulate
+                totals[name] = value / self.config.accumulate + totals.get(name, 0.0)
         if self.adversary and self._adversarial(at):
             totals["discriminator_gradient_norm"] = self.adversary.optimization.apply(at)
         if at in self._alone:
@@ -127,20 +138,23 @@ class Phase:
         """Go on from what `state` returned."""
         self.average.load(state["average"])
         self.optimization.adamw.load_state_dict(state["optimizer"])
-        self.code_use.last_used = state["code_use"]
+        self.code_use.last_used.copy_(state["code_use"])
         if self.adversary and state["discriminators"] is not None:
             self.adversary.restore(state["discriminators"], state["discriminator_optimizer"])
 
-    def _collect(self, at: int, micro_step: int) -> tuple[dict[str, float], Reconstruction]:
+    def close(self) -> None:
+        """End what works ahead of the steps."""
+        self._feed.close()
+
+    def _collect(self, at: int, micro_step: int) -> tuple[dict[str, torch.Tensor], Reconstruction]:
         """Add the gradients of one batch to those collected."""
-        rank, num_ranks, share = self.process.rank, self.process.num_ranks, 1 / self.config.accumulate
-        audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.process.device)
+        share = 1 / self.config.accumulate
+        audio, noise, levels = self._feed.take(micro_step).to(self.process.device)
         alone = at in self._alone
         with torch.set_grad_enabled(not alone):
-            reconstruction: Reconstruction = (self.generator if alone else self._forward)(
-                audio, self._noise(audio, micro_step), self._levels(micro_step)
-            )
-        values: dict[str, float] = {}
+            run = self.generator if alone else self._forward
+            reconstruction: Reconstruction = run(audio, noise, levels)
+        values: dict[str, torch.Tensor] = {}
         if self.adversary and self._adversarial(at):
             values["discriminator"] = self.adversary.learn(audio, reconstruction.audio, share=share)
         if alone:
@@ -148,8 +162,8 @@ class Phase:
         losses = self._losses(audio, reconstruction, at)
         total = weighted_total(losses, self.config.losses)
         self.process.backward(total * share)
-        values |= {name: float(loss.detach()) for name, loss in losses.items()}
-        return values | {"total": float(total.detach())}, reconstruction
+        values |= {name: loss.detach() for name, loss in losses.items()}
+        return values | {"total": total.detach()}, reconstruction
 
     def _losses(self, audio: torch.Tensor, made: Reconstruction, at: int) -> dict[str, torch.Tensor]:
         losses = sound_losses(
@@ -167,23 +181,6 @@ class Phase:
 
     def _adversarial(self, at: int) -> bool:
         return at >= self.config.adversarial_from_step
-
-    def _noise(self, audio: torch.Tensor, micro_step: int) -> tuple[torch.Tensor, ...]:
-        if not self.codec.config.noise:
-            return ()
-        generator = generator_for(self.config.seed, "noise", micro_step, self.process.rank)
-        latents = torch.empty((len(audio), 0, audio.shape[-1] // self.codec.hop_length))
-        drawn = DrawnNoise.from_generator(latents, self.codec.config.decoder_rates, generator)
-        return tuple(layer.to(audio.device) for layer in drawn.layers)
-
-    def _levels(self, micro_step: int) -> torch.Tensor:
-        config, num_levels = self.config, self.codec.config.num_levels
-        generator = generator_for(config.seed, "levels", micro_step, self.process.rank)
-        # With frozen codes the decoder hears all levels: nothing before it could learn from fewer.
-        dropout = config.quantizer.level_dropout if config.trainable == "all" else 0.0
-        return drawn_levels(
-            config.batch_size, num_levels=num_levels, dropout=dropout, generator=generator
-        ).to(self.process.device)
 
     def _keep_codes_alive(self, passes: list[Reconstruction], at: int) -> None:
         config = self.config.quantizer

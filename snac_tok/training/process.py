@@ -68,12 +68,18 @@ class TrainingProcess:
             return list(tensors)
         return [self._accelerator.gather(tensor.contiguous()) for tensor in tensors]
 
-    def mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Return the mean of each value over all processes."""
+    def mean(self, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the mean of each value, a scalar on the device, over all processes."""
         if self._accelerator is None:
             return values
-        row = torch.tensor([list(values.values())], dtype=torch.float64, device=self.device)
-        return dict(zip(values, self.gathered([row])[0].mean(0).tolist(), strict=True))
+        row = torch.stack(list(values.values())).double()[None]
+        return dict(zip(values, self.gathered([row])[0].mean(0), strict=True))
+
+    def any_says(self, yes: bool) -> bool:  # noqa: FBT001 - a question
+        """Return whether any process says yes; several wait for each other."""
+        if self._accelerator is None:
+            return yes
+        return bool(self.gathered([torch.tensor([yes], device=self.device)])[0].any())
 
     def wait_for_all(self) -> None:
         """Return when every process has come here."""

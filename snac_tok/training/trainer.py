@@ -12,9 +12,12 @@ import logging
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from snac_tok.errors import TrainingError
 from snac_tok.training.curves import Curves
@@ -26,9 +29,7 @@ from snac_tok.training.run_folder import LOSSES_FILE, VALIDATION_FILE, RunFolder
 from snac_tok.training.validation import Validation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import torch
+    from collections.abc import Iterator, Mapping
 
     from snac_tok.codec.model import SNAC
     from snac_tok.training.adversary import Adversary
@@ -44,17 +45,25 @@ class StepReport:
 
     Attributes:
         step: counted from 1.
-        losses: by name, unweighted; "total" is the weighted sum, "discriminator" the discriminators' own.
-        seconds: that the step took.
+        values: the losses on the device, scalars.
+        seconds: that the step took; on a GPU, until all of it was asked for.
         validation: figures by name where this step was validated.
         stage: the name of the stage it belongs to; "" in a run without stages.
     """
 
     step: int
-    losses: dict[str, float]
+    values: Mapping[str, torch.Tensor] = field(repr=False)
     seconds: float
     validation: dict[str, float] | None = None
     stage: str = ""
+
+    @cached_property
+    def losses(self) -> dict[str, float]:
+        """By name, unweighted; "total" is the weighted sum, "discriminator" the discriminators' own.
+
+        Reading them waits for the device to end the step.
+        """
+        return dict(zip(self.values, torch.stack(list(self.values.values())).tolist(), strict=True))
 
 
 class Trainer:
@@ -110,6 +119,7 @@ class Trainer:
                 while self.step < self.config.steps and not self._stopping:
                     yield self._advance()
         finally:
+            self._phase.close()
             if self.curves:
                 self.curves.close()
 
@@ -164,6 +174,7 @@ class Trainer:
     def _begin_next_stage(self) -> None:
         """Begin the stage after this one as a run that starts from this one's codec would."""
         self.codec.load_state_dict(self.average.state_dict())
+        self._phase.close()
         self._make_phase(self._place + 1, before=self.adversary)
         self._phase.begin()
 
@@ -173,25 +184,30 @@ class Trainer:
             self._begin_next_stage()
         elif self.step == 0:
             self._phase.begin()
+        values = self.process.mean(self._phase.train_step(self.step))
         # Processes that are asked to stop at different moments agree on one step.
-        shared = self.process.mean(self._phase.train_step(self.step) | {"stop": float(self._asked_to_stop)})
-        self._stopping = shared.pop("stop") > 0
-        losses, validation = shared, None
+        self._stopping = self.process.any_says(self._asked_to_stop)
         self.step += 1
-        self._check(losses)
-        ended = self.step == config.steps
-        if self.step % config.log_every == 0 or ended:
-            self._write(LOSSES_FILE, losses)
-            if self.curves:
-                self.curves.losses(self.step, losses)
-        if self.validation and (self.step % config.validate_every == 0 or ended):
-            validation = self._validate()
-        if self.step % config.checkpoint_every == 0 or ended or self._stopping:
-            self.save()
-        seconds = time.perf_counter() - began
-        return StepReport(
-            step=self.step, losses=losses, seconds=seconds, validation=validation, stage=self.stage
+        report = StepReport(
+            step=self.step, values=values, seconds=time.perf_counter() - began, stage=self.stage
         )
+        ended = self.step == config.steps
+        logged = self.step % config.log_every == 0 or ended
+        saved = self.step % config.checkpoint_every == 0 or ended or self._stopping
+        # On a GPU losses are read as seldom as possible, but before anything is made of the weights.
+        if logged or saved or self._is_validated(ended=ended) or self.process.device.type == "cpu":
+            self._check(report.losses)
+        if logged:
+            self._write(LOSSES_FILE, report.losses)
+            if self.curves:
+                self.curves.losses(self.step, report.losses)
+        validation = self._validate() if self._is_validated(ended=ended) else None
+        if saved:
+            self.save()
+        return replace(report, seconds=time.perf_counter() - began, validation=validation)
+
+    def _is_validated(self, *, ended: bool) -> bool:
+        return self.validation is not None and (self.step % self.config.validate_every == 0 or ended)
 
     def _check(self, losses: dict[str, float]) -> None:
         bad = sorted(name for name, value in losses.items() if not math.isfinite(value))

@@ -1,0 +1,100 @@
+"""What steps take from outside is the same whoever makes it, and a step reads nothing back from the device."""
+
+import pytest
+import torch
+from small_run import config, write_sound
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from snac_tok.training import Trainer
+from snac_tok.training.step_inputs import InputFeed, workers_for
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A prepared folder."""
+    return write_sound(tmp_path_factory.mktemp("sound"))
+
+
+def weights_of(sound, folder, **changes):
+    """Train to the end and return the codec's weights."""
+    trainer = Trainer(config(sound, **changes), folder)
+    list(trainer.run())
+    return trainer.codec.state_dict()
+
+
+def assert_equal(one, other):
+    """Every weight, bit for bit."""
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_workers_change_nothing(sound, tmp_path):
+    """Gradients of several batches a step, stages, and a run that was interrupted and goes on with other workers."""
+    stages = [{"name": "a", "steps": 3, "batch_size": 3}, {"name": "b", "steps": 2, "adversarial": True}]
+    options = {"steps": 5, "accumulate": 2, "stages": stages}
+    wanted = weights_of(sound, tmp_path / "none", **options)
+    first = Trainer(config(sound, workers=1, **options), tmp_path / "cut")
+    for report in first.run():
+        if report.step == 1:  # the step after this one still ends
+            first.stop()
+    second = Trainer(config(sound, workers=2, **options), tmp_path / "cut", resume=True)
+    assert second.step == 2
+    list(second.run())
+    assert_equal(wanted, second.codec.state_dict())
+
+
+def test_a_feed_goes_on_from_any_batch(sound, tmp_path):
+    """Asked for another than the next one, workers begin anew."""
+    maker = Trainer(config(sound), tmp_path / "run")._phase._feed._maker
+    feed = InputFeed(maker, end=9, workers=1, pinned=False)
+    for number in (2, 3, 7, 0, 1):
+        for found, wanted in zip(feed.take(number), maker[number], strict=True):
+            parts = zip(found, wanted, strict=True) if isinstance(found, tuple) else [(found, wanted)]
+            assert all(torch.equal(*part) for part in parts)
+    feed.close()
+
+
+def test_how_many_workers(sound):
+    """None on a CPU, some on a GPU, or as many as are asked for."""
+    assert workers_for(config(sound), torch.device("cpu")) == 0
+    assert 1 <= workers_for(config(sound), torch.device("cuda")) <= 4
+    assert workers_for(config(sound, workers=3), torch.device("cpu")) == 3
+
+
+class Readings(TorchDispatchMode):
+    """Counts the operations that make a program wait for its device: the host reads a value, or a length."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "_unique2")
+
+    def __init__(self, *, known=()):
+        super().__init__()
+        self.known, self.found = {id(each) for each in known}, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Note the operation, and run it."""
+        if func.name().split("::")[1].split(".")[0] in self.WAITING and id(args[0]) not in self.known:
+            self.found.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_a_step_reads_nothing_back(sound, tmp_path, adversarial):
+    """Neither losses nor norms nor codes; only where idle codes are started anew, every so often, does it."""
+    changes = {} if adversarial else {"discriminators": None}
+    quantizer = {"restart_after": 2, "restart_every": 100}
+    trainer = Trainer(config(sound, quantizer=quantizer, **changes), tmp_path / "run")
+    inputs = trainer._phase._feed.take(1)
+    trainer._phase._feed.take = lambda _: inputs
+    trainer._phase.train_step(0)
+    phase = trainer._phase
+    optimizers = [phase.optimization.adamw]
+    if adversarial:
+        optimizers.append(phase.adversary.optimization.adamw)
+    # AdamW counts its steps on the CPU; on a GPU its fused form does not.
+    counters = [state["step"] for optimizer in optimizers for state in optimizer.state.values()]
+    with Readings(known=counters) as readings:
+        values = trainer._phase.train_step(1)
+    assert readings.found == []
+    with Readings() as readings:
+        float(values["total"])
+    assert readings.found == ["aten::_local_scalar_dense"]
