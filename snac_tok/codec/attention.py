@@ -65,7 +65,8 @@ class LocalAttention(nn.Module):
         x = x[..., :count]
         if not count:
             return x
-        attended = self._attended(linear(self._normed(x), self.to_qkv.weight))
+        normed = self._normed(x.to(self.norm.weight.dtype))
+        attended = self._attended(linear(normed, self.to_qkv.weight))
         return linear(attended, self.to_out.weight).transpose(1, 2) + x
 
     def _normed(self, x: torch.Tensor) -> torch.Tensor:

@@ -119,7 +119,8 @@ def run_layers(
     """Run a chunk as `run_chunk` does, through a network that is known to be as built, in the precision set."""
     if network.compiled is not None and valid is None:
         return network.compiled.run(x, state, last=last, noise=noise)
-    return network.step(x, StepContext(x, state, last=last, noise=noise, valid=valid))
+    # A backend may compute in more bits than the weights have.
+    return network.step(x, StepContext(x, state, last=last, noise=noise, valid=valid)).to(x.dtype)
 
 
 def num_threads(network: ChunkedNetwork) -> int:

@@ -131,7 +131,8 @@ class NoiseBlock(nn.Module):
             drawn = context.noise.draw(number, x, start)
             return kernels.noise_block(x, self.linear.fold(), drawn, ends=context.row_ends(x.shape[-1]))
         scale = self.linear.step(x, context)
-        return torch.addcmul(x, scale, context.noise.draw(number, x, start), out=scale)
+        drawn = context.noise.draw(number, x, start).to(x.dtype)
+        return torch.addcmul(x, scale, drawn, out=scale)
 
 
 class EncoderBlock(nn.Module):

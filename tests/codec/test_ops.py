@@ -3,10 +3,12 @@
 import weakref
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
+from snac_tok import SNAC, StreamDecoder
 from snac_tok.codec.layers import Snake
 from snac_tok.codec.ops import cpu, onednn, reference
 from snac_tok.codec.ops.backend import backend_for
@@ -163,14 +165,58 @@ def test_a_weight_that_was_written_to_is_prepacked_again():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_other_dtypes_take_torchs_way(dtype):
-    """Only float32 is prepacked."""
-    x, weight, bias = (each.to(dtype) for each in upsampling_case(20))
+def test_float64_takes_torchs_way():
+    """Only float32 and fewer bits are prepacked."""
+    x, weight, bias = (each.double() for each in upsampling_case(20))
     ops = backend_for(x)
     assert torch.equal(ops.upsample(x, weight, bias), F.conv_transpose1d(x, weight, bias, 8)[..., 8:-8])
-    x, weight, bias = (each.to(dtype) for each in case(40))
+    x, weight, bias = (each.double() for each in case(40))
     assert torch.equal(ops.conv1d(x, weight, bias, stride=4), F.conv1d(x, weight, bias, 4))
+
+
+WIDE = (256, 160, 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("tiles", [False, True])
+def test_weights_of_16_bits(dtype, tiles, monkeypatch):
+    """Results are float32's for the rounded weights; where the CPU multiplies bfloat16, inputs are rounded, too."""
+    if tiles and not onednn.multiplies_bfloat16():
+        pytest.skip("this CPU does not multiply tiles of bfloat16")
+    monkeypatch.setattr(onednn, "multiplies_bfloat16", lambda: tiles)
+    for shape, stride in (((48, 32, 8), 4), (WIDE, 1), ((1, 160, 7), 1)):
+        x, weight, bias = (each.to(dtype) for each in case(40, shape=shape))
+        found = backend_for(x).conv1d(x.float(), weight, bias, stride=stride)
+        wanted = F.conv1d(x.double(), weight.double(), bias.double(), stride)
+        assert found.dtype == torch.float32
+        rounded = tiles and dtype is torch.bfloat16 and shape == WIDE
+        assert (found - wanted).norm() < (4e-3 if rounded else 1e-6) * wanted.norm()
+    x, weight, bias = (each.to(dtype) for each in upsampling_case(20))
+    found = backend_for(x).upsample(x.float(), weight, bias)
+    wanted = F.conv_transpose1d(x.double(), weight.double(), bias.double(), 8)[..., 8:-8]
+    assert (found - wanted).norm() < 1e-6 * wanted.norm()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_decoder_of_16_bits_is_nearer_to_float32_than_torchs(dtype):
+    """Sound of a codec in 16 bits, whole and in pieces, beside the plain forward in the same 16 bits."""
+    codec = SNAC.from_pretrained("tiny")
+    codes = codec.encode(torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(0)) * 0.1)
+    wanted = codec.decode(codes, noise="off")
+    codec.to(dtype)
+    found = codec.decode(codes, noise="off")
+    plain = codec.decoder.model(codec.quantizer.from_codes(codes), None)
+    errors = [float((sound.float() - wanted).norm() / wanted.norm()) for sound in (found, plain)]
+    assert found.dtype == dtype
+    assert errors[0] < min(errors[1], 0.02)
+    stream = StreamDecoder(codec, None)
+    frames = [level[0].reshape(codes[0].shape[-1], -1) for level in codes]  # [(frames, 1 or 2 or 4)]
+    parts = [[level[start : start + 5].flatten() for level in frames] for start in (0, 5, 10)]
+    pieces = [stream.push(part) for part in parts] + [stream.flush()]
+    whole = codec.decode(codes, noise=0).float()[0, 0].numpy()
+    np.testing.assert_allclose(np.concatenate(pieces), whole, rtol=0, atol=2e-2 * abs(whole).max())
 
 
 @torch.no_grad()

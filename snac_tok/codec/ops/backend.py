@@ -130,7 +130,7 @@ def backend_for(x: torch.Tensor) -> Backend:
     Other devices and dtypes, compiled and traced graphs and autocast use torch's.
     """
     optimised = (
-        x.dtype is torch.float32
+        x.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and x.device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

@@ -1,4 +1,4 @@
-"""The operations for float32 on a CPU: channels last in memory, dense layers as products with prepacked weights.
+"""The operations on a CPU: channels last in memory, dense layers as products with prepacked weights.
 
 Tensors keep their shape (B, C, T), but channels are neighbours in memory (strides of (B, T, C)). A convolution reads
 neighbouring positions of all channels, so its input needs no rearrangement: a dense one is then a few steps times a
@@ -11,6 +11,10 @@ matrix each, where a step holds all channels of
     one position                   to one channel: one step makes a product a tap, and outputs are sums along diagonals
 
 `reference` says what each function computes; results differ from it by rounding only.
+
+Weights of 16 bits: activations are float32 all the same, since passes over memory gain nothing from 16 bits on a CPU
+(they are converted to 32 and back). What gains is a wide product, where the CPU multiplies tiles of bfloat16: there
+both factors are rounded to bfloat16. Everywhere else products are float32's, so that 16 bits are never slower.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 # oneDNN splits longer sums by itself where there are few rows; their bits would depend on how many there are.
 _LONGEST_SUM = 1024
+# From here on a product of bfloat16 saves more than it costs to round its input and widen its output.
+_WIDE = 128
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
@@ -53,6 +59,8 @@ def extend(
 
     The activation is written to where the convolution behind it reads, which saves a copy of everything.
     """
+    if x.dtype is not torch.float32:
+        x = x.float()
     length = before if isinstance(before, int) else before.shape[-1]
     if alpha is None and not length and not after:
         return x
@@ -70,6 +78,7 @@ def extend(
 
 
 def _snake_into(out: torch.Tensor, x: torch.Tensor, alpha: torch.Tensor) -> None:
+    alpha = _float32(alpha)
     torch.mul(alpha, x, out=out)
     # The sine is most of a Snake. numpy's takes 0.5 ns a value, torch's 1.2. Its error is at most 1.4 units in the last
     # place instead of 0.6, but its root mean square is 0.34 instead of 0.29, which is lost among the other roundings.
@@ -114,8 +123,11 @@ def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 def gemm(rows: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None) -> torch.Tensor:
     """Multiply every len(matrices) neighbouring rows (B, n, width) with a matrix (width', width) each and add up."""
+    if matrices[0][0].dtype is torch.bfloat16:
+        return _gemm_of_bfloat16(rows, matrices, bias)
     _, multiply, multiply_add = onednn.products()
     count = rows.shape[1] - len(matrices) + 1
+    rows, bias = _float32(rows), None if bias is None else _float32(bias)
     out: torch.Tensor | None = None
     for at, parts in enumerate(matrices):
         shifted = rows[:, at : at + count] if len(matrices) > 1 else rows
@@ -130,12 +142,34 @@ def gemm(rows: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None) -> t
     return out
 
 
+def _gemm_of_bfloat16(rows: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None) -> torch.Tensor:
+    """Multiply as `gemm` does; each product is rounded to bfloat16, and their sum is float32's."""
+    multiply, count = onednn.products().linear, rows.shape[1] - len(matrices) + 1
+    rows = rows.to(torch.bfloat16)
+    bias = None if bias is None else bias.to(torch.bfloat16)
+    out: torch.Tensor | None = None
+    for at, parts in enumerate(matrices):
+        columns = torch.split(rows[:, at : at + count], _LONGEST_SUM, dim=-1)
+        for some, matrix in zip(columns, parts, strict=True):
+            product = multiply(
+                some.contiguous(), matrix, bias if out is None else None, "none", [], ""
+            ).float()
+            out = product if out is None else out.add_(product)
+    assert out is not None
+    return out
+
+
+def _float32(weight: torch.Tensor) -> torch.Tensor:
+    return weight if weight.dtype is torch.float32 else weight.float()
+
+
 def _depthwise(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, dilation: int
 ) -> torch.Tensor:
     # As images, because torch knows this memory layout of them alone.
     image = channels_last(x).transpose(1, 2).unsqueeze(2)
-    kernel, groups = weight.unsqueeze(2), weight.shape[0]
+    kernel, groups = _float32(weight).unsqueeze(2), weight.shape[0]
+    bias = None if bias is None else _float32(bias)
     if bias is not None and dilation > 1:
         # Bias is added last, as in `reference`.
         return F.conv2d(image, kernel, None, 1, 0, (1, dilation), groups)[:, :, 0].add_(bias[:, None])
@@ -191,6 +225,14 @@ def _upsampling_matrices(weight: torch.Tensor) -> Matrices:
 @torch.no_grad()
 def _prepack(matrices: Iterable[torch.Tensor]) -> Matrices:
     return tuple(
-        tuple(onednn.prepack(part) for part in torch.split(matrix, _LONGEST_SUM, dim=1))
+        tuple(onednn.prepack(part) for part in torch.split(_for_product(matrix), _LONGEST_SUM, dim=1))
         for matrix in matrices
     )
+
+
+def _for_product(matrix: torch.Tensor) -> torch.Tensor:
+    """Return a matrix (C_out, C_in) in the type that its products take."""
+    wide = min(matrix.shape) >= _WIDE
+    if matrix.dtype is torch.bfloat16 and wide and onednn.multiplies_bfloat16():
+        return matrix
+    return _float32(matrix)

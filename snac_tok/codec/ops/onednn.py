@@ -70,6 +70,19 @@ def products() -> Products:
     return find_products()
 
 
+@lru_cache(maxsize=1)
+def multiplies_bfloat16() -> bool:
+    """Return whether this CPU multiplies tiles of bfloat16 (AMX), and oneDNN's operators use them rightly."""
+    # torch 2.10 does not tell what a CPU can.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if not capabilities.get("amx_bf16"):
+        return False
+    try:
+        return _are_right(products(), dtype=torch.bfloat16)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        return False
+
+
 def find_products() -> Products:
     """Return oneDNN's operators if this torch has them as we know them, else torch's public ones."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
@@ -88,9 +101,9 @@ def find_products() -> Products:
 
 
 @torch.no_grad()
-def _are_right(found: Products) -> bool:
-    """Say whether operators give what torch's public ones give, on a small product."""
-    like: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+def _are_right(found: Products, *, dtype: torch.dtype = torch.float32) -> bool:
+    """Say whether operators give what torch's public ones give, on a small product of small whole numbers."""
+    like: dict[str, Any] = {"dtype": dtype, "device": "cpu"}
     x, matrix = torch.arange(6.0, **like).view(1, 2, 3), torch.arange(12.0, **like).view(4, 3)
     bias, onto = torch.arange(4.0, **like), torch.arange(8.0, **like).view(1, 2, 4)
     packed = found.prepack(matrix, _PREPACKED_ROWS)
