@@ -58,6 +58,7 @@ class SnacStreamer(BaseStreamer):
 
     Attributes:
         timing: a `StreamTiming`, from the moment the prompt came.
+        generated: what the call handed to `start` returned, None before it has: the ids, once the sound is at its end.
         reports: a `RepairReport` for each row that has ended.
 
     Raises:
@@ -83,6 +84,7 @@ class SnacStreamer(BaseStreamer):
     ) -> None:
         self.timing = StreamTiming()
         self.timeout = timeout
+        self.generated: Any = None
         self.reports: dict[int, RepairReport] = {}
         self._streams = BatchStreamDecoder(codec, vocabulary, on_error=on_error)
         self._noise = noise
@@ -151,7 +153,7 @@ class SnacStreamer(BaseStreamer):
 
         def run() -> None:
             try:
-                generate()
+                self.generated = generate()
             except GenerationStoppedError:
                 self.end()
             except BaseException as error:  # noqa: BLE001 - it is the listener's
