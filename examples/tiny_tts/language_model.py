@@ -127,7 +127,7 @@ def learn(
             return
 
 
-def says_back(model: LlamaForCausalLM, processor: SnacProcessor, clips: Sequence[Clip]) -> bool:
+def says_back(model: Any, processor: SnacProcessor, clips: Sequence[Clip]) -> bool:
     """Whether the model, given the texts of clips, writes exactly the ids of their recordings and then the end."""
     prompts = processor(text=[clip.text for clip in clips], return_tensors="pt")
     # One id more than the longest: its end.

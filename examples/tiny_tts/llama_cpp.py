@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import urllib.request
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +23,6 @@ from speaking import Speech
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from transformers import LlamaForCausalLM
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 # Kinds of tokens: bytes of text, those that end generation, and those that stand for themselves.
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 BYTES = 256
+SERVER = Path(__file__).with_name("llama_server.py")
 SECONDS_TO_ANSWER = 120
 
 # Names of a layer's weights, transformers' and GGUF's.
@@ -109,21 +114,23 @@ def _turned(weight: Floats, num_heads: int) -> Floats:
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(weight.shape))
 
 
-def serve(path: Path, *, context: int) -> Any:
-    """Start a llama.cpp server in this process; it ends with the object.
+@contextmanager
+def serve(path: Path) -> Iterator[str]:
+    """Run a llama.cpp server for a GGUF file, in a process of its own, and yield its address.
 
     Raises:
         MissingDependencyError: xllamacpp is not installed.
     """
-    try:
-        import xllamacpp
-    except ImportError as error:
-        raise MissingDependencyError("xllamacpp is not installed: pip install xllamacpp.") from error
-    options = xllamacpp.CommonParams()
-    options.model.path = str(path)
-    options.n_ctx, options.n_parallel, options.warmup, options.verbosity = context, 1, False, 0
-    options.cpuparams.n_threads = 1
-    return xllamacpp.Server(options)
+    if find_spec("xllamacpp") is None:
+        raise MissingDependencyError("xllamacpp is not installed: pip install xllamacpp.")
+    command = [sys.executable, str(SERVER), str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.stdin.close()
 
 
 def speak(address: str, processor: SnacProcessor, text: str, *, grammar: str, max_frames: int) -> Speech:

@@ -192,21 +192,18 @@ def say_by_llama_cpp(
     """Write the model as GGUF, and let a llama.cpp server say the clips, held to either kind of grammar."""
     path = out / "model.gguf"
     llama_cpp.export(path, model, processor)
-    try:
-        server = llama_cpp.serve(path, context=model.config.max_position_embeddings)
-    except MissingDependencyError as error:
-        print(f"\nNot spoken by llama.cpp: {error}")
-        return
     table = processor.audio_vocabulary
     grammars = {
         "llama.cpp": "%llguidance {}\n" + table.grammar(max_frames=max_frames),
         "llama.cpp-gbnf": table.grammar("gbnf", max_frames=max_frames),
     }
-    for engine, grammar in grammars.items():
-        say = partial(
-            llama_cpp.speak, server.listening_address, processor, grammar=grammar, max_frames=max_frames
-        )
-        say_learned(engine, say, clips, out)
+    try:
+        with llama_cpp.serve(path) as address:
+            for engine, grammar in grammars.items():
+                say = partial(llama_cpp.speak, address, processor, grammar=grammar, max_frames=max_frames)
+                say_learned(engine, say, clips, out)
+    except MissingDependencyError as error:
+        print(f"\nNot spoken by llama.cpp: {error}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
-    from transformers import LlamaForCausalLM
 
     from snac_tok.generation import StreamTiming
     from snac_tok.hf import SnacProcessor
@@ -50,11 +49,11 @@ class Speech:
         return self.ids.size // IDS_PER_FRAME
 
 
-def speak(model: LlamaForCausalLM, processor: SnacProcessor, text: str, *, max_frames: int) -> Speech:
+def speak(model: Any, processor: SnacProcessor, text: str, *, max_frames: int) -> Speech:
     """Say a text: the model writes ids in one thread, held to whole frames, and their sound is put together in this.
 
     Args:
-        model: learned, or not.
+        model: a causal language model of transformers.
         processor: its ids and its codec.
         text: to say.
         max_frames: where a model that does not end its speech is stopped.
