@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from clips import IDS_PER_FRAME
 from snac_tok.wording import aligned
 from speaking import copied, equal_share, likeness
 
@@ -38,8 +39,8 @@ def _spoken(clip: Clip, speech: Speech) -> list[str]:
     return [
         clip.name,
         f"{_seconds(speech.sound):.2f}",
-        f"{speech.ids.size}",
-        f"{equal_share(clip.ids, speech.ids):.1%}",
+        "-" if speech.ids is None else f"{speech.ids.size}",
+        "-" if speech.ids is None else f"{equal_share(clip.ids, speech.ids):.1%}",
         f"{1000 * (timing.first_audio_seconds or 0):.0f} ms",
         f"{timing.real_time_factor or 0:.2f}",
         f"{near.stoi:.3f}",
@@ -68,6 +69,8 @@ def unseen_table(
 def _unseen(
     name: str, speech: Speech, learned: Sequence[Clip], recorded: Clip | None, *, max_frames: int
 ) -> list[str]:
+    assert speech.ids is not None
+    num_frames = speech.ids.size // IDS_PER_FRAME
     found = copied(speech.ids, [clip.ids for clip in learned])
     understood, by_chance = "-", "-"
     if recorded is not None:
@@ -77,9 +80,9 @@ def _unseen(
     return [
         name,
         f"{_seconds(speech.sound):.2f}",
-        "yes" if speech.num_frames < max_frames else "no",
+        "yes" if num_frames < max_frames else "no",
         f"{found.frames:.0%}",
-        f"{found.longest} of {speech.num_frames}",
+        f"{found.longest} of {num_frames}",
         understood,
         by_chance,
     ]

@@ -1,12 +1,13 @@
 """Teaches a tiny language model a few sentences until it says them back, and lets engines speak with it.
 
-transformers streams the speech while it writes, and a real llama.cpp does the same from a GGUF file. README.md beside
-this file says what to expect.
+transformers streams the speech while it writes, a real llama.cpp does the same from a GGUF file, and `snac-tok serve`
+answers a client. README.md beside this file says what to expect.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from functools import partial
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import llama_cpp
+import served
 from clips import read_clips
-from language_model import learn, new_model
+from language_model import VOCABULARY, learn, new_model
 from reports import spoken_table, unseen_table
 from snac_tok import write_audio
-from snac_tok.errors import MissingDependencyError, SnacTokError, SourceError
+from snac_tok.errors import GenerationStoppedError, MissingDependencyError, SnacTokError, SourceError
 from snac_tok.wording import counted, lasting
 from speaking import speak
 
@@ -110,6 +112,7 @@ def run(options: argparse.Namespace) -> None:
     train(model, processor, learned, options)
     model.save_pretrained(options.out / "model")
     processor.save_pretrained(options.out / "model")
+    shutil.copy(VOCABULARY, options.out)
 
     # Twice as long as the longest: a model that does not end its speech is stopped there.
     max_frames = 2 * max(clip.num_frames for clip in learned)
@@ -117,6 +120,7 @@ def run(options: argparse.Namespace) -> None:
     say_learned("transformers", say, learned, options.out)
     say_unseen(say, options.unseen, learned, held_out, options.out, max_frames=max_frames)
     say_by_llama_cpp(model, processor, learned, options.out, max_frames=max_frames)
+    say_by_server(processor, learned, options.out)
     print(f"\n{lasting(time.perf_counter() - began)} in all. The sounds are in {options.out}.")
 
 
@@ -204,6 +208,16 @@ def say_by_llama_cpp(
                 say_learned(engine, say, clips, out)
     except MissingDependencyError as error:
         print(f"\nNot spoken by llama.cpp: {error}")
+
+
+def say_by_server(processor: SnacProcessor, clips: Sequence[Clip], out: Path) -> None:
+    """Let `snac-tok serve` say the clips, asked by a client."""
+    rate = processor.audio_tokenizer.sampling_rate
+    try:
+        with served.serve(out / "model", codec=processor.codec, vocabulary=out / VOCABULARY.name) as address:
+            say_learned("served", partial(served.speak, address, sampling_rate=rate), clips, out)
+    except GenerationStoppedError as error:
+        print(f"\nNot spoken by snac-tok serve: {error}")
 
 
 if __name__ == "__main__":

@@ -34,19 +34,14 @@ class Speech:
     """What a model said.
 
     Attributes:
-        ids: of whole frames.
+        ids: of whole frames; None where a server keeps them.
         sound: of these.
         timing: how soon and how fast the sound came.
     """
 
-    ids: Ids
+    ids: Ids | None
     sound: Waveform
     timing: StreamTiming
-
-    @property
-    def num_frames(self) -> int:
-        """How many frames its ids are."""
-        return self.ids.size // IDS_PER_FRAME
 
 
 def speak(model: Any, processor: SnacProcessor, text: str, *, max_frames: int) -> Speech:
