@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import llama_cpp
 import served
-from clips import read_clips
+from clips import SHORTEST_SECONDS, read_clips
 from language_model import VOCABULARY, learn, new_model
 from reports import spoken_table, unseen_table
 from snac_tok import write_audio
@@ -99,8 +99,10 @@ def _at_least(least: int) -> type[int]:
 
 
 def _seconds(text: str) -> float:
-    if not 1 <= float(text) <= LONGEST_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {LONGEST_SECONDS:g}")
+    if not SHORTEST_SECONDS <= float(text) <= LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not between {SHORTEST_SECONDS:g} and {LONGEST_SECONDS:g}"
+        )
     return float(text)
 
 

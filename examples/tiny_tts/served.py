@@ -67,5 +67,5 @@ def speak(address: str, text: str, *, sampling_rate: int) -> Speech:
         while part := response.read1(BYTES_A_READ):
             timing.note(len(part) // 2, sampling_rate=sampling_rate)
             heard += part
-    samples = np.frombuffer(heard, "<i2") / np.float32(32_768)
+    samples = (np.frombuffer(heard, "<i2") / 32_768).astype(np.float32)
     return Speech(ids=None, sound=Waveform(samples=samples[None], sampling_rate=sampling_rate), timing=timing)
