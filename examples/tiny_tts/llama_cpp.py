@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import urllib.request
-from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +11,13 @@ import numpy as np
 from clips import IDS_PER_FRAME
 from gguf_file import write_gguf
 from snac_tok import Waveform
-from snac_tok.errors import MissingDependencyError
 from snac_tok.generation import SpeechStream, response_tokens, stream_audio
 from snac_tok.prompts import speech_ids
 from speaking import Speech
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from transformers import LlamaForCausalLM
 
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
 # Kinds of tokens: bytes of text, those that end generation, and those that stand for themselves.
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 BYTES = 256
-SERVER = Path(__file__).with_name("llama_server.py")
 SECONDS_TO_ANSWER = 120
 
 # Names of a layer's weights, transformers' and GGUF's.
@@ -112,25 +106,6 @@ def _turned(weight: Floats, num_heads: int) -> Floats:
     """Put a head's rows in llama.cpp's order: it turns neighbours into each other, transformers a row of each half."""
     halves = weight.reshape(num_heads, 2, -1, weight.shape[-1])
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(weight.shape))
-
-
-@contextmanager
-def serve(path: Path) -> Iterator[str]:
-    """Run a llama.cpp server for a GGUF file, in a process of its own, and yield its address.
-
-    Raises:
-        MissingDependencyError: xllamacpp is not installed.
-    """
-    if find_spec("xllamacpp") is None:
-        raise MissingDependencyError("xllamacpp is not installed: pip install xllamacpp.")
-    command = [sys.executable, str(SERVER), str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        try:
-            yield server.stdout.readline().strip()
-        finally:
-            server.stdin.close()
 
 
 def speak(address: str, processor: SnacProcessor, text: str, *, grammar: str, max_frames: int) -> Speech:

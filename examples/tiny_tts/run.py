@@ -14,7 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transformers.utils.logging import disable_progress_bar
+
 import llama_cpp
+import llama_server
 import served
 from clips import SHORTEST_SECONDS, read_clips
 from language_model import VOCABULARY, learn, new_model
@@ -42,6 +45,7 @@ STEPS_A_LINE = 10
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = parser().parse_args(arguments)
+    disable_progress_bar()
     try:
         run(options)
     except SnacTokError as error:
@@ -204,11 +208,11 @@ def say_by_llama_cpp(
         "llama.cpp-gbnf": table.grammar("gbnf", max_frames=max_frames),
     }
     try:
-        with llama_cpp.serve(path) as address:
+        with llama_server.serve(path) as address:
             for engine, grammar in grammars.items():
                 say = partial(llama_cpp.speak, address, processor, grammar=grammar, max_frames=max_frames)
                 say_learned(engine, say, clips, out)
-    except MissingDependencyError as error:
+    except (MissingDependencyError, GenerationStoppedError) as error:
         print(f"\nNot spoken by llama.cpp: {error}")
 
 

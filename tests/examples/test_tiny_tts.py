@@ -72,7 +72,7 @@ def test_learned_clips_come_back_id_by_id(folder):
 
 @pytest.mark.slow
 def test_what_was_saved_speaks_without_the_example(folder):
-    """Model, text tokenizer and processor come from the folder; the ids are those that a codec makes of the recording."""
+    """Model, text tokenizer and processor come from the folder; the ids are those of the recording."""
     model = AutoModelForCausalLM.from_pretrained(folder / "model").eval()
     processor = AutoProcessor.from_pretrained(folder / "model")
     table = processor.audio_vocabulary
@@ -95,6 +95,17 @@ def test_sentences_that_it_never_saw_get_figures(folder):
     assert read_audio(folder / "LJ001-0008" / "codec.wav").num_samples == 6 * 2048
 
 
+def too_short(folder):
+    """A quarter of a second, and a text to it."""
+    write_audio(folder / "short.wav", np.zeros(6000), 24_000)
+    (folder / "metadata.csv").write_text("audio_file|text\nshort.wav|Hm.\n")
+
+
+def whole(folder):
+    """The three clips of the repository."""
+    shutil.copytree(SPEECH, folder, dirs_exist_ok=True)
+
+
 @pytest.mark.parametrize(
     ("make", "options", "sentence"),
     [
@@ -106,17 +117,17 @@ def test_sentences_that_it_never_saw_get_figures(folder):
             "error: .* has sound and no text to it",
         ),
         (
-            lambda folder: too_short(folder),
+            too_short,
             [],
             "error: short.wav lasts 0.25 s, and 0.5 s of speech is the least",
         ),
         (
-            lambda folder: whole(folder),
+            whole,
             ["--num-clips", "4"],
             "error: .* has 3 clips with a text; 4 are wanted",
         ),
         (
-            lambda folder: whole(folder),
+            whole,
             ["--held-out", "3"],
             "error: .* with 3 held out none is left to learn",
         ),
@@ -130,17 +141,6 @@ def test_what_cannot_be_learned_is_one_sentence(command, tmp_path, make, options
     with pytest.raises(SystemExit, match=sentence):
         command(["-o", str(out), "--clips", str(clips), "--seconds", "0.5", *options])
     assert not out.exists()
-
-
-def too_short(folder):
-    """A quarter of a second, and a text to it."""
-    write_audio(folder / "short.wav", np.zeros(6000), 24_000)
-    (folder / "metadata.csv").write_text("audio_file|text\nshort.wav|Hm.\n")
-
-
-def whole(folder):
-    """The three clips of the repository."""
-    shutil.copytree(SPEECH, folder, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("options", [["--num-clips", "0"], ["--seconds", "0.2"], ["--seconds", "60"], []])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import struct
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from pathlib import Path
+# The writer, and the server that reads what it wrote, are the example's.
+sys.path.append(str(Path(__file__).parents[2] / "examples" / "tiny_tts"))
+from gguf_file import write_gguf
+from llama_server import serve
 
+if TYPE_CHECKING:
     from snac_tok import Vocabulary
 
-_ALIGNMENT = 32
-_UINT32, _FLOAT32, _BOOL, _STRING, _ARRAY, _INT32 = 4, 6, 7, 8, 9, 5
+__all__ = ["serve", "write_random_gguf"]
+
 # Kinds of tokens: text, and those that stand for themselves.
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
 _WIDTH = 32
@@ -52,7 +56,7 @@ def write_random_gguf(path: Path, vocabulary: Vocabulary, *, end_of_text: int, e
         "tokenizer.ggml.eot_token_id": end_of_speech,
         "tokenizer.ggml.add_bos_token": False,
     }
-    _write(path, meta, _weights(len(tokens)))
+    write_gguf(path, meta, _weights(len(tokens)))
 
 
 def _tokens(vocabulary: Vocabulary) -> tuple[list[str], list[int]]:
@@ -84,34 +88,3 @@ def _weights(size: int) -> dict[str, np.ndarray]:
     layer = {f"blk.0.{name}.weight": value for name, value in (square | norms).items()}
     ends = {"token_embd.weight": matrix(size, _WIDTH), "output.weight": matrix(size, _WIDTH)}
     return ends | {"output_norm.weight": np.ones(_WIDTH, np.float32)} | layer
-
-
-def _write(path: Path, meta: dict[str, Any], weights: dict[str, np.ndarray]) -> None:
-    head = struct.pack("<4sIQQ", b"GGUF", 3, len(weights), len(meta))
-    head += b"".join(_string(key) + _value(value) for key, value in meta.items())
-    offset = 0
-    for name, value in weights.items():
-        shape = value.shape[::-1]
-        head += _string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, offset)
-        offset += value.nbytes + -value.nbytes % _ALIGNMENT
-    body = b"".join(value.tobytes() + bytes(-value.nbytes % _ALIGNMENT) for value in weights.values())
-    path.write_bytes(head + bytes(-len(head) % _ALIGNMENT) + body)
-
-
-def _string(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
-
-
-def _value(value: Any) -> bytes:
-    if isinstance(value, bool):
-        return struct.pack("<I?", _BOOL, value)
-    if isinstance(value, int):
-        return struct.pack("<II", _UINT32, value)
-    if isinstance(value, float):
-        return struct.pack("<If", _FLOAT32, value)
-    if isinstance(value, str):
-        return struct.pack("<I", _STRING) + _string(value)
-    kind = _STRING if isinstance(value[0], str) else _INT32
-    items = [_string(each) if kind == _STRING else struct.pack("<i", each) for each in value]
-    return struct.pack("<IIQ", _ARRAY, kind, len(value)) + b"".join(items)

@@ -9,7 +9,7 @@ import urllib.request
 import numpy as np
 import pytest
 import torch
-from random_gguf import write_random_gguf
+from random_gguf import serve, write_random_gguf
 
 from snac_tok import SNAC, FrameLayout, SnacTokenizer, Vocabulary
 from snac_tok.errors import TokenError
@@ -32,15 +32,12 @@ TABLE = Vocabulary(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server in this process, with a random model of one layer."""
-    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: no llama.cpp to ask")
+    """The address of a server with a random model of one layer."""
+    pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: no llama.cpp to ask")
     path = tmp_path_factory.mktemp("model") / "random.gguf"
     write_random_gguf(path, TABLE, end_of_text=FIRST + 9, end_of_speech=TABLE.special_id("end_of_speech"))
-    options = xllamacpp.CommonParams()
-    options.model.path = str(path)
-    options.n_ctx, options.n_parallel, options.warmup, options.verbosity = 512, 1, False, 0
-    options.cpuparams.n_threads = 1
-    return xllamacpp.Server(options)
+    with serve(path) as address:
+        yield address
 
 
 def _answer(server, *, stream, openai=False):
@@ -57,7 +54,7 @@ def _answer(server, *, stream, openai=False):
         "grammar": "%llguidance {}\n" + TABLE.grammar(min_frames=4, max_frames=4),
     }
     path = "v1/completions" if openai else "completion"
-    request = urllib.request.Request(f"{server.listening_address}/{path}", json.dumps(asked).encode())
+    request = urllib.request.Request(f"{server}/{path}", json.dumps(asked).encode())
     with urllib.request.urlopen(request, timeout=30) as response:
         return response.read()
 
@@ -67,7 +64,7 @@ def _lines(server, *, grammar, seed, prompt="hello <custom_token_1>"):
     asked = {"prompt": prompt, "n_predict": 60, "seed": seed, "stream": True, "return_tokens": True}
     if grammar is not None:
         asked["grammar"] = grammar
-    request = urllib.request.Request(f"{server.listening_address}/completion", json.dumps(asked).encode())
+    request = urllib.request.Request(f"{server}/completion", json.dumps(asked).encode())
     with urllib.request.urlopen(request, timeout=30) as response:
         for line in response:
             if line.startswith(b"data: {"):
@@ -145,7 +142,7 @@ def test_its_whole_answers_are_read(server, tok, openai):
 
 def test_its_errors_are_said(server):
     """A request that it refuses is one sentence."""
-    request = urllib.request.Request(f"{server.listening_address}/completion", b'{"prompt": 5.5}')
+    request = urllib.request.Request(f"{server}/completion", b'{"prompt": 5.5}')
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=30)
     with pytest.raises(TokenError, match="the server answered with an error"):

@@ -57,10 +57,9 @@ def _close(found, wanted):
 def test_one_row_is_the_whole_decoded(model, tok, edges, options):
     """Prompt that starts speech; exact, every sample once."""
     found, streamer = [], SnacStreamer(tok)
-    kept = []
-    streamer.start(lambda: kept.append(_generate(model, tok, [[5, 6, edges[0]]], streamer, **options)))
+    streamer.start(lambda: _generate(model, tok, [[5, 6, edges[0]]], streamer, **options))
     found.extend(streamer)
-    _close(found, _offline(tok, kept[0][0]))
+    _close(found, _offline(tok, streamer.generated[0]))
     assert streamer.timing.audio_seconds == pytest.approx(sum(map(len, found)) / 8_000)
     assert 0 < streamer.timing.first_audio_seconds <= streamer.timing.elapsed_seconds
 
