@@ -10,10 +10,16 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from snac_tok import SNAC, SnacTokenizer, preset
 from snac_tok.errors import GenerationStoppedError, LostSpeechWarning, TokenError
+from snac_tok.frames import preset_names
 from snac_tok.generation import FrameGrammarProcessor, SnacStreamer
 from snac_tok.prompts import speech_ids
+
+# Names of what starts and what ends speech, with the place behind a table that has neither.
+EDGES = ((0, ("start_of_speech", "bos")), (1, ("end_of_speech", "eos")))
 
 
 @pytest.fixture
@@ -83,6 +89,50 @@ def test_rows_of_a_batch_are_each_the_whole_decoded(model, tok, edges, num_retur
     assert sorted(found) == list(range(3 * num_return_sequences))
     for row, parts in found.items():
         _close(parts, _offline(tok, kept[0][row]))
+
+
+def _layouts():
+    """Every preset of one line, at 7 slots and, where it has room for them, 15."""
+    for name in preset_names():
+        if not preset(name).is_parallel:
+            yield pytest.param(name, (4, 2, 1), id=f"{name}-7")
+            if name != "orpheus":
+                yield pytest.param(name, (8, 4, 2, 1), id=f"{name}-15")
+
+
+@pytest.mark.parametrize(("name", "strides"), list(_layouts()))
+def test_every_layout_is_the_whole_decoded(name, strides):
+    """Random models, random codecs, two rows, the grammar on: what is heard is what their ids are, decoded at once."""
+    torch.manual_seed(0)
+    tok = SnacTokenizer(
+        SNAC(8_000, 8, (3, 2), None, 32, (2, 3), None, 16, 8, strides).eval(),
+        preset(name, strides=strides, codebook_size=16),
+    )
+    table = tok.vocabulary
+    # Where a table has no edges of its own, the language model's: ids behind all others.
+    start, end = (
+        table.specials.get(names[0], table.specials.get(names[1], table.size + at)) for at, names in EDGES
+    )
+    around = {"before_speech": [start], "after_speech": [end]}
+    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=table.size + 2, num_key_value_heads=1, **shape)).eval()
+    streamer = SnacStreamer(tok, **around)
+    held = FrameGrammarProcessor(table, min_frames=2, max_frames=4, **around)
+    options = {"logits_processor": [held], "eos_token_id": end, "pad_token_id": end, "do_sample": True}
+    prompts = torch.tensor([[start]] * 2)
+    found = {0: [], 1: []}
+    for row, sound in streamer.start(
+        lambda: model.generate(
+            prompts, streamer=streamer, max_new_tokens=4 * table.ids_per_frame + 1, **options
+        )
+    ).rows():
+        found[row].append(sound)
+    for row, parts in found.items():
+        written = streamer.generated[row].tolist()[1:]
+        ids = written[: written.index(end)]
+        assert table.validate(ids) == []
+        assert 2 <= len(ids) // table.ids_per_frame <= 4
+        _close(parts, tok.decode(ids).samples[0])
 
 
 def test_a_model_that_writes_the_start_of_speech_itself(tok, edges):
