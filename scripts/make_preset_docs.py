@@ -160,11 +160,7 @@ def overview() -> Iterator[str]:
         table = preset(name)
         last = table.base + (table.num_blocks - 1) * table.block + table.codebook_size - 1
         ids = f"{table.base} … {last}" if has_fixed_base(name) else f"`base` … `base` + {last}"
-        spelled = (
-            in_a_table(table.text.template.replace("{}", "N"))
-            if table.text and not table.is_parallel
-            else "no"
-        )
+        spelled = in_a_table(table.text.template.replace("{}", "N")) if table.text else "no"
         tells = "yes" if table.offsets == "slot" else "no"
         line = "no, rows" if table.is_parallel else "yes"
         yield f"| [`{name}`](#{name}) | {table.layout.order} | {ids} | {tells} | {line} | {spelled} |\n"

@@ -82,8 +82,12 @@ def parse_json(text: str | bytes, *, what: str, error: type[SnacTokError]) -> An
         return json.loads(text, object_pairs_hook=_once)
     except RecursionError as reason:
         raise error(f"{what} is not valid JSON: it is nested too deeply.") from reason
-    except ValueError as reason:
+    except (json.JSONDecodeError, UnicodeDecodeError, _KeysTwiceError) as reason:
         raise error(f"{what} is not valid JSON: {reason}.") from reason
+    except ValueError as reason:  # Python reads no more digits than some thousands
+        raise error(
+            f"{what} has a number that is too long to be read; no number here needs 20 digits."
+        ) from reason
 
 
 def from_plain(
@@ -240,12 +244,16 @@ def _fields(kind: type[Any]) -> dict[str, tuple[Any, bool]]:
     }
 
 
+class _KeysTwiceError(ValueError):
+    """A mapping has a key twice."""
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         twice = sorted(name for name, count in counts.items() if count > 1)
-        raise ValueError(f"it has keys twice: {reprlib.repr(twice)}")
+        raise _KeysTwiceError(f"it has keys twice: {reprlib.repr(twice)}")
     return values
 
 

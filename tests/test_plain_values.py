@@ -117,6 +117,13 @@ def test_any_text_is_refused_as_such(text: str) -> None:
         from_plain(Whole, parse_json(text, what="it", error=ShardError), error=ShardError)
 
 
+def test_a_number_of_thousands_of_digits_is_refused():
+    """In our words: Python's name a setting of the interpreter."""
+    with pytest.raises(LayoutError, match="the config has a number that is too long to be read") as refused:
+        parse_json('{"a": ' + "9" * 5000 + "}", what="the config", error=LayoutError)
+    assert "set_int" not in str(refused.value)
+
+
 def test_keys_given_twice_are_refused() -> None:
     """JSON would keep the last one silently."""
     with pytest.raises(ShardError, match=r"the plan is not valid JSON: it has keys twice: \['b'\]"):

@@ -15,10 +15,11 @@ It knows no vocabulary: `SpeechStream` and `read_generated` find the speech in t
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,7 +29,7 @@ from snac_tok.generation.response_fields import error_in, ids_in, is_bookkeeping
 from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     # Ids, or a piece of text: what `stream_audio` takes.
     Tokens: TypeAlias = list[int] | str
@@ -81,6 +82,8 @@ class ResponseReader:
         self.left_out: list[str] = []
         self._cumulative = cumulative
         self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        # Events may end their lines by \r\n, \n or \r; a \r waits for the next push, which may begin with its \n.
+        self._newlines = io.IncrementalNewlineDecoder(None, translate=True)
         self._line: list[str] = []  # the pieces of one that has not ended
         self._waiting: list[str] = []  # lines of JSON that is not whole
         self._is_events: bool | None = None
@@ -94,11 +97,16 @@ class ResponseReader:
         """Take the next bytes or characters and return what they complete.
 
         Raises:
-            TokenError: the server answered with an error, or with something that is no event and no JSON; after
-                what came in front of it was returned.
+            TokenError: neither bytes nor text; the server answered with an error, or with something that is no event
+                and no JSON, after what came in front of it was returned.
         """
+        if not isinstance(data, (str, bytes, bytearray, memoryview)):
+            raise TokenError(
+                f"a server's answer comes in bytes or text, got {type(data).__name__}; an event that a client has "
+                "parsed goes to ResponseReader.event."
+            )
         text = data if isinstance(data, str) else self._bytes.decode(data)
-        first, *others = text.split("\n")
+        first, *others = self._newlines.decode(text).split("\n")
         self._line.append(first)
         if not others:
             return self._read(self._of_line, [])
@@ -112,8 +120,9 @@ class ResponseReader:
         Raises:
             TokenError: as `push`.
         """
-        last, self._line = "".join(self._line) + self._bytes.decode(b"", final=True), []
-        pieces = self._read(self._of_line, [last, ""])
+        rest_of_it = self._newlines.decode(self._bytes.decode(b"", final=True), final=True)
+        lines, self._line = ("".join(self._line) + rest_of_it).split("\n"), []
+        pieces = self._read(self._of_line, [*lines, ""])
         rest, self._waiting = "\n".join(self._waiting), []
         return pieces + self._read(self._joined, [rest] if rest.strip() else [], behind=pieces)
 
@@ -145,7 +154,6 @@ class ResponseReader:
         return pieces
 
     def _of_line(self, line: str) -> list[ResponsePiece]:
-        line = line.rstrip("\r")
         if self._is_events is None:
             line = line.lstrip(BYTE_ORDER_MARK)
             if not line.strip():
@@ -267,17 +275,17 @@ class ResponseReader:
 
 
 def response_tokens(
-    chunks: Iterable[bytes | str], *, answer: int = 0, cumulative: bool | None = None
+    chunks: bytes | str | Iterable[bytes | str], *, answer: int = 0, cumulative: bool | None = None
 ) -> Iterator[Tokens]:
     r"""Yield the tokens of a server's answer as it arrives, for `stream_audio`: ids where there are any, else text.
 
     Args:
-        chunks: bytes or text of the answer, cut anywhere: lines, or what a socket gave.
+        chunks: bytes or text of the answer, cut anywhere: lines, what a socket gave, or all of it at once.
         answer: which one, where several were asked for.
         cumulative: as in `ResponseReader`.
 
     Raises:
-        TokenError: the server answered with an error, after what came in front of it.
+        TokenError: the server answered with an error, after what came in front of it; or no bytes and no text.
 
     Warns:
         LostSpeechWarning: the answer ended in the middle of an event.
@@ -294,7 +302,16 @@ def response_tokens(
             yield (piece.ids or []) if has_ids else piece.text
 
 
-def _pieces_of(chunks: Iterable[bytes | str], reader: ResponseReader) -> Iterator[ResponsePiece]:
+def _pieces_of(
+    chunks: bytes | str | Iterable[bytes | str], reader: ResponseReader
+) -> Iterator[ResponsePiece]:
+    if isinstance(chunks, (str, bytes)):
+        chunks = [chunks]
+    if not isinstance(chunks, Iterable):
+        raise TokenError(
+            f"a server's answer is bytes, text, or an iterable of them, got {type(chunks).__name__}; read an "
+            "asynchronous one with `async for` and ResponseReader."
+        )
     for chunk in chunks:
         yield from reader.push(chunk)
     known = len(reader.left_out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -147,24 +148,58 @@ STREAMS = {
 }
 
 
+# As server-sent events may end their lines.
+NEWLINES = ("\n", "\r\n", "\r")
+
+
 @pytest.mark.parametrize("name", STREAMS)
 def test_every_servers_answer(name):
-    """Whole, as text, bytes, and with a byte-order mark: the same ids, and nothing is left out."""
-    for source in (STREAMS[name], STREAMS[name].encode(), codecs.BOM_UTF8 + STREAMS[name].encode()):
+    """Whole, as text, bytes, and with a byte-order mark, lines ended in any way: the same ids, nothing is left out."""
+    sources = [STREAMS[name].replace("\n", newline) for newline in NEWLINES]
+    for source in (*sources, STREAMS[name].encode(), codecs.BOM_UTF8 + STREAMS[name].encode()):
         found = read_generated(source, "orpheus")
         assert found.ids.tolist() == IDS
         assert found.left_out == ()
 
 
 @PROPERTY
-@given(data=st.data(), name=st.sampled_from(sorted(STREAMS)))
-def test_any_cut_of_an_answer_gives_the_same_tokens(data, name):
-    """Bytes cut anywhere, in characters and lines, too."""
-    content = STREAMS[name].encode()
+@given(data=st.data(), name=st.sampled_from(sorted(STREAMS)), newline=st.sampled_from(NEWLINES))
+def test_any_cut_of_an_answer_gives_the_same_tokens(data, name, newline):
+    """Bytes cut anywhere, in characters, lines and ends of lines, too."""
+    content = STREAMS[name].replace("\n", newline).encode()
     pieces = list(response_tokens(content[a:b] for a, b in _cuts(data, len(content))))
     ids = [number for piece in pieces if isinstance(piece, list) for number in piece]
     text = "".join(piece for piece in pieces if isinstance(piece, str))
     assert (ids == IDS and text in ("", "x")) or text == TEXT
+
+
+def test_a_line_that_ends_with_a_carriage_return_is_not_waited_for():
+    """Its event is heard at once, though a line feed may follow."""
+    reader = ResponseReader()
+    assert reader.push('data: {"tokens": [1]}\r') == []
+    assert [piece.ids for piece in reader.push('\rdata: {"tokens": [2]}\r')] == [[1]]
+    assert [piece.ids for piece in reader.flush()] == [[2]]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "sentence"),
+    [
+        (5, "a server's answer is bytes, text, or an iterable of them, got int"),
+        (None, "got NoneType"),
+        ([5], "a server's answer comes in bytes or text, got int"),
+        ([{"tokens": [1]}], "got dict; an event that a client has parsed goes to ResponseReader.event"),
+    ],
+)
+def test_what_is_no_answer_is_one_sentence(chunks, sentence):
+    """Instead of what Python says of a wrong type."""
+    with pytest.raises(TokenError, match=re.escape(sentence)):
+        list(response_tokens(chunks))
+
+
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_an_answer_may_come_at_once(kind):
+    """Not a character at a time."""
+    assert list(response_tokens(kind('{"tokens": [7]}'))) == [[7]]
 
 
 def test_an_answer_that_breaks_off_is_told():
