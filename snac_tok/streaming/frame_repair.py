@@ -9,6 +9,7 @@ the held ones are placed between:
                └───┴─ 2 is missing                     └───┴─ held, and both are placed when 4 and 5 agree
 
 Frames with missing codes are then mended (`FrameMender`). What comes out depends on the ids alone, not on the pieces.
+Two codes fit each other, too, where ids without a place stand between them.
 A special id between codes is one that does not belong there, the end of speech too: codes that go on behind it show
 that the speech had not ended.
 """
@@ -16,7 +17,7 @@ that the speech had not ended.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from snac_tok.streaming.repair_report import OnError, RepairedFault, RepairRepor
 from snac_tok.streaming.resync import Gap, gap_between
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     from snac_tok.frames import Vocabulary
@@ -208,13 +211,17 @@ class FrameRepair:
             if last:
                 strays = tuple(self._held[:-1])
                 length = len(strays) if self._has_begun else 0
-                self._fill(Gap(length=length, strays=strays, placed={}), going_on=1)
+                self._fill(Gap(length=length, strays=strays, placed={}), going_on=self._held[-1:])
             return
-        due = self._places.of(self._held[-2]) if len(self._held) > 1 else ()
+        # Ids without a place may stand between the two.
+        at = next((at for at in range(len(self._held) - 2, -1, -1) if self._places.of(self._held[at])), None)
+        due = self._places.of(self._held[at]) if last and at is not None else ()
         if len(due) == 1 and (due[0] + 1) % len(self._places) in last:
-            held, again = self._held[:-2], self._held[-2:]
-            gap = gap_between(self._places, self._place, held, due=due[0], before=self._given(), again=again)
-            self._fill(gap, going_on=2)
+            held, (again, *between, latest) = self._held[:at], self._held[at:]
+            gap = gap_between(
+                self._places, self._place, held, due=due[0], before=self._given(), again=(again, latest)
+            )
+            self._fill(replace(gap, strays=(*gap.strays, *between)), going_on=(again, latest))
 
     def _drop_half(self) -> None:
         """Give up the older half of the held ids."""
@@ -227,11 +234,10 @@ class FrameRepair:
         last = [] if self._mender.last is None else self._mender.last.tolist()
         return [] if self._again else last + self._open
 
-    def _fill(self, gap: Gap, *, going_on: int) -> None:
-        ids = self._held[-going_on:]
+    def _fill(self, gap: Gap, *, going_on: Iterable[int]) -> None:
         self._write_gap(gap, num_held=len(self._held))
         self._held, self._num_dropped = [], 0
-        for token_id in ids:
+        for token_id in going_on:
             self._write(token_id)
 
     def _write_gap(self, gap: Gap, *, num_held: int) -> None:

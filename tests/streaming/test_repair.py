@@ -131,6 +131,21 @@ def test_one_fault_costs_at_most_the_frame_it_is_in(name, fault, on_error):
 
 
 @pytest.mark.parametrize("on_error", ["resync", "conceal"])
+@pytest.mark.parametrize("name", TELLING)
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_ids_that_are_no_codes_may_stand_behind_every_code(name, on_error, every):
+    """Specials and others: no code is lost, however the pushes are cut."""
+    table = TABLES[name]
+    ids = clean_ids(table)
+    for other in (500_000, edges(table)[0]):
+        damaged = np.insert(ids, range(1, len(ids), every), other)
+        for size in SIZES:
+            found, report = pushed(damaged, table, on_error, size)
+            np.testing.assert_array_equal(found, ids)
+            assert report.num_ids_left_out == len(damaged) - len(ids)
+
+
+@pytest.mark.parametrize("on_error", ["resync", "conceal"])
 @pytest.mark.parametrize("fault", [lost, doubled, foreign], ids=lambda fault: fault.__name__)
 def test_ids_that_tell_their_level_alone_cost_the_frame_too(fault, on_error):
     """Slots of one level look alike: the next frame's first code tells where the line goes on.
