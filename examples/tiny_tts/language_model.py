@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from clips import Clip
 
 VOCABULARY = Path(__file__).with_name("vocabulary.json")
-# Clips that are learned at once. The scores of one clip of five seconds are 430 rows of 28,940 numbers.
+# Clips that are learned at once: the scores of one of five seconds are 430 rows of 28,940 numbers.
 BATCH = 4
+# Enough for some ten clips; wider layers take more time a pass, and few passes less.
 WIDTH = 64
 IGNORED = -100
 
@@ -78,7 +79,7 @@ def new_model(codec: str, *, seed: int) -> tuple[LlamaForCausalLM, SnacProcessor
             intermediate_size=2 * WIDTH,
             num_hidden_layers=2,
             num_attention_heads=4,
-            max_position_embeddings=4096,
+            max_position_embeddings=8192,
             bos_token_id=None,  # Llama's own defaults, 1 and 2, are bytes here
             eos_token_id=None,
         )

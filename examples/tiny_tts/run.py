@@ -28,7 +28,7 @@ from snac_tok.wording import counted, lasting
 from speaking import speak
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from transformers import LlamaForCausalLM
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     disable_progress_bar()
     try:
         run(options)
-    except SnacTokError as error:
+    except (SnacTokError, OSError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -73,7 +73,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--num-clips", type=_at_least(1), help="how many to learn (default: all but those held out)")
     add("--held-out", type=_at_least(0), default=0, help="how many more to say without having learned them")
-    add("--seconds", type=_seconds, default=6.0, help="cut longer clips to this (default: %(default)g)")
+    add(
+        "--seconds",
+        type=_between(SHORTEST_SECONDS, LONGEST_SECONDS),
+        default=6.0,
+        help="cut longer clips to this (default: %(default)g)",
+    )
     add(
         "--unseen",
         default=UNSEEN,
@@ -81,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         help="a sentence of no clip, to say as well (default: %(default)r)",
     )
     add("--codec", default="tiny", help="'tiny', a folder or a hub repository; 24 kHz SNAC (default: tiny)")
-    add("--learning-rate", type=float, default=1e-2, help="of AdamW (default: %(default)g)")
+    add("--learning-rate", type=_between(1e-6, 1), default=1e-2, help="of AdamW (default: %(default)g)")
     add(
         "--max-steps",
         type=_at_least(1),
@@ -92,22 +97,22 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _at_least(least: int) -> type[int]:
+def _at_least(least: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         if int(text) < least:
             raise argparse.ArgumentTypeError(f"{text} is too few: {least} is the least")
         return int(text)
 
-    number.__name__ = "whole number"
-    return number  # type: ignore[return-value]
+    return number
 
 
-def _seconds(text: str) -> float:
-    if not SHORTEST_SECONDS <= float(text) <= LONGEST_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"{text} is not between {SHORTEST_SECONDS:g} and {LONGEST_SECONDS:g}"
-        )
-    return float(text)
+def _between(least: float, most: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        if not least <= float(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not between {least:g} and {most:g}")
+        return float(text)
+
+    return number
 
 
 def run(options: argparse.Namespace) -> None:

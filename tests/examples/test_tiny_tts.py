@@ -143,7 +143,9 @@ def test_what_cannot_be_learned_is_one_sentence(command, tmp_path, make, options
     assert not out.exists()
 
 
-@pytest.mark.parametrize("options", [["--num-clips", "0"], ["--seconds", "0.2"], ["--seconds", "60"], []])
+@pytest.mark.parametrize(
+    "options", [["--num-clips", "0"], ["--seconds", "0.2"], ["--seconds", "x"], ["--learning-rate", "0"], []]
+)
 def test_options_that_make_no_sense(command, tmp_path, options, capsys):
     """As every command says it."""
     out = ["-o", str(tmp_path)] if options else []
