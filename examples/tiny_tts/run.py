@@ -226,7 +226,7 @@ def say_by_server(processor: SnacProcessor, clips: Sequence[Clip], out: Path) ->
     rate = processor.audio_tokenizer.sampling_rate
     try:
         with served.serve(out / "model", codec=processor.codec, vocabulary=out / VOCABULARY.name) as address:
-            say_learned("served", partial(served.speak, address, sampling_rate=rate), clips, out)
+            say_learned("snac-tok-serve", partial(served.speak, address, sampling_rate=rate), clips, out)
     except GenerationStoppedError as error:
         print(f"\nNot spoken by snac-tok serve: {error}")
 
