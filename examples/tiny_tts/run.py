@@ -18,7 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 
 import llama_cpp
 import llama_server
-import served
+import serve_client
 from clips import SHORTEST_SECONDS, read_clips
 from language_model import VOCABULARY, learn, new_model
 from reports import spoken_table, unseen_table
@@ -225,8 +225,12 @@ def say_by_server(processor: SnacProcessor, clips: Sequence[Clip], out: Path) ->
     """Let `snac-tok serve` say the clips, asked by a client."""
     rate = processor.audio_tokenizer.sampling_rate
     try:
-        with served.serve(out / "model", codec=processor.codec, vocabulary=out / VOCABULARY.name) as address:
-            say_learned("snac-tok-serve", partial(served.speak, address, sampling_rate=rate), clips, out)
+        with serve_client.serve(
+            out / "model", codec=processor.codec, vocabulary=out / VOCABULARY.name
+        ) as address:
+            say_learned(
+                "snac-tok-serve", partial(serve_client.speak, address, sampling_rate=rate), clips, out
+            )
     except GenerationStoppedError as error:
         print(f"\nNot spoken by snac-tok serve: {error}")
 

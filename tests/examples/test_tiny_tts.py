@@ -25,14 +25,17 @@ SPEECH = ROOT / "tests" / "speech"
 @pytest.fixture(scope="module")
 def command():
     """The example's command, as a function."""
-    names = [path.stem for path in EXAMPLE.glob("*.py")]
+    # Other tests may have modules of these names.
+    names = {path.stem for path in EXAMPLE.glob("*.py")}
+    others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
     sys.path.insert(0, str(EXAMPLE))
     try:
         yield importlib.import_module("run").main
     finally:
         sys.path.remove(str(EXAMPLE))
-        for name in names:
-            sys.modules.pop(name, None)
+        for name in names & sys.modules.keys():
+            del sys.modules[name]
+        sys.modules.update(others)
 
 
 @pytest.fixture(scope="module")
