@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,12 +33,12 @@ TABLE = Vocabulary(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """The address of a server with a random model of one layer."""
+    """A server in a process of its own, with a random model of one layer."""
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: no llama.cpp to ask")
     path = tmp_path_factory.mktemp("model") / "random.gguf"
     write_random_gguf(path, TABLE, end_of_text=FIRST + 9, end_of_speech=TABLE.special_id("end_of_speech"))
     with serve(path) as address:
-        yield address
+        yield SimpleNamespace(listening_address=address)
 
 
 def _answer(server, *, stream, openai=False):
@@ -54,7 +55,7 @@ def _answer(server, *, stream, openai=False):
         "grammar": "%llguidance {}\n" + TABLE.grammar(min_frames=4, max_frames=4),
     }
     path = "v1/completions" if openai else "completion"
-    request = urllib.request.Request(f"{server}/{path}", json.dumps(asked).encode())
+    request = urllib.request.Request(f"{server.listening_address}/{path}", json.dumps(asked).encode())
     with urllib.request.urlopen(request, timeout=30) as response:
         return response.read()
 
@@ -64,7 +65,7 @@ def _lines(server, *, grammar, seed, prompt="hello <custom_token_1>"):
     asked = {"prompt": prompt, "n_predict": 60, "seed": seed, "stream": True, "return_tokens": True}
     if grammar is not None:
         asked["grammar"] = grammar
-    request = urllib.request.Request(f"{server}/completion", json.dumps(asked).encode())
+    request = urllib.request.Request(f"{server.listening_address}/completion", json.dumps(asked).encode())
     with urllib.request.urlopen(request, timeout=30) as response:
         for line in response:
             if line.startswith(b"data: {"):
@@ -142,7 +143,7 @@ def test_its_whole_answers_are_read(server, tok, openai):
 
 def test_its_errors_are_said(server):
     """A request that it refuses is one sentence."""
-    request = urllib.request.Request(f"{server}/completion", b'{"prompt": 5.5}')
+    request = urllib.request.Request(f"{server.listening_address}/completion", b'{"prompt": 5.5}')
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=30)
     with pytest.raises(TokenError, match="the server answered with an error"):
