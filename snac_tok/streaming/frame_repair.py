@@ -119,9 +119,7 @@ class FrameRepair:
         self.report = RepairReport(is_counted=not self._places.some_differ)
         self._position = 0  # of the next id
         self._open: list[int] = []  # codes of the frame that is not whole, separators as 0
-        self._again: list[
-            int | None
-        ] = []  # codes that come a second time; None for those of frames given out
+        self._again: list[int | None] = []  # codes that come again; None for those of frames given out
         self._held: list[int] = []
         self._num_dropped = 0  # ids that were held for too long
         self._has_begun = False
