@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
@@ -71,6 +72,35 @@ noise_option = click.option(
     show_default=True,
     metavar="random|off|SEED",
     help="The decoder's noise; a seed is repeatable.",
+)
+
+
+def _rows(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> list[tuple[int, int | None]] | None:
+    """Return the first row of each range and the one behind its last."""
+    if value is None:
+        return None
+    found = []
+    for word in map(str.strip, value.split(",")):
+        match = re.fullmatch(r"(\d{0,15})(:?)(\d{0,15})", word, re.ASCII)
+        if match is None or not word:
+            raise click.BadParameter(
+                f"{word!r} is no row: rows are numbers from 0 on, or ranges such as 10:20.",
+                ctx=ctx,
+                param=param,
+            )
+        first, colon, stop = match.groups()
+        start = int(first or 0)
+        found.append((start, (int(stop) if stop else None) if colon else start + 1))
+    return found
+
+
+rows_option = click.option(
+    "--rows",
+    callback=_rows,
+    metavar="ROWS",
+    help="Only these records of the shards: numbers from 0 on and ranges, as in 7,10:20,100:.",
 )
 
 

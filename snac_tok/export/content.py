@@ -1,0 +1,192 @@
+"""What becomes of a record: ids, raw codes, or a sequence of text and speech to train on.
+
+ids          input_ids                               the speech alone
+codes        codes                                   frame after frame, depth-first, as the shards have them
+sequences    input_ids, attention_mask, labels       text and speech, as the preset's models are trained
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from snac_tok.errors import CodesError, ExportError, TokenError
+from snac_tok.export.texts import largest_text_id, text_ids, tokenizer_sha256
+from snac_tok.plain_values import to_plain
+from snac_tok.shards.record import SCHEMA
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from snac_tok.frames import Vocabulary
+    from snac_tok.prompts import PromptFormat
+    from snac_tok.shards import CollectionInfo, Record
+
+    Array = npt.NDArray[Any]
+
+What: TypeAlias = Literal["ids", "codes", "sequences"]
+OutputDtype: TypeAlias = Literal["uint16", "int32", "int64"]
+# The columns of a record beside its codes, with their Arrow types.
+RECORD_COLUMNS = {field.name: field.type for field in SCHEMA if field.name != "codes"}
+
+
+class LeftOutError(Exception):
+    """A record has nothing to export; the message is the reason, in the words of a report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One record, ready to be written.
+
+    Attributes:
+        number: of the record in the collection, from 0.
+        columns: the record's own, all but its codes.
+        num_frames: of its codes.
+        arrays: what is exported of it, by name; see `Content.dtypes`.
+    """
+
+    number: int
+    columns: dict[str, Any]
+    num_frames: int
+    arrays: dict[str, Array]
+
+    @property
+    def num_tokens(self) -> int:
+        """Ids or codes."""
+        return int(next(iter(self.arrays.values())).size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What is exported of every record.
+
+    Attributes:
+        what: ids, codes or sequences.
+        info: what the shards' codes were made with.
+        vocabulary: whose ids; None for codes.
+        dtype: of ids or codes; None is uint16 for codes, int32 for ids.
+        prompt: the order of text and speech, for sequences.
+        text_tokenizer: for sequences.
+        voice_column: of the records, which goes to the prompt with the text.
+        mask_prompt: whether labels leave out what the model is given.
+
+    Raises:
+        ExportError: a dtype that cannot hold the largest id or code.
+    """
+
+    what: What
+    info: CollectionInfo
+    vocabulary: Vocabulary | None
+    dtype: OutputDtype | None = None
+    prompt: PromptFormat | None = None
+    text_tokenizer: Any = None
+    voice_column: str | None = None
+    mask_prompt: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (None, *get_args(OutputDtype)):
+            raise ExportError(
+                f"output_dtype is {self.dtype!r}; one of {', '.join(get_args(OutputDtype))} is possible."
+            )
+        if self.largest > np.iinfo(self.numpy_dtype).max:
+            of = "codebook" if self.vocabulary is None else f"vocabulary {self.vocabulary.name!r}"
+            raise ExportError(
+                f"{self.numpy_dtype} cannot hold {self.largest}, the largest number of the {of}: it would wrap "
+                "around; leave output_dtype out."
+            )
+        if self.voice_column is not None and self.voice_column not in RECORD_COLUMNS:
+            raise ExportError(
+                f"there is no column {self.voice_column!r}; the records have {', '.join(RECORD_COLUMNS)}."
+            )
+
+    @property
+    def largest(self) -> int:
+        """The largest id or code that can occur."""
+        if self.vocabulary is None:
+            return self.info.codebook_size - 1
+        text = -1 if self.text_tokenizer is None else largest_text_id(self.text_tokenizer)
+        return max(self.vocabulary.size - 1, text)
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """The type of ids or codes."""
+        return np.dtype(self.dtype or ("uint16" if self.vocabulary is None else "int32"))
+
+    @property
+    def dtypes(self) -> dict[str, np.dtype[Any]]:
+        """The arrays of a row with their types; the first one holds the ids or codes."""
+        if self.what == "codes":
+            return {"codes": self.numpy_dtype}
+        if self.what == "ids":
+            return {"input_ids": self.numpy_dtype}
+        return {"input_ids": self.numpy_dtype, "attention_mask": np.dtype("int8"), "labels": self.numpy_dtype}
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether ids are parallel rows (slots, steps)."""
+        return self.vocabulary is not None and self.vocabulary.is_parallel
+
+    def describe(self) -> dict[str, Any]:
+        """Return all that decides what is exported, as JSON values."""
+        return {
+            "what": self.what,
+            "vocabulary": None if self.vocabulary is None else to_plain(self.vocabulary),
+            "output_dtype": str(self.numpy_dtype),
+            "prompt": None if self.prompt is None else self.prompt.to_dict(),
+            "text_tokenizer": None if self.text_tokenizer is None else tokenizer_sha256(self.text_tokenizer),
+            "voice_column": self.voice_column,
+            "mask_prompt": self.mask_prompt,
+        }
+
+    def row(self, record: Record, *, number: int) -> Row:
+        """Return what is exported of a record.
+
+        Raises:
+            LeftOutError: it has no codes, or no text where one is needed, or its text spells audio tokens.
+        """
+        if not record.codes.size:
+            raise LeftOutError("no codes")
+        arrays = dict(zip(self.dtypes, self._arrays(record), strict=True))
+        typed = {name: _cast(array, self.dtypes[name]) for name, array in arrays.items()}
+        num_frames = record.codes.size // self.info.tokens_per_frame
+        return Row(number=number, columns=columns_of(record), num_frames=num_frames, arrays=typed)
+
+    def _arrays(self, record: Record) -> list[Array]:
+        if self.vocabulary is None:
+            return [record.codes]
+        levels = self.info.frame_layout().unflatten(record.codes)
+        ids = np.asarray(self.vocabulary.encode(levels[: self.vocabulary.layout.num_levels]))
+        if self.prompt is None:
+            return [ids]
+        text = self._text_of(record, self.prompt)
+        try:
+            line = self.prompt.training(text, ids, mask_prompt=self.mask_prompt)
+        except TokenError as error:
+            raise LeftOutError("a text that spells audio tokens") from error
+        return [line.input_ids, np.ones(line.input_ids.size, np.int8), line.labels]
+
+    def _text_of(self, record: Record, prompt: PromptFormat) -> Any:
+        if not record.text or not record.text.strip():
+            raise LeftOutError("no text")
+        voice = None if self.voice_column is None else getattr(record, self.voice_column)
+        return text_ids(self.text_tokenizer, prompt.with_voice(record.text, voice))
+
+
+def columns_of(record: Record) -> dict[str, Any]:
+    """Return a record's columns, all but its codes."""
+    return {name: getattr(record, name) for name in RECORD_COLUMNS}
+
+
+def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return an array in another type of integers.
+
+    Raises:
+        CodesError: a value does not fit, such as an id that a text tokenizer gives beyond its own length.
+    """
+    if array.size and not np.can_cast(array.dtype, dtype):
+        low, high = int(array.min()), int(array.max())
+        if low < np.iinfo(dtype).min or high > np.iinfo(dtype).max:
+            raise CodesError(f"{dtype} cannot hold {low} … {high}: they would wrap around.")
+    return array.astype(dtype)
