@@ -100,7 +100,7 @@ def export(
     No codec is needed: shards hold raw codes, and ids are computed on the way. Interrupted, the same command goes on
     where it was; finished, it says so and changes nothing. Other options for the same OUT are refused without --force.
 
-    Exit code 1 says that some records were left out; OUT/_left_out.jsonl lists them with the reasons.
+    Exit code 1 says that some records were left out; OUT/_left_out.json lists them with the reasons.
     """
     from snac_tok.errors import TrialCodecWarning
     from snac_tok.export import LEFT_OUT_NAME, export_shards

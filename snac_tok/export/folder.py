@@ -4,7 +4,7 @@
     ├── _export.json                     what is exported, written first; its totals are added last
     ├── train-00000-of-00003.parquet …   the parts' files; published when they are whole
     ├── _parts/00000.json …              what each part holds, written behind its files
-    └── _left_out.jsonl                  records that were left out, and why; only if there are any
+    └── _left_out.json                   records that were left out, and why; only if there are any
 
 A part's files are written into a hidden folder, brought to the disk and renamed. A part without its entry in _parts is
 written anew; with it, and with files of the sizes that it names, it is kept. Nothing that is not of an export is
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXPORT_NAME = "_export.json"
-LEFT_OUT_NAME = "_left_out.jsonl"
+LEFT_OUT_NAME = "_left_out.json"
 _PARTS = "_parts"
 # Hidden, because readers of folders look into others.
 _STAGING = ".staging"
@@ -204,10 +204,12 @@ class ExportFolder:
         """List what was left out, and add the totals: the export is complete."""
         path = self.path / LEFT_OUT_NAME
         if totals["left_out"]:
+            listed = (each for part in parts for each in part.left_out)
             with replacing(path, error=ExportError) as file:
-                file.writelines(
-                    _json(to_plain(each), indent=None) for part in parts for each in part.left_out
-                )
+                for place, each in enumerate(listed):
+                    line = json.dumps(to_plain(each), ensure_ascii=False)
+                    file.write(f"{',' if place else '['}\n{line}".encode())
+                file.write(b"\n]\n")
         else:
             path.unlink(missing_ok=True)
         self._write_export(totals=totals)
@@ -271,5 +273,5 @@ def _size(path: Path) -> int | None:
     return None
 
 
-def _json(value: Any, *, indent: int | None = 1) -> bytes:
-    return (json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

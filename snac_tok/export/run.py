@@ -52,7 +52,7 @@ class ExportReport:
         num_files: that were written.
         num_parts: in which they were written, each whole or not at all.
         num_kept_parts: of these, left whole by an earlier run and kept.
-        left_out: how many records were not written, by the reason; `_left_out.jsonl` names them.
+        left_out: how many records were not written, by the reason; `_left_out.json` names them.
         was_finished: whether an earlier run had finished, and this one had nothing to do.
         elapsed_seconds: wall time of this run.
     """

@@ -20,9 +20,7 @@ def shards(tmp_path_factory):
 def words(tmp_path_factory):
     """The folder of a text tokenizer of a few words."""
     spelling = Tokenizer(
-        models.WordLevel(
-            {"?": 0, "good": 1, "morning": 2, "guten": 3, "Tag": 4, "night": 5}, unk_token="?"
-        )
+        models.WordLevel({"?": 0, "good": 1, "morning": 2, "guten": 3, "Tag": 4, "night": 5}, unk_token="?")
     )
     spelling.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     folder = tmp_path_factory.mktemp("words")

@@ -71,7 +71,5 @@ def collection(folder, records, *, info=INFO):
 def files_of(folder):
     """Every file below a folder with its bytes, hidden ones included."""
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
