@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from snac_tok.cli.shared_options import (
     noise_option,
     preset_option,
     refuse_existing,
+    rows_option,
     standard_input,
 )
 from snac_tok.cli.sound_writing import Way, made_with, write_sound
@@ -46,6 +48,7 @@ _SOUND_ENDINGS = (".wav", ".flac")
         "snac-tok decode a.npz -o back.wav",
         "snac-tok decode shards -o wavs",
         "snac-tok decode shards -o one.flac --id a.wav",
+        "snac-tok decode shards/train-00000-of-00001.parquet -o few --rows 0,5:10",
         "snac-tok decode a.json -o ids.wav --preset orpheus",
         "snac-tok decode answer.jsonl -o answer.wav --preset orpheus --generated",
         "snac-tok encode a.wav --ids --preset orpheus | snac-tok decode - -o piped.wav --preset orpheus",
@@ -60,6 +63,7 @@ _SOUND_ENDINGS = (".wav", ".flac")
 @click.option(
     "--id", "records", multiple=True, metavar="ID", help="Only this record of the shards; may be repeated."
 )
+@rows_option
 @click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N records of the shards."
 )
@@ -97,6 +101,7 @@ def decode(
     preset: str | None,
     levels: int | None,
     records: tuple[str, ...],
+    rows: list[tuple[int, int | None]] | None,
     limit: int | None,
     flac: bool,
     num_samples: int | None,
@@ -112,8 +117,8 @@ def decode(
 ) -> int:
     """Decode codes or ids into sound.
 
-    IN is a shard folder, an .npz of `encode`, or a file with ids of a --preset: a JSON list, numbers between spaces,
-    or text with tokens such as <custom_token_10>; "-" reads them from stdin.
+    IN is a shard folder or one .parquet of it, an .npz of `encode`, or a file with ids of a --preset: a JSON list,
+    numbers between spaces, or text with tokens such as <custom_token_10>; "-" reads them from stdin.
 
     With --generated IN is whatever a language model or its server wrote: ids, text, or the answer of an
     OpenAI-compatible server, vLLM, SGLang, llama.cpp, Ollama or TGI, as JSON, JSON lines or server-sent events. The
@@ -138,12 +143,24 @@ def decode(
     )
     reading.check()
     way = Way(levels=levels, noise=noise, model=model, device=device, force=force)
-    of_shards = {"--id": bool(records), "--limit": limit is not None, "--flac": flac}
-    if Path(source).is_dir():
-        _refuse_options(reading.given, f"is for a file of ids; {source} is a folder")
-        once, ending = tuple(dict.fromkeys(records)), ".flac" if flac else ".wav"
-        return _decode_shards(source, output, way, ids=once, limit=limit, ending=ending, progress=progress)
-    _refuse_options(of_shards, f"is for a shard folder; {source} is not one")
+    kind = (
+        "a folder" if Path(source).is_dir() else "a .parquet" if source.lower().endswith(".parquet") else ""
+    )
+    if kind:
+        _refuse_options(reading.given, f"is for a file of ids; {source} is {kind}")
+        if records and rows is not None:
+            raise click.UsageError("--id and --rows both name records; leave one of them out")
+        wanted = _Wanted(ids=tuple(dict.fromkeys(records)), rows=rows, limit=limit)
+        return _decode_shards(
+            source, output, way, wanted, ending=".flac" if flac else ".wav", progress=progress
+        )
+    of_shards = {
+        "--id": bool(records),
+        "--rows": rows is not None,
+        "--limit": limit is not None,
+        "--flac": flac,
+    }
+    _refuse_options(of_shards, f"is for shards; {source} is neither a folder of them nor a .parquet")
     target = Path(output)
     _check_sound_file(target, force=force)
     is_npz = Path(source).suffix.lower() == ".npz"
@@ -158,6 +175,25 @@ def decode(
             _decode_ids(source, target, way, reading)
         bar.advance(1)
     return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """Which records of shards are decoded: those with these ids, or in these rows; all where neither is named."""
+
+    ids: tuple[str, ...]
+    rows: list[tuple[int, int | None]] | None
+    limit: int | None
+
+    def rows_of(self, total: int) -> list[range]:
+        """Return the rows that are wanted, of so many; none where ids are."""
+        from snac_tok.export.rows import merged
+
+        return [] if self.ids else merged(self.rows, total=total, limit=self.limit)
+
+    def number(self, rows: list[range]) -> int:
+        """Return how many records are wanted."""
+        return len(self.ids[: self.limit]) or sum(map(len, rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,38 +286,32 @@ def _decode_ids(source: str, target: Path, way: Way, reading: _Reading) -> None:
 
 
 def _decode_shards(
-    source: str,
-    output: str,
-    way: Way,
-    *,
-    ids: tuple[str, ...],
-    limit: int | None,
-    ending: str,
-    progress: bool | None,
+    source: str, output: str, way: Way, wanted: _Wanted, *, ending: str, progress: bool | None
 ) -> int:
-    from snac_tok.cli.record_files import RECORD_FAULTS, chosen, write_record
-    from snac_tok.shards import open_shards
+    from snac_tok.cli.record_files import RECORD_FAULTS, chosen, records_of, write_record
 
-    collection = open_shards(source)
-    number = min(len(ids) or len(collection), limit or len(collection))
-    names = _names(output, number, ending=ending, force=way.force)
-    tokenizer = made_with(source, collection.info.to_dict(), way)
-    if not isinstance(names, Path):
-        names.folder.mkdir(parents=True, exist_ok=True)
     seconds, skipped = [], []
-    try:
-        with _bar(number, progress) as bar:
-            for target in chosen(collection, names, ids=ids, limit=limit):
-                try:
-                    seconds.append(write_record(target, tokenizer, way))
-                except RECORD_FAULTS as error:
-                    skipped.append(f"skipped {shortened(target.id)}: {at_the_command_line(error)}")
-                bar.advance(1)
-    finally:  # a shard may be damaged, and what came before it is listed all the same
-        if seconds or number == 0:
-            say(f"decoded {counted(len(seconds), 'record')}, {lasting(sum(seconds))}, into {output}")
-        for sentence in skipped:
-            say(sentence)
+    with records_of(Path(source)) as (records, info):
+        rows = wanted.rows_of(len(records))
+        number = wanted.number(rows)
+        names = _names(output, number, ending=ending, force=way.force)
+        tokenizer = made_with(source, info.to_dict(), way)
+        if not isinstance(names, Path):
+            names.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with _bar(number, progress) as bar:
+                targets = chosen(records, names, ids=wanted.ids, rows=rows, source=source)
+                for target in itertools.islice(targets, number):
+                    try:
+                        seconds.append(write_record(target, tokenizer, way))
+                    except RECORD_FAULTS as error:
+                        skipped.append(f"skipped {shortened(target.id)}: {at_the_command_line(error)}")
+                    bar.advance(1)
+        finally:  # a shard may be damaged, and what came before it is listed all the same
+            if seconds or number == 0:
+                say(f"decoded {counted(len(seconds), 'record')}, {lasting(sum(seconds))}, into {output}")
+            for sentence in skipped:
+                say(sentence)
     return 0 if not skipped else 1 if seconds else 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from snac_tok.errors import AudioFileError, CodesError, ShardError, TokenError, 
 from snac_tok.wording import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from snac_tok.cli.sound_writing import Way
-    from snac_tok.shards import Record, ShardCollection
+    from snac_tok.shards import CollectionInfo, Record, ShardCollection, ShardFile
     from snac_tok.tokenizer import SnacTokenizer
 
 # What is wrong with one record alone: the others can be decoded.
@@ -42,35 +43,57 @@ class Target:
     fault: str = ""
 
 
+@contextlib.contextmanager
+def records_of(source: Path) -> Iterator[tuple[ShardCollection | ShardFile, CollectionInfo]]:
+    """Lend the records of a shard folder, or of one of its files alone, and what made them.
+
+    Raises:
+        ShardError: it is damaged, unfinished or of another kind.
+    """
+    from snac_tok.shards import ShardFile, open_shards
+
+    if source.is_dir():
+        collection = open_shards(source)
+        yield collection, collection.info
+        return
+    with ShardFile(source) as shard:
+        yield shard, shard.info.collection
+
+
 def chosen(
-    collection: ShardCollection, names: SoundNames | Path, *, ids: Sequence[str], limit: int | None
+    records: Iterable[Record],
+    names: SoundNames | Path,
+    *,
+    ids: Sequence[str],
+    rows: Sequence[range],
+    source: str,
 ) -> Iterator[Target]:
-    """Yield the records with these ids (all where none is named), `limit` at most, each with its sound's path.
+    """Yield the records with these ids, or in these rows where none is named, each with its sound's path.
 
     Args:
-        collection: the shards.
+        records: of the shards.
         names: how sounds are named in a folder, or the file for the one record.
         ids: of the records that are wanted.
-        limit: how many of them.
+        rows: that are wanted, counted from 0, in order.
+        source: of the records, for messages.
 
     Raises:
         ShardError: a shard is damaged.
     """
-    missing, left, first = dict.fromkeys(ids), limit, "it holds none"
-    for record in collection:
-        if left == 0 or (ids and not missing):
+    missing, first = dict.fromkeys(ids), "it holds none"
+    last = rows[-1].stop if rows else 0
+    for row, record in enumerate(records):
+        if not missing if ids else row >= last:
             return
-        if first == "it holds none":
+        if row == 0:
             first = f"the first is {shortened(record.id)}"
         # Of every record, wanted or not: names must not depend on which ones are decoded together.
         target = _target(record, names)
-        if ids and record.id not in missing:
-            continue
-        missing.pop(record.id, None)
-        left = None if left is None else left - 1
-        yield target
-    for name in list(missing)[:left]:
-        yield Target(id=name, fault=f"{collection.folder} has no such record; {first}")
+        if record.id in missing if ids else any(row in each for each in rows):
+            missing.pop(record.id, None)
+            yield target
+    for name in missing:
+        yield Target(id=name, fault=f"{source} has no such record; {first}")
 
 
 def write_record(target: Target, tokenizer: SnacTokenizer, way: Way) -> float:

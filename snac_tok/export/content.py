@@ -94,7 +94,7 @@ class Content:
             of = "codebook" if self.vocabulary is None else f"vocabulary {self.vocabulary.name!r}"
             raise ExportError(
                 f"{self.numpy_dtype} cannot hold {self.largest}, the largest number of the {of}: it would wrap "
-                "around; leave output_dtype out."
+                "around; take int32."
             )
         if self.voice_column is not None and self.voice_column not in RECORD_COLUMNS:
             raise ExportError(

@@ -59,11 +59,13 @@ class Format:
         if self.is_flat:
             self._check_flat(content)
         elif content.what == "sequences" and content.dtype == "uint16":
-            raise ExportError("labels have -100 in them, which uint16 cannot hold; leave output_dtype out.")
+            raise ExportError("labels have -100 in them, which uint16 cannot hold; take int32.")
         if content.dtype is not None and not self.has_types:
-            raise ExportError(f"numbers in {self.name} have no type; leave output_dtype out.")
+            raise ExportError(f"numbers in {self.name} have no type, {content.dtype} neither; leave it out.")
         if content.mask_prompt and self.name == "megatron":
-            raise ExportError("megatron's files hold ids and no labels; leave mask_prompt out.")
+            raise ExportError(
+                "megatron's files hold ids and no labels, so that no prompt can be masked; datatrove's have losses."
+            )
         if self.package is not None:
             import_optional(self.package, extra="export", purpose=f"the export to {self.name}")
 
@@ -78,7 +80,7 @@ class Format:
                 f"{self.name} holds one line of ids, and this preset has parallel rows; take another preset, or hf."
             )
         if content.dtype == "int64":
-            raise ExportError(f"{self.name} is written with int32 or uint16; leave output_dtype out.")
+            raise ExportError(f"{self.name} is written with int32 or uint16; take int32.")
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snac_tok.errors import ExportError
+from snac_tok.errors import ShardError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ def merged(rows: Sequence[tuple[int, int | None]] | None, *, total: int, limit: 
         limit: keep only so many, the first ones.
 
     Raises:
-        ExportError: a row or range that begins behind the last row, or no row at all.
+        ShardError: a row or range that begins behind the last row, or no row at all.
 
     >>> merged([(5, 6), (0, 2), (1, 4)], total=9, limit=None)
     [range(0, 4), range(5, 6)]
@@ -47,14 +47,14 @@ def merged(rows: Sequence[tuple[int, int | None]] | None, *, total: int, limit: 
     found: list[range] = []
     for first, stop in sorted(rows or [(0, None)], key=lambda pair: pair[0]):
         if rows and first >= total:
-            raise ExportError(f"there is no row {first}: the shards hold {total} records, counted from 0.")
+            raise ShardError(f"there is no row {first}: the shards hold {total} records, counted from 0.")
         wanted = range(first, total if stop is None else min(stop, total))
         if found and wanted.start <= found[-1].stop:
             found[-1] = range(found[-1].start, max(found[-1].stop, wanted.stop))
         elif wanted:
             found.append(wanted)
     if rows and not found:
-        raise ExportError(
+        raise ShardError(
             "there is no record in these rows; the row behind the last comes after the colon, as in 0:10."
         )
     return _first(found, limit)

@@ -307,9 +307,11 @@ def _content(
     }
     given = [name for name, value in of_sequences.items() if value is not None]
     if what != "sequences" and given:
-        raise ExportError(f'{given[0]} is for sequences of text and speech; take what="sequences" with it.')
+        raise ExportError(f"{given[0]} is for sequences of text and speech; export those, or leave it out.")
     if what == "sequences" and text_tokenizer is None:
-        raise ExportError("sequences of text and speech need the language model's text_tokenizer.")
+        raise ExportError(
+            "text_tokenizer must be named for sequences of text and speech: the language model's, or its folder."
+        )
     if preset is None:
         return Content(what=what, info=collection.info, vocabulary=None, dtype=output_dtype)
     info = collection.info
@@ -334,11 +336,9 @@ def _check_what(what: What, *, preset: object, levels: int | None) -> None:
     if what not in ("ids", "codes", "sequences"):
         raise ExportError(f"what is {what!r}; ids, codes or sequences can be exported.")
     if what == "codes" and (preset is not None or levels is not None):
-        raise ExportError(
-            "raw codes have no preset and all levels; leave preset and levels out, or export ids."
-        )
+        raise ExportError("raw codes are of no preset and have all levels; export ids for those.")
     if what != "codes" and preset is None:
-        raise ExportError(f"{what} need a preset: whose ids they are; raw codes do without.")
+        raise ExportError(f"preset must be named: whose ids the {what} have; raw codes do without.")
 
 
 def _check_apart(shards: Path, out: Path) -> None:

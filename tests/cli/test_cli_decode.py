@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -119,6 +120,41 @@ def test_chosen_records(run, work, shards):
     assert [path.name for path in (work / "twice").iterdir()] == ["a.wav"]
 
 
+def test_chosen_rows(run, refused, work, shards):
+    """--rows takes numbers and ranges as Python's; what is not there, or no row, is one sentence."""
+    for rows, names in (("1", ["b.flac.wav"]), ("0:9,1", ["a.wav", "b.flac.wav"]), (":1", ["a.wav"])):
+        folder = f"wavs-{rows.replace(':', '-')}"
+        assert run("decode", "shards", "-o", folder, "--rows", rows).exit_code == 0
+        assert sorted(path.name for path in (work / folder).iterdir()) == names
+    assert run("decode", "shards", "-o", "one.wav", "--rows", "1").exit_code == 0
+    assert run("decode", "shards", "-o", "first.wav", "--rows", "0:2", "--limit", "1").exit_code == 0
+    assert [read_audio(name).num_samples for name in ("first.wav", "one.wav")] == [
+        record.num_samples for record in open_shards(shards)
+    ]
+    assert "no row 2: the shards hold 2 records" in refused("decode", "shards", "-o", "x", "--rows", "2")
+    for rows in ("-1", "1,", "a", "1:2:3", ""):
+        assert "is no row" in refused("decode", "shards", "-o", "x", "--rows", rows)
+    assert "--id and --rows" in refused("decode", "shards", "-o", "x", "--rows", "0", "--id", "a.wav")
+    assert "--rows is for shards" in refused("decode", "a.npz", "-o", "x.wav", "--rows", "0")
+
+
+def test_one_file_of_shards_alone(run, refused, work, shards):
+    """A .parquet says itself what made it; its sounds are those of the folder."""
+    assert run("decode", "shards", "-o", "wavs").exit_code == 0
+    path = next(shards.glob("*.parquet")).rename(work / "alone.parquet")
+    assert run("decode", path.name, "-o", "alone").exit_code == 0
+    for name in ("a.wav", "b.flac.wav"):
+        assert (work / "alone" / name).read_bytes() == (work / "wavs" / name).read_bytes()
+    assert run("decode", path.name, "-o", "one.wav", "--rows", "1").exit_code == 0
+    assert (work / "one.wav").read_bytes() == (work / "wavs" / "b.flac.wav").read_bytes()
+    assert "for a file of ids" in refused("decode", path.name, "-o", "x", "--num-samples", "5")
+    assert "is missing" in refused("decode", "none.parquet", "-o", "x")
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "alone.parquet cannot be read" in refused("decode", path.name, "-o", "x")
+    pq.write_table(pa.table({"id": ["a.wav"]}), path)
+    assert "another kind" in refused("decode", path.name, "-o", "x")
+
+
 @pytest.mark.usefixtures("shards")
 def test_other_weights_are_refused(refused, run, other_model):
     """Shards and .npz files made with other weights than the model's are not decoded into noise."""
@@ -193,7 +229,7 @@ def test_options_of_another_kind_of_input(refused, run):
     said = refused("decode", "clips", "-o", "x.wav", "--num-samples", "5")
     assert "--num-samples is for a file of ids; clips is a folder" in said
     said = refused("decode", "a.npz", "-o", "x.wav", "--limit", "1")
-    assert "--limit is for a shard folder; a.npz is not one" in said
+    assert "--limit is for shards; a.npz is neither a folder of them nor a .parquet" in said
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from export_samples import CODEC, collection, files_of, record
 from lhotse import CutSet
 
 from snac_tok import open_shards, preset
-from snac_tok.errors import CodesError, ExportError, LayoutError, MissingDependencyError
+from snac_tok.errors import CodesError, ExportError, LayoutError, MissingDependencyError, ShardError
 from snac_tok.export import FORMATS, export_shards
 from snac_tok.frames import FrameLayout, Vocabulary
 
@@ -229,7 +229,7 @@ def test_sequences_are_text_and_speech_as_trainers_take_them(shards, words, tmp_
 
 
 def test_flat_files_of_sequences_keep_the_mask_where_they_can(shards, words, tmp_path):
-    """datatrove has a file of losses; Megatron has none, and is refused the mask."""
+    """The losses of datatrove have a file; Megatron has none, and is refused the mask."""
     options = {"preset": preset("plain", base=50), "what": "sequences", "text_tokenizer": str(words)}
     export_shards(shards, tmp_path / "m", to="megatron", **options)
     export_shards(shards, tmp_path / "d", to="datatrove", mask_prompt=True, **options)
@@ -238,7 +238,7 @@ def test_flat_files_of_sequences_keep_the_mask_where_they_can(shards, words, tmp
     np.testing.assert_array_equal(of_megatron(tmp_path / "m" / "train-00000-of-00002.bin")[0], line)
     losses = np.frombuffer(path.with_name(f"{path.name}.loss").read_bytes(), bool)
     assert losses.tolist() == [False, False, *[True] * (line.size - 2)]
-    with pytest.raises(ExportError, match="leave mask_prompt out"):
+    with pytest.raises(ExportError, match="hold ids and no labels"):
         export_shards(shards, tmp_path / "x", to="megatron", mask_prompt=True, **options)
 
 
@@ -259,7 +259,7 @@ def test_a_voice_goes_before_the_text(shards, words, tmp_path):
     assert report.num_records == 1
 
 
-def test_a_text_that_spells_audio_tokens_is_left_out(tmp_path, words):
+def test_a_text_that_spells_audio_tokens_is_left_out(tmp_path):
     """Its ids would be speech."""
     folder = collection(tmp_path / "shards", [[record("a.wav")]])
     options = {"what": "sequences", "text_tokenizer": _Liar(), "to": "jsonl"}
@@ -284,8 +284,8 @@ class _Liar:
         ({"preset": "orpheus", "output_dtype": "int8"}, ExportError, "uint16, int32, int64"),
         ({"preset": "orfeus"}, LayoutError, "orpheus"),
         ({"preset": Vocabulary(FrameLayout((8, 1)))}, LayoutError, "choose a preset for this codec"),
-        ({"preset": None}, ExportError, "need a preset"),
-        ({"preset": "plain", "what": "codes"}, ExportError, "leave preset and levels out"),
+        ({"preset": None}, ExportError, "preset must be named"),
+        ({"preset": "plain", "what": "codes"}, ExportError, "raw codes are of no preset"),
         ({"preset": "plain", "what": "words"}, ExportError, "ids, codes or sequences"),
         ({"preset": "plain", "mask_prompt": True}, ExportError, "is for sequences"),
         ({"preset": "plain", "what": "sequences"}, ExportError, "text_tokenizer"),
@@ -294,8 +294,8 @@ class _Liar:
         ({"preset": "plain", "to": "megatron", "output_dtype": "int64"}, ExportError, "int32 or uint16"),
         ({"preset": "plain", "to": "jsonl", "output_dtype": "int64"}, ExportError, "have no type"),
         ({"preset": "plain", "to": "parket"}, ExportError, "no format 'parket'"),
-        ({"preset": "plain", "rows": [(5, 6)]}, ExportError, "no row 5"),
-        ({"preset": "plain", "rows": [(2, 2)]}, ExportError, "no record in these rows"),
+        ({"preset": "plain", "rows": [(5, 6)]}, ShardError, "no row 5"),
+        ({"preset": "plain", "rows": [(2, 2)]}, ShardError, "no record in these rows"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -318,8 +318,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         ({"prompt": "orpheus"}, LayoutError, "needs the specials"),
     ],
 )
-def test_sequences_that_cannot_be_made_are_refused(shards, words, tmp_path, changes, error, words_of_it):
+def test_sequences_that_cannot_be_made_are_refused(request, tmp_path, changes, error, words_of_it):
     """The text tokenizer has words where the speech would be, or is none; labels need a sign."""
+    shards, words = (request.getfixturevalue(name) for name in ("shards", "words"))
     options = {
         "to": "hf",
         "what": "sequences",

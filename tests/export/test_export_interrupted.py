@@ -116,7 +116,7 @@ def test_a_full_disk_anywhere_is_one_sentence_and_the_export_goes_on_later(
                 export(shards, out, to=to)
             except ExportError as error:
                 assert "No space left" in str(error)  # noqa: PT017 - in the end there is no error
-        assert not [path for path in out.rglob(".*")]
+        assert not list(out.rglob(".*"))
         if left[0] >= 0:
             break
         # Every part that is there is whole.
