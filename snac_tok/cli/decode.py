@@ -48,7 +48,7 @@ _SOUND_ENDINGS = (".wav", ".flac")
         "snac-tok decode a.npz -o back.wav",
         "snac-tok decode shards -o wavs",
         "snac-tok decode shards -o one.flac --id a.wav",
-        "snac-tok decode shards/train-00000-of-00001.parquet -o few --rows 0,5:10",
+        "snac-tok decode shards/train-00000-of-00001.parquet -o few --rows 0:2",
         "snac-tok decode a.json -o ids.wav --preset orpheus",
         "snac-tok decode answer.jsonl -o answer.wav --preset orpheus --generated",
         "snac-tok encode a.wav --ids --preset orpheus | snac-tok decode - -o piped.wav --preset orpheus",

@@ -221,6 +221,8 @@ def test_sequences_are_text_and_speech_as_trainers_take_them(shards, words, tmp_
         assert np.asarray(row["attention_mask"]).tolist() == [1] * len(line)
     if to in ("hf", "jsonl"):
         assert set(rows[0]) == {"input_ids", "attention_mask", "labels"}
+        # As Axolotl names a folder: nothing but the rows is taken for data, the list of what was left out neither.
+        assert list(datasets.load_dataset(str(tmp_path / "out"), split="train")) == rows
     assert report.left_out == {"no text": 2}
     assert json.loads((tmp_path / "out" / "_left_out.json").read_text("utf-8")) == [
         {"id": "talks/b.tar.gz.flac#1", "reason": "no text"},
