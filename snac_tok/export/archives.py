@@ -66,7 +66,7 @@ def shar_part(path: Path, content: Content, *, columns: bool) -> Iterator[Callab
             cuts.write(cut)
             for name, array in row.arrays.items():
                 is_codes = content.what == "codes"
-                value = array.reshape(-1, content.info.tokens_per_frame) if is_codes else array
+                value = array.reshape(-1, content.layout.slots_per_frame) if is_codes else array
                 tars[name].write(
                     cut.id, value, _manifest(value, frame_shift=frame_shift if is_codes else None)
                 )

@@ -7,6 +7,7 @@ sequences    input_ids, attention_mask, labels       text and speech, as the pre
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -20,7 +21,7 @@ from snac_tok.shards.record import SCHEMA
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from snac_tok.frames import Vocabulary
+    from snac_tok.frames import FrameLayout, Vocabulary
     from snac_tok.prompts import PromptFormat
     from snac_tok.shards import CollectionInfo, Record
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 What: TypeAlias = Literal["ids", "codes", "sequences"]
 OutputDtype: TypeAlias = Literal["uint16", "int32", "int64"]
-# The columns of a record beside its codes, with their Arrow types.
-RECORD_COLUMNS = {field.name: field.type for field in SCHEMA if field.name != "codes"}
 
 
 class LeftOutError(Exception):
@@ -96,10 +95,20 @@ class Content:
                 f"{self.numpy_dtype} cannot hold {self.largest}, the largest number of the {of}: it would wrap "
                 "around; take int32."
             )
-        if self.voice_column is not None and self.voice_column not in RECORD_COLUMNS:
+        if self.voice_column is not None and self.voice_column not in self.column_types:
             raise ExportError(
-                f"there is no column {self.voice_column!r}; the records have {', '.join(RECORD_COLUMNS)}."
+                f"there is no column {self.voice_column!r}; the records have {', '.join(self.column_types)}."
             )
+
+    @functools.cached_property
+    def column_types(self) -> dict[str, Any]:
+        """The records' own columns, all but the codes, with their Arrow types."""
+        return {field.name: field.type for field in SCHEMA if field.name != "codes"}
+
+    @functools.cached_property
+    def layout(self) -> FrameLayout:
+        """Of the shards' codes; reading it from their info takes longer than making a record's ids."""
+        return self.info.frame_layout()
 
     @property
     def largest(self) -> int:
@@ -150,13 +159,14 @@ class Content:
             raise LeftOutError("no codes")
         arrays = dict(zip(self.dtypes, self._arrays(record), strict=True))
         typed = {name: _cast(array, self.dtypes[name]) for name, array in arrays.items()}
-        num_frames = record.codes.size // self.info.tokens_per_frame
-        return Row(number=number, columns=columns_of(record), num_frames=num_frames, arrays=typed)
+        columns = {name: getattr(record, name) for name in self.column_types}
+        num_frames = record.codes.size // self.layout.slots_per_frame
+        return Row(number=number, columns=columns, num_frames=num_frames, arrays=typed)
 
     def _arrays(self, record: Record) -> list[Array]:
         if self.vocabulary is None:
             return [record.codes]
-        levels = self.info.frame_layout().unflatten(record.codes)
+        levels = self.layout.unflatten(record.codes)
         ids = np.asarray(self.vocabulary.encode(levels[: self.vocabulary.layout.num_levels]))
         if self.prompt is None:
             return [ids]
@@ -172,11 +182,6 @@ class Content:
             raise LeftOutError("no text")
         voice = None if self.voice_column is None else getattr(record, self.voice_column)
         return text_ids(self.text_tokenizer, prompt.with_voice(record.text, voice))
-
-
-def columns_of(record: Record) -> dict[str, Any]:
-    """Return a record's columns, all but its codes."""
-    return {name: getattr(record, name) for name in RECORD_COLUMNS}
 
 
 def _cast(array: Array, dtype: np.dtype[Any]) -> Array:

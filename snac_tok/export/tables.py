@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from snac_tok.export.content import RECORD_COLUMNS
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
@@ -68,7 +66,7 @@ def jsonl_part(path: Path, content: Content, *, columns: bool) -> Iterator[Calla
 
 
 def _schema(content: Content, *, columns: bool) -> Any:
-    fields = [pa.field(name, kind) for name, kind in RECORD_COLUMNS.items() if columns]
+    fields = [pa.field(name, kind) for name, kind in content.column_types.items() if columns]
     for name, dtype in content.dtypes.items():
         kind = pa.list_(pa.from_numpy_dtype(dtype))
         fields.append(pa.field(name, pa.list_(kind) if content.is_parallel else kind))

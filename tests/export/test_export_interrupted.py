@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import tracemalloc
 
 import pytest
 from export_samples import collection, files_of, record
@@ -297,3 +298,18 @@ def test_progress_counts_every_record(shards, tmp_path):
     seen.clear()
     export(shards, tmp_path / "out", progress=lambda *state: seen.append(state))
     assert seen == [(2, 5), (5, 5)]
+
+
+def test_memory_does_not_grow_with_the_records(tmp_path):
+    """Ten shards in one file take as much as one shard: far less than their ids."""
+    rows = [[record(f"{shard}-{at}.wav", num_frames=1000) for at in range(10)] for shard in range(10)]
+    folders = [collection(tmp_path / "one", rows[:1]), collection(tmp_path / "ten", rows)]
+    export(folders[0], tmp_path / "warm", to="webdataset")
+    peaks = []
+    for shards in folders:
+        tracemalloc.start()
+        export(shards, tmp_path / f"{len(peaks)}", to="webdataset", shards_per_file=10)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    num_bytes = 10 * 10 * 1000 * 7 * 4
+    assert peaks[1] - peaks[0] < num_bytes / 10, peaks
