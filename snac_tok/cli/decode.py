@@ -24,11 +24,10 @@ from snac_tok.cli.shared_options import (
     model_option,
     noise_option,
     preset_option,
-    refuse_existing,
     rows_option,
     standard_input,
 )
-from snac_tok.cli.sound_writing import Way, made_with, write_sound
+from snac_tok.cli.sound_writing import Way, check_sound_file, made_with, write_sound
 from snac_tok.wording import counted, lasting, shortened
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from snac_tok.tokenizer import SnacTokenizer
 
 _STDIN = "-"
-_SOUND_ENDINGS = (".wav", ".flac")
 
 
 @click.command(
@@ -162,7 +160,7 @@ def decode(
     }
     _refuse_options(of_shards, f"is for shards; {source} is neither a folder of them nor a .parquet")
     target = Path(output)
-    _check_sound_file(target, force=force)
+    check_sound_file(target, force=force)
     is_npz = Path(source).suffix.lower() == ".npz"
     if is_npz:
         _refuse_options(reading.given, f"is for a file of ids; {source} holds raw codes")
@@ -330,7 +328,7 @@ def _names(output: str, number: int, *, ending: str, force: bool) -> SoundNames 
         raise click.UsageError(
             f"{number} records do not go into one file, {target}; name a folder, or one --id"
         )
-    _check_sound_file(target, force=force)
+    check_sound_file(target, force=force)
     return target
 
 
@@ -338,9 +336,3 @@ def _refuse_options(given: dict[str, bool], reason: str) -> None:
     for name, is_given in given.items():
         if is_given:
             raise click.UsageError(f"{name} {reason}")
-
-
-def _check_sound_file(path: Path, *, force: bool) -> None:
-    if path.suffix.lower() not in _SOUND_ENDINGS and not path.is_dir():
-        raise click.UsageError(f"{path}: sound is written to .wav or .flac")
-    refuse_existing(path, force=force)

@@ -25,6 +25,7 @@ from snac_tok.cli.shared_options import (
     truncated_option,
 )
 from snac_tok.cli.sound_names import seen_as
+from snac_tok.cli.sound_reading import encoded, naming
 from snac_tok.wording import counted, lasting
 
 if TYPE_CHECKING:
@@ -150,16 +151,15 @@ def _size(sound: str) -> int:
 
 def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool:
     """Encode and write one sound and tell about it; False where the sound cannot be used."""
-    from snac_tok.audio import audio_info, iter_audio
+    from snac_tok.audio import audio_info
     from snac_tok.errors import AudioError
 
     try:
-        info = audio_info(sound)
-        blocks = iter_audio(sound, allow_truncated=tokenizer.preprocessing.allow_truncated)
-        codes, num_samples = tokenizer.encode_blocks(blocks, name=sound)
+        with naming(sound):
+            info = audio_info(sound)
+        codes, num_samples = encoded(tokenizer, sound)
     except AudioError as error:
-        said = at_the_command_line(error)
-        say(said if sound in said else f"{sound}: {said}")
+        say(at_the_command_line(error))
         return False
     written = _write(tokenizer, info, codes, num_samples, path)
     say(f"{sound} → {path or 'stdout'}: {_account(tokenizer, info, num_samples, written=written)}")

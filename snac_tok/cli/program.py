@@ -30,7 +30,18 @@ from snac_tok.errors import SnacTokError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_COMMANDS = ("encode", "decode", "shard", "export", "inspect", "prepare", "train", "eval")
+_COMMANDS = (
+    "encode",
+    "decode",
+    "roundtrip",
+    "plot",
+    "shard",
+    "export",
+    "inspect",
+    "prepare",
+    "train",
+    "eval",
+)
 _FAILED = 2
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141

@@ -6,8 +6,10 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import click
+
 from snac_tok.cli.messages import say
-from snac_tok.cli.shared_options import load_tokenizer
+from snac_tok.cli.shared_options import load_tokenizer, refuse_existing
 from snac_tok.wording import lasting
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from snac_tok.audio import Waveform
     from snac_tok.codec import Noise
     from snac_tok.tokenizer import SnacTokenizer
+
+_SOUND_ENDINGS = (".wav", ".flac")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +36,20 @@ class Way:
 
     @property
     def seed(self) -> int | Literal["off"]:
-        """Noise that can be made piece by piece: random noise is that of a seed that nobody chose."""
-        return secrets.randbits(32) if self.noise == "random" else self.noise
+        """See `seed_of`."""
+        return seed_of(self.noise)
+
+
+def seed_of(noise: Noise) -> int | Literal["off"]:
+    """Return noise that can be made piece by piece: random noise is that of a seed that nobody chose."""
+    return secrets.randbits(32) if noise == "random" else noise
+
+
+def check_sound_file(path: Path, *, force: bool) -> None:
+    """Stop before any work where no sound can be written."""
+    if path.suffix.lower() not in _SOUND_ENDINGS and not path.is_dir():
+        raise click.UsageError(f"{path}: sound is written to .wav or .flac")
+    refuse_existing(path, force=force)
 
 
 def made_with(source: str, settings: dict[str, Any], way: Way) -> SnacTokenizer:

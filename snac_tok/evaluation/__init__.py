@@ -10,12 +10,13 @@ from snac_tok.evaluation.listening import SoundFolder, listening_page
 from snac_tok.evaluation.local_codecs import LocalCodec
 from snac_tok.evaluation.loop import evaluate, first_sounds
 from snac_tok.evaluation.measures import DEFAULT_MEASURES, MEASURES, Measure
-from snac_tok.evaluation.picture import draw_quality, draw_spectrograms
+from snac_tok.evaluation.picture import draw_quality
 from snac_tok.evaluation.programs import CODEC2_MODES, Codec2RoundTrip, OpusRoundTrip
 from snac_tok.evaluation.report import evaluation_from_json, evaluation_to_json
 from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, MeasureSummary
 from snac_tok.evaluation.round_trips import Identity, Reconstruction, RoundTrip, SnacRoundTrip
 from snac_tok.evaluation.specs import round_trip_from_spec
+from snac_tok.evaluation.spectrograms import draw_portrait, draw_spectrograms
 from snac_tok.evaluation.tables import evaluation_to_text
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "RoundTrip",
     "SnacRoundTrip",
     "SoundFolder",
+    "draw_portrait",
     "draw_quality",
     "draw_spectrograms",
     "evaluate",

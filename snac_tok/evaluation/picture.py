@@ -1,40 +1,26 @@
-"""An evaluation as pictures: quality over bitrate, and one clip's spectrograms. PNG bytes; no window is opened."""
+"""An evaluation as a picture: quality over bitrate. PNG bytes; no window is opened."""
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from snac_tok.audio import resample
 from snac_tok.audio.optional import import_optional
 from snac_tok.errors import EvaluationError
 from snac_tok.evaluation.measures import MEASURES
+from snac_tok.evaluation.spectrograms import new_figure, png
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
-
-    from snac_tok.audio import Waveform
     from snac_tok.evaluation.results import CodecResult, Evaluation
 
 _COLUMNS = 3
 _PANEL_INCHES = (4.2, 3.2)
-_STRIP_INCHES = (9.0, 1.7)
-_DPI = 110
 # Paul Tol's bright scheme: distinct for colour-blind people, and in print.
 _COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#66CCEE", "#CCBB44", "#555555")
 _MARKERS = "os^Dv*P"
 # What follows the codec's own name: an option of another codec, or how many levels are kept.
 _VARIANT = re.compile(r"(?<=^opus):.*|(?<=^codec2):.*|@[\d.]+$| \d+/\d+$")
-_FFT_SIZE = 1024
-_HOP = 256
-_FLOOR_DB = -120.0
-_RANGE_DB = 70.0
 
 
 def draw_quality(evaluation: Evaluation) -> bytes:
@@ -51,7 +37,7 @@ def draw_quality(evaluation: Evaluation) -> bytes:
         raise EvaluationError("the evaluation has no figure to draw.")
     columns = min(_COLUMNS, len(drawn))
     rows = math.ceil(len(drawn) / columns)
-    figure = _new_figure(_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows + 0.5)
+    figure = new_figure(_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows + 0.5)
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for panel, name in zip(panels, drawn, strict=False):
         _draw_measure(panel, evaluation, name)
@@ -63,42 +49,7 @@ def draw_quality(evaluation: Evaluation) -> bytes:
     figure.legend(
         labelled.values(), labelled, loc="outside upper center", ncols=min(6, len(labelled)), frameon=False
     )
-    return _png(figure)
-
-
-def draw_spectrograms(sounds: Mapping[str, Waveform]) -> bytes:
-    """Return a PNG with one spectrogram a sound under each other, all with the first one's frequencies and colours.
-
-    Args:
-        sounds: name → sound, such as an original and then what codecs made of it; channel 0 is drawn.
-
-    Raises:
-        EvaluationError: there is nothing to draw.
-        MissingDependencyError: matplotlib is not installed.
-    """
-    if not sounds:
-        raise EvaluationError("there is no sound to draw.")
-    rate = next(iter(sounds.values())).sampling_rate
-    loudest: float | None = None
-    figure = _new_figure(_STRIP_INCHES[0], _STRIP_INCHES[1] * len(sounds) + 0.4)
-    panels = figure.subplots(len(sounds), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for panel, (name, sound) in zip(panels, sounds.items(), strict=True):
-        samples = resample(sound, rate).samples[0]
-        decibels = _decibels(samples).T
-        loudest = float(decibels.max()) if loudest is None else loudest
-        panel.imshow(
-            decibels,
-            origin="lower",
-            aspect="auto",
-            extent=(0, len(samples) / rate, 0, rate / 2000),
-            cmap="magma",
-            vmin=loudest - _RANGE_DB,
-            vmax=loudest,
-        )
-        panel.set_title(name, loc="left", fontsize=9)
-        panel.set_ylabel("kHz")
-    panels[-1].set_xlabel("seconds")
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_measure(panel: Any, evaluation: Evaluation, name: str) -> None:
@@ -156,25 +107,3 @@ def _families(evaluation: Evaluation) -> dict[str, list[CodecResult]]:
         family = _VARIANT.sub("", codec.name)
         families.setdefault(family, []).append(codec)
     return families
-
-
-def _decibels(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the spectrogram (frames, bins) in dB, 0 being a full-scale sine."""
-    padded = np.pad(samples, (_FFT_SIZE // 2, _FFT_SIZE // 2 + _HOP))
-    window = np.hanning(_FFT_SIZE)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT_SIZE)[::_HOP]
-    magnitudes = np.abs(np.fft.rfft(frames * window)) / (window.sum() / 2)
-    decibels: npt.NDArray[np.float64] = 20 * np.log10(np.maximum(magnitudes, 10 ** (_FLOOR_DB / 20)))
-    return decibels
-
-
-def _new_figure(width: float, height: float) -> Any:
-    figures = import_optional("matplotlib.figure", extra="eval", purpose="the picture")
-    return figures.Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-
-
-def _png(figure: Any) -> bytes:
-    content = io.BytesIO()
-    # Without the library's name and date: equal figures give equal files.
-    figure.savefig(content, format="png", metadata={"Software": None})
-    return content.getvalue()

@@ -16,6 +16,7 @@ from snac_tok.evaluation import (
     CodecResult,
     Identity,
     SnacRoundTrip,
+    draw_portrait,
     draw_quality,
     draw_spectrograms,
     evaluate,
@@ -214,5 +215,11 @@ def test_pictures(report):
     assert draw_spectrograms({"silence": silence}).startswith(PNG)
     with pytest.raises(EvaluationError, match="no sound"):
         draw_spectrograms({})
+    codes = [np.zeros(1, int), np.arange(2), np.arange(4)]
+    name = "a$b$ \\ 日本 \x1b" + "x" * 999
+    assert draw_portrait({name: silence}, codes, codebook_size=4, frame_seconds=0.002).startswith(PNG)
+    for sounds, levels in (({}, codes), ({"a": silence}, []), ({"a": silence}, [np.zeros(0)])):
+        with pytest.raises(EvaluationError, match="no sound"):
+            draw_portrait(sounds, levels, codebook_size=4, frame_seconds=1)
     with pytest.raises(EvaluationError, match="no figure"):
         draw_quality(evaluate([], [Identity()], measures=["mel"]))

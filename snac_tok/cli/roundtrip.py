@@ -1,0 +1,73 @@
+"""`snac-tok roundtrip`: a recording through the codec and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from snac_tok.cli.messages import examples
+from snac_tok.cli.shared_options import (
+    channels_option,
+    device_option,
+    force_option,
+    levels_option,
+    load_tokenizer,
+    model_option,
+    noise_option,
+    truncated_option,
+)
+from snac_tok.cli.sound_reading import encoded
+from snac_tok.cli.sound_writing import check_sound_file, seed_of, write_sound
+
+if TYPE_CHECKING:
+    from snac_tok.audio import MonoPolicy
+    from snac_tok.codec import Noise
+
+
+@click.command(
+    epilog=examples(
+        "snac-tok roundtrip a.wav -o back.wav",
+        "snac-tok roundtrip song.flac -o coarse.flac --levels 1",
+        "snac-tok roundtrip a.wav -o still.wav --noise off --model tiny",
+    )
+)
+@click.argument("sound", metavar="SOUND")
+@click.option("-o", "--output", required=True, metavar="FILE", help="A .wav or .flac file.")
+@levels_option
+@channels_option(of_model=True)
+@noise_option
+@truncated_option
+@model_option
+@device_option
+@force_option
+def roundtrip(
+    *,
+    sound: str,
+    output: str,
+    levels: int | None,
+    channels: MonoPolicy | None,
+    noise: Noise,
+    allow_truncated: bool,
+    model: str | None,
+    device: str,
+    force: bool,
+) -> None:
+    """Encode SOUND and decode it again: hear what the codec keeps of it.
+
+    The result is at the codec's rate and has one channel. It is what `encode` and then `decode` make.
+    """
+    target = Path(output)
+    check_sound_file(target, force=force)
+    tokenizer = load_tokenizer(
+        model,
+        device=device,
+        preset="plain",
+        levels=levels,
+        channels=channels,
+        allow_truncated=allow_truncated,
+    )
+    codes, num_samples = encoded(tokenizer, sound)
+    ids = tokenizer.vocabulary.encode(codes[: tokenizer.vocabulary.layout.num_levels])
+    write_sound(target, tokenizer.decode_blocks(ids, num_samples=num_samples, noise=seed_of(noise)))

@@ -1,0 +1,37 @@
+"""From a recording to codes, whatever becomes of them: what is wrong with a recording names it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from snac_tok.tokenizer import SnacTokenizer
+
+
+def encoded(tokenizer: SnacTokenizer, sound: str) -> tuple[list[Any], int]:
+    """Return a recording's codes, per level, and its samples at the codec's rate; of any length, block by block.
+
+    Raises:
+        AudioError: it cannot be read or encoded; the message names it.
+    """
+    from snac_tok.audio import iter_audio
+
+    with naming(sound):
+        blocks = iter_audio(sound, allow_truncated=tokenizer.preprocessing.allow_truncated)
+        return tokenizer.encode_blocks(blocks, name=sound)
+
+
+@contextmanager
+def naming(sound: str) -> Iterator[None]:
+    """Put a recording's name before what is said of it inside, unless it is there."""
+    from snac_tok.errors import AudioError
+
+    try:
+        yield
+    except AudioError as error:
+        if sound in str(error):
+            raise
+        raise type(error)(f"{sound}: {error}") from error
