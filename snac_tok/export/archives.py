@@ -95,7 +95,7 @@ def _cut(row: Row, content: Content, *, duration: float) -> Any:
         channel=0,
         supervisions=[said],
         # Without a recording a cut has no rate of its own, and cannot be cut without one.
-        custom={"sampling_rate": rate, "record_id": row.columns["id"], **columns},
+        custom={**columns, "sampling_rate": rate, "record_id": row.columns["id"]},
     )
 
 

@@ -12,18 +12,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from snac_tok.errors import CodesError, ExportError, TokenError
-from snac_tok.export.texts import largest_text_id, text_ids, tokenizer_sha256
+from snac_tok.export.texts import largest_text_id, load_text_tokenizer, text_ids, tokenizer_sha256
+from snac_tok.frames import vocabulary_for
 from snac_tok.plain_values import to_plain
+from snac_tok.prompts import prompt_format
+from snac_tok.shards import ShardFile
 from snac_tok.shards.record import SCHEMA
 
 if TYPE_CHECKING:
+    import os
+
     import numpy.typing as npt
 
     from snac_tok.frames import FrameLayout, Vocabulary
     from snac_tok.prompts import PromptFormat
-    from snac_tok.shards import CollectionInfo, Record
+    from snac_tok.prompts.prompt_format import Prompt
+    from snac_tok.shards import CollectionInfo, Record, ShardCollection
 
     Array = npt.NDArray[Any]
 
@@ -70,6 +77,7 @@ class Content:
         text_tokenizer: for sequences.
         voice_column: of the records, which goes to the prompt with the text.
         mask_prompt: whether labels leave out what the model is given.
+        more_columns: that these records have beside those of every shard, all of text.
 
     Raises:
         ExportError: a dtype that cannot hold the largest id or code.
@@ -83,6 +91,7 @@ class Content:
     text_tokenizer: Any = None
     voice_column: str | None = None
     mask_prompt: bool = False
+    more_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dtype not in (None, *get_args(OutputDtype)):
@@ -103,7 +112,8 @@ class Content:
     @functools.cached_property
     def column_types(self) -> dict[str, Any]:
         """The records' own columns, all but the codes, with their Arrow types."""
-        return {field.name: field.type for field in SCHEMA if field.name != "codes"}
+        fixed = {field.name: field.type for field in SCHEMA if field.name != "codes"}
+        return fixed | dict.fromkeys(self.more_columns, pa.string())
 
     @functools.cached_property
     def layout(self) -> FrameLayout:
@@ -157,31 +167,36 @@ class Content:
         """
         if not record.codes.size:
             raise LeftOutError("no codes")
-        arrays = dict(zip(self.dtypes, self._arrays(record), strict=True))
+        more = getattr(record, "columns", {})
+        columns = {
+            name: more.get(name) if name in self.more_columns else getattr(record, name)
+            for name in self.column_types
+        }
+        arrays = dict(zip(self.dtypes, self._arrays(record, columns), strict=True))
         typed = {name: _cast(array, self.dtypes[name]) for name, array in arrays.items()}
-        columns = {name: getattr(record, name) for name in self.column_types}
         num_frames = record.codes.size // self.layout.slots_per_frame
         return Row(number=number, columns=columns, num_frames=num_frames, arrays=typed)
 
-    def _arrays(self, record: Record) -> list[Array]:
+    def _arrays(self, record: Record, columns: dict[str, Any]) -> list[Array]:
         if self.vocabulary is None:
             return [record.codes]
         levels = self.layout.unflatten(record.codes)
         ids = np.asarray(self.vocabulary.encode(levels[: self.vocabulary.layout.num_levels]))
         if self.prompt is None:
             return [ids]
-        text = self._text_of(record, self.prompt)
+        text = self._text_of(columns, self.prompt)
         try:
             line = self.prompt.training(text, ids, mask_prompt=self.mask_prompt)
         except TokenError as error:
             raise LeftOutError("a text that spells audio tokens") from error
         return [line.input_ids, np.ones(line.input_ids.size, np.int8), line.labels]
 
-    def _text_of(self, record: Record, prompt: PromptFormat) -> Any:
-        if not record.text or not record.text.strip():
+    def _text_of(self, columns: dict[str, Any], prompt: PromptFormat) -> Any:
+        text = columns["text"]
+        if not text or not text.strip():
             raise LeftOutError("no text")
-        voice = None if self.voice_column is None else getattr(record, self.voice_column)
-        return text_ids(self.text_tokenizer, prompt.with_voice(record.text, voice))
+        voice = None if self.voice_column is None else columns[self.voice_column]
+        return text_ids(self.text_tokenizer, prompt.with_voice(text, None if voice is None else str(voice)))
 
 
 def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
@@ -195,3 +210,73 @@ def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
         if low < np.iinfo(dtype).min or high > np.iinfo(dtype).max:
             raise CodesError(f"{dtype} cannot hold {low} … {high}: they would wrap around.")
     return array.astype(dtype)
+
+
+def content_of(
+    collection: ShardCollection,
+    *,
+    preset: str | os.PathLike[str] | Vocabulary | None,
+    levels: int | None,
+    what: What,
+    text_tokenizer: Any,
+    voice_column: str | None,
+    prompt: Prompt | None,
+    mask_prompt: bool,
+    output_dtype: OutputDtype | None,
+) -> Content:
+    """Return what is exported of each record of a collection; `export_shards` documents the options.
+
+    Raises:
+        ExportError: options that contradict each other.
+        LayoutError: the preset does not fit the codec, or the text tokenizer does not fit the preset.
+    """
+    _check_what(what, preset=preset, levels=levels)
+    of_sequences = {
+        "text_tokenizer": text_tokenizer,
+        "voice_column": voice_column,
+        "prompt": prompt,
+        "mask_prompt": mask_prompt or None,
+    }
+    given = [name for name, value in of_sequences.items() if value is not None]
+    if what != "sequences" and given:
+        raise ExportError(f"{given[0]} is for sequences of text and speech; export those, or leave it out.")
+    if what == "sequences" and text_tokenizer is None:
+        raise ExportError(
+            "text_tokenizer must be named for sequences of text and speech: the language model's, or its folder."
+        )
+    info, more = collection.info, _more_columns(collection)
+    if preset is None:
+        return Content(what=what, info=info, vocabulary=None, dtype=output_dtype, more_columns=more)
+    vocabulary = vocabulary_for(
+        preset, strides=collection.layout.strides, codebook_size=info.codebook_size, levels=levels
+    )
+    collection.ids(vocabulary)  # checks at once that it fits the shards' codec
+    is_sequence = what == "sequences"
+    return Content(
+        what=what,
+        info=info,
+        vocabulary=vocabulary,
+        dtype=output_dtype,
+        prompt=prompt_format(vocabulary, prompt) if is_sequence else None,
+        text_tokenizer=load_text_tokenizer(text_tokenizer, vocabulary) if is_sequence else None,
+        voice_column=voice_column,
+        mask_prompt=mask_prompt,
+        more_columns=more,
+    )
+
+
+def _more_columns(collection: ShardCollection) -> tuple[str, ...]:
+    """Return what the records of a collection keep beside the columns of every shard; it is the same in all of them."""
+    for entry in collection.manifest.shards[:1]:
+        with ShardFile(collection.folder / entry.name) as shard:
+            return tuple(getattr(shard, "columns", ()))
+    return ()
+
+
+def _check_what(what: What, *, preset: object, levels: int | None) -> None:
+    if what not in ("ids", "codes", "sequences"):
+        raise ExportError(f"what is {what!r}; ids, codes or sequences can be exported.")
+    if what == "codes" and (preset is not None or levels is not None):
+        raise ExportError("raw codes are of no preset and have all levels; export ids for those.")
+    if what != "codes" and preset is None:
+        raise ExportError(f"preset must be named: whose ids the {what} have; raw codes do without.")

@@ -49,8 +49,8 @@ class Format:
             return f"{SHAR_FOLDER}/{index:06d}"
         return shard_name(index, count).removesuffix(".parquet")
 
-    def check(self, content: Content) -> None:
-        """Refuse content that this format cannot hold.
+    def check(self, content: Content, *, columns: bool) -> None:
+        """Refuse content that this format cannot hold, with the records' own columns where they are wanted.
 
         Raises:
             ExportError: says what else to take.
@@ -65,6 +65,12 @@ class Format:
         if content.mask_prompt and self.name == "megatron":
             raise ExportError(
                 "megatron's files hold ids and no labels, so that no prompt can be masked; datatrove's have losses."
+            )
+        clash = sorted(content.column_types.keys() & content.dtypes)
+        if clash and (columns or not self.has_columns):
+            raise ExportError(
+                f"the records have a column {clash[0]!r} of their own, which the export makes itself; rename it, or leave "
+                "the records' columns out of a table (--no-columns)."
             )
         if self.package is not None:
             import_optional(self.package, extra="export", purpose=f"the export to {self.name}")

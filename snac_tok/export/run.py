@@ -15,14 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import ExportError
-from snac_tok.export.content import Content, LeftOutError
+from snac_tok.export.content import LeftOutError, content_of
 from snac_tok.export.folder import ExportFolder, LeftOut, Part
 from snac_tok.export.formats import format_named
 from snac_tok.export.rows import merged, of_shards, parts_of
-from snac_tok.export.texts import load_text_tokenizer
-from snac_tok.frames import vocabulary_for
 from snac_tok.plain_values import to_plain
-from snac_tok.prompts import prompt_format
 from snac_tok.shards import ShardFile, open_shards
 from snac_tok.shards.info import json_sha256
 from snac_tok.shards.shard_file import check_info
@@ -30,7 +27,7 @@ from snac_tok.shards.shard_file import check_info
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from snac_tok.export.content import OutputDtype, Row, What
+    from snac_tok.export.content import Content, OutputDtype, Row, What
     from snac_tok.export.formats import Format
     from snac_tok.export.rows import ShardRows
     from snac_tok.frames import Vocabulary
@@ -128,7 +125,7 @@ def export_shards(
     started = time.monotonic()
     collection, out = open_shards(Path(shards)), Path(out)
     _check_apart(collection.folder, out)
-    content = _content(
+    content = content_of(
         collection,
         preset=preset,
         levels=levels,
@@ -140,13 +137,13 @@ def export_shards(
         output_dtype=output_dtype,
     )
     format_ = format_named(to)
-    format_.check(content)
+    has_columns = what != "sequences" if columns is None else columns
+    format_.check(content, columns=has_columns)
     chosen = merged(rows, total=len(collection), limit=limit)
     parts = parts_of(
         of_shards(chosen, [entry.num_records for entry in collection.manifest.shards]),
         shards_per_file=shards_per_file,
     )
-    has_columns = what != "sequences" if columns is None else columns
     settings = {
         "to": to,
         **content.describe(),
@@ -283,62 +280,6 @@ class _Run:
         self._num_done += number
         if self._progress is not None:
             self._progress(self._num_done, self._num_records)
-
-
-def _content(
-    collection: ShardCollection,
-    *,
-    preset: str | os.PathLike[str] | Vocabulary | None,
-    levels: int | None,
-    what: What,
-    text_tokenizer: Any,
-    voice_column: str | None,
-    prompt: Prompt | None,
-    mask_prompt: bool,
-    output_dtype: OutputDtype | None,
-) -> Content:
-    """Return what is exported of each record; see `export_shards`."""
-    _check_what(what, preset=preset, levels=levels)
-    of_sequences = {
-        "text_tokenizer": text_tokenizer,
-        "voice_column": voice_column,
-        "prompt": prompt,
-        "mask_prompt": mask_prompt or None,
-    }
-    given = [name for name, value in of_sequences.items() if value is not None]
-    if what != "sequences" and given:
-        raise ExportError(f"{given[0]} is for sequences of text and speech; export those, or leave it out.")
-    if what == "sequences" and text_tokenizer is None:
-        raise ExportError(
-            "text_tokenizer must be named for sequences of text and speech: the language model's, or its folder."
-        )
-    if preset is None:
-        return Content(what=what, info=collection.info, vocabulary=None, dtype=output_dtype)
-    info = collection.info
-    vocabulary = vocabulary_for(
-        preset, strides=collection.layout.strides, codebook_size=info.codebook_size, levels=levels
-    )
-    collection.ids(vocabulary)  # checks at once that it fits the shards' codec
-    is_sequence = what == "sequences"
-    return Content(
-        what=what,
-        info=info,
-        vocabulary=vocabulary,
-        dtype=output_dtype,
-        prompt=prompt_format(vocabulary, prompt) if is_sequence else None,
-        text_tokenizer=load_text_tokenizer(text_tokenizer, vocabulary) if is_sequence else None,
-        voice_column=voice_column,
-        mask_prompt=mask_prompt,
-    )
-
-
-def _check_what(what: What, *, preset: object, levels: int | None) -> None:
-    if what not in ("ids", "codes", "sequences"):
-        raise ExportError(f"what is {what!r}; ids, codes or sequences can be exported.")
-    if what == "codes" and (preset is not None or levels is not None):
-        raise ExportError("raw codes are of no preset and have all levels; export ids for those.")
-    if what != "codes" and preset is None:
-        raise ExportError(f"preset must be named: whose ids the {what} have; raw codes do without.")
 
 
 def _check_apart(shards: Path, out: Path) -> None:

@@ -1,7 +1,9 @@
 """What each format's own reader finds is what the shards hold."""
 
 import contextlib
+import dataclasses
 import gc
+import inspect
 import json
 import struct
 import warnings
@@ -12,13 +14,14 @@ import pandas as pd
 import pytest
 import webdataset
 from datatrove.utils.dataset import DatatroveFileDataset
-from export_samples import CODEC, collection, files_of, record
+from export_samples import CODEC, INFO, collection, files_of, record
 from lhotse import CutSet
 
 from snac_tok import open_shards, preset
 from snac_tok.errors import CodesError, ExportError, LayoutError, MissingDependencyError, ShardError
 from snac_tok.export import FORMATS, export_shards
 from snac_tok.frames import FrameLayout, Vocabulary
+from snac_tok.shards import Manifest, ShardInfo, ShardWriter, check_shard, write_manifest
 
 FLAT = ("megatron", "datatrove")
 OTHERS = tuple(name for name in FORMATS if name not in FLAT)
@@ -259,6 +262,45 @@ def test_a_voice_goes_before_the_text(shards, words, tmp_path):
     (row,) = of_jsonl(tmp_path / "out")
     assert row["input_ids"][:3] == [0, 1, 2]  # "a.wav:" is unknown, then good morning
     assert report.num_records == 1
+
+
+@pytest.mark.skipif(
+    "columns" not in inspect.signature(ShardWriter).parameters, reason="shards have no columns of their own"
+)
+@pytest.mark.parametrize("to", OTHERS)
+def test_further_columns_are_carried_through(words, tmp_path, to):
+    """Speakers, for example, which can also be the voice of a sequence; a name that is taken is refused."""
+    (tmp_path / "shards").mkdir()
+    info = ShardInfo(collection=INFO, plan_fingerprint="f00d", index=0, num_shards=1)
+    said = [{"speaker": "tara", "labels": None}, {"speaker": None, "labels": "x"}]
+    rows = [record("a.wav"), record("http:e?f=1.wav")]
+    with ShardWriter(tmp_path / "shards", info=info, columns=["speaker", "labels"]) as shard:
+        for row, more in zip(rows, said, strict=True):
+            shard.add(dataclasses.replace(row, columns=more))
+    entry = check_shard(shard.path, expected=info).entry
+    write_manifest(tmp_path / "shards", Manifest(collection=INFO, plan_fingerprint="f00d", shards=(entry,)))
+    export_shards(tmp_path / "shards", tmp_path / "out", to=to, preset="plain")
+    if to == "lhotse":
+        cuts = cuts_of(tmp_path / "out")
+        assert [cut.supervisions[0].speaker for cut in cuts] == ["tara", None]
+        found = [{name: cut.custom[name] for name in ("speaker", "labels")} for cut in cuts]
+    else:
+        found = [{name: row[name] for name in ("speaker", "labels")} for row in READERS[to](tmp_path / "out")]
+    assert found == said
+    options = {
+        "to": to,
+        "preset": preset("plain", base=50),
+        "what": "sequences",
+        "text_tokenizer": str(words),
+        "voice_column": "speaker",
+    }
+    if to in ("hf", "jsonl"):
+        export_shards(tmp_path / "shards", tmp_path / "lines", **options)
+        lines = [list(row["input_ids"])[:3] for row in READERS[to](tmp_path / "lines")]
+        assert lines[0] == [0, 1, 2]  # "tara:" is unknown, then good morning
+        assert lines[1][:2] == [1, 5]
+    with pytest.raises(ExportError, match="a column 'labels' of their own"):
+        export_shards(tmp_path / "shards", tmp_path / "x", columns=True, **options)
 
 
 def test_a_text_that_spells_audio_tokens_is_left_out(tmp_path):
