@@ -69,8 +69,8 @@ class Format:
         clash = sorted(content.column_types.keys() & content.dtypes)
         if clash and (columns or not self.has_columns):
             raise ExportError(
-                f"the records have a column {clash[0]!r} of their own, which the export makes itself; rename it, or leave "
-                "the records' columns out of a table (--no-columns)."
+                f"the records have a column {clash[0]!r} of their own, which the export makes itself; rename it, or "
+                "leave the records' columns out of a table (--no-columns)."
             )
         if self.package is not None:
             import_optional(self.package, extra="export", purpose=f"the export to {self.name}")
