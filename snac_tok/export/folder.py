@@ -137,32 +137,39 @@ class ExportFolder:
                 f"another process is exporting into {self.path}; wait until it has ended, or choose another folder."
             )
         shutil.rmtree(self.path / _STAGING, ignore_errors=True)
-        found = read_export(self.path)
-        if found is not None and found.settings != self._settings:
-            names = ", ".join(differences(found.settings, self._settings))
+        if (self.path / EXPORT_NAME).exists() and (fault := self._fault()) is not None:
             if not self._replace:
-                raise ExportError(
-                    f"{self.path} holds an export with other options (different: {names}); run with the same ones, "
-                    "choose another folder, or replace it (--force)."
-                )
+                raise ExportError(f"{fault}; choose another folder, or replace the export (--force).")
             self._clear()
-            found = None
-        if found is None:
+        if not (self.path / EXPORT_NAME).exists():
             self._write_export(totals=None)
             (self.path / _PARTS).mkdir(exist_ok=True)
+
+    def _fault(self) -> str | None:
+        """Return why the export that is there is not this one; None if it is."""
+        try:
+            found = _read(_Stored, self.path / EXPORT_NAME)
+        except ExportError as error:
+            return str(error).rstrip(".")
+        if names := differences(found.settings, self._settings):
+            return f"{self.path} holds an export with other options (different: {', '.join(names)})"
+        return None
 
     @property
     def totals(self) -> dict[str, Any] | None:
         """What a finished export holds; None before it is finished."""
-        found = read_export(self.path)
-        return None if found is None else found.totals
+        totals: dict[str, Any] | None = _read(_Stored, self.path / EXPORT_NAME).totals
+        return totals
 
     def part(self, index: int) -> Part | None:
         """Return a part that is done and whole, None where it is to be written."""
         path = self._part_path(index)
         if not path.exists():
             return None
-        part = _read(Part, path)
+        try:
+            part: Part = _read(Part, path)
+        except ExportError:  # damaged: what it would have said is found out again
+            return None
         return part if all(_size(self.path / name) == size for name, size in part.files.items()) else None
 
     @contextlib.contextmanager
@@ -236,15 +243,6 @@ class ExportFolder:
         return self.path / _PARTS / f"{index:05d}.json"
 
 
-def read_export(path: Path) -> _Stored | None:
-    """Return what an export's folder says of itself, None where it says nothing.
-
-    Raises:
-        ExportError: _export.json is damaged, or of another version.
-    """
-    return _read(_Stored, path / EXPORT_NAME) if (path / EXPORT_NAME).exists() else None
-
-
 def _refuse_others(path: Path) -> None:
     """Refuse a folder that holds something, and no export."""
     if (path / EXPORT_NAME).exists():
@@ -261,8 +259,7 @@ def _read(kind: Any, path: Path) -> Any:
     values = parse_json(text, what=str(path), error=ExportError)
     if isinstance(values, dict) and values.get("format_version", _FORMAT_VERSION) != _FORMAT_VERSION:
         raise ExportError(
-            f"{path} is of format version {values['format_version']!r}, this snac_tok writes {_FORMAT_VERSION}; export "
-            "into another folder."
+            f"{path} is of format version {values['format_version']!r}, this snac_tok writes {_FORMAT_VERSION}."
         )
     return from_plain(kind, values, what=str(path), error=ExportError)
 

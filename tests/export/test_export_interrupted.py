@@ -263,15 +263,28 @@ def test_damaged_shards_are_named_and_the_export_goes_on_with_whole_ones(shards,
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
-def test_a_damaged_record_of_the_export_is_named(shards, tmp_path):
-    """_export.json is cut off, or of a later version."""
-    export(shards, tmp_path / "out")
-    path = tmp_path / "out" / "_export.json"
-    text = path.read_text()
+def test_a_damaged_record_of_the_export_is_named_and_can_be_replaced(shards, tmp_path):
+    """_export.json is cut off, of a later version, or something else."""
+    out = tmp_path / "out"
+    export(shards, out)
+    before, text = files_of(out), (out / "_export.json").read_text()
     for damaged in (text[:40], text.replace('"format_version": 1', '"format_version": 9'), "[]"):
+        (out / "_export.json").write_text(damaged)
+        with pytest.raises(ExportError, match=r"_export\.json.*--force"):
+            export(shards, out)
+        assert not export(shards, out, replace=True).was_finished
+        assert files_of(out) == before
+
+
+def test_a_damaged_record_of_a_part_costs_that_part(shards, tmp_path):
+    """It is written again, with the same bytes."""
+    out = tmp_path / "out"
+    export(shards, out)
+    before, path = files_of(out), out / "_parts" / "00001.json"
+    for damaged in (path.read_text()[:9], "[]", "{}"):
         path.write_text(damaged)
-        with pytest.raises(ExportError, match=r"_export\.json"):
-            export(shards, tmp_path / "out")
+        assert export(shards, out).num_kept_parts == 1
+        assert files_of(out) == before
 
 
 def test_rows_and_files_are_cut_as_asked(shards, tmp_path):
