@@ -7,6 +7,7 @@ No codec runs here and nothing needs a GPU: codes become ids by arithmetic.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import Counter
@@ -237,13 +238,12 @@ class _Run:
         sums = Counter[str]()
         with self._folder.staging(stem) as path:
             rows = self._rows(shards, left_out)
-            first = next(rows, None)
-            if first is not None or self._format.writes_empty:
+            first = list(itertools.islice(rows, 1))
+            if first or self._format.writes_empty:
                 with self._format.write(path, self._content, columns=self._has_columns) as add:
-                    while first is not None:
-                        add(first)
-                        sums.update(records=1, tokens=first.num_tokens, samples=first.columns["num_samples"])
-                        first = next(rows, None)
+                    for row in itertools.chain(first, rows):
+                        add(row)
+                        sums.update(records=1, tokens=row.num_tokens, samples=row.columns["num_samples"])
             files = self._folder.publish()
         return Part(
             num_records=sums["records"],
