@@ -22,6 +22,7 @@ second one where a name is unknown.
     ├── ExportError                         shards cannot be written in another format, or not into this folder
     ├── TrainingError                       training data, a run's folder or its checkpoint cannot be used
     ├── EvaluationError                     a codec, measure or report of an evaluation cannot be used
+    ├── ServingError                        a server that cannot start, or a request that it does not serve
     └── MissingDependencyError (ImportError) an optional package is needed and not installed
 
 and the warnings that need a class of their own, so that they can be filtered:
@@ -132,6 +133,10 @@ class TrainingError(SnacTokError):
 
 class EvaluationError(SnacTokError):
     """A codec, a measure or a report of an evaluation cannot be used."""
+
+
+class ServingError(SnacTokError):
+    """A server cannot be started as it was asked for, or does not serve a request."""
 
 
 class MissingDependencyError(SnacTokError, ImportError):

@@ -41,6 +41,7 @@ _COMMANDS = (
     "prepare",
     "train",
     "eval",
+    "serve",
 )
 _FAILED = 2
 _INTERRUPTED = 130

@@ -1,0 +1,76 @@
+"""What clients send as JSON, checked; whatever is wrong with it becomes one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from snac_tok.serving.problems import RefusedError
+from snac_tok.wording import shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# How many of a body's faults, and of its fields, a sentence names.
+_NAMED = 3
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SpeechBody(_Body):
+    """What OpenAI's clients ask for; `speed` and `instructions` are there to be refused with a reason."""
+
+    input: str = Field(description="The text to speak.")
+    model: str = Field(default="", description="Handed on to the language model's server.")
+    voice: str | None = Field(default=None, description="A speaker's name, as the model's prompts have it.")
+    response_format: str = Field(default="wav", description="wav, pcm, opus or flac.")
+    speed: float = Field(default=1.0, description="Nothing but 1.")
+    stream_format: Literal["audio", "sse"] = "audio"
+    instructions: str | None = Field(default=None, description="Nothing.")
+
+
+class DecodeBody(_Body):
+    """Ids of one recording, or the codes of each level."""
+
+    ids: list[int] | None = None
+    codes: list[list[int]] | None = None
+    preset: str | None = Field(default=None, description="Whose ids they are, if not the server's own.")
+    response_format: str = Field(default="wav", description="wav or flac.")
+
+
+class StreamMessage(_Body):
+    """One message of a client of /stream."""
+
+    ids: list[int] | None = None
+    text: str | None = None
+    end: bool = False
+
+
+def faults_of(errors: Sequence[Mapping[str, Any]]) -> RefusedError:
+    """Return what pydantic found as one sentence."""
+    if any(error["type"].startswith("json") for error in errors):
+        return RefusedError(
+            f"the body is not JSON: {_context(errors[0], 'error')}.", status=400, code="invalid_json"
+        )
+    said = "; ".join(_said(error) for error in errors[:_NAMED])
+    return RefusedError(f"{said}.", status=400, code="invalid_request")
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"] if part not in ("body", "query"))
+    name = shortened(place) if place else "the body"
+    if error["type"] == "missing":
+        return f"{name} is missing" if place else "the body is empty; send JSON"
+    if error["type"] == "extra_forbidden":
+        return f"{name} is no field of this request"
+    if error["type"] in ("model_attributes_type", "model_type"):
+        return "the body is no JSON object, or lacks the header `Content-Type: application/json`"
+    return f"{name} is {shortened(str(error.get('input')))}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _context(error: Mapping[str, Any], name: str) -> str:
+    context = error.get("ctx")
+    return str(context.get(name, error["msg"]) if context else error["msg"]).rstrip(".")

@@ -1,0 +1,99 @@
+"""One line of JSON a request, without anything that a client wrote: no text, no sound, no ids."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+REQUESTS = logging.getLogger("snac_tok.serving.requests")
+# A path that nobody serves is the client's words.
+PATHS = frozenset(
+    {"/v1/audio/speech", "/stream", "/encode", "/decode", "/health", "/ready", "/metrics", "/openapi.json"}
+)
+_UNKNOWN = "other"
+_DIGITS = 4
+
+
+class RequestRecord:
+    """What is noted of one request while it is served.
+
+    Attributes:
+        request_id: also sent to the client, as X-Request-ID.
+        path: one of the server's, or "other".
+        status: of HTTP, 101 for a WebSocket; 0 before there is one.
+        reason: the word for what went wrong, None where nothing did.
+    """
+
+    def __init__(self, scope: Any) -> None:
+        self.request_id = uuid.uuid4().hex
+        self.path = scope["path"] if scope["path"] in PATHS else _UNKNOWN
+        self.status = 0
+        self.reason: str | None = None
+        self._client = (scope.get("client") or ("",))[0]
+        self._begin = time.perf_counter()
+        self._facts: dict[str, Any] = {}
+
+    def add(self, **facts: Any) -> None:
+        """Note figures."""
+        self._facts |= {name: value for name, value in facts.items() if value is not None}
+
+    def write(self) -> None:
+        """Log the line; where only health is asked for, at the level of debugging."""
+        facts: dict[str, Any] = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "request": self.request_id,
+            "client": self._client,
+            "path": self.path,
+            "status": self.status,
+            "seconds": time.perf_counter() - self._begin,
+        }
+        if self.reason is not None:
+            facts["reason"] = self.reason
+        is_probe = self.path in {"/health", "/ready", "/metrics"} and self.reason is None
+        REQUESTS.log(logging.DEBUG if is_probe else logging.INFO, "%s", _line(facts | self._facts))
+
+
+def _line(facts: dict[str, Any]) -> str:
+    rounded = {
+        name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in facts.items()
+    }
+    return json.dumps(rounded)
+
+
+class _Lines(logging.StreamHandler[Any]):
+    """Writes to stdout; whoever read it may have gone, which is no reason to stop serving."""
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        pass
+
+
+class _JsonFormatter(logging.Formatter):
+    """Makes a line of JSON of what uvicorn says; our own lines are JSON already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == REQUESTS.name:
+            return record.getMessage()
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        return _line({"time": when, "level": record.levelname.lower(), "message": record.getMessage()})
+
+
+class _Unfinished(logging.Filter):
+    """Leaves out what uvicorn says of answers that we cut off on purpose: their own line has the reason."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("ASGI callable returned without completing")
+
+
+def log_as_json() -> None:
+    """Send the requests' lines, and uvicorn's warnings, to stdout."""
+    handler = _Lines(sys.stdout)
+    handler.setFormatter(_JsonFormatter())
+    handler.addFilter(_Unfinished())
+    for logger, level in ((REQUESTS, logging.INFO), (logging.getLogger("uvicorn.error"), logging.WARNING)):
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)

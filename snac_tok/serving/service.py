@@ -1,0 +1,84 @@
+"""What all routes of one application share."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from snac_tok.serving.decoding import SharedDecoder
+from snac_tok.serving.gate import Gate
+from snac_tok.serving.live_speech import LiveSpeech
+from snac_tok.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from snac_tok.serving.limits import Limits
+    from snac_tok.serving.request_log import RequestRecord
+    from snac_tok.serving.sources import TokenSource
+    from snac_tok.streaming.repair_report import OnError
+    from snac_tok.tokenizer import SnacTokenizer
+
+    Answer = TypeVar("Answer")
+
+
+class Service:
+    """The codec, the source of tokens, and who uses them.
+
+    Attributes:
+        tokenizer: the codec and its id table.
+        source: where tokens come from, None for nowhere.
+        limits: what clients may ask for.
+        gate: who is inside.
+        metrics: what is counted.
+        decoder: of all streams.
+    """
+
+    def __init__(
+        self, tokenizer: SnacTokenizer, source: TokenSource | None, limits: Limits, *, on_error: OnError
+    ) -> None:
+        self.tokenizer, self.source, self.limits = tokenizer, source, limits
+        self.gate = Gate(limits)
+        self.metrics = Metrics(frame_samples=tokenizer.codec.config.frame_length)
+        self.decoder = SharedDecoder(tokenizer, on_error=on_error, on_step=self.metrics.note_step)
+        # Whole recordings take turns: several at once are no faster, and take more memory.
+        self._whole = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whole")
+
+    async def whole(self, work: Callable[..., Answer], *args: Any) -> Answer:
+        """Run work on a whole recording in its thread, one after the other."""
+        return await asyncio.get_running_loop().run_in_executor(self._whole, work, *args)
+
+    @asynccontextmanager
+    async def listening(self, record: RequestRecord) -> AsyncIterator[LiveSpeech]:
+        """Open a stream, count it, and forget it at the end, whatever happens."""
+        speech = LiveSpeech(self.decoder, self.limits)
+        try:
+            with self.metrics.streams.track_inprogress():
+                yield speech
+        finally:
+            speech.close()
+            timing = speech.timing
+            self.metrics.note_speech(timing)
+            record.add(
+                tokens=speech.num_tokens,
+                audio_seconds=timing.audio_seconds,
+                first_audio_seconds=timing.first_audio_seconds,
+                real_time_factor=timing.real_time_factor,
+                left_out=speech.left_out,
+            )
+
+    async def start(self) -> None:
+        """Begin to decode."""
+        self.decoder.start()
+
+    async def stop(self) -> None:
+        """Send away whoever is still inside, and end the threads."""
+        self.gate.hurry()
+        await self.gate.emptied()
+        await asyncio.to_thread(self.decoder.stop)
+        self._whole.shutdown(wait=False, cancel_futures=True)
+        close = getattr(self.source, "aclose", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,103 @@
+"""Where a server's tokens come from: anything that turns a request into a stream of them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from snac_tok.errors import ServingError, TokenError, first_line
+from snac_tok.serving.problems import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from snac_tok.prompts import PromptFormat
+
+    # Ids, one or several, or a piece of text.
+    Tokens: TypeAlias = "int | str | list[int] | npt.NDArray[np.integer[Any]]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechRequest:
+    """What a client wants to hear.
+
+    Attributes:
+        text: what is spoken.
+        voice: a speaker's name or a description, as the model's prompts have it; None for none.
+        model: the name that the client gave, "" for none.
+    """
+
+    text: str
+    voice: str | None = None
+    model: str = ""
+
+
+class TokenSource(Protocol):
+    """Tokens for a request: an asynchronous generator function, or an object that is called like one.
+
+    It is closed (`aclose`) when its tokens are not needed any more. What it raises reaches the client if it is one of
+    our exceptions. It may have two methods more: `async def ready()`, which raises where it cannot serve, and
+    `async def aclose()`, called when the server stops.
+
+    Example:
+        >>> async def source(request):                                          # doctest: +SKIP
+        ...     async for ids in my_model.speak(request.text, request.voice):
+        ...         yield ids
+        >>> app = create_app(tok, source=source)                                # doctest: +SKIP
+    """
+
+    def __call__(self, request: SpeechRequest, /) -> AsyncIterator[Tokens]:
+        """Yield ids, one or several at a time, or text, cut anywhere; text around the speech is left out."""
+
+
+@asynccontextmanager
+async def tokens_of(source: TokenSource, request: SpeechRequest) -> AsyncIterator[AsyncIterator[Tokens]]:
+    """Open a source for a request, and close it whatever happens."""
+    tokens = source(request)
+    try:
+        yield aiter(tokens)
+    finally:
+        # An iterator that is no generator need not have it.
+        if hasattr(tokens, "aclose"):
+            await tokens.aclose()
+
+
+def prompt_ids(prompt: PromptFormat, text_ids: list[int]) -> list[int]:
+    """Return what a model is given to speak a text.
+
+    Raises:
+        RefusedError: the text has tokens of speech in it.
+    """
+    try:
+        ids: list[int] = prompt.inference(text_ids).tolist()
+    except TokenError as error:
+        raise RefusedError(str(error), status=400, code="unusable_text") from error
+    return ids
+
+
+def load_text_tokenizer(folder: str) -> Callable[[str], list[int]]:
+    """Return how the text tokenizer in a folder, or of a hub's repository, turns text into ids, specials left out.
+
+    Raises:
+        ServingError: there is none.
+    """
+    from snac_tok.audio.optional import import_optional
+
+    transformers = import_optional("transformers", extra="hf", purpose="a text tokenizer")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    except Exception as error:
+        raise ServingError(
+            f"no text tokenizer can be loaded from {folder}: {first_line(error)} Name the folder of the language model "
+            "with its tokenizer's files."
+        ) from error
+
+    def ids_of(text: str) -> list[int]:
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    return ids_of

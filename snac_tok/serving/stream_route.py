@@ -1,0 +1,109 @@
+"""`/stream`: tokens in, sound out, over a WebSocket.
+
+    client                               server
+            <-- {"sampling_rate": 24000, "encoding": "pcm16", "channels": 1, "preset": "orpheus"}
+    {"ids": [128257, 128266, …]} -->
+            <-- bytes: 16-bit samples, as soon as they are final
+    {"text": "<custom_token_10>…"} -->
+    {"end": true} -->
+            <-- bytes, {"done": true, "seconds": 1.02, "left_out": null}, close 1000
+
+What goes wrong is {"error": …} and a close code: 1007 for what the client sent, 1008 for standing still, 1009 for too
+much, 1001 where the server stops, 1013 where it is full, 1011 for the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from snac_tok.generation import pcm16
+from snac_tok.serving.bodies import StreamMessage, faults_of
+from snac_tok.serving.problems import RefusedError, client_left, refusal_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from snac_tok.serving.decoding import Samples
+    from snac_tok.serving.gate import Visit
+    from snac_tok.serving.live_speech import LiveSpeech
+    from snac_tok.serving.service import Service
+
+_NORMAL = 1000
+
+
+async def stream(service: Service, socket: WebSocket) -> None:
+    """Serve one WebSocket to its end."""
+    visit: Visit = socket.state.visit
+    await socket.accept()
+    try:
+        async with visit.within(), service.listening(socket.state.record) as speech:
+            await socket.send_json(
+                {
+                    "sampling_rate": service.decoder.sampling_rate,
+                    "encoding": "pcm16",
+                    "channels": 1,
+                    "preset": service.decoder.vocabulary.name,
+                }
+            )
+            async for sound in _sounds(socket, speech, visit):
+                await visit.moving(socket.send_bytes(pcm16(sound)), _idle(visit, "took no sound"))
+            seconds = round(speech.timing.audio_seconds, 4)
+            await socket.send_json({"done": True, "seconds": seconds, "left_out": speech.left_out})
+        await socket.close(_NORMAL)
+    except WebSocketDisconnect as error:
+        raise client_left() from error
+    except Exception as error:
+        refusal = refusal_of(error)
+        await _say(socket, refusal, visit)
+        raise refusal from error
+
+
+async def _sounds(socket: WebSocket, speech: LiveSpeech, visit: Visit) -> AsyncIterator[Samples]:
+    while not speech.ended:
+        message = _message(await visit.moving(socket.receive_text(), _idle(visit, "sent nothing")), visit)
+        for piece in (message.ids, message.text):
+            if piece:
+                async for sound in speech.push(piece):
+                    yield sound
+        if message.end:
+            break
+    async for sound in speech.finish():
+        yield sound
+
+
+def _message(text: str, visit: Visit) -> StreamMessage:
+    if len(text) > visit.limits.json_bytes:
+        raise RefusedError(
+            f"a message has more than {visit.limits.json_bytes:,} bytes; send less at once.",
+            status=413,
+            code="body_too_large",
+        )
+    try:
+        message = StreamMessage.model_validate_json(text)
+    except ValidationError as error:
+        raise faults_of(error.errors()) from error
+    if message.ids is None and message.text is None and not message.end:
+        raise RefusedError(
+            'a message is {"ids": […]}, {"text": "…"} or {"end": true}.', status=400, code="invalid_request"
+        )
+    return message
+
+
+async def _say(socket: WebSocket, refusal: RefusedError, visit: Visit) -> None:
+    """Send the last word, to a client that may not read it."""
+    if socket.application_state is not WebSocketState.CONNECTED:
+        return
+    try:
+        await visit.moving(socket.send_json(refusal.body), refusal)
+        await visit.moving(socket.close(refusal.close_code), refusal)
+    except (RefusedError, WebSocketDisconnect, RuntimeError):
+        return
+
+
+def _idle(visit: Visit, what: str) -> RefusedError:
+    return RefusedError(
+        f"the client {what} for {visit.limits.idle_seconds:g} seconds.", status=408, code="idle"
+    )
