@@ -202,7 +202,7 @@ def _checked(body: SpeechBody, limits: Limits) -> SpeechRequest:
 
 async def _refused(request: Request, error: Exception) -> Response:
     refusal = refusal_of(error)
-    request.state.record.reason = refusal.code
+    request.state.record.fail(refusal.code, error)
     return _response(refusal)
 
 

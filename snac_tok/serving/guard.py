@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
-import traceback
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from snac_tok.serving.limits import Limits
     from snac_tok.serving.metrics import Metrics
 
-_log = logging.getLogger(__name__)
 _OPEN_PATHS = ("/health", "/ready")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -69,10 +66,7 @@ class Guard:
             await self._served(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - the last stop: whatever happens becomes one sentence
             refusal = refusal_of(error)
-            record.reason = refusal.code
-            if refusal.code == "internal_error":
-                record.add(error=_place_of(error))
-                _log.debug("request %s failed", record.request_id, exc_info=error)
+            record.fail(refusal.code, error)
             await answer.refuse(refusal, scope, receive)
         finally:
             if record.reason is not None:
@@ -201,10 +195,3 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 def _digest(key: str) -> bytes:
     # Of equal length, so that comparing says nothing of the key's.
     return hashlib.sha256(key.encode()).digest()
-
-
-def _place_of(error: Exception) -> str:
-    """Return where an error of ours happened; its message may hold what a client wrote."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +43,14 @@ class RequestRecord:
         """Note figures."""
         self._facts |= {name: value for name, value in facts.items() if value is not None}
 
+    def fail(self, reason: str, error: BaseException) -> None:
+        """Note what went wrong; of a failure inside, where, and with its trace where logs of debugging are kept."""
+        self.reason = reason
+        if reason == "internal_error":
+            inside = error.__cause__ or error
+            self.add(error=_place_of(inside))
+            REQUESTS.debug("request %s failed", self.request_id, exc_info=inside)
+
     def write(self) -> None:
         """Log the line; where only health is asked for, at the level of debugging."""
         facts: dict[str, Any] = {
@@ -56,6 +65,13 @@ class RequestRecord:
             facts["reason"] = self.reason
         is_probe = self.path in {"/health", "/ready", "/metrics"} and self.reason is None
         REQUESTS.log(logging.DEBUG if is_probe else logging.INFO, "%s", _line(facts | self._facts))
+
+
+def _place_of(error: BaseException) -> str:
+    """Return where an error of ours happened; its message may hold what a client wrote."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 def _line(facts: dict[str, Any]) -> str:

@@ -58,7 +58,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def run_server(app: FastAPI, listener: socket.socket, *, on_start: Callable[[], None] = lambda: None) -> None:
-    """Serve until the process is told to stop.
+    """Serve until the process is told to stop; a line of JSON a request goes to stdout.
 
     Args:
         app: as `create_app` made it.
@@ -66,6 +66,13 @@ def run_server(app: FastAPI, listener: socket.socket, *, on_start: Callable[[], 
         on_start: called when requests are taken.
     """
     log_as_json()
+    server_of(app, listener, on_start=on_start).run(sockets=[listener])
+
+
+def server_of(
+    app: FastAPI, listener: socket.socket, *, on_start: Callable[[], None] = lambda: None
+) -> uvicorn.Server:
+    """Return uvicorn's server with our limits: its `run(sockets=[listener])` serves."""
     limits = app.state.service.limits
     _forget_silent_peers(listener, limits.idle_seconds)
     config = uvicorn.Config(
@@ -83,7 +90,7 @@ def run_server(app: FastAPI, listener: socket.socket, *, on_start: Callable[[], 
         limit_concurrency=limits.clients + _SPARE_CONNECTIONS,
         timeout_graceful_shutdown=_LAST_SECONDS,
     )
-    _Server(config, app.state.service, on_start).run(sockets=[listener])
+    return _Server(config, app.state.service, on_start)
 
 
 class _Server(uvicorn.Server):

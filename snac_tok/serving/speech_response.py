@@ -81,9 +81,11 @@ class SpeechResponse(Response):
             await sent(b"", more=False)
         except Exception as error:
             refusal = refusal_of(error, of_source=True)
-            if has_begun and self._as_events and refusal.code != "client_left":
+            if not has_begun:
+                raise refusal from error
+            scope["state"]["record"].fail(refusal.code, error)
+            if self._as_events and refusal.code != "client_left":
                 await sent(_event(refusal.body), more=False)
-            raise refusal from error
         finally:
             leaving.cancel()
 

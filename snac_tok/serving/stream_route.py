@@ -54,11 +54,11 @@ async def stream(service: Service, socket: WebSocket) -> None:
             await socket.send_json({"done": True, "seconds": seconds, "left_out": speech.left_out})
         await socket.close(_NORMAL)
     except WebSocketDisconnect as error:
-        raise client_left() from error
-    except Exception as error:
+        socket.state.record.fail(client_left().code, error)
+    except Exception as error:  # noqa: BLE001 - the client is told
         refusal = refusal_of(error)
+        socket.state.record.fail(refusal.code, error)
         await _say(socket, refusal, visit)
-        raise refusal from error
 
 
 async def _sounds(socket: WebSocket, speech: LiveSpeech, visit: Visit) -> AsyncIterator[Samples]:
