@@ -8,6 +8,7 @@ GET  /metrics           figures for Prometheus
 """
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
@@ -122,13 +123,13 @@ def _add_whole(app: FastAPI, service: Service) -> None:
         request: Request,
         preset: Annotated[str | None, Query()] = None,
         codes: Annotated[bool, Query()] = False,  # noqa: FBT002 - a query's parameter
+        allow_truncated: Annotated[bool, Query()] = False,  # noqa: FBT002 - the same
     ) -> JSONResponse:
         """Turn a sound file, the body, into ids, or into the codes of each level."""
         sound = await request.body()
         async with request.state.visit.within():
-            found = await service.whole(
-                lambda: encoded(service.tokenizer, service.limits, sound, preset, as_codes=codes)
-            )
+            work = partial(encoded, as_codes=codes, allow_truncated=allow_truncated)
+            found = await service.whole(work, service.tokenizer, service.limits, sound, preset)
         return JSONResponse(found)
 
     @app.post("/decode", response_class=Response)

@@ -114,4 +114,6 @@ def _code_of(error: SnacTokError) -> str:
 
 
 def _sentence(error: SnacTokError) -> str:
-    return first_line(error)
+    """Return the first line, with its advice for Python in the words of a request."""
+    sentence = first_line(error).replace("; validate(ids) lists every fault", "")
+    return sentence.replace("allow_truncated=True", "?allow_truncated=true")

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # Uvicorn's own wait, after ours.
 _LAST_SECONDS = 2
 _BACKLOG = 256
+# The system is the last to lose patience, with connections that we gave up and whose bytes nobody takes.
+_SYSTEM_SECONDS = 15
+# Almost three seconds of sound; connections take this over from the socket that listens.
+_WAITING_BYTES = 1 << 17
 # Connections that have no request yet, besides those that are served.
 _SPARE_CONNECTIONS = 256
 
@@ -74,7 +78,7 @@ def server_of(
 ) -> uvicorn.Server:
     """Return uvicorn's server with our limits: its `run(sockets=[listener])` serves."""
     limits = app.state.service.limits
-    _forget_silent_peers(listener, limits.idle_seconds)
+    _limit_what_waits(listener, limits.idle_seconds)
     config = uvicorn.Config(
         app,
         http=_protocol(limits.idle_seconds),
@@ -117,10 +121,11 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _forget_silent_peers(listener: socket.socket, seconds: float) -> None:
-    """Have the system close connections whose peer takes nothing: what is not sent would stay in memory."""
+def _limit_what_waits(listener: socket.socket, seconds: float) -> None:
+    """Let little sound wait in the system for a slow client, and close connections whose client takes nothing."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WAITING_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        milliseconds = min(int(2 * seconds * 1000), 2**31 - 1)
+        milliseconds = min(int((seconds + _SYSTEM_SECONDS) * 1000), 2**31 - 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 

@@ -26,6 +26,8 @@ from snac_tok.serving.problems import RefusedError, client_left, refusal_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.types import Message
+
     from snac_tok.serving.decoding import Samples
     from snac_tok.serving.gate import Visit
     from snac_tok.serving.live_speech import LiveSpeech
@@ -63,7 +65,7 @@ async def stream(service: Service, socket: WebSocket) -> None:
 
 async def _sounds(socket: WebSocket, speech: LiveSpeech, visit: Visit) -> AsyncIterator[Samples]:
     while not speech.ended:
-        message = _message(await visit.moving(socket.receive_text(), _idle(visit, "sent nothing")), visit)
+        message = _message(await visit.moving(socket.receive(), _idle(visit, "sent nothing")), visit)
         for piece in (message.ids, message.text):
             if piece:
                 async for sound in speech.push(piece):
@@ -74,7 +76,12 @@ async def _sounds(socket: WebSocket, speech: LiveSpeech, visit: Visit) -> AsyncI
         yield sound
 
 
-def _message(text: str, visit: Visit) -> StreamMessage:
+def _message(received: Message, visit: Visit) -> StreamMessage:
+    if received["type"] == "websocket.disconnect":
+        raise client_left()
+    text = received.get("text")
+    if text is None:
+        raise RefusedError("a message of bytes came; send JSON as text.", status=400, code="invalid_request")
     if len(text) > visit.limits.json_bytes:
         raise RefusedError(
             f"a message has more than {visit.limits.json_bytes:,} bytes; send less at once.",

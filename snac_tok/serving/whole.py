@@ -26,7 +26,13 @@ _WHOLE_FORMATS = ("wav", "flac")
 
 
 def encoded(
-    tokenizer: SnacTokenizer, limits: Limits, sound: bytes, preset: str | None, *, as_codes: bool
+    tokenizer: SnacTokenizer,
+    limits: Limits,
+    sound: bytes,
+    preset: str | None,
+    *,
+    as_codes: bool,
+    allow_truncated: bool,
 ) -> dict[str, Any]:
     """Return a sound file's ids, or the codes of each level, as JSON values.
 
@@ -35,7 +41,9 @@ def encoded(
         RefusedError: it is too long, or there is no such preset.
     """
     table = _table(tokenizer, preset)
-    codes, num_samples = tokenizer.recordings([_read(sound, limits)], None, allow_truncated=None)[0]
+    codes, num_samples = tokenizer.recordings(
+        [_read(sound, limits, allow_truncated=allow_truncated)], None, allow_truncated=None
+    )[0]
     found = (
         {"codes": [level.tolist() for level in codes]} if as_codes else {"ids": table.encode(codes).tolist()}
     )
@@ -76,7 +84,7 @@ def decoded(tokenizer: SnacTokenizer, limits: Limits, body: DecodeBody) -> bytes
     return whole_file(sound.samples[0], sound.sampling_rate, body.response_format)
 
 
-def _read(sound: bytes, limits: Limits) -> Waveform:
+def _read(sound: bytes, limits: Limits, *, allow_truncated: bool) -> Waveform:
     """Read a file block by block: what its header says of its length is not believed."""
     if not sound:
         raise RefusedError(
@@ -86,7 +94,7 @@ def _read(sound: bytes, limits: Limits) -> Waveform:
         )
     blocks = []
     seconds = 0.0
-    with open_audio(sound) as audio:
+    with open_audio(sound, allow_truncated=allow_truncated) as audio:
         if audio.info.num_channels > _MAX_CHANNELS:
             raise RefusedError(
                 f"the recording has {audio.info.num_channels} channels; {_MAX_CHANNELS} at most are taken.",
