@@ -78,6 +78,13 @@ def shutting_down() -> RefusedError:
     )
 
 
+def client_stalled(seconds: float) -> RefusedError:
+    """Return what is noted where a client takes nothing of what is sent."""
+    return RefusedError(
+        f"the client took no sound for {seconds:g} seconds.", status=408, code="client_stalled"
+    )
+
+
 def client_left() -> RefusedError:
     """Return what is noted where nobody listens any more; 499 is nginx's number for it."""
     return RefusedError("the client has left.", status=499, code="client_left")

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
     from snac_tok.serving.service import Service
 
 # Uvicorn's own wait, after ours.
 _LAST_SECONDS = 2
 _BACKLOG = 256
-# The system is the last to lose patience, with connections that we gave up and whose bytes nobody takes.
+# The system is the last to lose patience, with connections whose last bytes nobody takes.
 _SYSTEM_SECONDS = 15
 # Almost three seconds of sound; connections take this over from the socket that listens.
 _WAITING_BYTES = 1 << 17
@@ -79,8 +80,16 @@ def server_of(
     """Return uvicorn's server with our limits: its `run(sockets=[listener])` serves."""
     limits = app.state.service.limits
     _limit_what_waits(listener, limits.idle_seconds)
+    server: _Server | None = None
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        record = scope.get("state", {}).get("record")
+        if server is not None and record is not None and record.reason == "client_stalled":
+            server.cut(scope["client"])
+
     config = uvicorn.Config(
-        app,
+        served,
         http=_protocol(limits.idle_seconds),
         ws="websockets-sansio",
         loop="asyncio",
@@ -94,7 +103,8 @@ def server_of(
         limit_concurrency=limits.clients + _SPARE_CONNECTIONS,
         timeout_graceful_shutdown=_LAST_SECONDS,
     )
-    return _Server(config, app.state.service, on_start)
+    server = _Server(config, app.state.service, on_start)
+    return server
 
 
 class _Server(uvicorn.Server):
@@ -113,6 +123,13 @@ class _Server(uvicorn.Server):
             server.close()
         await self._service.gate.emptied()
         await super().shutdown(sockets=sockets)
+
+    def cut(self, client: Any) -> None:
+        """Drop a connection with all that its client did not take, which a close would wait for."""
+        connections: list[Any] = list(self.server_state.connections)
+        for connection in connections:
+            if connection.client == client:
+                connection.transport.abort()
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002 - uvicorn's signature
         # Uvicorn would raise the signal again at the end; a server that was asked to end and did has not failed.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from snac_tok.serving.problems import RefusedError, client_left, refusal_of
+from snac_tok.serving.problems import RefusedError, client_left, client_stalled, refusal_of
 from snac_tok.serving.sources import tokens_of
 
 if TYPE_CHECKING:
@@ -57,11 +57,7 @@ class SpeechResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak."""
         visit = scope["state"]["visit"]
-        silent = RefusedError(
-            f"the client took no sound for {visit.limits.idle_seconds:g} seconds.",
-            status=408,
-            code="idle",
-        )
+        stalled = client_stalled(visit.limits.idle_seconds)
         has_begun = False
 
         async def sent(data: bytes, *, more: bool = True) -> None:
@@ -70,7 +66,7 @@ class SpeechResponse(Response):
                 has_begun = True
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             body = {"type": "http.response.body", "body": data, "more_body": more}
-            await visit.moving(send(body), silent)
+            await visit.moving(send(body), stalled)
 
         leaving = asyncio.create_task(_left(receive))
         leaving.add_done_callback(lambda task: task.cancelled() or visit.stop(client_left()))
@@ -84,7 +80,7 @@ class SpeechResponse(Response):
             if not has_begun:
                 raise refusal from error
             scope["state"]["record"].fail(refusal.code, error)
-            if self._as_events and refusal.code != "client_left":
+            if self._as_events and refusal.code not in ("client_left", "client_stalled"):
                 await sent(_event(refusal.body), more=False)
         finally:
             leaving.cancel()

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from snac_tok.generation import pcm16
 from snac_tok.serving.bodies import StreamMessage, faults_of
-from snac_tok.serving.problems import RefusedError, client_left, refusal_of
+from snac_tok.serving.problems import RefusedError, client_left, client_stalled, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ async def stream(service: Service, socket: WebSocket) -> None:
                 }
             )
             async for sound in _sounds(socket, speech, visit):
-                await visit.moving(socket.send_bytes(pcm16(sound)), _idle(visit, "took no sound"))
+                await visit.moving(socket.send_bytes(pcm16(sound)), client_stalled(visit.limits.idle_seconds))
             seconds = round(speech.timing.audio_seconds, 4)
             await socket.send_json({"done": True, "seconds": seconds, "left_out": speech.left_out})
         await socket.close(_NORMAL)
@@ -65,7 +65,7 @@ async def stream(service: Service, socket: WebSocket) -> None:
 
 async def _sounds(socket: WebSocket, speech: LiveSpeech, visit: Visit) -> AsyncIterator[Samples]:
     while not speech.ended:
-        message = _message(await visit.moving(socket.receive(), _idle(visit, "sent nothing")), visit)
+        message = _message(await visit.moving(socket.receive(), _silent(visit)), visit)
         for piece in (message.ids, message.text):
             if piece:
                 async for sound in speech.push(piece):
@@ -101,7 +101,7 @@ def _message(received: Message, visit: Visit) -> StreamMessage:
 
 async def _say(socket: WebSocket, refusal: RefusedError, visit: Visit) -> None:
     """Send the last word, to a client that may not read it."""
-    if socket.application_state is not WebSocketState.CONNECTED:
+    if refusal.code == "client_stalled" or socket.application_state is not WebSocketState.CONNECTED:
         return
     try:
         await visit.moving(socket.send_json(refusal.body), refusal)
@@ -110,7 +110,7 @@ async def _say(socket: WebSocket, refusal: RefusedError, visit: Visit) -> None:
         return
 
 
-def _idle(visit: Visit, what: str) -> RefusedError:
+def _silent(visit: Visit) -> RefusedError:
     return RefusedError(
-        f"the client {what} for {visit.limits.idle_seconds:g} seconds.", status=408, code="idle"
+        f"the client sent nothing for {visit.limits.idle_seconds:g} seconds.", status=408, code="idle"
     )

@@ -147,7 +147,7 @@ def test_a_client_that_never_reads_slows_down_nobody(serve, speech, whole):
     sound, _, code = _spoken(server, {"ids": speech(6)}, {"end": True})
     same(heard(sound), whole(6))
     assert code == 1000
-    eventually(lambda: server.metric('snac_tok_errors_total{reason="idle"}'), 1, seconds=8)
+    eventually(lambda: server.metric('snac_tok_errors_total{reason="client_stalled"}'), 1, seconds=8)
     eventually(lambda: server.metric("snac_tok_streams_open"), 0)
     thread.join(10)
 
