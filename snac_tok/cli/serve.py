@@ -217,26 +217,26 @@ def serve(
         grace_seconds=grace_seconds,
     )
     key = _api_key(api_key_file)
-    if host not in _LOOPBACK and key is None:
-        say(
-            f"{host} can be reached by others, and no key is asked for: set {KEY_VARIABLE}, or --api-key-file"
-        )
     # Before a model is loaded, which takes long.
-    listener = listening_socket(host, port)
-    tokenizer = load_tokenizer(model, device=device, preset=preset or "auto")
-    app = create_app(
-        tokenizer,
-        source=_source(tokenizer, device=device, **source_options),
-        limits=limits,
-        on_error=on_error,
-        api_key=key,
-        allow_origins=origins,
-    )
-    # Each request's line says what was repaired.
-    warnings.filterwarnings("ignore", category=LostSpeechWarning)
-    shown = f"[{host}]" if ":" in host else host
-    place = f"http://{shown}:{listener.getsockname()[1]}"
-    run_server(app, listener, on_start=lambda: say(f"serving {tokenizer.vocabulary.name} ids at {place}"))
+    with listening_socket(host, port) as listener:
+        if host not in _LOOPBACK and key is None:
+            say(
+                f"{host} can be reached by others, and no key is asked for: set {KEY_VARIABLE}, or --api-key-file"
+            )
+        tokenizer = load_tokenizer(model, device=device, preset=preset or "auto")
+        app = create_app(
+            tokenizer,
+            source=_source(tokenizer, device=device, **source_options),
+            limits=limits,
+            on_error=on_error,
+            api_key=key,
+            allow_origins=origins,
+        )
+        # Each request's line says what was repaired.
+        warnings.filterwarnings("ignore", category=LostSpeechWarning)
+        shown = f"[{host}]" if ":" in host else host
+        place = f"http://{shown}:{listener.getsockname()[1]}"
+        run_server(app, listener, on_start=lambda: say(f"serving {tokenizer.vocabulary.name} ids at {place}"))
     return 0
 
 
