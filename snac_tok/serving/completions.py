@@ -93,7 +93,7 @@ class CompletionsSource:
             sampling or {}
         )
         # Spelled letter by letter, a token is one in the text alone: there the grammar holds the text.
-        self._reads_text = engine == "llama.cpp" and "grammar" in self._fixed
+        self._reads_text = engine == "llama.cpp" and use_grammar
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},

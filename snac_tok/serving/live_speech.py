@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from snac_tok.serving.limits import Limits
     from snac_tok.serving.sources import Tokens
 
-# A stream that has much to decode takes turns with the others: this many frames a step, 0.7 s at 24 kHz.
-_FRAMES_A_STEP = 8
+# A stream that has much to decode takes turns with the others: this many frames a step, 0.3 s at 24 kHz.
+_FRAMES_A_STEP = 4
 _names = itertools.count()
 
 

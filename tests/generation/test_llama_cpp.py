@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import urllib.error
 import urllib.request
@@ -13,9 +14,10 @@ import torch
 from random_gguf import serve, write_random_gguf
 
 from snac_tok import SNAC, FrameLayout, SnacTokenizer, Vocabulary
-from snac_tok.errors import TokenError
+from snac_tok.errors import ServingError, TokenError
 from snac_tok.frames import TextForm
 from snac_tok.generation import read_generated, response_tokens, stream_audio
+from snac_tok.serving import CompletionsSource, SpeechRequest
 
 pytestmark = pytest.mark.slow
 
@@ -139,6 +141,43 @@ def test_its_whole_answers_are_read(server, tok, openai):
     lines = _answer(server, stream=True, openai=openai).splitlines(keepends=True)
     heard = np.concatenate(list(stream_audio(response_tokens(lines), tok)))
     np.testing.assert_allclose(heard, tok.decode(found[0].ids).samples[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("use_grammar", [True, False])
+def test_the_source_of_our_own_server_asks_it(server, tok, use_grammar):
+    """It tokenizes there, sends ids, and reads text under the grammar over text, ids without one."""
+    source = CompletionsSource(
+        server.listening_address,
+        TABLE,
+        engine="llama.cpp",
+        max_tokens=60,
+        sampling={"seed": 1} | ({} if use_grammar else {"grammar": "%llguidance {}\n" + TABLE.grammar()}),
+        use_grammar=use_grammar,
+    )
+
+    async def tokens():
+        await source.ready()
+        found = [piece async for piece in source(SpeechRequest(text="hello"))]
+        await source.aclose()
+        return found
+
+    found = asyncio.run(tokens())
+    assert {type(piece) for piece in found} == {str if use_grammar else list}
+    assert np.concatenate(list(stream_audio(found, tok))).size >= tok.codec.config.frame_length
+
+
+def test_the_source_says_what_it_refuses(server):
+    """A sentence of its own."""
+    source = CompletionsSource(
+        server.listening_address, TABLE, engine="llama.cpp", sampling={"grammar": "root ::= ("}
+    )
+
+    async def ask():
+        async for _ in source(SpeechRequest(text="hello")):
+            pass
+
+    with pytest.raises(ServingError, match="the language model's server failed: it answers 400"):
+        asyncio.run(ask())
 
 
 def test_its_errors_are_said(server):
