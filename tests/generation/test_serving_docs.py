@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from snac_tok import preset, read_audio
 from snac_tok.errors import TrialCodecWarning
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+SERVING = Path(__file__).parents[2] / "snac_tok" / "serving"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -30,6 +32,8 @@ def test_the_page_runs_and_every_way_gives_the_same_sound(tmp_path, monkeypatch,
     assert samples % tok.codec.config.frame_length == 0
     assert 4 <= samples // tok.codec.config.frame_length <= 12
     assert str(names["found"].report) in PAGE
+    assert names["last"]["done"]
+    np.testing.assert_allclose(np.frombuffer(names["pcm"], "<i2") / 32768, whole, atol=1e-4)
     assert capsys.readouterr().out.strip() in PAGE
 
 
@@ -38,6 +42,19 @@ def test_the_recipe_has_fewer_than_ten_lines():
     recipe = [line for line in BLOCKS[1].splitlines() if line.strip()]
     assert len(recipe) + 2 < 10
     assert 'stream_audio(texts, tok, encoding="wav")' in BLOCKS[1]
+
+
+def test_every_code_limit_and_metric_of_the_server_is_listed():
+    """By its name."""
+    from snac_tok.serving import Limits
+
+    sources = [path.read_text(encoding="utf-8") for path in sorted(SERVING.glob("*.py"))]
+    codes = {code for text in sources for code in re.findall(r'code="(\w+)"|Error, "(\w+)"\)', text)}
+    listed = {first or second for first, second in codes}
+    listed |= {each.name for each in dataclasses.fields(Limits)}
+    listed |= {name for text in sources for name in re.findall(r'"(snac_tok_\w+)"', text)}
+    assert len(listed) > 40
+    assert not [name for name in sorted(listed) if f"`{name}" not in PAGE]
 
 
 def test_the_grammar_shown_is_the_one_that_comes_out():
