@@ -87,7 +87,7 @@ def create_app(
         title="snac-tok serve",
         version=__version__,
         lifespan=lifespan,
-        middleware=[guard, cors] if origins else [guard],
+        middleware=[cors, guard] if origins else [guard],
         docs_url=None,  # its page fetches scripts from elsewhere
         redoc_url=None,
     )
@@ -184,6 +184,10 @@ def _checked(body: SpeechBody, limits: Limits) -> SpeechRequest:
     """
     text = body.input.strip()
     faults = (
+        (
+            not _is_unicode(f"{text}{body.voice}{body.model}"),
+            "half a surrogate pair is no text; send whole characters.",
+        ),
         (not text, "input is empty; send the text to speak."),
         (
             len(text) > limits.text_characters,
@@ -199,6 +203,14 @@ def _checked(body: SpeechBody, limits: Limits) -> SpeechRequest:
         if is_wrong:
             raise RefusedError(sentence, status=400, code="invalid_request")
     return SpeechRequest(text=text, voice=body.voice or None, model=body.model)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def _refused(request: Request, error: Exception) -> Response:

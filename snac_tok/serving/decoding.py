@@ -178,7 +178,7 @@ class SharedDecoder:
         )
         for name, (job, report) in waiting.items():
             sound = sounds.get(name, _NOTHING)
-            _hand_over(job, sound if job.kind == "push" else (sound, report))
+            settle(job.answer, sound if job.kind == "push" else (sound, report))
 
     def _applied(self, job: _Job) -> RepairReport | None:
         if job.kind == "abort":
@@ -198,15 +198,15 @@ class SharedDecoder:
     def _fail(self, job: _Job, error: Exception) -> None:
         if job.name in self._streams:
             self._streams.abort(job.name)
-        _hand_over(job, error)
+        settle(job.answer, error)
 
 
-def _hand_over(job: _Job, answer: Any) -> None:
-    future = job.answer
+def settle(future: asyncio.Future[Any] | None, answer: Any) -> None:
+    """Hand an answer, or an error, from a thread to the event loop that waits for it."""
     if future is None:
         return
 
-    def settle() -> None:
+    def settle_there() -> None:
         if future.done():  # the client has left
             return
         if isinstance(answer, Exception):
@@ -214,6 +214,6 @@ def _hand_over(job: _Job, answer: Any) -> None:
         else:
             future.set_result(answer)
 
-    # The loop is closed where a server was torn down while it decoded.
+    # The loop is closed where a server was torn down meanwhile.
     with suppress(RuntimeError):
-        future.get_loop().call_soon_threadsafe(settle)
+        future.get_loop().call_soon_threadsafe(settle_there)

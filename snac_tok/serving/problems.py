@@ -21,6 +21,12 @@ from snac_tok.errors import (
 )
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+# The library's advice, and what it is in a request.
+_ADVICE = (
+    ("; validate(ids) lists every fault", ""),
+    ("allow_truncated=True", "?allow_truncated=true"),
+    ("; hand over ids, or construct it with text=TextForm(...)", "; send ids"),
+)
 _FIRST_SERVER_ERROR = 500
 # Of WebSockets: policy, bad data, too big, our failure, come again, going away.
 _CLOSE_CODES = {400: 1007, 401: 1008, 403: 1008, 408: 1008, 413: 1009, 503: 1013}
@@ -122,5 +128,7 @@ def _code_of(error: SnacTokError) -> str:
 
 def _sentence(error: SnacTokError) -> str:
     """Return the first line, with its advice for Python in the words of a request."""
-    sentence = first_line(error).replace("; validate(ids) lists every fault", "")
-    return sentence.replace("allow_truncated=True", "?allow_truncated=true")
+    sentence = first_line(error)
+    for advice, better in _ADVICE:
+        sentence = sentence.replace(advice, better)
+    return sentence

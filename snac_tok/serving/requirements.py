@@ -14,6 +14,10 @@ def missing(error: ModuleNotFoundError) -> Exception:
     MissingDependencyError("serving needs uvicorn, which is not installed: pip install 'snac-tok[serve]'.")
     """
     package = (error.name or "").partition(".")[0]
+    if package == "transformers":
+        return MissingDependencyError(
+            "a language model in this process needs transformers, which is not installed: pip install 'snac-tok[hf]'."
+        )
     if package not in _EXTRA:
         return error
     return MissingDependencyError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from snac_tok.serving.decoding import SharedDecoder
+from snac_tok.serving.decoding import SharedDecoder, settle
 from snac_tok.serving.gate import Gate
 from snac_tok.serving.live_speech import LiveSpeech
 from snac_tok.serving.metrics import Metrics
@@ -44,11 +44,27 @@ class Service:
         self.metrics = Metrics(frame_samples=tokenizer.codec.config.frame_length)
         self.decoder = SharedDecoder(tokenizer, on_error=on_error, on_step=self.metrics.note_step)
         # Whole recordings take turns: several at once are no faster, and take more memory.
-        self._whole = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whole")
+        self._turn = asyncio.Lock()
 
     async def whole(self, work: Callable[..., Answer], *args: Any) -> Answer:
-        """Run work on a whole recording in its thread, one after the other."""
-        return await asyncio.get_running_loop().run_in_executor(self._whole, work, *args)
+        """Run work on a whole recording in a thread, one after the other."""
+        await self._turn.acquire()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+
+        def run() -> None:
+            try:
+                found: Answer | Exception = work(*args)
+            except Exception as error:  # noqa: BLE001 - it is the caller's
+                found = error
+            settle(answer, found)
+            # Here, since a caller who waits no longer does not end the work.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._turn.release)
+
+        # A process that ends does not wait for it, as it would for a pool's threads.
+        threading.Thread(target=run, name="whole", daemon=True).start()
+        return await answer
 
     @asynccontextmanager
     async def listening(self, record: RequestRecord) -> AsyncIterator[LiveSpeech]:
@@ -78,7 +94,6 @@ class Service:
         self.gate.hurry()
         await self.gate.emptied()
         await asyncio.to_thread(self.decoder.stop)
-        self._whole.shutdown(wait=False, cancel_futures=True)
         close = getattr(self.source, "aclose", None)
         if close is not None:
             await close()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from snac_tok.audio import Waveform, open_audio
+from snac_tok.audio import open_audio
 from snac_tok.errors import did_you_mean
 from snac_tok.frames import preset_names
 from snac_tok.serving.problems import RefusedError
@@ -15,6 +13,9 @@ from snac_tok.streaming.pairing import vocabulary_of
 from snac_tok.wording import counted, lasting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from snac_tok.audio import Waveform
     from snac_tok.frames import Vocabulary
     from snac_tok.serving.bodies import DecodeBody
     from snac_tok.serving.limits import Limits
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # More are no recording of a voice, and each takes its part of the memory.
 _MAX_CHANNELS = 8
+_BLOCK_SECONDS = 10.0
 _WHOLE_FORMATS = ("wav", "flac")
 
 
@@ -41,9 +43,7 @@ def encoded(
         RefusedError: it is too long, or there is no such preset.
     """
     table = _table(tokenizer, preset)
-    codes, num_samples = tokenizer.recordings(
-        [_read(sound, limits, allow_truncated=allow_truncated)], None, allow_truncated=None
-    )[0]
+    codes, num_samples = tokenizer.encode_blocks(_blocks(sound, limits, allow_truncated=allow_truncated))
     found = (
         {"codes": [level.tolist() for level in codes]} if as_codes else {"ids": table.encode(codes).tolist()}
     )
@@ -84,15 +84,14 @@ def decoded(tokenizer: SnacTokenizer, limits: Limits, body: DecodeBody) -> bytes
     return whole_file(sound.samples[0], sound.sampling_rate, body.response_format)
 
 
-def _read(sound: bytes, limits: Limits, *, allow_truncated: bool) -> Waveform:
-    """Read a file block by block: what its header says of its length is not believed."""
+def _blocks(sound: bytes, limits: Limits, *, allow_truncated: bool) -> Iterator[Waveform]:
+    """Yield a file block by block: what its header says of its length is not believed, and little is held at once."""
     if not sound:
         raise RefusedError(
             "the body is empty; send a sound file's bytes, with `curl --data-binary @FILE` for example.",
             status=400,
             code="unusable_sound",
         )
-    blocks = []
     seconds = 0.0
     with open_audio(sound, allow_truncated=allow_truncated) as audio:
         if audio.info.num_channels > _MAX_CHANNELS:
@@ -101,7 +100,7 @@ def _read(sound: bytes, limits: Limits, *, allow_truncated: bool) -> Waveform:
                 status=400,
                 code="unusable_sound",
             )
-        for block in audio.blocks(block_seconds=10.0):
+        for block in audio.blocks(block_seconds=_BLOCK_SECONDS):
             seconds += block.num_samples / block.sampling_rate
             if seconds > limits.audio_seconds:
                 raise RefusedError(
@@ -110,9 +109,7 @@ def _read(sound: bytes, limits: Limits, *, allow_truncated: bool) -> Waveform:
                     status=413,
                     code="too_long",
                 )
-            blocks.append(block.samples)
-        rate = audio.info.sampling_rate
-    return Waveform(samples=np.concatenate(blocks, axis=1), sampling_rate=rate)
+            yield block
 
 
 def _table(tokenizer: SnacTokenizer, name: str | None) -> Vocabulary:

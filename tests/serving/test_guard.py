@@ -50,7 +50,13 @@ def test_scripts_of_other_peoples_pages_are_refused(serve, talking):
         answer = server.client.post("/v1/audio/speech", json={"input": "1"}, headers={"Origin": origin})
         assert answer.status_code == status
     preflight = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
-    assert server.client.options("/v1/audio/speech", headers=preflight).status_code == 200
+    # Browsers ask first, without the key, and show scripts what was refused only with the header.
+    locked = serve(talking, allow_origins=["https://example.org"], api_key="secret")
+    for each in (server, locked):
+        assert each.client.options("/v1/audio/speech", headers=preflight).status_code == 200
+    refused = locked.client.post("/v1/audio/speech", headers={"Origin": "https://example.org"})
+    assert refused.status_code == 401
+    assert refused.headers["access-control-allow-origin"] == "https://example.org"
 
 
 def test_more_clients_than_there_is_room_for_are_told_when_to_come_again(serve, speech, whole):

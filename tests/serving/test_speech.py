@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import sys
 import threading
 
 import httpx2
@@ -14,6 +15,7 @@ import pytest
 import soundfile as sf
 from served import QUICK, eventually, heard, same
 
+import snac_tok.serving
 from snac_tok import SnacTokenizer, read_audio
 from snac_tok.errors import MissingDependencyError, ServingError, TokenError
 from snac_tok.serving import Limits, SpeechRequest, create_app
@@ -110,6 +112,7 @@ def test_a_listener_who_leaves_closes_the_source(serve, speech):
     eventually(lambda: server.metric('snac_tok_errors_total{reason="client_left"}'), 1)
 
 
+JSON = {"content-type": "application/json"}
 BAD = [
     ({"input": ""}, "invalid_request", "input is empty; send the text to speak."),
     ({}, "invalid_request", "'input' is missing."),
@@ -119,6 +122,8 @@ BAD = [
     ({"input": "1", "instructions": "sing"}, "invalid_request", "instructions are not understood"),
     ({"input": "1", "response_format": "mp3"}, "unsupported_format", "'mp3' is not written here"),
     ({"input": "1", "temperature": 1}, "invalid_request", "'temperature' is no field"),
+    ({"input": "1", "speed": float("nan")}, "invalid_request", "speed is nan"),
+    ({"input": "\ud800"}, "invalid_request", "surrogate"),
     ({"input": "1", "stream_format": "x"}, "invalid_request", "'stream_format' is 'x'"),
 ]
 
@@ -127,12 +132,13 @@ def test_what_a_client_asks_wrongly_is_one_sentence(serve, talking):
     """In OpenAI's shape, with the status of a client's fault."""
     server = serve(talking)
     for body, code, sentence in BAD:
-        status, found, said = server.error(server.client.post("/v1/audio/speech", json=body))
+        data = json.dumps(body).encode()
+        answer = server.client.post("/v1/audio/speech", content=data, headers=JSON)
+        status, found, said = server.error(answer)
         assert (status, found) == (400, code)
         assert sentence in said
     for data in (b"{", b"[" * 50_000, b'{"input": NaN', b"\xff\xfe"):
-        header = {"content-type": "application/json"}
-        answer = server.client.post("/v1/audio/speech", content=data, headers=header)
+        answer = server.client.post("/v1/audio/speech", content=data, headers=JSON)
         assert server.error(answer)[:2] == (400, "invalid_json")
     status, code, said = server.error(server.client.post("/v1/audio/speech", content=b"x"))
     assert "Content-Type: application/json" in said
@@ -297,10 +303,18 @@ def test_what_cannot_be_served_is_refused_when_the_application_is_made(tok):
     assert Limits(grace_seconds=0) != QUICK
 
 
-def test_a_missing_package_is_one_sentence():
+def test_a_missing_package_is_one_sentence(monkeypatch):
     """With the extra to install; other modules' errors stay what they are."""
     error = missing(ModuleNotFoundError("No module named 'fastapi'", name="fastapi"))
     assert isinstance(error, MissingDependencyError)
     assert str(error) == "serving needs fastapi, which is not installed: pip install 'snac-tok[serve]'."
+    assert "pip install 'snac-tok[hf]'" in str(missing(ModuleNotFoundError("x", name="transformers")))
     other = ModuleNotFoundError("x", name="x")
     assert missing(other) is other
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "snac_tok.serving.metrics")
+    for name in ("app", "service"):
+        monkeypatch.delitem(sys.modules, f"snac_tok.serving.{name}")
+    monkeypatch.delattr(snac_tok.serving, "create_app", raising=False)
+    with pytest.raises(MissingDependencyError, match="serving needs prometheus_client"):
+        _ = snac_tok.serving.create_app
