@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -161,7 +162,8 @@ class LocalModelSource:
                 prompt,
                 attention_mask=torch.ones_like(prompt),
                 max_new_tokens=room,
-                logits_processor=[self._held],
+                # On a GPU it keeps masks, which are one call's.
+                logits_processor=[copy.copy(self._held)],
                 streamer=streamer,
                 **options,
             )

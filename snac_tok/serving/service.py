@@ -63,7 +63,11 @@ class Service:
                 loop.call_soon_threadsafe(self._turn.release)
 
         # A process that ends does not wait for it, as it would for a pool's threads.
-        threading.Thread(target=run, name="whole", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="whole", daemon=True).start()
+        except RuntimeError:  # the system has no more threads
+            self._turn.release()
+            raise
         return await answer
 
     @asynccontextmanager

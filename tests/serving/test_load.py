@@ -105,7 +105,6 @@ def _num_tensors():
 
 
 @pytest.mark.slow
-@pytest.mark.law(5)
 def test_32_clients_some_of_whom_stall_and_vanish(serve, talking, speech, whole):
     """Each hears its own speech, soon; after them nothing is left, and the next wave needs no more memory."""
     server = serve(talking, limits=LIMITS)

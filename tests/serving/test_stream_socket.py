@@ -54,7 +54,6 @@ def _spoken(server, *messages):
 HEADER = {"sampling_rate": 24_000, "encoding": "pcm16", "channels": 1, "preset": "orpheus"}
 
 
-@pytest.mark.law(5)
 @pytest.mark.parametrize("size", [1, 5, 7, 1000])
 def test_ids_in_any_pieces_are_the_whole_decoded_at_once(server, speech, whole, size):
     """Behind the header, before a last word, closed as WebSockets are."""
