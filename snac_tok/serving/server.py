@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Uvicorn's own wait, after ours.
 _LAST_SECONDS = 2
 _BACKLOG = 256
+# How long a connection may be there without a whole head of a request.
+_REQUEST_SECONDS = 10.0
 # The system is the last to lose patience, with connections whose last bytes nobody takes.
 _SYSTEM_SECONDS = 15
 # Almost three seconds of sound; connections take this over from the socket that listens.
@@ -90,7 +92,7 @@ def server_of(
 
     config = uvicorn.Config(
         served,
-        http=_protocol(limits.idle_seconds),
+        http=_protocol(min(limits.idle_seconds, _REQUEST_SECONDS)),
         ws="websockets-sansio",
         loop="asyncio",
         lifespan="on",
