@@ -206,6 +206,7 @@ def serve(
     from snac_tok.errors import LostSpeechWarning
     from snac_tok.serving import Limits, create_app, run_server
     from snac_tok.serving.server import listening_socket
+    from snac_tok.streaming.pairing import without_trial_warning
 
     limits = Limits(
         clients=max_clients,
@@ -224,14 +225,15 @@ def serve(
                 f"{host} can be reached by others, and no key is asked for: set {KEY_VARIABLE}, or --api-key-file"
             )
         tokenizer = load_tokenizer(model, device=device, preset=preset or "auto")
-        app = create_app(
-            tokenizer,
-            source=_source(tokenizer, device=device, **source_options),
-            limits=limits,
-            on_error=on_error,
-            api_key=key,
-            allow_origins=origins,
-        )
+        with without_trial_warning():
+            app = create_app(
+                tokenizer,
+                source=_source(tokenizer, device=device, **source_options),
+                limits=limits,
+                on_error=on_error,
+                api_key=key,
+                allow_origins=origins,
+            )
         # Each request's line says what was repaired.
         warnings.filterwarnings("ignore", category=LostSpeechWarning)
         shown = f"[{host}]" if ":" in host else host

@@ -51,7 +51,7 @@ class Guard:
         allow_origins: Iterable[str],
     ) -> None:
         self._app, self._gate, self._metrics = app, gate, metrics
-        self._key = None if api_key is None else _digest(api_key)
+        self._key = None if api_key is None else _digest(api_key.strip())
         self._origins = frozenset(origin.rstrip("/") for origin in allow_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
