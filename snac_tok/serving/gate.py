@@ -34,11 +34,13 @@ class Visit:
         self._stopped: RefusedError | None = None
 
     def stop(self, refusal: RefusedError) -> None:
-        """End what runs inside `within` by this refusal."""
-        if self._stopped is None:
-            self._stopped = refusal
-            if self._clock is not None:
-                self._clock.reschedule(asyncio.get_running_loop().time())
+        """End what runs inside `within` by this refusal; the first reason to end counts."""
+        clock = self._clock
+        if self._stopped is not None or (clock is not None and clock.expired()):
+            return
+        self._stopped = refusal
+        if clock is not None:
+            clock.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
     async def within(self) -> AsyncIterator[None]:

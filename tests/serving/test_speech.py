@@ -19,7 +19,10 @@ import snac_tok.serving
 from snac_tok import SnacTokenizer, read_audio
 from snac_tok.errors import MissingDependencyError, ServingError, TokenError
 from snac_tok.serving import Limits, SpeechRequest, create_app
+from snac_tok.serving.gate import Visit
+from snac_tok.serving.problems import client_left, shutting_down
 from snac_tok.serving.requirements import missing
+from snac_tok.serving.sound_formats import sound_format
 
 pytestmark = pytest.mark.filterwarnings("ignore::snac_tok.errors.LostSpeechWarning")
 
@@ -301,6 +304,36 @@ def test_what_cannot_be_served_is_refused_when_the_application_is_made(tok):
     with pytest.raises(ServingError, match="idle_seconds is nan"):
         Limits(idle_seconds=float("nan"))
     assert Limits(grace_seconds=0) != QUICK
+
+
+def test_opus_is_refused_at_rates_that_it_has_not():
+    """The codecs of 32 and 44.1 kHz."""
+    with pytest.raises(ServingError, match="Opus has no rate of 32000 Hz"):
+        sound_format("opus", 32_000)
+
+
+def test_a_visit_that_is_stopped_late_or_twice_keeps_its_first_reason():
+    """The time was over before the client left."""
+
+    async def run(visit, seconds):
+        async with visit.within():
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                visit.stop(client_left())
+
+    async def late():
+        await run(Visit(Limits(total_seconds=0.01)), 5)
+
+    async def twice():
+        visit = Visit(Limits())
+        visit.stop(shutting_down())
+        await run(visit, 0)
+
+    with pytest.raises(ServingError, match=r"took longer than 0\.01 seconds"):
+        asyncio.run(late())
+    with pytest.raises(ServingError, match="shutting down"):
+        asyncio.run(twice())
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch):
