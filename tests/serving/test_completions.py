@@ -32,6 +32,7 @@ class FakeServer:
         self.asked = []
         self.status, self.body = 200, None
         self.break_after = None
+        self.never_ends = False
         self.num_closed = 0
         paths = {
             "/v1/completions": self.completions,
@@ -88,6 +89,8 @@ class FakeServer:
                     yield data[:20]
                     yield data[20:]
                     await asyncio.sleep(0)
+                if self.never_ends:
+                    await asyncio.sleep(600)
                 yield b"data: [DONE]\n\n"
             finally:
                 self.num_closed += 1
@@ -214,7 +217,7 @@ def test_a_text_that_spells_speech_is_the_clients_fault(serve, fake, tok):
 
 def test_a_listener_who_leaves_ends_the_request_there(serve, fake, tok, speech):
     """The model need not write for nobody."""
-    fake.answer = [128257, *speech(1, 4000)]
+    fake.answer, fake.never_ends = [128257, *speech(1, 4000)], True
     server = serve(CompletionsSource(fake.url, tok.vocabulary, text_ids=lambda _: [5]))
     with server.client.stream("POST", "/v1/audio/speech", json={"input": "x"}) as answer:
         next(answer.iter_bytes())
