@@ -32,6 +32,10 @@ overwritten without `--force`.
 | 0 | all is well |
 | 1 | some files could not be used; the others are done |
 | 2 | wrong usage, or nothing could be done: one sentence on stderr says why |
+| 3 | `shard`: more recordings failed than `--max-error-rate` allows |
+| 4 | `shard`: the disk is full or failed |
+| 5 | `shard`: there is not enough memory |
+| 6 | `shard`: the device that encodes failed |
 | 130 | interrupted from the keyboard |
 | 141 | whoever read the output stopped reading |
 

@@ -44,7 +44,17 @@ class SnacTokError(Exception):
 
 
 class AudioError(SnacTokError, ValueError):
-    """Sound that cannot be used."""
+    """Sound that cannot be used.
+
+    Args:
+        message: what was found, what is needed, how to fix it.
+        code: of the reason, for programs, where it is known better than from the class: one of
+            `snac_tok.sources.failures.REASON_CODES`.
+    """
+
+    def __init__(self, *message: object, code: str | None = None) -> None:
+        super().__init__(*message)
+        self.code = code
 
 
 class AudioFileError(AudioError):

@@ -3,6 +3,10 @@
 0    all is well
 1    some files could not be used; the others are done
 2    wrong usage, or nothing could be done
+3    shard: too many recordings failed (--max-error-rate)
+4    shard: the disk is full or failed
+5    shard: there is not enough memory
+6    shard: the device that encodes failed
 130  interrupted from the keyboard
 141  whoever read the output stopped reading
 """
@@ -25,6 +29,7 @@ import click
 from snac_tok import __version__
 from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import examples, say
+from snac_tok.cli.stopping import StoppedError
 from snac_tok.errors import SnacTokError, did_you_mean
 
 if TYPE_CHECKING:
@@ -54,7 +59,11 @@ _CHOICE = re.compile(
 
 
 class _Reported(click.ClickException):
-    """An error that has become a sentence."""
+    """An error that has become a sentence, and the exit code."""
+
+    def __init__(self, message: str, status: int = _FAILED) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Program(click.Group):
@@ -91,7 +100,8 @@ class Program(click.Group):
         except (
             click.ClickException
         ) as error:  # a command's own sentence, and in it perhaps one of the library
-            raise _Reported(at_the_command_line(error.format_message())) from error
+            status = error.status if isinstance(error, StoppedError) else _FAILED
+            raise _Reported(at_the_command_line(error.format_message()), status) from error
         except (click.exceptions.Exit, click.Abort, KeyboardInterrupt):
             raise
         except BrokenPipeError:
@@ -110,7 +120,7 @@ class Program(click.Group):
             code = super().main(*args, **{**options, "standalone_mode": False})
         except click.ClickException as error:
             say(_usage(error))
-            sys.exit(_FAILED)
+            sys.exit(error.status if isinstance(error, _Reported) else _FAILED)
         except click.Abort:
             say("interrupted")
             sys.exit(_INTERRUPTED)

@@ -1,14 +1,23 @@
-"""The bar on stderr that tells how far a command is and how long the rest will take."""
+"""What tells on stderr how far a command is and how long the rest will take: a bar, or a line a minute."""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Self
 
 import click
 
+from snac_tok.cli.messages import say
+from snac_tok.wording import counted, lasting
+
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from snac_tok.corpus import Progress
+
+# A log file gets a line so often.
+_LINE_SECONDS = 60.0
 
 progress_option = click.option(
     "--progress/--no-progress",
@@ -63,3 +72,53 @@ class ProgressBar:
         self._bar.total = total
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(done - self._bar.n)
+
+
+class LongProgress:
+    """How far a run over a corpus is: a bar in a terminal, a line a minute elsewhere; to be used in a `with`.
+
+    Args:
+        what: is being done.
+        bar: whether there is to be a bar.
+        lines: whether lines are written if there is none.
+        line_seconds: how often.
+    """
+
+    def __init__(
+        self, what: str, *, bar: bool, lines: bool = True, line_seconds: float = _LINE_SECONDS
+    ) -> None:
+        self._what, self._bar = what, ProgressBar(what, unit="B", shown=bar)
+        self._has_lines = lines and not bar
+        self._line_seconds = line_seconds
+        self._begun = self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+    def show(self, state: Progress) -> None:
+        """Show a state; bytes of source files tell the remaining time better than their number."""
+        self._bar.show(done=state.done_bytes, total=state.total_bytes, note=_note(state))
+        now = time.monotonic()
+        if self._has_lines and now - self._told >= self._line_seconds:
+            self._told = now
+            say(f"{self._what}: {_note(state)}, {_pace(state, now - self._begun)}")
+
+
+def _note(state: Progress) -> str:
+    clips = f"{state.done_files}/{counted(state.total_files, 'clip')}"
+    failed = f", {state.num_failures:,} failed" if state.num_failures else ""
+    left_out = f", {state.num_left_out:,} left out" if state.num_left_out else ""
+    return f"{clips}{failed}{left_out}, {lasting(state.duration_seconds)} of sound"
+
+
+def _pace(state: Progress, seconds: float) -> str:
+    """How many times faster than real time, and how long the rest will take."""
+    done = state.done_bytes - state.adopted_bytes
+    rest = (state.total_bytes - state.done_bytes) * seconds / done if done else 0.0
+    return f"{state.duration_seconds / seconds:.1f} times real time, {lasting(rest)} left"

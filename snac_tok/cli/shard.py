@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import examples
-from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.progress import LongProgress, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
     channels_option,
     device_option,
@@ -17,13 +17,15 @@ from snac_tok.cli.shared_options import (
     model_option,
     truncated_option,
 )
+from snac_tok.cli.stopping import stopped_by
 from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:
     from snac_tok.audio import ChannelPolicy
-    from snac_tok.corpus import Progress, ShardingResult
+    from snac_tok.corpus import ShardingResult
 
 _SECONDS_PER_HOUR = 3600
+_MIB = 1 << 20
 
 
 @click.command(
@@ -31,13 +33,70 @@ _SECONDS_PER_HOUR = 3600
         "snac-tok shard clips shards",
         "snac-tok shard clips tiny-shards --model tiny --clips-per-shard 100",
         "snac-tok shard clips each-shards --channels each",
+        "snac-tok shard clips speech --min-duration 0.5 --max-duration 30 --jobs 8 --max-error-rate 0.01",
     )
 )
 @click.argument("folder", metavar="FOLDER")
 @click.argument("out", metavar="OUT")
 @channels_option(each=True, of_model=True)
 @click.option("--clips-per-shard", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
+@click.option(
+    "--min-duration",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="Leave shorter recordings out; OUT/_failed.jsonl lists them.",
+)
+@click.option(
+    "--max-duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Leave longer ones out, too.",
+)
+@click.option("--max-file-size", type=click.IntRange(min=1), metavar="MIB", help="And larger files, in MiB.")
 @truncated_option
+@click.option(
+    "--max-error-rate",
+    type=click.FloatRange(min=0, max=1),
+    default=1.0,
+    show_default=True,
+    metavar="R",
+    help="Stop when a larger share of all recordings could not be used.",
+)
+@click.option(
+    "--rerun-errors", is_flag=True, help="Make shards with failed recordings again, repaired ones included."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Decode in N processes that may crash; 0 is none.  [default: none for a few files, else 1 for 4 cores]",
+)
+@click.option(
+    "--decode-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="End a decoder that gives nothing for so long.",
+)
+@click.option(
+    "--decode-memory",
+    type=click.IntRange(min=64),
+    default=4096,
+    show_default=True,
+    metavar="MIB",
+    help="What each decoding process may take, in MiB.",
+)
+@click.option(
+    "--batch-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    metavar="S",
+    help="Sound that is encoded in one call; more needs more memory.",
+)
 @progress_option
 @model_option
 @device_option
@@ -48,7 +107,16 @@ def shard(
     out: str,
     channels: ChannelPolicy | None,
     clips_per_shard: int,
+    min_duration: float,
+    max_duration: float | None,
+    max_file_size: int | None,
     allow_truncated: bool,
+    max_error_rate: float,
+    rerun_errors: bool,
+    jobs: int | None,
+    decode_timeout: float,
+    decode_memory: int,
+    batch_seconds: float,
     progress: bool | None,
     model: str | None,
     device: str,
@@ -60,35 +128,42 @@ def shard(
     Parquet. Texts come from metadata.csv or metadata.jsonl in FOLDER and the folders in it. Interrupted, the same
     command goes on where it was; finished, it says so and changes nothing.
 
-    Exit code 1 says that some recordings could not be used; OUT/_failed.jsonl lists them with the reasons.
+    Exit code 1 says that some recordings could not be used; OUT/_failed.jsonl lists them with the reasons. If the run
+    stops before its end, the exit code says why; finished shards are kept.
     """
-    from snac_tok.corpus import FAILED_NAME, shard_folder
+    from snac_tok.corpus import FAILED_NAME, BatchLimits, shard_folder
 
     encoder = load_tokenizer(model, device=device)
     # How many recordings there are is known once the folder has been listed.
-    with ProgressBar("encoding", unit="B", shown=is_wanted(progress, things=2)) as bar:
-        summary = shard_folder(
-            folder,
-            out,
-            encoder,
-            channels=channels,
-            clips_per_shard=clips_per_shard,
-            progress=lambda state: _show(state, bar),
-            replace=force,
-            allow_truncated=allow_truncated,
-        )
+    with LongProgress("encoding", bar=is_wanted(progress, things=2), lines=progress is not False) as shown:
+        try:
+            summary = shard_folder(
+                folder,
+                out,
+                encoder,
+                channels=channels,
+                clips_per_shard=clips_per_shard,
+                limits=BatchLimits(max_seconds=batch_seconds),
+                progress=shown.show,
+                replace=force,
+                allow_truncated=allow_truncated,
+                min_duration=min_duration,
+                max_duration=max_duration,
+                max_file_bytes=None if max_file_size is None else max_file_size * _MIB,
+                max_error_rate=max_error_rate,
+                rerun_errors=rerun_errors,
+                jobs=jobs,
+                decode_timeout=decode_timeout,
+                decode_memory=decode_memory * _MIB,
+            )
+        except Exception as error:
+            if stopped := stopped_by(error):
+                raise stopped from error
+            raise
     click.echo(_account(summary, out))
-    if summary.num_failures:
+    if summary.num_failures or summary.num_left_out:
         click.echo(f"why files failed: {Path(out) / FAILED_NAME}")
     return 1 if summary.num_failures else 0
-
-
-def _show(state: Progress, bar: ProgressBar) -> None:
-    """Count bytes of source files: they tell the remaining time better than their number."""
-    clips = f"{state.done_files}/{counted(state.total_files, 'clip')}"
-    failed = f", {state.num_failures} failed" if state.num_failures else ""
-    note = f"{clips}{failed}, {lasting(state.duration_seconds)} of sound"
-    bar.show(done=state.done_bytes, total=state.total_bytes, note=note)
 
 
 def _account(summary: ShardingResult, out: str) -> str:
@@ -98,10 +173,12 @@ def _account(summary: ShardingResult, out: str) -> str:
         if summary.num_adopted_shards == 0
         else ""
     )
+    left_out = [("left out", f"{summary.num_left_out:,}")] if summary.num_left_out else []
     rows = [
         ("shards", f"{counted(summary.num_shards, 'file')} in {out}{_before(summary)}"),
         ("clips", f"{summary.num_clips:,}"),
         ("failures", f"{summary.num_failures:,}"),
+        *left_out,
         ("sound", f"{summary.hours:.4f} h ({lasting(seconds)})"),
         ("tokens", f"{summary.num_tokens:,}"),
         ("speed", f"{speed}{lasting(summary.elapsed_seconds)} in all"),

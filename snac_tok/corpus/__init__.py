@@ -1,8 +1,17 @@
 """Audio collections to shards: plan, the only work loop, and the run that ties them together."""
 
+from snac_tok.corpus.finishing import finish
 from snac_tok.corpus.folder import FAILED_NAME, PLAN_NAME, prepare_folder, remove_collection
-from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, Plan, PlannedFile, ShardSpec, make_plan
-from snac_tok.corpus.run import Progress, ShardingResult, finish, shard_folder
+from snac_tok.corpus.plan import (
+    DEFAULT_CLIPS_PER_SHARD,
+    Plan,
+    PlannedFile,
+    PlanOptions,
+    ShardSpec,
+    make_plan,
+)
+from snac_tok.corpus.progress import Progress
+from snac_tok.corpus.run import ShardingResult, shard_folder
 from snac_tok.corpus.worker import BatchDone, BatchLimits, SoundEncoder, encode_shard
 
 __all__ = [
@@ -12,6 +21,7 @@ __all__ = [
     "BatchDone",
     "BatchLimits",
     "Plan",
+    "PlanOptions",
     "PlannedFile",
     "Progress",
     "ShardSpec",

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snac_tok.corpus.plan import Plan
+from snac_tok.corpus.plan import Plan, read_head
 from snac_tok.errors import ShardError
 from snac_tok.files import sweep_folder
 from snac_tok.shards import MANIFEST_NAME, check_shard, read_manifest, shard_name
@@ -38,8 +38,13 @@ def check_apart(source: Path, out: Path) -> None:
         )
 
 
-def prepare_folder(out: Path, plan: Plan) -> Manifest | None:
+def prepare_folder(out: Path, plan: Plan, *, reopen: bool = False) -> Manifest | None:
     """Make `out` and write the plan into it, or see that it holds this very plan.
+
+    Args:
+        out: where the collection is, or will be.
+        plan: of the run.
+        reopen: whether a finished collection becomes one that is not, because some shards are to be made again.
 
     Returns:
         The manifest where a run of this plan has finished, and there is nothing left to do.
@@ -51,7 +56,11 @@ def prepare_folder(out: Path, plan: Plan) -> Manifest | None:
         out.mkdir(parents=True, exist_ok=True)
     sweep_folder(out)
     if (out / MANIFEST_NAME).exists():
-        return _finished(out, plan)
+        manifest = _finished(out, plan)
+        if not reopen:
+            return manifest
+        with write_errors_named(out / MANIFEST_NAME):
+            (out / MANIFEST_NAME).unlink(missing_ok=True)
     plan_path = out / PLAN_NAME
     has_plan = plan_path.exists()
     if has_plan:
@@ -106,7 +115,7 @@ def _shard_counts(out: Path) -> set[int]:
     with contextlib.suppress(OSError, ShardError):
         counts.add(len(read_manifest(out).shards))
     with contextlib.suppress(OSError, ShardError):
-        counts.add(Plan.from_json((out / PLAN_NAME).read_bytes()).num_shards)
+        counts.add(read_head(out / PLAN_NAME).num_shards)
     return counts
 
 
@@ -141,7 +150,10 @@ def _differences(out: Path, manifest: Manifest, plan: Plan) -> str:
 
 def _check_same_plan(path: Path, plan: Plan) -> None:
     try:
-        found = Plan.from_json(path.read_bytes())
+        stored = path.read_bytes()
+        if stored == plan.to_json():
+            return
+        found = Plan.from_json(stored)
     except (OSError, ShardError) as error:
         raise ShardError(f"{path} cannot be read: {error}; remove the folder and run again.") from error
     if found.fingerprint != plan.fingerprint:

@@ -1,7 +1,8 @@
-"""From a file of the plan to what the encoder takes: its channels as clips, whole or in blocks.
+"""From a planned file to what the encoder takes: its channels as clips, whole or in blocks.
 
 A file that cannot be used, or that has changed since the plan was made, becomes a `Failure`; a disk or memory that
-fails is raised, since that says nothing about the file. Nothing is encoded here.
+fails is raised, since that says nothing about the file. Files are read here or, ahead, in other processes: what comes
+of them is the same. Nothing is encoded here.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snac_tok.audio import Waveform, mono_blocks, select_channels
-from snac_tok.errors import AudioError
-from snac_tok.sources.failures import Failure, failure_of
+from snac_tok.errors import AudioError, SnacTokError
+from snac_tok.files import shown_path
+from snac_tok.sources.failures import Failure, failure_of, unexpected
 from snac_tok.sources.recording import Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from snac_tok.audio import ChannelPolicy
     from snac_tok.corpus.plan import PlannedFile
+    from snac_tok.sources.processes import ReadingPool, ReadOptions, RemoteLongSound
     from snac_tok.sources.reading import LongSound
 
 
@@ -58,23 +61,78 @@ class LoadedFile:
         return sum(sound.duration_seconds for sound in sounds if isinstance(sound, Waveform))
 
 
-def load_file(
-    file: PlannedFile,
+def load_files(
+    files: Sequence[PlannedFile],
     *,
     source: Path,
     channels: ChannelPolicy,
-    long_seconds: float | None = None,
-    allow_truncated: bool = False,
-) -> LoadedFile:
-    """Read a file, or open it and read only its header where it claims more than `long_seconds`.
+    options: ReadOptions,
+    pool: ReadingPool | None = None,
+    repaired: Container[str] = (),
+) -> Iterator[LoadedFile]:
+    """Read files in their order; of one that claims to be long only the header is read yet.
+
+    Args:
+        files: of a plan.
+        source: the folder that their paths are relative to.
+        channels: which of several become clips.
+        options: what is taken of each file.
+        pool: reads in other processes; None reads here, when the file is asked for.
+        repaired: names of those whose size may have changed since the plan was made.
 
     Raises:
-        AudioError: the machine failed, not the file.
+        SnacTokError: the machine failed, not a file.
     """
-    recording = Recording(name=file.path, sound=source / file.path, num_bytes=file.num_bytes)
+    recordings = (recording_of(file, source, is_repaired=shown_path(file.path) in repaired) for file in files)
+    sounds = pool.read(recordings, options) if pool else (_read_here(each, options) for each in recordings)
+    for file, sound in zip(files, sounds, strict=True):
+        yield _loaded(file, sound, source=source, channels=channels)
+
+
+def recording_of(file: PlannedFile, source: Path, *, is_repaired: bool = False) -> Recording:
+    """Return a planned file as a recording that can be read; one that was repaired may have another size."""
+    return Recording(
+        name=file.path,
+        sound=source / (file.file or file.path),
+        num_bytes=None if is_repaired else file.num_bytes,
+        part=file.part,
+    )
+
+
+def file_failure(file: PlannedFile, error: Exception, source: Path) -> Failure:
+    """The failure to note, with relative paths: a collection must not depend on where its sources were mounted.
+
+    Raises:
+        Exception: `error`, if the machine is to blame.
+    """
+    if isinstance(error, SnacTokError) and not isinstance(error, AudioError):
+        raise error
+    failure = failure_of(file.path, error if isinstance(error, AudioError) else unexpected(error))
+    return Failure(source=failure.source, reason=failure.reason.replace(f"{source}/", ""), code=failure.code)
+
+
+def _read_here(
+    recording: Recording, options: ReadOptions
+) -> Waveform | LongSound | RemoteLongSound | Exception:
     try:
-        sound = recording.read(allow_truncated=allow_truncated, long_seconds=long_seconds)
-        rate = sound.sampling_rate if isinstance(sound, Waveform) else sound.info.sampling_rate
+        return recording.read(
+            allow_truncated=options.allow_truncated, long_seconds=options.long_seconds, limits=options.limits
+        )
+    except Exception as error:  # noqa: BLE001 - decoders raise what they like; `file_failure` decides
+        return error
+
+
+def _loaded(
+    file: PlannedFile,
+    sound: Waveform | LongSound | RemoteLongSound | Exception,
+    *,
+    source: Path,
+    channels: ChannelPolicy,
+) -> LoadedFile:
+    if isinstance(sound, Exception):
+        return LoadedFile(file=file, failure=file_failure(file, sound, source))
+    rate = sound.sampling_rate if isinstance(sound, Waveform) else sound.info.sampling_rate
+    try:
         sounds = _one_channel_each(sound, channels, name=file.path)
     except AudioError as error:
         return LoadedFile(file=file, failure=file_failure(file, error, source))
@@ -85,20 +143,25 @@ def load_file(
     return LoadedFile(file=file, clips=clips)
 
 
-def file_failure(file: PlannedFile, error: AudioError, source: Path) -> Failure:
-    """The failure to note, with relative paths: a collection must not depend on where its sources were mounted.
-
-    Raises:
-        AudioError: the machine is to blame.
-    """
-    failure = failure_of(file.path, error)
-    return Failure(source=failure.source, reason=failure.reason.replace(f"{source}/", ""))
-
-
 def _one_channel_each(
-    sound: Waveform | LongSound, channels: ChannelPolicy, *, name: str
+    sound: Waveform | LongSound | RemoteLongSound, channels: ChannelPolicy, *, name: str
 ) -> Sequence[Waveform | Iterator[Waveform]]:
     if isinstance(sound, Waveform):
         return select_channels(sound, channels, name=name)
     policies = range(sound.info.num_channels) if channels == "each" else [channels]
-    return [mono_blocks(sound, channels=policy, name=name) for policy in policies]
+    return [mono_blocks(_guarded(sound), channels=policy, name=name) for policy in policies]
+
+
+def _guarded(blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+    """Yield blocks; what a decoder raises in the middle of them is one more way in which a file cannot be read."""
+    blocks = iter(blocks)
+    while True:
+        try:
+            block = next(blocks, None)
+        except (SnacTokError, MemoryError):
+            raise
+        except Exception as error:
+            raise unexpected(error) from error
+        if block is None:
+            return
+        yield block

@@ -1,58 +1,153 @@
-"""Decides what goes into which shard, before anything is encoded, from the sorted list of files alone.
+"""Decides what goes into which shard, before anything is encoded, from the list of recordings alone.
 
 The unit of work is one shard. Whoever runs it, wherever and in whatever order, writes the same file; an
 engine only says who runs which. The plan's fingerprint stands in every shard and tells whether work left over
 from an interrupted run is this run's.
+
+On disk a plan is one JSON object with a line for what all recordings share, and a line a recording:
+
+    {"plan_version": 2, "fingerprint": "…", "options": {…}, "items": [
+    {"path": "a.wav", "num_bytes": 48044, "text": "Good day."},
+    {"path": "b.wav", "num_bytes": 96044}
+    ]}
 """
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from snac_tok.errors import ShardError
+from snac_tok.errors import ShardError, SnacTokError
+from snac_tok.plain_values import from_plain, to_plain
 from snac_tok.shards import CollectionInfo, ShardInfo
-from snac_tok.shards.info import json_sha256, parse_metadata
+from snac_tok.shards.info import canonical_json, parse_metadata
+from snac_tok.sources.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
-PLAN_VERSION = 1
+    from snac_tok.sources.parts import Part
+
+PLAN_VERSION = 2
 DEFAULT_CLIPS_PER_SHARD = 1000
+_NAMES = {
+    "clips_per_shard": "clips_per_shard",
+    "allow_truncated": "truncated files (allowed or not)",
+    "limits": "limits on duration or file size",
+    "columns": "columns that are kept",
+}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedFile:
-    """One audio file to encode.
+    """One recording to encode.
 
     Attributes:
-        path: relative to the source folder, with `/` between its parts.
-        num_bytes: of the file; tells a changed file, and how much work is left.
+        path: its name: where it is below the source's folder, with `/` between its parts, unless `file` says more.
+        num_bytes: of its sound as it is stored; tells a changed file, and how much work is left.
         text: what is said, where the source tells it.
+        file: where its sound is, relative to the source's folder, if not at `path`.
+        at: where in `file` it begins: an offset in a .tar, a row of a .parquet.
+        part: (start, end) in seconds where only a part of the sound is meant.
+        columns: what else is kept of it; a value for each of the plan's columns, None where there is none.
     """
 
     path: str
     num_bytes: int
     text: str | None = None
+    file: str | None = None
+    at: int | None = None
+    part: Part | None = None
+    columns: tuple[str | None, ...] = ()
+
+    def to_json(self) -> bytes:
+        """The item's line in a plan: what it does not have is left out."""
+        fields: dict[str, Any] = {"path": self.path, "num_bytes": self.num_bytes}
+        more = {"text": self.text, "file": self.file, "at": self.at, "part": self.part}
+        fields |= {name: value for name, value in more.items() if value is not None}
+        if self.columns:
+            fields["columns"] = self.columns
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> PlannedFile:
+        """The item of a plan's line."""
+        for name in ("part", "columns"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What is asked for, beside the codec; records depend on all of it.
+
+    Attributes:
+        clips_per_shard: recordings in each shard but the last.
+        allow_truncated: whether what a cut-off or damaged file still holds becomes a record.
+        limits: which recordings are left out.
+        columns: what is kept of each recording beside its text, in the order of `PlannedFile.columns`.
+    """
+
+    clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD
+    allow_truncated: bool = False
+    limits: Limits = field(default_factory=Limits)
+    columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.clips_per_shard < 1:
+            raise ShardError(f"clips_per_shard must be at least 1, got {self.clips_per_shard}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardSpec:
-    """One unit of work: the files of one shard.
+    """One unit of work: the recordings of one shard.
 
     Attributes:
         info: which shard of which collection.
-        items: its files, in the order of their records.
-        allow_truncated: whether what a cut-off or damaged file still holds becomes a record.
+        items: its recordings, in the order of their records.
+        options: what was asked for.
     """
 
     info: ShardInfo
     items: tuple[PlannedFile, ...]
-    allow_truncated: bool = False
+    options: PlanOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanHead:
+    """What the first line of a stored plan says.
+
+    Attributes:
+        fingerprint: of the plan.
+        num_items: how many recordings it has.
+        collection: what the codes are made with.
+        options: what was asked for.
+    """
+
+    fingerprint: str
+    num_items: int
+    collection: CollectionInfo
+    options: PlanOptions
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards it makes."""
+        return -(-self.num_items // self.options.clips_per_shard)
+
+    def shard_info(self, index: int) -> ShardInfo:
+        """The footer of shard `index`."""
+        return ShardInfo(
+            collection=self.collection,
+            plan_fingerprint=self.fingerprint,
+            index=index,
+            num_shards=self.num_shards,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,46 +156,51 @@ class Plan:
 
     Attributes:
         collection: what the codes are made with.
-        clips_per_shard: files in each shard but the last.
-        items: all files, sorted by path.
-        allow_truncated: whether what a cut-off or damaged file still holds becomes a record.
+        items: all recordings, sorted by path.
+        options: what was asked for.
     """
 
     collection: CollectionInfo
-    clips_per_shard: int
     items: tuple[PlannedFile, ...]
-    allow_truncated: bool = False
+    options: PlanOptions = field(default_factory=PlanOptions)
 
     def __post_init__(self) -> None:
-        if self.clips_per_shard < 1:
-            raise ShardError(f"clips_per_shard must be at least 1, got {self.clips_per_shard}.")
         if not self.items:
             raise ShardError("a plan needs at least one audio file, got none.")
-        paths = [item.path for item in self.items]
-        if any(first >= second for first, second in itertools.pairwise(paths)):
-            raise ShardError("a plan's files must be sorted by path, each once; use make_plan.")
+        for first, second in itertools.pairwise(self.items):
+            if first.path >= second.path:
+                raise ShardError(
+                    f"a plan's files must be sorted by path, each once; {second.path!r} follows {first.path!r}."
+                )
 
     @cached_property
+    def head(self) -> PlanHead:
+        """What all recordings share; its fingerprint is the sha256 of everything the records depend on."""
+        digest = hashlib.sha256(canonical_json(self._shared()))
+        for item in self.items:
+            digest.update(b"\n" + item.to_json())
+        return PlanHead(
+            fingerprint=digest.hexdigest(),
+            num_items=len(self.items),
+            collection=self.collection,
+            options=self.options,
+        )
+
+    @property
     def fingerprint(self) -> str:
-        """The sha256 of everything the records depend on."""
-        return json_sha256(self._fields())
+        """As in `head`."""
+        return self.head.fingerprint
 
     @property
     def num_shards(self) -> int:
         """How many shards it makes."""
-        return -(-len(self.items) // self.clips_per_shard)
+        return self.head.num_shards
 
     def shard(self, index: int) -> ShardSpec:
         """The unit of work `index`, 0…num_shards−1."""
-        info = ShardInfo(
-            collection=self.collection,
-            plan_fingerprint=self.fingerprint,
-            index=index,
-            num_shards=self.num_shards,
-        )
-        first = index * self.clips_per_shard
-        items = self.items[first : first + self.clips_per_shard]
-        return ShardSpec(info=info, items=items, allow_truncated=self.allow_truncated)
+        first = index * self.options.clips_per_shard
+        items = self.items[first : first + self.options.clips_per_shard]
+        return ShardSpec(info=self.head.shard_info(index), items=items, options=self.options)
 
     def specs(self) -> Iterator[ShardSpec]:
         """All units of work, in order."""
@@ -108,69 +208,81 @@ class Plan:
 
     def to_json(self) -> bytes:
         """The plan as it is written to disk, with its fingerprint; equal plans give equal bytes."""
-        fields = {**self._fields(), "fingerprint": self.fingerprint}
-        return json.dumps(fields, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
+        head = {**self._shared(), "fingerprint": self.fingerprint}
+        first = json.dumps(head, sort_keys=True, allow_nan=False).removesuffix("}").encode()
+        lines = b",\n".join(item.to_json() for item in self.items)
+        return first + b', "items": [\n' + lines + b"\n]}\n"
 
     @classmethod
     def from_json(cls, data: bytes) -> Plan:
         """The plan that `to_json` wrote.
 
         Raises:
-            ShardError: cut off, changed, or of a newer format.
+            ShardError: cut off, changed, or of another format.
         """
         fields = parse_metadata(data)
-        if not isinstance(fields, dict) or fields.get("plan_version") != PLAN_VERSION:
-            raise ShardError(f"no plan of version {PLAN_VERSION}; make it again with this snac_tok.")
+        head = _head_of(fields)
         try:
-            plan = cls(
-                collection=CollectionInfo.from_dict(fields["collection"]),
-                clips_per_shard=fields["clips_per_shard"],
-                items=tuple(PlannedFile(**item) for item in fields["items"]),
-                allow_truncated=fields["allow_truncated"],
-            )
-        except (KeyError, TypeError) as error:
+            items = tuple(map(PlannedFile.from_json, fields["items"]))
+            plan = cls(collection=head.collection, items=items, options=head.options)
+        except (KeyError, TypeError, AttributeError) as error:
             raise ShardError(f"damaged plan: {error}.") from error
-        if fields.get("fingerprint") != plan.fingerprint:
+        if head.fingerprint != plan.fingerprint:
             raise ShardError("damaged plan: its fingerprint is not that of its contents.")
         return plan
 
     def differences(self, other: Plan) -> list[str]:
         """Names of what differs between two plans; empty when their fingerprints are equal."""
         names = self.collection.differences(other.collection)
-        if self.clips_per_shard != other.clips_per_shard:
-            names.append("clips_per_shard")
+        names += [
+            words
+            for name, words in _NAMES.items()
+            if getattr(self.options, name) != getattr(other.options, name)
+        ]
         if self.items != other.items:
             names.append("source files or texts")
-        if self.allow_truncated != other.allow_truncated:
-            names.append("truncated files (allowed or not)")
         return names
 
-    def _fields(self) -> dict[str, object]:
+    def _shared(self) -> dict[str, object]:
         return {
             "plan_version": PLAN_VERSION,
+            "num_items": len(self.items),
             "collection": self.collection.to_dict(),
-            "clips_per_shard": self.clips_per_shard,
-            "items": [dataclasses.asdict(item) for item in self.items],
-            "allow_truncated": self.allow_truncated,
+            "options": to_plain(self.options),
         }
 
 
+def read_head(path: Path) -> PlanHead:
+    """What a stored plan's first line says, however many recordings follow.
+
+    Raises:
+        ShardError: damaged, or of another format.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        line = file.readline()
+    return _head_of(parse_metadata(line.rstrip() + b"]}"))
+
+
+def _head_of(fields: Any) -> PlanHead:
+    if not isinstance(fields, dict) or fields.get("plan_version") != PLAN_VERSION:
+        raise ShardError(f"no plan of version {PLAN_VERSION}; make it again with this snac_tok.")
+    values = {name: value for name, value in fields.items() if name not in ("items", "plan_version")}
+    try:
+        return from_plain(PlanHead, values, what="damaged plan: it", error=ShardError, complete=True)
+    except ShardError:
+        raise
+    except SnacTokError as error:
+        raise ShardError(f"damaged plan: {error}") from error
+
+
 def make_plan(
-    items: Iterable[PlannedFile],
-    collection: CollectionInfo,
-    *,
-    clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD,
-    allow_truncated: bool = False,
+    items: Iterable[PlannedFile], collection: CollectionInfo, options: PlanOptions | None = None
 ) -> Plan:
     """Plan the shards of `items`, whatever order they come in.
 
     Raises:
-        ShardError: no items, one path twice, or clips_per_shard below 1.
+        ShardError: no items, or one path twice.
     """
     ordered = tuple(sorted(items, key=lambda item: item.path))
-    return Plan(
-        collection=collection,
-        clips_per_shard=clips_per_shard,
-        items=ordered,
-        allow_truncated=allow_truncated,
-    )
+    return Plan(collection=collection, items=ordered, options=options or PlanOptions())

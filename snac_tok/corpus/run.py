@@ -12,50 +12,51 @@ does nothing. Anything else in the way is refused, and only a collection is repl
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import os
 import time
+from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.audio import check_policy
-from snac_tok.corpus.folder import FAILED_NAME, adopt, check_apart, prepare_folder, remove_collection
-from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlannedFile, make_plan
-from snac_tok.corpus.worker import BatchDone, encode_shard
-from snac_tok.shards import CheckedShard, CollectionInfo, Manifest, write_manifest
-from snac_tok.shards.publish import publish_bytes
+from snac_tok.corpus.finishing import failed_before, finish, read_failures, with_planned_sizes
+from snac_tok.corpus.folder import adopt, check_apart, prepare_folder, remove_collection
+from snac_tok.corpus.loading import load_files
+from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlannedFile, PlanOptions, make_plan
+from snac_tok.corpus.progress import ProgressCounter
+from snac_tok.corpus.worker import BatchLimits, encode_shard
+from snac_tok.errors import ShardError
+from snac_tok.shards import CollectionInfo
 from snac_tok.sources.folders import AUDIO_EXTENSIONS, list_folder
+from snac_tok.sources.limits import Limits
+from snac_tok.sources.processes import (
+    DEFAULT_MEMORY_BYTES,
+    DEFAULT_TIMEOUT_SECONDS,
+    ProcessOptions,
+    ReadingPool,
+    ReadOptions,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from snac_tok.audio import ChannelPolicy
+    from snac_tok.corpus.loading import LoadedFile
     from snac_tok.corpus.plan import Plan, ShardSpec
-    from snac_tok.corpus.worker import BatchLimits, SoundEncoder
-    from snac_tok.shards import ShardEntry
+    from snac_tok.corpus.progress import Progress
+    from snac_tok.corpus.worker import SoundEncoder
+    from snac_tok.shards import CheckedShard, Manifest
     from snac_tok.sources.recording import Recording
 
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a run is; bytes of source files tell the remaining time better than their number.
-
-    Attributes:
-        done_files: read so far, failed ones and those of adopted shards included.
-        total_files: of the plan.
-        done_bytes: of these files.
-        total_bytes: of the plan.
-        num_failures: so far.
-        duration_seconds: of sound encoded by this run.
-    """
-
-    done_files: int
-    total_files: int
-    done_bytes: int
-    total_bytes: int
-    num_failures: int
-    duration_seconds: float
+# With fewer recordings and bytes than these, starting processes takes longer than they save.
+_MANY_FILES = 256
+_MANY_BYTES = 256 << 20
+# One process decodes faster than four cores encode.
+_CORES_PER_JOB = 4
+_MOST_JOBS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ class ShardingResult:
     Attributes:
         num_clips: records written.
         num_failures: sources that gave none; `_failed.jsonl` lists them.
+        num_left_out: sources that were left out as asked for, by length or size; listed there, too.
         num_tokens: codes of all records.
         hours: of sound, before padding.
         num_shards: files written.
@@ -75,6 +77,7 @@ class ShardingResult:
 
     num_clips: int
     num_failures: int
+    num_left_out: int
     num_tokens: int
     hours: float
     num_shards: int
@@ -95,6 +98,14 @@ def shard_folder(
     progress: Callable[[Progress], None] | None = None,
     replace: bool = False,
     allow_truncated: bool = False,
+    min_duration: float = 0.0,
+    max_duration: float | None = None,
+    max_file_bytes: int | None = None,
+    max_error_rate: float = 1.0,
+    rerun_errors: bool = False,
+    jobs: int | None = None,
+    decode_timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    decode_memory: int | None = DEFAULT_MEMORY_BYTES,
 ) -> ShardingResult:
     """Encode all audio files below `source` into a new collection in `out`.
 
@@ -111,50 +122,72 @@ def shard_folder(
         replace: whether a collection in `out`, finished or begun, is removed first; other files stay.
         allow_truncated: whether what a cut-off or damaged file still holds becomes a record; without it the file
             is counted as failed.
+        min_duration: shorter recordings, in seconds, are left out, counted and listed.
+        max_duration: longer ones, too; None takes any length.
+        max_file_bytes: so are larger files.
+        max_error_rate: the share of the recordings, 0…1, that may fail before the run stops.
+        rerun_errors: whether shards with failed recordings are made again; a recording that failed before may have
+            another size by now, because it was repaired.
+        jobs: in how many other processes files are decoded, while this one encodes; 0 decodes in this one, and None
+            is 0 for small collections and otherwise one for every four cores. Changes the speed, never the shards.
+        decode_timeout: seconds after which a decoder that gives nothing is ended; not with jobs=0.
+        decode_memory: bytes that each decoding process may take; None sets no limit; not with jobs=0.
 
     Raises:
-        SourceError: no audio in `source`, or contradicting metadata.
+        SourceError: no audio in `source`, contradicting metadata, or impossible limits.
         ShardError: `out` holds something else or lies in `source`, or the disk refused.
+        TooManyFailuresError: more recordings failed than `max_error_rate` allows.
         WaveformError: an unknown channel policy. Single files that cannot be used raise nothing: see
             `ShardingResult.num_failures`.
     """
     started = time.monotonic()
     source, out = Path(source), Path(out)
     check_apart(source, out)
-    plan = make_plan(
-        (_planned(recording) for recording in list_folder(source, extensions=extensions)),
-        _collection(encoder, channels),
+    limits, max_error_rate = limits or BatchLimits(), _checked_rate(max_error_rate)
+    options = PlanOptions(
         clips_per_shard=clips_per_shard,
         allow_truncated=allow_truncated,
+        limits=Limits(min_seconds=min_duration, max_seconds=max_duration, max_bytes=max_file_bytes),
     )
+    planned = [_planned(recording) for recording in list_folder(source, extensions=extensions)]
+    failed = failed_before(out) if rerun_errors else set()
+    if rerun_errors:
+        planned = with_planned_sizes(planned, out)
+    plan = make_plan(planned, _collection(encoder, channels), options)
     if replace:
         remove_collection(out)
-    manifest = prepare_folder(out, plan)
-    was_finished, num_adopted = manifest is not None, plan.num_shards
-    if manifest is None:
-        tracker, shards, num_adopted = _Tracker(plan, progress), list[CheckedShard](), 0
-        for spec in plan.specs():
-            shard = adopt(spec, out)
-            if shard:
-                num_adopted += 1
-                tracker.shard_adopted(spec, shard.entry)
-            shards.append(
-                shard
-                or encode_shard(
-                    spec, encoder, source=source, out=out, limits=limits, on_batch=tracker.batch_done
-                )
-            )
-        manifest = finish(out, plan, shards)
-    return ShardingResult(
-        num_clips=manifest.num_records,
-        num_failures=manifest.num_failures,
-        num_tokens=manifest.num_tokens,
-        hours=manifest.hours,
-        num_shards=plan.num_shards,
-        num_adopted_shards=num_adopted,
-        was_finished=was_finished,
-        elapsed_seconds=time.monotonic() - started,
+    manifest = prepare_folder(out, plan, reopen=bool(failed))
+    if manifest:
+        return _result(manifest, out, started=started)
+    counter = ProgressCounter(plan, progress, max_error_rate=max_error_rate)
+    shards = _adopted(plan, out, counter, but_those_with=failed)
+    num_adopted = len(shards)
+    missing = [spec for spec in plan.specs() if spec.info.index not in shards]
+    processes = ProcessOptions(
+        jobs=_num_jobs(jobs, missing), timeout_seconds=decode_timeout, max_memory_bytes=decode_memory
     )
+    with ExitStack() as stack:
+        pool = stack.enter_context(ReadingPool(processes)) if processes.jobs and missing else None
+        files = _loaded_files(plan, missing, source, limits, pool, repaired=failed)
+        for spec in missing:
+            own = islice(files, len(spec.items))
+            if not failed and (late := adopt(spec, out)):  # another run was faster
+                deque(own, maxlen=0)
+                counter.shard_adopted(spec, late)
+                shards[spec.info.index] = late
+                continue
+            shards[spec.info.index] = encode_shard(
+                spec,
+                encoder,
+                files=own,
+                source=source,
+                out=out,
+                limits=limits,
+                on_batch=counter.batch_done,
+                replace=bool(failed),
+            )
+    manifest = finish(out, plan.head, [shards[index] for index in range(plan.num_shards)])
+    return _result(manifest, out, started=started, num_adopted=num_adopted)
 
 
 def _planned(recording: Recording) -> PlannedFile:
@@ -168,58 +201,73 @@ def _collection(encoder: SoundEncoder, channels: ChannelPolicy | None) -> Collec
     return CollectionInfo(**fields)
 
 
-def finish(out: Path, plan: Plan, shards: Sequence[CheckedShard]) -> Manifest:
-    """Write _failed.jsonl where there were failures, then the manifest; all shards must be published.
+def _checked_rate(max_error_rate: float) -> float:
+    if not 0 <= max_error_rate <= 1:
+        raise ShardError(f"max_error_rate is {max_error_rate}; a share from 0 to 1 is needed.")
+    return max_error_rate
 
-    Raises:
-        ShardError: the disk refused.
-    """
-    manifest = Manifest(
-        collection=plan.collection,
-        plan_fingerprint=plan.fingerprint,
-        shards=tuple(shard.entry for shard in shards),
+
+def _num_jobs(jobs: int | None, missing: Sequence[ShardSpec]) -> int:
+    if jobs is not None and jobs < 0:
+        raise ShardError(f"jobs is {jobs}; a number of processes, or 0 for none, is needed.")
+    if jobs is not None:
+        return jobs
+    items = [item for spec in missing for item in spec.items]
+    if len(items) < _MANY_FILES and sum(item.num_bytes for item in items) < _MANY_BYTES:
+        return 0
+    return max(1, min(_MOST_JOBS, (os.cpu_count() or 1) // _CORES_PER_JOB))
+
+
+def _adopted(
+    plan: Plan, out: Path, counter: ProgressCounter, *, but_those_with: set[str]
+) -> dict[int, CheckedShard]:
+    """Check the shards that an interrupted run has left, and count them; those with some recordings are left out."""
+    shards = {}
+    for spec in plan.specs():
+        shard = adopt(spec, out)
+        if shard and not any(failure.source in but_those_with for failure in shard.failures):
+            counter.shard_adopted(spec, shard)
+            shards[spec.info.index] = shard
+    return shards
+
+
+def _loaded_files(
+    plan: Plan,
+    specs: Sequence[ShardSpec],
+    source: Path,
+    limits: BatchLimits,
+    pool: ReadingPool | None,
+    *,
+    repaired: set[str],
+) -> Iterator[LoadedFile]:
+    """Read the files of shards that follow each other as one line, so that reading ahead goes on between them."""
+    return load_files(
+        list(chain.from_iterable(spec.items for spec in specs)),
+        source=source,
+        channels=check_policy(plan.collection.channels, each=True),
+        options=ReadOptions(
+            allow_truncated=plan.options.allow_truncated,
+            long_seconds=limits.long_seconds,
+            limits=plan.options.limits,
+        ),
+        pool=pool,
+        repaired=repaired,
     )
-    failures = [dataclasses.asdict(failure) for shard in shards for failure in shard.failures]
-    if failures:
-        lines = "".join(json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures)
-        publish_bytes(out / FAILED_NAME, lines.encode(), replace=True)
-    write_manifest(out, manifest)
-    return manifest
 
 
-class _Tracker:
-    """Adds up what batches and adopted shards bring and tells the caller."""
-
-    def __init__(self, plan: Plan, callback: Callable[[Progress], None] | None) -> None:
-        self._callback = callback
-        self._state = Progress(
-            done_files=0,
-            total_files=len(plan.items),
-            done_bytes=0,
-            total_bytes=sum(item.num_bytes for item in plan.items),
-            num_failures=0,
-            duration_seconds=0.0,
-        )
-
-    def batch_done(self, done: BatchDone) -> None:
-        state = self._state
-        self._state = dataclasses.replace(
-            state,
-            done_files=state.done_files + done.num_files,
-            done_bytes=state.done_bytes + done.num_bytes,
-            num_failures=state.num_failures + done.num_failures,
-            duration_seconds=state.duration_seconds + done.duration_seconds,
-        )
-        if self._callback:
-            self._callback(self._state)
-
-    def shard_adopted(self, spec: ShardSpec, entry: ShardEntry) -> None:
-        num_bytes = sum(item.num_bytes for item in spec.items)
-        self.batch_done(
-            BatchDone(
-                num_files=len(spec.items),
-                num_bytes=num_bytes,
-                num_failures=entry.num_failures,
-                duration_seconds=0.0,
-            )
-        )
+def _result(
+    manifest: Manifest, out: Path, *, started: float, num_adopted: int | None = None
+) -> ShardingResult:
+    failures = read_failures(out) if manifest.num_failures else []
+    num_left_out = sum(failure.is_left_out for failure in failures)
+    return ShardingResult(
+        num_clips=manifest.num_records,
+        num_failures=manifest.num_failures - num_left_out,
+        num_left_out=num_left_out,
+        num_tokens=manifest.num_tokens,
+        hours=manifest.hours,
+        num_shards=len(manifest.shards),
+        num_adopted_shards=len(manifest.shards) if num_adopted is None else num_adopted,
+        was_finished=num_adopted is None,
+        elapsed_seconds=time.monotonic() - started,
+    )

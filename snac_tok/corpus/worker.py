@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from snac_tok.audio import Waveform, check_policy
-from snac_tok.corpus.loading import file_failure, load_file
+from snac_tok.audio import Waveform
+from snac_tok.corpus.loading import file_failure
 from snac_tok.errors import AudioError, CodesError
 from snac_tok.shards import Record, ShardWriter, check_shard, raw_codes
 from snac_tok.sources.reading import LONG_SECONDS
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from snac_tok.corpus.loading import Clip, LoadedFile
     from snac_tok.corpus.plan import PlannedFile, ShardSpec
-    from snac_tok.shards import CheckedShard
+    from snac_tok.shards import CheckedShard, Failure
 
 
 class SoundEncoder(Protocol):
@@ -75,13 +75,13 @@ class BatchDone:
     Attributes:
         num_files: read, failed ones included.
         num_bytes: of these files.
-        num_failures: that gave no record.
+        failures: of those that gave no record.
         duration_seconds: of the sound that was encoded.
     """
 
     num_files: int
     num_bytes: int
-    num_failures: int
+    failures: tuple[Failure, ...]
     duration_seconds: float
 
 
@@ -89,20 +89,24 @@ def encode_shard(
     spec: ShardSpec,
     encoder: SoundEncoder,
     *,
+    files: Iterable[LoadedFile],
     source: Path,
     out: Path,
     limits: BatchLimits | None = None,
     on_batch: Callable[[BatchDone], None] | None = None,
+    replace: bool = False,
 ) -> CheckedShard:
     """Encode and publish one shard; where another attempt was faster, its (equal) shard stands.
 
     Args:
         spec: the unit of work, from a plan.
         encoder: what makes the codes.
+        files: the plan's, loaded, in their order.
         source: the folder the plan's paths are relative to.
         out: the folder the shard goes to.
         limits: of a batch.
         on_batch: called after each batch.
+        replace: whether it takes the place of a shard of the same name.
 
     Returns:
         What stands in the published file, read back.
@@ -112,10 +116,9 @@ def encode_shard(
         CodesError: the encoder gave codes that do not fit its own layout or codebook.
     """
     limits = limits or BatchLimits()
-    files = _loaded_files(spec, source, limits)
     rate, size = spec.info.collection.sampling_rate, spec.info.collection.codebook_size
     flatten = spec.info.collection.frame_layout().flatten
-    with ShardWriter(out, info=spec.info) as shard:
+    with ShardWriter(out, info=spec.info, replace=replace) as shard:
         for batch in _batches(files, limits):
             failures = [loaded.failure for loaded in batch if loaded.failure]
             clips = [(clip, loaded.file) for loaded in batch for clip in loaded.clips]
@@ -132,20 +135,8 @@ def encode_shard(
             for failure in failures:
                 shard.add_failure(failure)
             if on_batch:
-                on_batch(_batch_done(batch, len(failures), num_samples / rate))
+                on_batch(_batch_done(batch, failures, num_samples / rate))
     return check_shard(shard.path, expected=spec.info)
-
-
-def _loaded_files(spec: ShardSpec, source: Path, limits: BatchLimits) -> Iterator[LoadedFile]:
-    channels = check_policy(spec.info.collection.channels, each=True)
-    for file in spec.items:
-        yield load_file(
-            file,
-            source=source,
-            channels=channels,
-            long_seconds=limits.long_seconds,
-            allow_truncated=spec.allow_truncated,
-        )
 
 
 def _batches(files: Iterable[LoadedFile], limits: BatchLimits) -> Iterator[list[LoadedFile]]:
@@ -195,10 +186,10 @@ def _record(clip: Clip, file: PlannedFile, codes: npt.NDArray[np.uint16], *, num
     )
 
 
-def _batch_done(files: list[LoadedFile], num_failures: int, duration_seconds: float) -> BatchDone:
+def _batch_done(files: list[LoadedFile], failures: list[Failure], duration_seconds: float) -> BatchDone:
     return BatchDone(
         num_files=len(files),
         num_bytes=sum(loaded.file.num_bytes for loaded in files),
-        num_failures=num_failures,
+        failures=tuple(failures),
         duration_seconds=duration_seconds,
     )

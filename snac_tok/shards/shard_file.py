@@ -216,4 +216,6 @@ def read_errors_named(path: Path) -> Iterator[None]:
 
 
 def _parse_failures(data: bytes) -> tuple[Failure, ...]:
-    return tuple(read_metadata(Failure, row) for row in parse_metadata(data))
+    # Shards that were written before reasons had codes have none.
+    rows = [{"code": "unknown", **row} for row in parse_metadata(data)]
+    return tuple(read_metadata(Failure, row) for row in rows)

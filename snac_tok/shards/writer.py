@@ -40,6 +40,7 @@ class ShardWriter:
     Args:
         folder: where the shard goes; must exist.
         info: which shard of which collection this is; gives the file its name.
+        replace: whether a shard that has the name already is replaced; by default the first one stands.
 
     Raises:
         ShardError: the disk refused (on any call, and on leaving), an id came twice, or a text is too long
@@ -61,8 +62,9 @@ class ShardWriter:
         ['train-00000-of-00001.parquet']
     """
 
-    def __init__(self, folder: Path, *, info: ShardInfo) -> None:
+    def __init__(self, folder: Path, *, info: ShardInfo, replace: bool = False) -> None:
         self.path = folder / info.name
+        self._replace = replace
         self._info = info
         self._tokens_per_frame = info.collection.tokens_per_frame
         self._rows: list[Record] = []
@@ -107,7 +109,7 @@ class ShardWriter:
                 with write_errors_named(self.path):
                     self._write_footer()
                 # The file exists now, whether this attempt or a racing one gave it its name.
-                self._pending.commit()
+                self._pending.commit(replace=self._replace)
         finally:
             self._abandon()
 

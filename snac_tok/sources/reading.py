@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.audio import as_waveform, check_sampling_rate, open_audio
 from snac_tok.errors import SamplingRateError
+from snac_tok.sources.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,10 +37,16 @@ class LongSound:
     """
 
     def __init__(
-        self, path: Any, info: AudioInfo, opened: tuple[ExitStack, OpenAudio], *, allow_truncated: bool
+        self,
+        path: Any,
+        info: AudioInfo,
+        opened: tuple[ExitStack, OpenAudio],
+        *,
+        allow_truncated: bool,
+        limits: Limits,
     ) -> None:
         self.info = info
-        self._path, self._allow_truncated = path, allow_truncated
+        self._path, self._allow_truncated, self._limits = path, allow_truncated, limits
         self._opened: tuple[ExitStack, OpenAudio] | None = opened
         self._check: Callable[[], None] = lambda: None
 
@@ -53,7 +60,7 @@ class LongSound:
         stack, audio = self._opened or _open(self._path, allow_truncated=self._allow_truncated)
         self._opened = None
         with stack:
-            yield from audio.blocks()
+            yield from self._limits.checked(audio.blocks())
         self._check()
 
 
@@ -63,6 +70,7 @@ def read_sound(
     sampling_rate: int | None = None,
     allow_truncated: bool = False,
     long_seconds: float | None = None,
+    limits: Limits | None = None,
 ) -> Waveform | LongSound:
     """Return what `as_waveform` returns, or the blocks of a path whose file claims to be long.
 
@@ -71,9 +79,10 @@ def read_sound(
         sampling_rate: as in `as_waveform`.
         allow_truncated: as in `as_waveform`.
         long_seconds: a longer file is read in blocks; None is `LONG_SECONDS`.
+        limits: what is too short or too long; a header that says so is believed.
 
     Raises:
-        AudioError: as in `as_waveform`; of a long file's samples, while iterating.
+        AudioError: as in `as_waveform`, or outside the limits; of a long file's samples, while iterating.
 
     >>> import numpy as np
     >>> from snac_tok.audio import Waveform, write_audio
@@ -83,8 +92,11 @@ def read_sound(
     >>> [block.num_samples for block in read_sound("hum.wav", long_seconds=0.1)]
     [12000]
     """
+    limits = limits or Limits()
     if not isinstance(audio, str | os.PathLike):
-        return as_waveform(audio, sampling_rate=sampling_rate, allow_truncated=allow_truncated)
+        waveform = as_waveform(audio, sampling_rate=sampling_rate, allow_truncated=allow_truncated)
+        limits.check_seconds(waveform.duration_seconds)
+        return waveform
     rate = None if sampling_rate is None else check_sampling_rate(sampling_rate)
     stack, opened = _open(audio, allow_truncated=allow_truncated)
     with stack:
@@ -94,9 +106,15 @@ def read_sound(
                 f"the file has {info.sampling_rate} Hz, sampling_rate={rate} was given: leave it out, and call "
                 "resample() if another rate is wanted."
             )
+        if info.duration_seconds is not None:
+            limits.check_seconds(info.duration_seconds)
         if _is_short(info, LONG_SECONDS if long_seconds is None else long_seconds):
-            return opened.read()
-        return LongSound(audio, info, (stack.pop_all(), opened), allow_truncated=allow_truncated)
+            waveform = opened.read()
+            limits.check_seconds(waveform.duration_seconds)
+            return waveform
+        return LongSound(
+            audio, info, (stack.pop_all(), opened), allow_truncated=allow_truncated, limits=limits
+        )
 
 
 def read_blocks(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.audio import as_waveform
 from snac_tok.errors import AudioFileError, MissingDependencyError, WaveformError
+from snac_tok.sources.limits import Limits
+from snac_tok.sources.parts import cut_part
 from snac_tok.sources.reading import LongSound, read_blocks, read_sound
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snac_tok.audio import Waveform
+    from snac_tok.sources.parts import Part
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +31,9 @@ class Recording:
         sampling_rate: the rate of bare samples, in Hz.
         num_bytes: the size of its file; a file of another size has changed since it was listed, and is refused.
         text: what is said, if the source has it.
+        part: (start, end) in seconds where only a part of the sound is meant; without an end it goes on to the last
+            sample.
+        columns: what else the source says of it, by the names of its columns: the speaker, the language, ….
 
     Example:
         >>> import numpy as np
@@ -43,23 +49,42 @@ class Recording:
     sampling_rate: Any = None
     num_bytes: int | None = None
     text: str | None = None
+    part: Part | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def read(
-        self, *, allow_truncated: bool = False, long_seconds: float | None = None
+        self,
+        *,
+        allow_truncated: bool = False,
+        long_seconds: float | None = None,
+        limits: Limits | None = None,
     ) -> Waveform | LongSound:
-        """Return the sound, in blocks where its file is long; see `read_sound`.
+        """Return the sound, in blocks where its file is long; see `read_sound`. A part is never in blocks.
 
         Raises:
             AudioError: it cannot be used, or its file has changed; pass the error to `failure_of`.
         """
+        limits = limits or Limits()
+        limits.check_bytes(self.num_bytes)
         self._check_size()
+        if self.part:
+            return self._used(self._cut(self.part, limits, allow_truncated=allow_truncated))
         found = read_sound(
             self._source(),
             sampling_rate=_plain_rate(self.sampling_rate),
             allow_truncated=allow_truncated,
             long_seconds=long_seconds,
+            limits=limits,
         )
         return found.checked(self._check_size) if isinstance(found, LongSound) else self._used(found)
+
+    def _cut(self, part: Part, limits: Limits, *, allow_truncated: bool) -> Waveform:
+        """Read blocks up to the part's end, and keep the part."""
+        rate = _plain_rate(self.sampling_rate)
+        blocks = read_blocks(self._source(), sampling_rate=rate, allow_truncated=allow_truncated)
+        cut = cut_part(blocks, part)
+        limits.check_seconds(cut.duration_seconds)
+        return cut
 
     def whole(self, *, allow_truncated: bool = False) -> Waveform:
         """Return the sound as a whole, however long it is.
@@ -109,7 +134,8 @@ class Recording:
         if found != self.num_bytes:
             raise AudioFileError(
                 f"{self.sound} had {self.num_bytes} bytes when the run was planned and has {found} now: it changed "
-                "while the run went on; run it again when it no longer changes."
+                "while the run went on; run it again when it no longer changes.",
+                code="changed",
             )
 
 

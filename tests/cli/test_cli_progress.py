@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from snac_tok.cli.messages import say
-from snac_tok.cli.progress import ProgressBar, is_wanted
+from snac_tok.cli.progress import LongProgress, ProgressBar, is_wanted
+from snac_tok.corpus import Progress
 
 
 class Terminal(io.StringIO):
@@ -73,3 +74,27 @@ def test_a_hidden_bar_writes_nothing(terminal):
     with ProgressBar("decoding", unit="record", shown=False, total=2) as bar:
         bar.advance(2)
     assert stderr.getvalue() == ""
+
+
+def test_a_log_file_gets_a_line_now_and_then(monkeypatch):
+    """Files, failures, hours, speed and the remaining time; nothing where there is a bar, or lines are not wanted."""
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    state = Progress(
+        done_files=30,
+        total_files=40,
+        done_bytes=300,
+        total_bytes=400,
+        num_failures=2,
+        duration_seconds=7200.0,
+    )
+    with LongProgress("encoding", bar=False, line_seconds=0) as shown:
+        shown.show(state)
+    (line,) = stderr.getvalue().splitlines()
+    assert line.startswith("snac-tok: encoding: 30/40 clips, 2 failed, 2 h 00 min of sound, ")
+    assert "times real time" in line
+    assert line.endswith(" left")
+    for options in ({"line_seconds": 60}, {"line_seconds": 0, "lines": False}):
+        with LongProgress("encoding", bar=False, **options) as shown:
+            shown.show(state)
+    assert len(stderr.getvalue().splitlines()) == 1

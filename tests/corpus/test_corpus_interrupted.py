@@ -120,7 +120,7 @@ def test_published_shards_are_adopted_not_encoded_again(source, tmp_path):
     assert files_of(out) == whole
     assert (summary.num_adopted_shards, summary.num_failures) == (2, 2)
     assert encoder.batches == [4, 1, 1, 1, 1]  # its silent clip makes them go one by one
-    assert [state.done_files for state in seen] == [4, 8, 11]
+    assert [state.done_files for state in seen] == [4, 7, 11]
     assert seen[-1].done_bytes == seen[-1].total_bytes
 
 
@@ -204,3 +204,44 @@ def test_a_full_disk_at_any_write_is_one_sentence_and_the_run_goes_on_later(
         monkeypatch.undo()
         shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
         assert files_of(out) == files_of(tmp_path / "whole")
+
+
+def test_failed_recordings_are_tried_again_when_asked(source, tmp_path):
+    """Repaired in the meantime: only their shards are made again, and the collection is that of good files."""
+    good = tmp_path / "good" / "a-broken.wav"
+    write_tone(good, seconds=0.2)
+    out = tmp_path / "out"
+    shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+    before = files_of(out)
+    assert shard_folder(source, out, ToyEncoder(), clips_per_shard=4, rerun_errors=True).num_failures == 2
+    assert files_of(out) == before
+
+    (source / "a-broken.wav").write_bytes(good.read_bytes())
+    (source / "b" / "silent.wav").write_bytes(good.read_bytes())
+    encoder = ToyEncoder()
+    summary = shard_folder(source, out, encoder, clips_per_shard=4, rerun_errors=True)
+    assert (summary.num_clips, summary.num_failures) == (11, 0)
+    assert (encoder.batches, summary.num_adopted_shards) == ([4, 4], 1)
+    assert not (out / "_failed.jsonl").exists()
+    assert open_shards(out).verify() == []
+    assert (out / "train-00002-of-00003.parquet").read_bytes() == before["train-00002-of-00003.parquet"]
+
+
+def test_trying_again_that_was_interrupted_goes_on(source, tmp_path):
+    """What failed stays in its shard until a better one takes its place."""
+    out = tmp_path / "out"
+    shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+    for name in ("a-broken.wav", "b/silent.wav"):
+        write_tone(source / name, seconds=0.2)
+
+    def stop(state):
+        if state.done_files > 7:
+            raise KeyboardInterrupt
+
+    options = {"clips_per_shard": 4, "rerun_errors": True}
+    with pytest.raises(KeyboardInterrupt):
+        shard_folder(source, out, ToyEncoder(), progress=stop, **options)
+    assert len(list(out.glob("*.parquet"))) == 3
+    encoder = ToyEncoder()
+    assert shard_folder(source, out, encoder, **options).num_failures == 0
+    assert len(encoder.batches) == 1

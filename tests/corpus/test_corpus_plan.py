@@ -10,9 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_encoder import ToyEncoder
 
-from snac_tok.corpus import Plan, PlannedFile, make_plan
+from snac_tok.corpus import Plan, PlannedFile, PlanOptions
+from snac_tok.corpus import make_plan as make
 from snac_tok.errors import ShardError
 from snac_tok.shards import CollectionInfo
+
+
+def make_plan(items, collection, *, clips_per_shard):
+    """A plan with one option."""
+    return make(items, collection, PlanOptions(clips_per_shard=clips_per_shard))
+
 
 COLLECTION = CollectionInfo(**ToyEncoder().describe())
 ITEMS = [PlannedFile(path=f"{index}.wav", num_bytes=index, text=f"t{index}") for index in range(7)]
@@ -80,10 +87,10 @@ def test_an_impossible_plan_is_refused(items, clips_per_shard, words):
 
 def test_a_stored_plan_that_was_cut_off_or_changed_is_refused():
     """Its own fingerprint tells."""
-    good = make_plan(ITEMS, COLLECTION).to_json()
+    good = make_plan(ITEMS, COLLECTION, clips_per_shard=1000).to_json()
     changed = json.loads(good)
     changed["items"][0]["text"] = "changed"
-    newer = {**json.loads(good), "plan_version": 2}
+    newer = {**json.loads(good), "plan_version": 99}
     odd = {**json.loads(good), "items": [{"path": "a"}]}
     for data in (good[:-20], json.dumps(changed), json.dumps(newer), json.dumps(odd), "[]"):
         with pytest.raises(ShardError, match=r"plan|JSON"):

@@ -1,0 +1,74 @@
+"""Why a long run stopped before its end: an exit code a kind, and what to do.
+
+A job array reads the exit code: 4 and 5 are worth another try elsewhere, 3 is not.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import click
+
+from snac_tok.errors import TooManyFailuresError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOO_MANY_FAILURES = 3
+DISK_FAILED = 4
+NO_MEMORY = 5
+DEVICE_FAILED = 6
+
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EMFILE, errno.ENFILE}
+_KEPT = "Finished shards are kept:"
+# torch's names, which are not imported here: nothing of torch runs where there is no torch.
+_DEVICE_ERRORS = {"AcceleratorError", "DeferredCudaCallError"}
+_DEVICE_WORDS = ("CUDA error", "device-side assert", "cuDNN error", "HIP error", "NCCL error")
+
+
+class StoppedError(click.ClickException):
+    """A run that stopped, with an exit code of its own."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def stopped_by(error: Exception) -> StoppedError | None:
+    """Return what to tell where the machine failed, or too many recordings; None for any other error.
+
+    >>> stopped_by(MemoryError()).status
+    5
+    >>> stopped_by(ValueError("wrong"))
+    """
+    if isinstance(error, TooManyFailuresError):
+        return StoppedError(str(error), TOO_MANY_FAILURES)
+    links = list(_chain(error))
+    numbers = {link.errno for link in links if isinstance(link, OSError)}
+    kinds = {type(link).__name__ for link in links}
+    if any(isinstance(link, MemoryError) for link in links) or "OutOfMemoryError" in kinds:
+        return StoppedError(
+            f"there is not enough memory ({first_line(error)}). {_KEPT} lower --batch-seconds or --jobs, or close "
+            "other programs, and run the same command again.",
+            NO_MEMORY,
+        )
+    if errno.ENOMEM in numbers:
+        return StoppedError(f"{error} {_KEPT} free memory and run the same command again.", NO_MEMORY)
+    if numbers & _DISK_ERRNOS:
+        return StoppedError(
+            f"{error} {_KEPT} when the disk has room and works, run the same command again.", DISK_FAILED
+        )
+    if kinds & _DEVICE_ERRORS or any(word in str(link) for link in links for word in _DEVICE_WORDS):
+        return StoppedError(
+            f"the device failed ({first_line(error)}). {_KEPT} run the same command again, on another device if it "
+            "fails again.",
+            DEVICE_FAILED,
+        )
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

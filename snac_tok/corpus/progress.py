@@ -1,0 +1,108 @@
+"""How far a run is, and when so many recordings fail that it should stop."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from snac_tok.errors import TooManyFailuresError
+from snac_tok.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from snac_tok.corpus.plan import Plan, ShardSpec
+    from snac_tok.corpus.worker import BatchDone
+    from snac_tok.shards import CheckedShard, Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is; bytes of source files tell the remaining time better than their number.
+
+    Attributes:
+        done_files: read so far, failed ones and those of adopted shards included.
+        total_files: of the plan.
+        done_bytes: of these files.
+        total_bytes: of the plan.
+        adopted_bytes: of the files whose shards were there before this run.
+        num_failures: so far.
+        num_left_out: so far, as asked for, by length or size.
+        duration_seconds: of sound encoded by this run.
+    """
+
+    done_files: int
+    total_files: int
+    done_bytes: int
+    total_bytes: int
+    adopted_bytes: int = 0
+    num_failures: int = 0
+    num_left_out: int = 0
+    duration_seconds: float = 0.0
+
+
+class ProgressCounter:
+    """Adds up what batches and adopted shards bring, and tells the caller.
+
+    Args:
+        plan: of the run.
+        callback: is told after each batch and each adopted shard.
+        max_error_rate: the share of the planned recordings, 0…1, that may fail.
+    """
+
+    def __init__(
+        self, plan: Plan, callback: Callable[[Progress], None] | None, *, max_error_rate: float
+    ) -> None:
+        self._callback = callback
+        self._max_failures = max_error_rate * len(plan.items)
+        self._codes: dict[str, int] = {}
+        self._state = Progress(
+            done_files=0,
+            total_files=len(plan.items),
+            done_bytes=0,
+            total_bytes=sum(item.num_bytes for item in plan.items),
+        )
+
+    def batch_done(self, done: BatchDone) -> None:
+        """Count a batch.
+
+        Raises:
+            TooManyFailuresError: more recordings failed than may.
+        """
+        self._count(done.num_files, done.num_bytes, done.failures, seconds=done.duration_seconds)
+
+    def shard_adopted(self, spec: ShardSpec, shard: CheckedShard) -> None:
+        """Count a shard that was there before; as `batch_done`."""
+        num_bytes = sum(item.num_bytes for item in spec.items)
+        self._state = dataclasses.replace(self._state, adopted_bytes=self._state.adopted_bytes + num_bytes)
+        self._count(len(spec.items), num_bytes, shard.failures)
+
+    def _count(
+        self, num_files: int, num_bytes: int, failures: Iterable[Failure], *, seconds: float = 0.0
+    ) -> None:
+        state, found = self._state, list(failures)
+        failed = [failure for failure in found if not failure.is_left_out]
+        for failure in failed:
+            self._codes[failure.code] = self._codes.get(failure.code, 0) + 1
+        self._state = dataclasses.replace(
+            state,
+            done_files=state.done_files + num_files,
+            done_bytes=state.done_bytes + num_bytes,
+            num_failures=state.num_failures + len(failed),
+            num_left_out=state.num_left_out + len(found) - len(failed),
+            duration_seconds=state.duration_seconds + seconds,
+        )
+        if self._callback:
+            self._callback(self._state)
+        self._check_rate(failed[-1] if failed else None)
+
+    def _check_rate(self, last: Failure | None) -> None:
+        if self._state.num_failures <= self._max_failures or last is None:
+            return
+        codes = ", ".join(f"{number:,} {code}" for code, number in sorted(self._codes.items()))
+        raise TooManyFailuresError(
+            f"{self._state.num_failures:,} of {counted(self._state.total_files, 'recording')} could not be used "
+            f"({codes}; the last one: {last.reason.rstrip('.')}), and that is more than was allowed; finished shards "
+            "are kept: mend the recordings, or allow a higher error rate, and run the same command again."
+        )
