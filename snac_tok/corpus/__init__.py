@@ -12,6 +12,7 @@ from snac_tok.corpus.plan import (
 )
 from snac_tok.corpus.progress import Progress
 from snac_tok.corpus.run import ShardingResult, shard_folder
+from snac_tok.corpus.status import CollectionStatus, collection_status, verify_collection
 from snac_tok.corpus.worker import BatchDone, BatchLimits, SoundEncoder, encode_shard
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PLAN_NAME",
     "BatchDone",
     "BatchLimits",
+    "CollectionStatus",
     "Plan",
     "PlanOptions",
     "PlannedFile",
@@ -27,10 +29,12 @@ __all__ = [
     "ShardSpec",
     "ShardingResult",
     "SoundEncoder",
+    "collection_status",
     "encode_shard",
     "finish",
     "make_plan",
     "prepare_folder",
     "remove_collection",
     "shard_folder",
+    "verify_collection",
 ]

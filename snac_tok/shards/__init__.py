@@ -18,7 +18,7 @@ from snac_tok.shards.info import FORMAT_VERSION, CollectionInfo, ShardInfo, shar
 from snac_tok.shards.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from snac_tok.shards.reader import ShardCollection, ShardFault, open_shards, read_shards
 from snac_tok.shards.record import SCHEMA, Record, raw_codes
-from snac_tok.shards.shard_file import CheckedShard, ShardEntry, ShardFile, check_shard
+from snac_tok.shards.shard_file import CheckedShard, ShardEntry, ShardFile, check_info, check_shard
 from snac_tok.shards.writer import ShardWriter, write_shard
 from snac_tok.sources.failures import Failure
 
@@ -38,6 +38,7 @@ __all__ = [
     "ShardFile",
     "ShardInfo",
     "ShardWriter",
+    "check_info",
     "check_shard",
     "open_shards",
     "raw_codes",

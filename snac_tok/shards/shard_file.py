@@ -113,6 +113,16 @@ class ShardFile:
             return
         raise ShardError(f"{self.path} holds {found}; copy the file back or make the collection again.")
 
+    def num_samples(self) -> int:
+        """Length of all records at the codec's rate; only that column is read.
+
+        Raises:
+            ShardError: the column is damaged.
+        """
+        with read_errors_named(self.path):
+            column = self._file.read(columns=["num_samples"], use_threads=False).column(0)
+            return int(sum(column.to_pylist()))
+
     def describe(self) -> ShardEntry:
         """Read the whole file and return its manifest entry.
 

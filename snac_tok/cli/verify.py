@@ -1,0 +1,33 @@
+"""`snac-tok verify`: whether the files of a collection are what they were when it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from snac_tok.cli.messages import examples
+from snac_tok.wording import counted, printable
+
+
+@click.command(epilog=examples("snac-tok verify shards", "snac-tok verify shards --read-data"))
+@click.argument("out", metavar="OUT")
+@click.option("--read-data", is_flag=True, help="Read every shard to its last byte and compare its checksum.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def verify(*, out: str, read_data: bool, as_json: bool) -> int:
+    """Check the shards in OUT, finished or not: names, sizes, footers and numbers of records.
+
+    Exit code 1: some files are not what they should be; they are listed with the reasons.
+    """
+    from snac_tok.corpus import verify_collection
+
+    faults = verify_collection(Path(out), read_data=read_data)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(fault) for fault in faults], indent=2))
+    else:
+        for fault in faults:
+            click.echo(f"{printable(fault.name)}: {printable(fault.reason)}")
+        click.echo(f"{counted(len(faults), 'fault')} in {out}" if faults else f"{out}: all is well")
+    return 1 if faults else 0
