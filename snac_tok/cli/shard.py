@@ -33,10 +33,11 @@ _MIB = 1 << 20
         "snac-tok shard clips shards",
         "snac-tok shard clips tiny-shards --model tiny --clips-per-shard 100",
         "snac-tok shard clips each-shards --channels each",
-        "snac-tok shard clips speech --min-duration 0.5 --max-duration 30 --jobs 8 --max-error-rate 0.01",
+        "snac-tok shard train.jsonl listed",
+        "snac-tok shard clips speech --min-duration 0.5 --max-duration 30 --jobs 2 --max-error-rate 0.01",
     )
 )
-@click.argument("folder", metavar="FOLDER")
+@click.argument("source", metavar="SOURCE")
 @click.argument("out", metavar="OUT")
 @channels_option(each=True, of_model=True)
 @click.option("--clips-per-shard", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
@@ -55,6 +56,12 @@ _MIB = 1 << 20
     help="Leave longer ones out, too.",
 )
 @click.option("--max-file-size", type=click.IntRange(min=1), metavar="MIB", help="And larger files, in MiB.")
+@click.option(
+    "--keep-columns",
+    metavar="NAMES",
+    help='What manifests tell of recordings and shards keep, "gender,age"; "none" keeps nothing.  '
+    "[default: speaker and language]",
+)
 @truncated_option
 @click.option(
     "--max-error-rate",
@@ -103,13 +110,14 @@ _MIB = 1 << 20
 @force_option
 def shard(
     *,
-    folder: str,
+    source: str,
     out: str,
     channels: ChannelPolicy | None,
     clips_per_shard: int,
     min_duration: float,
     max_duration: float | None,
     max_file_size: int | None,
+    keep_columns: str | None,
     allow_truncated: bool,
     max_error_rate: float,
     rerun_errors: bool,
@@ -122,11 +130,14 @@ def shard(
     device: str,
     force: bool,
 ) -> int:
-    """Encode all recordings below FOLDER into Parquet shards in OUT.
+    """Encode all recordings of SOURCE into Parquet shards in OUT.
+
+    SOURCE is a folder of audio files, of any depth, with texts from metadata.csv or metadata.jsonl in its folders; a
+    pattern in quotes, 'data/**/*.flac'; a .csv, .tsv, .jsonl, .txt or .parquet that lists recordings, or parts of them
+    (also as LJSpeech, Common Voice, NeMo, Moshi and Lhotse write them); or a .tar or .parquet with sound in it.
 
     Shards hold raw codes; `snac_tok.read_shards` reads them, and pandas, pyarrow and datasets open OUT as a folder of
-    Parquet. Texts come from metadata.csv or metadata.jsonl in FOLDER and the folders in it. Interrupted, the same
-    command goes on where it was; finished, it says so and changes nothing.
+    Parquet. Interrupted, the same command goes on where it was; finished, it says so and changes nothing.
 
     Exit code 1 says that some recordings could not be used; OUT/_failed.jsonl lists them with the reasons. If the run
     stops before its end, the exit code says why; finished shards are kept.
@@ -138,7 +149,7 @@ def shard(
     with LongProgress("encoding", bar=is_wanted(progress, things=2), lines=progress is not False) as shown:
         try:
             summary = shard_folder(
-                folder,
+                source,
                 out,
                 encoder,
                 channels=channels,
@@ -152,6 +163,7 @@ def shard(
                 max_file_bytes=None if max_file_size is None else max_file_size * _MIB,
                 max_error_rate=max_error_rate,
                 rerun_errors=rerun_errors,
+                keep_columns=None if keep_columns is None else _names(keep_columns),
                 jobs=jobs,
                 decode_timeout=decode_timeout,
                 decode_memory=decode_memory * _MIB,
@@ -164,6 +176,10 @@ def shard(
     if summary.num_failures or summary.num_left_out:
         click.echo(f"why files failed: {Path(out) / FAILED_NAME}")
     return 1 if summary.num_failures else 0
+
+
+def _names(listed: str) -> list[str]:
+    return [] if listed == "none" else [name.strip() for name in listed.split(",") if name.strip()]
 
 
 def _account(summary: ShardingResult, out: str) -> str:

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 _NUM_NAMES_SHOWN = 5
 
 
-@click.command(epilog=examples("snac-tok status shards", "snac-tok status shards --json"))
+@click.command(
+    epilog=examples(
+        "snac-tok status shards",
+        "snac-tok status shards --json",
+        "snac-tok status shards --json > status.json",
+    )
+)
 @click.argument("out", metavar="OUT")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def status(*, out: str, as_json: bool) -> int:

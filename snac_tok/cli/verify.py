@@ -12,7 +12,13 @@ from snac_tok.cli.messages import examples
 from snac_tok.wording import counted, printable
 
 
-@click.command(epilog=examples("snac-tok verify shards", "snac-tok verify shards --read-data"))
+@click.command(
+    epilog=examples(
+        "snac-tok verify shards",
+        "snac-tok verify shards --read-data",
+        "snac-tok verify shards --json",
+    )
+)
 @click.argument("out", metavar="OUT")
 @click.option("--read-data", is_flag=True, help="Read every shard to its last byte and compare its checksum.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

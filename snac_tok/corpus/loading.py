@@ -15,6 +15,7 @@ from snac_tok.errors import AudioError, SnacTokError
 from snac_tok.files import shown_path
 from snac_tok.sources.failures import Failure, failure_of, unexpected
 from snac_tok.sources.recording import Recording
+from snac_tok.sources.stored import StoredSound
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -91,12 +92,10 @@ def load_files(
 
 def recording_of(file: PlannedFile, source: Path, *, is_repaired: bool = False) -> Recording:
     """Return a planned file as a recording that can be read; one that was repaired may have another size."""
-    return Recording(
-        name=file.path,
-        sound=source / (file.file or file.path),
-        num_bytes=None if is_repaired else file.num_bytes,
-        part=file.part,
-    )
+    path = source / (file.file or file.path)
+    sound = path if file.at is None else StoredSound(path=path, at=file.at, num_bytes=file.num_bytes)
+    num_bytes = None if is_repaired else file.num_bytes
+    return Recording(name=file.path, sound=sound, num_bytes=num_bytes, part=file.part)
 
 
 def file_failure(file: PlannedFile, error: Exception, source: Path) -> Failure:
@@ -133,7 +132,8 @@ def _loaded(
         return LoadedFile(file=file, failure=file_failure(file, sound, source))
     rate = sound.sampling_rate if isinstance(sound, Waveform) else sound.info.sampling_rate
     try:
-        sounds = _one_channel_each(sound, channels, name=file.path)
+        policy = channels if file.channel is None else file.channel
+        sounds = _one_channel_each(sound, policy, name=file.path)
     except AudioError as error:
         return LoadedFile(file=file, failure=file_failure(file, error, source))
     ids = [file.path] if len(sounds) == 1 else [f"{file.path}#{number}" for number in range(len(sounds))]

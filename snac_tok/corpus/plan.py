@@ -54,6 +54,7 @@ class PlannedFile:
         file: where its sound is, relative to the source's folder, if not at `path`.
         at: where in `file` it begins: an offset in a .tar, a row of a .parquet.
         part: (start, end) in seconds where only a part of the sound is meant.
+        channel: the one that is meant, whatever is asked for of the others.
         columns: what else is kept of it; a value for each of the plan's columns, None where there is none.
     """
 
@@ -63,12 +64,14 @@ class PlannedFile:
     file: str | None = None
     at: int | None = None
     part: Part | None = None
+    channel: int | None = None
     columns: tuple[str | None, ...] = ()
 
     def to_json(self) -> bytes:
         """The item's line in a plan: what it does not have is left out."""
         fields: dict[str, Any] = {"path": self.path, "num_bytes": self.num_bytes}
         more = {"text": self.text, "file": self.file, "at": self.at, "part": self.part}
+        more["channel"] = self.channel
         fields |= {name: value for name, value in more.items() if value is not None}
         if self.columns:
             fields["columns"] = self.columns
@@ -168,9 +171,13 @@ class Plan:
         if not self.items:
             raise ShardError("a plan needs at least one audio file, got none.")
         for first, second in itertools.pairwise(self.items):
-            if first.path >= second.path:
+            if first.path == second.path:
                 raise ShardError(
-                    f"a plan's files must be sorted by path, each once; {second.path!r} follows {first.path!r}."
+                    f"two recordings are called {first.path!r}; each needs a name, or a part, of its own."
+                )
+            if first.path > second.path:
+                raise ShardError(
+                    f"a plan's files must be sorted by path; {second.path!r} follows {first.path!r}."
                 )
 
     @cached_property

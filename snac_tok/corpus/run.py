@@ -17,6 +17,7 @@ import time
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +26,12 @@ from snac_tok.audio import check_policy
 from snac_tok.corpus.finishing import failed_before, finish, read_failures, with_planned_sizes
 from snac_tok.corpus.folder import adopt, check_apart, prepare_folder, remove_collection
 from snac_tok.corpus.loading import load_files
-from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlannedFile, PlanOptions, make_plan
+from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlanOptions, make_plan
+from snac_tok.corpus.planning import collection_of, planned_items
 from snac_tok.corpus.progress import ProgressCounter
 from snac_tok.corpus.worker import BatchLimits, encode_shard
 from snac_tok.errors import ShardError
-from snac_tok.shards import CollectionInfo
-from snac_tok.sources.folders import AUDIO_EXTENSIONS, list_folder
+from snac_tok.sources.folders import AUDIO_EXTENSIONS
 from snac_tok.sources.limits import Limits
 from snac_tok.sources.processes import (
     DEFAULT_MEMORY_BYTES,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from snac_tok.corpus.progress import Progress
     from snac_tok.corpus.worker import SoundEncoder
     from snac_tok.shards import CheckedShard, Manifest
-    from snac_tok.sources.recording import Recording
 
 # With fewer recordings and bytes than these, starting processes takes longer than they save.
 _MANY_FILES = 256
@@ -103,14 +103,17 @@ def shard_folder(
     max_file_bytes: int | None = None,
     max_error_rate: float = 1.0,
     rerun_errors: bool = False,
+    keep_columns: Sequence[str] | None = None,
     jobs: int | None = None,
     decode_timeout: float = DEFAULT_TIMEOUT_SECONDS,
     decode_memory: int | None = DEFAULT_MEMORY_BYTES,
 ) -> ShardingResult:
-    """Encode all audio files below `source` into a new collection in `out`.
+    """Encode all recordings of `source` into a new collection in `out`.
 
     Args:
-        source: a folder of audio files, with metadata.csv or metadata.jsonl where texts are known.
+        source: a folder of audio files, with metadata.csv or metadata.jsonl where texts are known; a pattern such as
+            "data/**/*.flac"; a manifest (.csv, .tsv, .jsonl, .txt, .parquet) that lists recordings or parts of them; or
+            a .tar or .parquet with sound in it.
         out: a new folder outside of `source`, or that of the same run, interrupted or finished.
         encoder: what makes the codes; a `SnacTokenizer`.
         channels: which of several is encoded: "mean", "left", "right" or its number, counted from 0; "each" makes a
@@ -128,6 +131,8 @@ def shard_folder(
         max_error_rate: the share of the recordings, 0…1, that may fail before the run stops.
         rerun_errors: whether shards with failed recordings are made again; a recording that failed before may have
             another size by now, because it was repaired.
+        keep_columns: what manifests and archives tell of recordings and shards keep, beside the text; None keeps
+            speaker and language where there are any.
         jobs: in how many other processes files are decoded, while this one encodes; 0 decodes in this one, and None
             is 0 for small collections and otherwise one for every four cores. Changes the speed, never the shards.
         decode_timeout: seconds after which a decoder that gives nothing is ended; not with jobs=0.
@@ -142,18 +147,20 @@ def shard_folder(
     """
     started = time.monotonic()
     source, out = Path(source), Path(out)
-    check_apart(source, out)
+    if source.is_dir():
+        check_apart(source, out)
     limits, max_error_rate = limits or BatchLimits(), _checked_rate(max_error_rate)
     options = PlanOptions(
         clips_per_shard=clips_per_shard,
         allow_truncated=allow_truncated,
         limits=Limits(min_seconds=min_duration, max_seconds=max_duration, max_bytes=max_file_bytes),
     )
-    planned = [_planned(recording) for recording in list_folder(source, extensions=extensions)]
+    base, columns, planned = planned_items(source, extensions=extensions, keep_columns=keep_columns)
+    options = replace_fields(options, columns=columns)
     failed = failed_before(out) if rerun_errors else set()
     if rerun_errors:
         planned = with_planned_sizes(planned, out)
-    plan = make_plan(planned, _collection(encoder, channels), options)
+    plan = make_plan(planned, collection_of(encoder, channels), options)
     if replace:
         remove_collection(out)
     manifest = prepare_folder(out, plan, reopen=bool(failed))
@@ -168,7 +175,7 @@ def shard_folder(
     )
     with ExitStack() as stack:
         pool = stack.enter_context(ReadingPool(processes)) if processes.jobs and missing else None
-        files = _loaded_files(plan, missing, source, limits, pool, repaired=failed)
+        files = _loaded_files(plan, missing, base, limits, pool, repaired=failed)
         for spec in missing:
             own = islice(files, len(spec.items))
             if not failed and (late := adopt(spec, out)):  # another run was faster
@@ -180,7 +187,7 @@ def shard_folder(
                 spec,
                 encoder,
                 files=own,
-                source=source,
+                source=base,
                 out=out,
                 limits=limits,
                 on_batch=counter.batch_done,
@@ -188,17 +195,6 @@ def shard_folder(
             )
     manifest = finish(out, plan.head, [shards[index] for index in range(plan.num_shards)])
     return _result(manifest, out, started=started, num_adopted=num_adopted)
-
-
-def _planned(recording: Recording) -> PlannedFile:
-    return PlannedFile(path=recording.name, num_bytes=recording.num_bytes or 0, text=recording.text)
-
-
-def _collection(encoder: SoundEncoder, channels: ChannelPolicy | None) -> CollectionInfo:
-    fields = encoder.describe()
-    if channels is not None:
-        fields["channels"] = str(check_policy(channels, each=True))
-    return CollectionInfo(**fields)
 
 
 def _checked_rate(max_error_rate: float) -> float:

@@ -117,8 +117,9 @@ def encode_shard(
     """
     limits = limits or BatchLimits()
     rate, size = spec.info.collection.sampling_rate, spec.info.collection.codebook_size
+    names = spec.options.columns
     flatten = spec.info.collection.frame_layout().flatten
-    with ShardWriter(out, info=spec.info, replace=replace) as shard:
+    with ShardWriter(out, info=spec.info, columns=names, replace=replace) as shard:
         for batch in _batches(files, limits):
             failures = [loaded.failure for loaded in batch if loaded.failure]
             clips = [(clip, loaded.file) for loaded in batch for clip in loaded.clips]
@@ -130,7 +131,7 @@ def encode_shard(
                     continue
                 codes, length = outcome
                 flat = raw_codes(flatten(codes), codebook_size=size)
-                shard.add(_record(clip, file, flat, num_samples=length))
+                shard.add(_record(clip, file, flat, num_samples=length, columns=names))
                 num_samples += length
             for failure in failures:
                 shard.add_failure(failure)
@@ -175,10 +176,18 @@ def _encode_clips(clips: Sequence[Clip], encoder: SoundEncoder) -> list[_Encoded
     return [result for clip in clips for result in _encode_clips([clip], encoder)]
 
 
-def _record(clip: Clip, file: PlannedFile, codes: npt.NDArray[np.uint16], *, num_samples: int) -> Record:
+def _record(
+    clip: Clip,
+    file: PlannedFile,
+    codes: npt.NDArray[np.uint16],
+    *,
+    num_samples: int,
+    columns: Sequence[str],
+) -> Record:
     return Record(
         id=clip.id,
-        source=file.path,
+        source=file.path if file.part is None else file.file or file.path,
+        columns=dict(zip(columns, file.columns, strict=True)),
         num_samples=num_samples,
         source_sampling_rate=clip.sampling_rate,
         text=file.text,

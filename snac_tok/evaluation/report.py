@@ -71,7 +71,7 @@ def evaluation_from_json(text: str | bytes) -> Evaluation:
 
 def _failure_values(failure: Failure) -> dict[str, str]:
     """The report's own name for what failed: a clip."""
-    return {"clip": failure.source, "reason": failure.reason}
+    return {"clip": failure.source, "reason": failure.reason, "code": failure.code}
 
 
 def _rename_failures(values: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ Nothing here reads or writes files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow as pa
 from snac_tok.errors import CodesError, ShardError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -33,6 +33,29 @@ SCHEMA = pa.schema(
     ]
 )
 STRING_COLUMNS = [field.name for field in SCHEMA if field.type == pa.string()]
+_NUM_FIXED = len(SCHEMA)
+
+
+def schema_with(columns: Sequence[str]) -> pa.Schema:
+    """The schema of shards that keep more of each recording: nullable strings between the text and the codes.
+
+    >>> schema_with(["speaker"]).names[-3:]
+    ['text', 'speaker', 'codes']
+    """
+    more = [pa.field(name, pa.string(), nullable=True) for name in columns]
+    return pa.schema(
+        [*(SCHEMA.field(at) for at in range(_NUM_FIXED - 1)), *more, SCHEMA.field(_NUM_FIXED - 1)]
+    )
+
+
+def more_columns(schema: pa.Schema) -> tuple[str, ...] | None:
+    """The columns that a shard keeps beside those of every shard; None if it has other columns than shards have."""
+    columns = tuple(schema.names[_NUM_FIXED - 1 : -1])
+    return (
+        columns
+        if len(set(schema.names)) == len(schema.names) and schema.equals(schema_with(columns))
+        else None
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +68,7 @@ class Record:
         num_samples: samples at the codec's rate before padding: what decoding trims to.
         source_sampling_rate: of the file it was read from, in Hz.
         text: what is said, if known.
+        columns: what else is known, by the names of the shard's columns: the speaker, the language, ….
         codes: (N,) uint16, flat in canonical depth-first frame order. Sums of uint16 wrap around at 65,536: widen them,
             `codes.astype(np.int64)`, before offsets are added.
 
@@ -63,6 +87,7 @@ class Record:
     num_samples: int
     source_sampling_rate: int
     text: str | None = None
+    columns: Mapping[str, str | None] = field(default_factory=dict)
     codes: npt.NDArray[np.uint16]
 
     def __post_init__(self) -> None:
@@ -106,33 +131,39 @@ def raw_codes(flat: npt.ArrayLike, *, codebook_size: int) -> npt.NDArray[np.uint
     return codes.astype(np.uint16)
 
 
-def records_to_batch(records: Sequence[Record]) -> Any:
-    """The records as one Arrow record batch with `SCHEMA`."""
+def records_to_batch(records: Sequence[Record], *, columns: Sequence[str] = ()) -> Any:
+    """The records as one Arrow record batch with `schema_with(columns)`."""
     offsets = np.cumsum([0, *(record.codes.size for record in records)], dtype=np.int32)
     flat = np.concatenate([np.zeros(0, dtype=np.uint16), *(record.codes for record in records)])
-    columns = [
-        pa.array([getattr(record, field.name) for record in records], type=field.type)
-        for field in SCHEMA
-        if field.name != "codes"
+    fixed = [
+        pa.array([getattr(record, part.name) for record in records], type=part.type)
+        for part in SCHEMA
+        if part.name != "codes"
     ]
+    more = [pa.array([record.columns.get(name) for record in records], type=pa.string()) for name in columns]
     codes = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
-    return pa.record_batch([*columns, codes], schema=SCHEMA)
+    return pa.record_batch([*fixed, *more, codes], schema=schema_with(columns))
 
 
 def batch_to_records(batch: Any) -> Iterator[Record]:
-    """The records of an Arrow record batch with `SCHEMA`, in order.
+    """The records of an Arrow record batch with a schema of `schema_with`, in order.
 
-    `STRING_COLUMNS` may be dictionaries: rows with equal strings then share one.
+    Columns of strings may be dictionaries: rows with equal strings then share one.
 
     Codes are copied, so that keeping one record does not keep its whole batch in memory.
     """
     names = [name for name in SCHEMA.names if name != "codes"]
-    rows = zip(*(_values(batch.column(name)) for name in names), strict=True)
+    more = [name for name in batch.schema.names if name not in SCHEMA.names]
+    rows = zip(*(_values(batch.column(name)) for name in [*names, *more]), strict=True)
     lists = batch.column("codes")
     offsets, flat = lists.offsets.to_numpy(), lists.values.to_numpy()
-    for row, values in enumerate(rows):
-        codes = flat[offsets[row] : offsets[row + 1]].copy()
-        yield Record(**dict(zip(names, values, strict=True)), codes=codes)
+    for number, row in enumerate(rows):
+        codes = flat[offsets[number] : offsets[number + 1]].copy()
+        yield Record(
+            **dict(zip(names, row, strict=False)),
+            columns=dict(zip(more, row[len(names) :], strict=True)),
+            codes=codes,
+        )
 
 
 def _values(column: Any) -> list[Any]:

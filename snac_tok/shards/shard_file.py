@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from snac_tok.errors import CodesError, ShardError
 from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, ShardInfo, parse_metadata, read_metadata
 from snac_tok.shards.page_sizes import check_row_group
-from snac_tok.shards.record import SCHEMA, STRING_COLUMNS, Record, batch_to_records
+from snac_tok.shards.record import STRING_COLUMNS, Record, batch_to_records, more_columns
 from snac_tok.sources.failures import Failure
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class ShardEntry:
 class ShardFile:
     """One shard opened for reading; a context manager.
 
+    Attributes:
+        info: which shard of which collection it is.
+        failures: sources that gave no record.
+        columns: what its records keep beside the columns that every shard has.
+
     Args:
         path: the file.
 
@@ -61,13 +66,13 @@ class ShardFile:
         self.path = path
         with read_errors_named(path):
             self._metadata = pq.read_metadata(path)
-        self.info, self.failures = self._read_footer()
+        self.info, self.failures, self.columns = self._read_footer()
         with read_errors_named(path):
             # A string that many rows share is kept once: expanded, a few kilobytes could become gigabytes.
             self._file = pq.ParquetFile(
                 path,
                 metadata=self._metadata,
-                read_dictionary=STRING_COLUMNS,
+                read_dictionary=[*STRING_COLUMNS, *self.columns],
                 pre_buffer=False,
                 page_checksum_verification=True,
             )
@@ -148,7 +153,7 @@ class ShardFile:
         with self.path.open("rb") as file:
             check_row_group(file, self._metadata.row_group(index))
 
-    def _read_footer(self) -> tuple[ShardInfo, tuple[Failure, ...]]:
+    def _read_footer(self) -> tuple[ShardInfo, tuple[Failure, ...], tuple[str, ...]]:
         footer: dict[bytes, bytes] = self._metadata.metadata or {}
         if FOOTER_KEY not in footer:
             raise ShardError(
@@ -158,9 +163,10 @@ class ShardFile:
             info = ShardInfo.from_json(footer[FOOTER_KEY])
             failures = _parse_failures(footer.get(FAILURES_KEY, b"[]"))
             schema = self._metadata.schema.to_arrow_schema()
-            if not schema.equals(SCHEMA):
+            columns = more_columns(schema)
+            if columns is None:
                 raise ShardError(f"damaged: its columns are {schema.names}")
-        return info, failures
+        return info, failures, columns
 
 
 @dataclass(frozen=True, kw_only=True)

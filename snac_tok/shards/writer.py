@@ -17,13 +17,15 @@ from snac_tok.errors import CodesError, ShardError
 from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, canonical_json
 from snac_tok.shards.page_sizes import MAX_STRING_BYTES
 from snac_tok.shards.publish import PendingFile, write_errors_named
-from snac_tok.shards.record import SCHEMA, Record, records_to_batch
+from snac_tok.shards.record import records_to_batch, schema_with
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
     from snac_tok.shards.info import ShardInfo
+    from snac_tok.shards.record import Record
     from snac_tok.sources.failures import Failure
 
 # A reader holds one row group in memory: about 2 MB of codes, or 1024 short clips.
@@ -40,6 +42,7 @@ class ShardWriter:
     Args:
         folder: where the shard goes; must exist.
         info: which shard of which collection this is; gives the file its name.
+        columns: what records keep beside the columns that every shard has.
         replace: whether a shard that has the name already is replaced; by default the first one stands.
 
     Raises:
@@ -62,8 +65,11 @@ class ShardWriter:
         ['train-00000-of-00001.parquet']
     """
 
-    def __init__(self, folder: Path, *, info: ShardInfo, replace: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, info: ShardInfo, columns: Sequence[str] = (), replace: bool = False
+    ) -> None:
         self.path = folder / info.name
+        self._columns = tuple(columns)
         self._replace = replace
         self._info = info
         self._tokens_per_frame = info.collection.tokens_per_frame
@@ -114,7 +120,7 @@ class ShardWriter:
             self._abandon()
 
     def _open_parquet(self) -> Any:
-        schema = SCHEMA.with_metadata({FOOTER_KEY: self._info.to_json()})
+        schema = schema_with(self._columns).with_metadata({FOOTER_KEY: self._info.to_json()})
         # Page checksums let a reader detect damage even before the manifest is written.
         return pq.ParquetWriter(self._pending.handle, schema, compression="zstd", write_page_checksum=True)
 
@@ -139,7 +145,7 @@ class ShardWriter:
             )
 
     def _write_row_group(self) -> None:
-        self._parquet.write_batch(records_to_batch(self._rows))
+        self._parquet.write_batch(records_to_batch(self._rows, columns=self._columns))
         self._rows.clear()
         self._num_waiting_tokens = self._num_waiting_bytes = 0
 
@@ -160,7 +166,8 @@ class ShardWriter:
 
 
 def _text_bytes(record: Record) -> int:
-    return len((record.text or "").encode(errors="surrogatepass"))
+    texts = [record.text, *record.columns.values()]
+    return sum(len((text or "").encode(errors="surrogatepass")) for text in texts)
 
 
 def write_shard(

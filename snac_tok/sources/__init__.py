@@ -2,10 +2,15 @@
 
     find.py          whatever a user names → recordings
       folders.py       a folder of sound files; texts.py and metadata.py find what is said in them
-      manifests.py     a .txt, .csv, .tsv or .jsonl file that lists recordings
+      globs.py         a pattern such as data/**/*.flac
+      manifests.py     a .txt, .csv, .tsv, .jsonl or .parquet that lists recordings; rows.py knows the dialects
+      tars.py          WebDataset's .tar; stored.py reads sound inside other files
       huggingface.py   a dataset: its column of sound, undecoded, row by row
     recording.py     one recording, not read yet
+    parts.py         a part of a recording, in seconds
+    limits.py        what is left out by length and size
     reading.py       sound → a `Waveform`, or blocks where a file is long: the one rule for long files
+    processes.py     recordings read ahead in other processes, which run reading_process.py and may crash
     failures.py      what is noted of a recording that cannot be used, and when the work stops instead
 
 Import from the modules: this file loads none of them, because `failures` is also for programs that read no sound.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from snac_tok.errors import AudioFileError, SamplingRateError, WaveformError, first_line
+from snac_tok.errors import AudioError, AudioFileError, SamplingRateError, WaveformError, first_line
 from snac_tok.files import shown_path
 
 # Why a recording gives no record, for programs. The words are part of the format of `_failed.jsonl`: docs/shards.md.
@@ -22,7 +22,7 @@ REASON_CODES = {
     "crashed": "its decoder was killed twice",
     "timeout": "its decoder gave nothing for too long, twice",
     "memory": "its decoder needed more memory than it may have, twice",
-    "unknown": "written before reasons had codes",
+    "unknown": "another reason, or one that was written before reasons had codes",
 }
 # Left out on purpose: no failure of the run.
 LEFT_OUT_CODES = frozenset({"too-large", "too-short", "too-long"})
@@ -52,7 +52,7 @@ class Failure:
 def failure_of(name: str, error: Exception) -> Failure:
     """Return the failure to note; raise the error again if the machine failed and not the recording.
 
-    >>> failure_of("a.wav", ValueError("a.wav: empty."))
+    >>> failure_of("a.wav", AudioFileError("a.wav: empty."))
     Failure(source='a.wav', reason='a.wav: empty.', code='not-sound')
     """
     # Here and not above: shards note failures without loading anything that reads sound.
@@ -88,6 +88,8 @@ def code_of(error: BaseException) -> str:
 
     if isinstance(code := getattr(error, "code", None), str):
         return code
+    if not isinstance(error, AudioError):
+        return "unknown"
     if getattr(error.__cause__, "errno", None) in _NOT_THERE:
         return "missing"
     if ALLOW_TRUNCATED in str(error):

@@ -1,7 +1,9 @@
 """Paths and datasets that a user names → recordings, one after another, not read yet.
 
 a folder             every audio file below it, sorted
-a manifest           .txt: a path a line; .csv, .tsv, .jsonl: a column of paths; relative to the manifest
+a pattern            data/**/*.flac: every audio file, and every .tar, that it means
+a manifest           .txt: a path a line; .csv, .tsv, .jsonl, .parquet: a column of paths, relative to the manifest
+a .parquet, a .tar   with encoded sound in it
 a saved dataset      a folder of `Dataset.save_to_disk`
 hf:NAME:SPLIT        a dataset of the hub, streamed
 a dataset            `datasets.Dataset`, a streamed one, or a dict of splits: its audio column
@@ -13,12 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
-from snac_tok.sources.folders import list_folder
+from snac_tok.sources.folders import AUDIO_EXTENSIONS, list_folder
+from snac_tok.sources.globs import is_pattern, matching
 from snac_tok.sources.huggingface import (
     HUB_MARK,
     dataset_identity,
@@ -27,11 +30,12 @@ from snac_tok.sources.huggingface import (
     load_hub,
     load_saved,
 )
-from snac_tok.sources.manifests import MANIFEST_ENDINGS, list_manifest
+from snac_tok.sources.manifests import is_manifest, list_manifest
 from snac_tok.sources.recording import file_recording
+from snac_tok.sources.tars import TAR_ENDINGS, list_tar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from snac_tok.sources.recording import Recording
 
@@ -44,19 +48,21 @@ class Source:
         recordings: a list where they are files, else an iterator that gives them once.
         num_bytes: of all files together; None where the recordings are rows of a dataset.
         identity: JSON values that are equal for equal recordings; None if equality cannot be known.
+        base: the folder that names are relative to; None where the recordings are rows of a dataset.
     """
 
     recordings: Iterable[Recording]
     num_bytes: int | None
     identity: Any
+    base: Path | None = None
 
     @classmethod
-    def of_files(cls, recordings: list[Recording]) -> Source:
+    def of_files(cls, recordings: list[Recording], base: Path) -> Source:
         """Return a source of files, which are known by their names and sizes."""
-        sizes = [[recording.name, recording.num_bytes] for recording in recordings]
+        sizes = [[each.name, each.num_bytes, *([each.part] if each.part else [])] for each in recordings]
         digest = hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
         num_bytes = sum(recording.num_bytes or 0 for recording in recordings)
-        return cls(recordings=recordings, num_bytes=num_bytes, identity=digest)
+        return cls(recordings=recordings, num_bytes=num_bytes, identity=digest, base=base)
 
     @classmethod
     def of_dataset(cls, dataset: Any, *, name: str | None = None) -> Source:
@@ -112,8 +118,16 @@ def find_recordings(inputs: Sequence[Any]) -> Recordings:
     return Recordings(sources=tuple(map(find_source, inputs)))
 
 
-def find_source(named: Any) -> Source:
-    """List the recordings of one input; as `find_recordings`."""
+def find_source(
+    named: Any, *, extensions: Collection[str] = AUDIO_EXTENSIONS, keep: Sequence[str] = ()
+) -> Source:
+    """List the recordings of one input; as `find_recordings`.
+
+    Args:
+        named: a path, a pattern or a dataset.
+        extensions: file endings that count as audio in a folder.
+        keep: columns that are kept beside speaker and language.
+    """
     if not isinstance(named, str | Path):
         if not (isinstance(named, Mapping) or hasattr(named, "column_names")):
             raise SourceError(
@@ -126,9 +140,35 @@ def find_source(named: Any) -> Source:
     if path.is_dir() and is_saved_dataset(path):
         return Source.of_dataset(load_saved(path))
     if path.is_dir():
-        return Source.of_files(list_folder(path))
+        return Source.of_files(list_folder(path, extensions=extensions), path)
+    if is_pattern(path):
+        return _of_pattern(path, extensions=extensions, keep=keep)
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder.")
-    if path.suffix.lower() in MANIFEST_ENDINGS:
-        return Source.of_files(list_manifest(path))
-    return Source.of_files([file_recording(path, name=path.name)])
+    return Source.of_files(_of_file(path, keep=keep), path.parent)
+
+
+def _of_file(path: Path, *, keep: Sequence[str]) -> list[Recording]:
+    if path.name.lower().endswith(TAR_ENDINGS):
+        return list_tar(path, keep=keep)
+    if is_manifest(path):
+        return list_manifest(path, keep=keep)
+    return [file_recording(path, name=path.name)]
+
+
+def _of_pattern(pattern: Path, *, extensions: Collection[str], keep: Sequence[str]) -> Source:
+    """List audio files by their paths below the pattern's folder; what is in tars and tables, below theirs, too."""
+    base, paths = matching(pattern)
+    found: list[Recording] = []
+    for path in paths:
+        name = path.relative_to(base)
+        if path.suffix.lower() in extensions:
+            found.append(file_recording(path, name=name.as_posix()))
+        elif path.name.lower().endswith((*TAR_ENDINGS, ".parquet")):
+            prefix = "" if name.parent == Path() else f"{name.parent.as_posix()}/"
+            found += [replace(each, name=f"{prefix}{each.name}") for each in _of_file(path, keep=keep)]
+    if not found:
+        raise SourceError(
+            f"{pattern} means {len(paths)} files, and none of them is audio or an archive of it."
+        )
+    return Source.of_files(found, base)

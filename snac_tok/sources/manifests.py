@@ -1,22 +1,23 @@
-"""A file that lists recordings: paths relative to it, one per line, or a column of them.
+"""A file that lists recordings, in the order of its rows. No recording is opened here.
 
-.txt            a path a line
-.csv, .tsv      a header names the column, separated by `|`, tabs or commas
-.jsonl          an object a line
+.txt                  a path a line
+.csv, .tsv            a header names the columns, separated by `|`, tabs or commas; or LJSpeech's, without a header
+.jsonl, .jsonl.gz     an object a line: NeMo's, Moshi's, Lhotse's cuts, ours
+.parquet              a row each, with a column of paths or of encoded sound
 
-A column of texts is read, too, if there is one. No recording is opened here.
+`rows.py` knows what columns are called.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
-from snac_tok.sources.recording import Recording, file_recording
+from snac_tok.sources.rows import Place, recording_of
+from snac_tok.sources.stored import StoredSound, cell_bytes, parquet_file, sound_column
 from snac_tok.sources.tables import (
     FILE_COLUMNS,
     SEPARATORS,
-    TEXT_COLUMNS,
     csv_rows,
     first_of,
     json_objects,
@@ -24,63 +25,115 @@ from snac_tok.sources.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-MANIFEST_ENDINGS = (".txt", ".csv", ".tsv", ".jsonl")
+    from snac_tok.sources.recording import Recording
+
+MANIFEST_ENDINGS = (".txt", ".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
+# What a row of a table may hold beside its sound.
+_PLAIN = str | int | float | None
 
 
-def list_manifest(path: Path) -> list[Recording]:
+def is_manifest(path: Path) -> bool:
+    """Return whether a file is a list of recordings, by its name.
+
+    >>> from pathlib import Path
+    >>> is_manifest(Path("cuts.jsonl.gz")), is_manifest(Path("a.wav"))
+    (True, False)
+    """
+    return path.name.lower().endswith(MANIFEST_ENDINGS)
+
+
+def list_manifest(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
     """Return the recordings that a manifest names, in its order; missing ones fail when they are read.
 
+    Args:
+        path: of the manifest; paths in it are relative to its folder.
+        keep: columns that are kept beside speaker and language.
+
     Raises:
-        SourceError: it names no recording, has no column of paths, or cannot be read.
+        SourceError: it names no recording, or one twice, has no column of paths, or cannot be read.
 
     >>> from pathlib import Path
     >>> _ = Path("train.jsonl").write_text('{"audio_filepath": "a.wav", "text": "Good day."}')
     >>> [(recording.name, recording.text) for recording in list_manifest(Path("train.jsonl"))]
     [('a.wav', 'Good day.')]
     """
-    ending = path.suffix.lower()
-    rows = _lines(path) if ending == ".txt" else _objects(path) if ending == ".jsonl" else _cells(path)
-    found = [file_recording(path.parent / name, name=name, text=text) for name, text in rows]
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        found = list(_of_parquet(path, keep))
+    else:
+        kinds = {".txt": _lines, ".csv": _cells, ".tsv": _cells}
+        rows = kinds.get(path.suffix.lower(), json_objects)(path)
+        found = [
+            recording_of(fields, place=Place(manifest=path, line=line), keep=keep) for line, fields in rows
+        ]
     if not found:
         raise SourceError(f"{path} names no recording.")
     return found
 
 
-def _lines(path: Path) -> Iterator[tuple[str, None]]:
-    yield from ((line.strip(), None) for line in read_text(path).splitlines() if line.strip())
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if line.strip():
+            yield number, {"path": line.strip()}
 
 
-def _cells(path: Path) -> Iterator[tuple[str, str | None]]:
+def _cells(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     content = read_text(path)
     header = content.split("\n", 1)[0]
     # The separator of most corpora; csv's own sniffer takes a comma in a sentence for one.
     separator = next((mark for mark in SEPARATORS if mark in header), ",")
     rows = iter(csv_rows(path, content, separator=separator))
-    names = [name.strip().lower() for name in next(rows, (0, []))[1]]
-    file, text = names.index(_file_column(path, names)), first_of(TEXT_COLUMNS, names)
-    for _, cells in rows:
-        by_name = dict(zip(names, cells, strict=False))
-        if len(cells) > file and cells[file]:
-            yield cells[file], by_name.get(text or "") or None
-
-
-def _objects(path: Path) -> Iterator[tuple[str, str | None]]:
-    for line, fields in json_objects(path):
-        name, text = fields[_file_column(path, fields)], fields.get(first_of(TEXT_COLUMNS, fields) or "")
-        if not isinstance(name, str) or not name:
-            raise SourceError(f"{path}, line {line}: {name!r} is not a path; mend the line.")
-        yield name, text if isinstance(text, str) and text.strip() else None
-
-
-def _file_column(path: Path, columns: Iterable[str]) -> str:
-    names = list(columns)
-    found = first_of(FILE_COLUMNS, names)
-    if found is None:
+    first = next(rows, (0, []))
+    names = [name.strip().lower() for name in first[1]]
+    if first_of(FILE_COLUMNS, names) is None and separator == "|" and len(names) > 1:
+        yield first[0], _of_ljspeech(first[1])
+        yield from ((line, _of_ljspeech(cells)) for line, cells in rows if cells and cells[0])
+        return
+    file = first_of(FILE_COLUMNS, names)
+    if file is None:
         raise SourceError(
             f"{path} has no column of recordings: one of {', '.join(FILE_COLUMNS)} is needed, got "
-            f"{', '.join(names) or 'none'}."
+            f"{', '.join(filter(None, names)) or 'none'}."
         )
-    return found
+    for line, cells in rows:
+        fields = dict(zip(names, cells, strict=False))
+        if fields.get(file):
+            yield line, fields
+
+
+def _of_ljspeech(cells: list[str]) -> dict[str, Any]:
+    return {"file_name": cells[0], "text": cells[1] if len(cells) > 1 else None}
+
+
+def _of_parquet(path: Path, keep: Sequence[str]) -> Iterator[Recording]:
+    try:
+        file = parquet_file(path)
+        column = sound_column(file.schema_arrow)
+        number = 0
+        for batch in file.iter_batches(batch_size=64 if column else 4096):
+            for fields in batch.to_pylist():
+                place = Place(manifest=path, line=number + 1)
+                if column is None:
+                    yield recording_of(fields, place=place, keep=keep)
+                else:
+                    yield _of_cell(fields.pop(column), fields, number, place=place, keep=keep)
+                number += 1
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error}.") from error
+
+
+def _of_cell(
+    cell: Any, fields: dict[str, Any], number: int, *, place: Place, keep: Sequence[str]
+) -> Recording:
+    num_bytes = len(cell_bytes(cell) or b"")
+    return recording_of(
+        {name: value for name, value in fields.items() if isinstance(value, _PLAIN)},
+        place=place,
+        keep=keep,
+        name=f"{place.manifest.name}/{number:08d}",
+        sound=StoredSound(path=place.manifest, at=number, num_bytes=num_bytes),
+        num_bytes=num_bytes,
+    )

@@ -31,6 +31,7 @@ from snac_tok import errors
 from snac_tok.audio import Waveform
 from snac_tok.errors import AudioError, AudioFileError, SourceError
 from snac_tok.sources.limits import Limits
+from snac_tok.sources.stored import StoredSound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -126,6 +127,7 @@ class ReadingProcess:
         Raises:
             AudioError: as in `Recording.read`, or its reading killed two processes.
         """
+        options.limits.check_bytes(recording.num_bytes)
         request, content = self._request(recording, options)
         for is_last in (False, True):
             try:
@@ -180,13 +182,13 @@ class ReadingProcess:
     def _request(
         self, recording: Recording, options: ReadOptions, *, first_block: int = -1
     ) -> tuple[bytes, bytes]:
-        sound = recording.sound
+        sound = recording.sound.read() if isinstance(recording.sound, StoredSound) else recording.sound
         content = sound if isinstance(sound, bytes) else None
         fields = {
             "name": recording.name,
             "path": None if content is not None else os.fspath(sound),
             "num_content": None if content is None else len(content),
-            "num_bytes": recording.num_bytes,
+            "num_bytes": None if content is not None else recording.num_bytes,
             "part": recording.part,
             "allow_truncated": options.allow_truncated,
             "long_seconds": options.long_seconds,

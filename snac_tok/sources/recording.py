@@ -12,6 +12,7 @@ from snac_tok.errors import AudioFileError, MissingDependencyError, WaveformErro
 from snac_tok.sources.limits import Limits
 from snac_tok.sources.parts import cut_part
 from snac_tok.sources.reading import LongSound, read_blocks, read_sound
+from snac_tok.sources.stored import StoredSound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ class Recording:
         text: what is said, if the source has it.
         part: (start, end) in seconds where only a part of the sound is meant; without an end it goes on to the last
             sample.
+        channel: the one that is meant, counted from 0, if the source says it.
         columns: what else the source says of it, by the names of its columns: the speaker, the language, ….
 
     Example:
@@ -50,6 +52,7 @@ class Recording:
     num_bytes: int | None = None
     text: str | None = None
     part: Part | None = None
+    channel: int | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def read(
@@ -94,6 +97,8 @@ class Recording:
         """
         self._check_size()
         rate = _plain_rate(self.sampling_rate)
+        if self.part:
+            return self._used(self._cut(self.part, Limits(), allow_truncated=allow_truncated))
         return self._used(as_waveform(self._source(), sampling_rate=rate, allow_truncated=allow_truncated))
 
     def blocks(self, *, allow_truncated: bool = False) -> Iterator[Waveform]:
@@ -104,7 +109,10 @@ class Recording:
         """
         self._check_size()
         rate = _plain_rate(self.sampling_rate)
-        yield from read_blocks(self._source(), sampling_rate=rate, allow_truncated=allow_truncated)
+        if self.part:
+            yield self._cut(self.part, Limits(), allow_truncated=allow_truncated)
+        else:
+            yield from read_blocks(self._source(), sampling_rate=rate, allow_truncated=allow_truncated)
         self._check_size()
 
     def _used(self, waveform: Waveform) -> Waveform:
@@ -120,12 +128,14 @@ class Recording:
             raise WaveformError("the row holds no sound.")
         if isinstance(sound, Mapping) and sound.get("array") is None and sound.get("bytes") is None:
             sound = sound.get("path") or sound
+        if isinstance(sound, StoredSound):
+            return sound.read()
         if isinstance(sound, str) and "://" in sound:
             return _fetched(sound)
         return sound
 
     def _check_size(self) -> None:
-        if self.num_bytes is None:
+        if self.num_bytes is None or isinstance(self.sound, StoredSound):
             return
         try:
             found = os.stat(self.sound).st_size  # noqa: PTH116 - a NUL inside the name raises ValueError here

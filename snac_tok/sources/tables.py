@@ -6,6 +6,7 @@ Every error is one sentence with the file and the line. `metadata` and `manifest
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import threading
@@ -92,6 +93,7 @@ def read_text(path: Path) -> str:
         SourceError: not UTF-8, or not readable.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
         raise SourceError(f"{path} cannot be read as UTF-8 text: {error}.") from error

@@ -77,7 +77,11 @@ def test_whatever_the_records_depend_on_changes_the_fingerprint_and_is_named(cha
 
 @pytest.mark.parametrize(
     ("items", "clips_per_shard", "words"),
-    [([], 3, "at least one"), (ITEMS, 0, "clips_per_shard"), ([*ITEMS, ITEMS[0]], 3, "each once")],
+    [
+        ([], 3, "at least one"),
+        (ITEMS, 0, "clips_per_shard"),
+        ([*ITEMS, ITEMS[0]], 3, "two recordings are called"),
+    ],
 )
 def test_an_impossible_plan_is_refused(items, clips_per_shard, words):
     """Nothing to do, no room, or one file twice."""

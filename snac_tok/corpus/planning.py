@@ -1,0 +1,112 @@
+"""From what a user names to a plan: recordings as items, with the columns that are kept of them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from snac_tok.audio import check_policy
+from snac_tok.corpus.plan import PlannedFile
+from snac_tok.errors import ShardError, SourceError, did_you_mean
+from snac_tok.shards import CollectionInfo
+from snac_tok.shards.record import SCHEMA
+from snac_tok.sources.find import find_source
+from snac_tok.sources.manifests import is_manifest
+from snac_tok.sources.rows import STANDARD_COLUMNS
+from snac_tok.sources.stored import StoredSound
+from snac_tok.sources.tars import TAR_ENDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from snac_tok.audio import ChannelPolicy
+    from snac_tok.corpus.worker import SoundEncoder
+    from snac_tok.sources.recording import Recording
+
+
+def planned_items(
+    source: Path, *, extensions: Collection[str], keep_columns: Sequence[str] | None
+) -> tuple[Path, tuple[str, ...], list[PlannedFile]]:
+    """List the recordings of a folder, a pattern, a manifest or an archive.
+
+    Args:
+        source: its path.
+        extensions: file endings that count as audio.
+        keep_columns: what is kept beside the text; None keeps speaker and language where there are any.
+
+    Returns:
+        the folder that the items' paths are relative to, the names of the kept columns, and the items.
+
+    Raises:
+        SourceError: there is no recording, or no such column.
+    """
+    if source.is_file() and not (is_manifest(source) or source.name.lower().endswith(TAR_ENDINGS)):
+        raise SourceError(
+            f"{source} is one file; give a folder, a pattern in quotes, a .csv, .tsv, .jsonl, .txt or .parquet that "
+            "lists recordings, or a .tar of them."
+        )
+    found = find_source(source, extensions=extensions, keep=keep_columns or ())
+    if found.base is None:
+        raise SourceError(
+            f"{source} is a dataset, whose rows are not files; store it as .parquet, and give that file."
+        )
+    recordings = list(found.recordings)
+    columns = _columns(recordings, keep_columns)
+    base = found.base
+    return base, columns, [_planned(recording, base, columns) for recording in recordings]
+
+
+def collection_of(encoder: SoundEncoder, channels: ChannelPolicy | None) -> CollectionInfo:
+    """Return what the codes are made with.
+
+    Raises:
+        WaveformError: an unknown channel policy.
+    """
+    fields = encoder.describe()
+    if channels is not None:
+        fields["channels"] = str(check_policy(channels, each=True))
+    return CollectionInfo(**fields)
+
+
+def _columns(recordings: Sequence[Recording], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    there: set[str] = set()
+    for recording in recordings:
+        there.update(recording.columns)
+    if wanted is None:
+        return tuple(name for name in STANDARD_COLUMNS if name in there)
+    for name in wanted:
+        if name in SCHEMA.names:
+            raise ShardError(
+                f"the column {name!r} is one that every shard has; leave it out of those to keep."
+            )
+        if name not in there:
+            raise SourceError(
+                f"no recording has a column {name!r}; there are {', '.join(sorted(there)) or 'none'}."
+                f"{did_you_mean(name, there)}"
+            )
+    return tuple(dict.fromkeys(wanted))
+
+
+def _planned(recording: Recording, base: Path, columns: tuple[str, ...]) -> PlannedFile:
+    sound = recording.sound
+    path = sound.path if isinstance(sound, StoredSound) else sound
+    file = _relative(path, base)
+    return PlannedFile(
+        path=recording.name,
+        num_bytes=recording.num_bytes or 0,
+        text=recording.text,
+        file=None if file == recording.name else file,
+        at=sound.at if isinstance(sound, StoredSound) else None,
+        part=recording.part,
+        channel=recording.channel,
+        columns=tuple(recording.columns.get(name) for name in columns),
+    )
+
+
+def _relative(path: Path, base: Path) -> str:
+    """Return where a file is, from the source's folder if it is below it."""
+    text, folder = os.fspath(path), os.fspath(base)
+    if text.startswith(f"{folder}{os.sep}"):
+        text = text[len(folder) + 1 :]
+    return text.replace(os.sep, "/")

@@ -1,0 +1,117 @@
+"""Sound inside another file: a member of a .tar, a cell of a .parquet; read when it is needed."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.audio.optional import import_optional
+from snac_tok.errors import AudioFileError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Columns that datasets keep sound in: bytes, or a struct of bytes and path.
+SOUND_COLUMNS = ("audio", "sound", "speech", "wav", "bytes", "audio_bytes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredSound:
+    """Where encoded sound is.
+
+    Attributes:
+        path: of the .tar or .parquet.
+        at: the offset of a member's bytes, or the number of a row.
+        num_bytes: of the sound.
+    """
+
+    path: Path
+    at: int
+    num_bytes: int
+
+    def read(self) -> bytes:
+        """Return the bytes of the sound file.
+
+        Raises:
+            AudioFileError: they are not there any more.
+        """
+        try:
+            content = self._member() if self.path.suffix == ".tar" else _cell(self.path, self.at)
+        except OSError as error:
+            raise AudioFileError(f"{self.path}: cannot be read ({error.strerror or error}).") from error
+        if len(content) != self.num_bytes:
+            raise AudioFileError(
+                f"{self.path} held {self.num_bytes} bytes of sound at {self.at} when the run was planned and holds "
+                f"{len(content)} now: it changed while the run went on.",
+                code="changed",
+            )
+        return content
+
+    def _member(self) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(self.at)
+            return file.read(self.num_bytes)
+
+
+def parquet_file(path: Path) -> Any:
+    """Open a .parquet.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+        OSError: it is damaged, or not there.
+    """
+    import_optional("pyarrow", extra="shards", purpose="reading Parquet")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        raise OSError(f"it is no Parquet file: {error}") from error
+
+
+def sound_column(schema: Any) -> str | None:
+    """Return the name of the column that holds encoded sound, if there is one."""
+    for name in SOUND_COLUMNS:
+        if name in schema.names and not _is_text(schema.field(name).type):
+            return name
+    return None
+
+
+def cell_bytes(value: Any) -> bytes | None:
+    """Return the sound in a cell: its bytes, or those of a struct."""
+    found = value.get("bytes") if isinstance(value, dict) else value
+    return found if isinstance(found, bytes) else None
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _cell(path: Path, row: int) -> bytes:
+    status = path.stat()
+    version = status.st_size, status.st_mtime_ns
+    starts = _group_starts(path, version)
+    place = bisect_right(starts, row) - 1
+    return cell_bytes(_group_column(path, place, version)[row - starts[place]].as_py()) or b""
+
+
+@lru_cache(maxsize=16)
+def _group_starts(path: Path, version: tuple[int, int]) -> list[int]:
+    del version  # a file that changed is another key
+    metadata, starts = parquet_file(path).metadata, [0]
+    for number in range(metadata.num_row_groups - 1):
+        starts.append(starts[-1] + metadata.row_group(number).num_rows)
+    return starts
+
+
+@lru_cache(maxsize=2)
+def _group_column(path: Path, place: int, version: tuple[int, int]) -> Any:
+    del version
+    file = parquet_file(path)
+    name = sound_column(file.schema_arrow)
+    return file.read_row_group(place, columns=[name], use_threads=False).column(0).combine_chunks()

@@ -1,0 +1,86 @@
+"""Recordings in WebDataset's .tar files: one sample a name, its files side by side.
+
+    speech-000.tar      a.flac  a.json  a.txt  b.flac  b.json
+
+What .txt and .json say is read when the tar is listed, the sound when it is needed. Compressed tars have no places to
+go to, and are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.errors import SourceError
+from snac_tok.sources.folders import AUDIO_EXTENSIONS
+from snac_tok.sources.rows import Place, recording_of
+from snac_tok.sources.stored import StoredSound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from snac_tok.sources.recording import Recording
+
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+_TOLD_BY = {"txt": "text", "text": "text", "lang": "language", "spk": "speaker"}
+_MAX_TOLD_BYTES = 1 << 24
+
+
+def list_tar(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
+    """Return the recordings in a .tar, in their order; they are called after the tar and the member.
+
+    Raises:
+        SourceError: it is damaged, compressed, or has no sound in it.
+    """
+    sounds: dict[str, tuple[str, StoredSound]] = {}
+    told: dict[str, dict[str, Any]] = {}
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                if member.isfile():
+                    _take(archive, member, path, sounds, told)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise SourceError(
+            f"{path} cannot be read as a tar ({error}); tars without compression are needed."
+        ) from error
+    if not sounds:
+        raise SourceError(f"{path} has no sound in it ({' '.join(sorted(AUDIO_EXTENSIONS))}).")
+    return [
+        recording_of(
+            told.get(key, {}),
+            place=Place(manifest=path),
+            keep=keep,
+            name=f"{path.name}/{name}",
+            sound=sound,
+            num_bytes=sound.num_bytes,
+        )
+        for key, (name, sound) in sounds.items()
+    ]
+
+
+def _take(
+    archive: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    path: Path,
+    sounds: dict[str, tuple[str, StoredSound]],
+    told: dict[str, dict[str, Any]],
+) -> None:
+    """Take a member for sound, or for what is told of one."""
+    name = member.name.removeprefix("./")
+    folder, slash, file = name.rpartition("/")
+    # WebDataset's rule: the name of a sample ends at the first dot.
+    stem, _, ending = file.partition(".")
+    key = f"{folder}{slash}{stem}"
+    if f".{ending.rpartition('.')[2].lower()}" in AUDIO_EXTENSIONS:
+        sound = StoredSound(path=path, at=member.offset_data, num_bytes=member.size)
+        if key in sounds:
+            raise ValueError(f"two recordings are called {key!r}")
+        sounds[key] = (name, sound)
+    elif (ending == "json" or ending in _TOLD_BY) and member.size <= _MAX_TOLD_BYTES:
+        content = archive.extractfile(member)
+        text = content.read().decode("utf-8-sig").strip() if content else ""
+        fields = json.loads(text) if ending == "json" else {_TOLD_BY[ending]: text}
+        if isinstance(fields, dict):
+            told.setdefault(key, {}).update(fields)

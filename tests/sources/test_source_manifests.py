@@ -1,0 +1,233 @@
+"""Manifests, archives and patterns: every dialect of the field gives the same recordings."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from snac_tok.errors import AudioFileError, SourceError
+from snac_tok.sources.find import find_recordings, find_source
+
+RATE = 8_000
+SAMPLES = np.random.default_rng(3).normal(0, 0.1, 2 * RATE).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two recordings of two seconds, in the folders that corpora use."""
+    for name in ("wavs/a.wav", "clips/b.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, SAMPLES, RATE, subtype="FLOAT")
+    return tmp_path
+
+
+def only(path, **options):
+    """The one recording of an input."""
+    (found,) = find_source(path, **options).recordings
+    return found
+
+
+def cut(folder, **changes):
+    """A cut as lhotse 1.33 writes it."""
+    recording = {
+        "id": "a",
+        "sources": [{"type": "file", "channels": [0], "source": str(folder / "wavs" / "a.wav")}],
+        "sampling_rate": RATE,
+        "num_samples": 2 * RATE,
+        "duration": 2.0,
+        "channel_ids": [0],
+    }
+    told = {"id": "s", "start": 0, "text": "Good day.", "language": "en", "speaker": "Ann", "gender": "F"}
+    return {
+        "id": "cut-1",
+        "start": 0.5,
+        "duration": 1.0,
+        "channel": 0,
+        "supervisions": [told],
+        "recording": recording,
+        "type": "MonoCut",
+        **changes,
+    }
+
+
+DIALECTS = {
+    "nemo.jsonl": '{"audio_filepath": "wavs/a.wav", "offset": 0.5, "duration": 1.0, "text": "Good day.", '
+    '"speaker": "Ann", "lang": "en"}\n',
+    "table.csv": "path,start,end,text,speaker_id,language\nwavs/a.wav,0.5,1.5,Good day.,Ann,en\n",
+    "table.tsv": "client_id\tpath\tsentence\tlocale\tstart\tend\nAnn\twavs/a.wav\tGood day.\ten\t0.5\t1.5\n",
+}
+
+
+@pytest.mark.parametrize("name", [*DIALECTS, "cuts.jsonl", "cuts.jsonl.gz", "table.parquet"])
+def test_a_part_with_its_text_speaker_and_language(folder, name):
+    """Whatever the dialect calls them."""
+    path = folder / name
+    if name == "table.parquet":
+        row = {
+            "path": "wavs/a.wav",
+            "start": 0.5,
+            "end": 1.5,
+            "text": "Good day.",
+            "speaker": "Ann",
+            "lang": "en",
+        }
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    elif name.endswith(".gz"):
+        path.write_bytes(gzip.compress(json.dumps(cut(folder)).encode()))
+    else:
+        path.write_text(DIALECTS.get(name) or json.dumps(cut(folder)))
+    found = only(path)
+    assert (found.text, found.columns, found.part) == (
+        "Good day.",
+        {"speaker": "Ann", "language": "en"},
+        (0.5, 1.5),
+    )
+    part = SAMPLES[RATE // 2 : RATE * 3 // 2]
+    assert np.array_equal(found.read().samples[0], part)
+    assert np.array_equal(found.whole().samples[0], part)
+    assert np.array_equal(next(iter(found.blocks())).samples[0], part)
+
+
+def test_recordings_that_are_meant_as_a_whole(folder):
+    """Moshi's durations, a cut of all of a recording, Common Voice's folder, LJSpeech without header or ending."""
+    (folder / "moshi.jsonl").write_text('{"path": "wavs/a.wav", "duration": 2.0}\n')
+    (folder / "cuts.jsonl").write_text(json.dumps(cut(folder, start=0, duration=2.0)))
+    (folder / "train.tsv").write_text(
+        "client_id\tpath\tsentence\tup_votes\tlocale\nAnn\tb.wav\tHello.\t2\ten\n"
+    )
+    (folder / "metadata.csv").write_text("a|Mr. Day|Mister Day\n")
+    for name in ("moshi.jsonl", "cuts.jsonl", "train.tsv", "metadata.csv"):
+        found = only(folder / name)
+        assert found.part is None
+        assert np.array_equal(found.read().samples[0], SAMPLES)
+    assert only(folder / "train.tsv").columns == {"speaker": "Ann", "language": "en"}
+    assert only(folder / "metadata.csv").text == "Mr. Day"
+
+
+def test_other_columns_are_kept_when_asked(folder):
+    """As text; what a row does not have is left out."""
+    (folder / "m.jsonl").write_text('{"path": "wavs/a.wav", "snr": 17.5, "gender": null}\n')
+    found = only(folder / "m.jsonl", keep=["snr", "gender"])
+    assert found.columns == {"snr": "17.5"}
+
+
+def test_a_channel_of_a_cut(folder):
+    """Two cuts of a telephone call, one a speaker."""
+    two = cut(folder)["recording"] | {"channel_ids": [0, 1]}
+    (folder / "cuts.jsonl").write_text(json.dumps(cut(folder, channel=1, recording=two)))
+    assert only(folder / "cuts.jsonl").channel == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"path": "a.wav", "start": 2, "end": 1}', "line 2: a part from 2.0 s to 1.0 s"),
+        ('{"path": "a.wav", "start": "soon"}', "line 2: 'soon' is no number of seconds"),
+        ('{"text": "x"}', "line 2 has no column of recordings"),
+        ('{"id": "c", "recording": {}, "supervisions": []}', "line 2: it is no cut of Lhotse's"),
+    ],
+)
+def test_a_broken_line_is_named(folder, line, words):
+    """One sentence."""
+    (folder / "m.jsonl").write_text(f'{{"path": "wavs/a.wav"}}\n{line}\n')
+    with pytest.raises(SourceError, match=words):
+        find_recordings([folder / "m.jsonl"])
+
+
+def test_a_part_behind_the_end_is_an_error_of_the_recording(folder):
+    """And one that goes on beyond it ends with it."""
+    (folder / "m.csv").write_text("path,start,end\nwavs/a.wav,3,4\nwavs/a.wav,1.5,9\n")
+    behind, beyond = find_source(folder / "m.csv").recordings
+    with pytest.raises(ValueError, match="ends before 3 s"):
+        behind.read()
+    assert behind.name != beyond.name
+    assert beyond.read().num_samples == RATE // 2
+
+
+def tar_of(path, members):
+    """Write a tar."""
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def test_tars_of_webdataset(folder):
+    """One sample a name; the sound is read from its place when it is needed."""
+    sound = (folder / "wavs" / "a.wav").read_bytes()
+    tar_of(
+        folder / "s-0.tar",
+        {
+            "x/1.wav": sound,
+            "x/1.json": b'{"text": "Good day.", "speaker": "Ann"}',
+            "x/2.txt": b"Hello.\n",
+            "x/2.wav": sound,
+            "notes.md": b"x",
+        },
+    )
+    source = find_source(folder / "s-0.tar")
+    found = [(each.name, each.text, dict(each.columns)) for each in source.recordings]
+    assert found == [
+        ("s-0.tar/x/1.wav", "Good day.", {"speaker": "Ann"}),
+        ("s-0.tar/x/2.wav", "Hello.", {}),
+    ]
+    for recording in source.recordings:
+        assert np.array_equal(recording.read().samples[0], SAMPLES)
+    (folder / "s-0.tar").write_bytes(b"short")
+    with pytest.raises(AudioFileError, match="it changed while the run went on"):
+        source.recordings[0].read()
+
+
+@pytest.mark.parametrize("kind", ["bytes", "struct"])
+def test_parquet_with_sound_in_it(folder, kind):
+    """A row a recording, row group by row group."""
+    sound = (folder / "wavs" / "a.wav").read_bytes()
+    cells = [sound, b"no sound", sound]
+    column = cells if kind == "bytes" else [{"bytes": cell, "path": None} for cell in cells]
+    table = pa.table({"text": ["one", "two", None], "audio": column, "speaker": ["Ann", None, "Ben"]})
+    pq.write_table(table, folder / "t.parquet", row_group_size=2)
+    recordings = find_source(folder / "t.parquet").recordings
+    assert [each.name for each in recordings] == [f"t.parquet/0000000{row}" for row in range(3)]
+    assert [(each.text, each.columns.get("speaker")) for each in recordings] == [
+        ("one", "Ann"),
+        ("two", None),
+        (None, "Ben"),
+    ]
+    assert np.array_equal(recordings[0].read().samples, recordings[2].read().samples)
+    with pytest.raises(AudioFileError, match="not sound"):
+        recordings[1].read()
+
+
+def test_patterns(folder):
+    """Any depth, sorted; tars among them are opened; names are those below the fixed part."""
+    sound = (folder / "wavs" / "a.wav").read_bytes()
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "deep" / "er" / "c.wav").write_bytes(sound)
+    (folder / "deep" / "notes.txt").write_text("wavs/a.wav")
+    tar_of(folder / "deep" / "s.tar", {"1.wav": sound})
+    assert [each.name for each in find_recordings([f"{folder}/**/*.wav"])] == [
+        "clips/b.wav",
+        "deep/er/c.wav",
+        "wavs/a.wav",
+    ]
+    assert [each.name for each in find_recordings([f"{folder}/deep/**"])] == ["er/c.wav", "s.tar/1.wav"]
+    for pattern in ("*.flac", "deep/*.txt"):
+        with pytest.raises(SourceError):
+            find_recordings([f"{folder}/{pattern}"])
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.parquet", "x.jsonl.gz"])
+def test_damaged_archives_are_one_sentence(folder, name):
+    """With the file's name."""
+    (folder / name).write_bytes(b"\x1f\x8b nothing of this kind")
+    with pytest.raises(SourceError, match=name):
+        find_recordings([folder / name])
