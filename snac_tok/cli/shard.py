@@ -22,10 +22,19 @@ from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:
     from snac_tok.audio import ChannelPolicy
-    from snac_tok.corpus import ShardingResult
+    from snac_tok.corpus import Estimate, ShardingResult
 
 _SECONDS_PER_HOUR = 3600
 _MIB = 1 << 20
+
+
+def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    number, slash, count = value.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise click.BadParameter(f"{value!r} is not I/N with I from 0 to N-1.", ctx=ctx, param=param)
+    return int(number), int(count)
 
 
 @click.command(
@@ -75,6 +84,19 @@ _MIB = 1 << 20
     "--rerun-errors", is_flag=True, help="Make shards with failed recordings again, repaired ones included."
 )
 @click.option(
+    "--shard-index",
+    "array_task",
+    callback=_array_task,
+    metavar="I/N",
+    help="Make only the shards of task I, 0 to N-1, of a job array of N tasks; --merge completes OUT.",
+)
+@click.option(
+    "--merge", is_flag=True, help="All array tasks are done: check their shards and write the manifest."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Count recordings, estimate hours, size and time, and write nothing."
+)
+@click.option(
     "--jobs",
     type=click.IntRange(min=0),
     metavar="N",
@@ -121,6 +143,9 @@ def shard(
     allow_truncated: bool,
     max_error_rate: float,
     rerun_errors: bool,
+    array_task: tuple[int, int] | None,
+    merge: bool,
+    dry_run: bool,
     jobs: int | None,
     decode_timeout: float,
     decode_memory: int,
@@ -142,9 +167,18 @@ def shard(
     Exit code 1 says that some recordings could not be used; OUT/_failed.jsonl lists them with the reasons. If the run
     stops before its end, the exit code says why; finished shards are kept.
     """
-    from snac_tok.corpus import FAILED_NAME, BatchLimits, shard_folder
+    from snac_tok.corpus import BatchLimits, estimate_folder, merge_shards, shard_folder
 
+    if merge:
+        return _end(merge_shards(out), out)
     encoder = load_tokenizer(model, device=device)
+    kept = None if keep_columns is None else _names(keep_columns)
+    if dry_run:
+        found = estimate_folder(
+            source, encoder, channels=channels, clips_per_shard=clips_per_shard, keep_columns=kept
+        )
+        click.echo(_forecast(found))
+        return 0
     # How many recordings there are is known once the folder has been listed.
     with LongProgress("encoding", bar=is_wanted(progress, things=2), lines=progress is not False) as shown:
         try:
@@ -163,7 +197,8 @@ def shard(
                 max_file_bytes=None if max_file_size is None else max_file_size * _MIB,
                 max_error_rate=max_error_rate,
                 rerun_errors=rerun_errors,
-                keep_columns=None if keep_columns is None else _names(keep_columns),
+                array_task=array_task,
+                keep_columns=kept,
                 jobs=jobs,
                 decode_timeout=decode_timeout,
                 decode_memory=decode_memory * _MIB,
@@ -172,8 +207,17 @@ def shard(
             if stopped := stopped_by(error):
                 raise stopped from error
             raise
+    return _end(summary, out)
+
+
+def _end(summary: ShardingResult, out: str) -> int:
+    """Print what the run came to, and return the exit code."""
+    from snac_tok.corpus import FAILED_NAME
+
     click.echo(_account(summary, out))
-    if summary.num_failures or summary.num_left_out:
+    if not summary.is_complete:
+        click.echo(f"when all tasks are done: snac-tok shard SOURCE {out} --merge")
+    elif summary.num_failures or summary.num_left_out:
         click.echo(f"why files failed: {Path(out) / FAILED_NAME}")
     return 1 if summary.num_failures else 0
 
@@ -198,6 +242,29 @@ def _account(summary: ShardingResult, out: str) -> str:
         ("sound", f"{summary.hours:.4f} h ({lasting(seconds)})"),
         ("tokens", f"{summary.num_tokens:,}"),
         ("speed", f"{speed}{lasting(summary.elapsed_seconds)} in all"),
+    ]
+    return facts(rows)
+
+
+def _forecast(found: Estimate) -> str:
+    """Say what was counted, and what is about so."""
+    time = (
+        "unknown: none could be read"
+        if found.elapsed_seconds is None
+        else f"about {lasting(found.elapsed_seconds)}"
+    )
+    unreadable = f", {found.num_unreadable:,} of them cannot be read" if found.num_unreadable else ""
+    rows = [
+        (
+            "recordings",
+            f"{found.num_recordings:,} in {counted(found.num_shards, 'shard')}, {found.num_texts:,} with text",
+        ),
+        ("columns", ", ".join(found.columns) or "none beside those of every shard"),
+        ("input", f"{found.num_bytes / _MIB:,.1f} MiB"),
+        ("sound", f"about {found.hours:,.2f} h, from the headers of {found.num_headers:,}{unreadable}"),
+        ("tokens", f"about {found.num_tokens:,}"),
+        ("output", f"about {found.output_bytes / _MIB:,.1f} MiB"),
+        ("time", f"{time} on this machine"),
     ]
     return facts(rows)
 

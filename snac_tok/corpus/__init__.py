@@ -1,7 +1,9 @@
 """Audio collections to shards: plan, the only work loop, and the run that ties them together."""
 
+from snac_tok.corpus.estimate import Estimate, estimate_folder
 from snac_tok.corpus.finishing import finish
 from snac_tok.corpus.folder import FAILED_NAME, PLAN_NAME, prepare_folder, remove_collection
+from snac_tok.corpus.merging import merge_shards
 from snac_tok.corpus.plan import (
     DEFAULT_CLIPS_PER_SHARD,
     Plan,
@@ -11,7 +13,8 @@ from snac_tok.corpus.plan import (
     make_plan,
 )
 from snac_tok.corpus.progress import Progress
-from snac_tok.corpus.run import ShardingResult, shard_folder
+from snac_tok.corpus.result import ShardingResult
+from snac_tok.corpus.run import shard_folder
 from snac_tok.corpus.status import CollectionStatus, collection_status, verify_collection
 from snac_tok.corpus.worker import BatchDone, BatchLimits, SoundEncoder, encode_shard
 
@@ -22,6 +25,7 @@ __all__ = [
     "BatchDone",
     "BatchLimits",
     "CollectionStatus",
+    "Estimate",
     "Plan",
     "PlanOptions",
     "PlannedFile",
@@ -31,8 +35,10 @@ __all__ = [
     "SoundEncoder",
     "collection_status",
     "encode_shard",
+    "estimate_folder",
     "finish",
     "make_plan",
+    "merge_shards",
     "prepare_folder",
     "remove_collection",
     "shard_folder",

@@ -10,9 +10,9 @@ from snac_tok.errors import TooManyFailuresError
 from snac_tok.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from snac_tok.corpus.plan import Plan, ShardSpec
+    from snac_tok.corpus.plan import ShardSpec
     from snac_tok.corpus.worker import BatchDone
     from snac_tok.shards import CheckedShard, Failure
 
@@ -23,9 +23,9 @@ class Progress:
 
     Attributes:
         done_files: read so far, failed ones and those of adopted shards included.
-        total_files: of the plan.
+        total_files: of the run.
         done_bytes: of these files.
-        total_bytes: of the plan.
+        total_bytes: of the run.
         adopted_bytes: of the files whose shards were there before this run.
         num_failures: so far.
         num_left_out: so far, as asked for, by length or size.
@@ -46,22 +46,27 @@ class ProgressCounter:
     """Adds up what batches and adopted shards bring, and tells the caller.
 
     Args:
-        plan: of the run.
+        specs: the work of the run.
         callback: is told after each batch and each adopted shard.
-        max_error_rate: the share of the planned recordings, 0…1, that may fail.
+        max_error_rate: the share of their recordings, 0…1, that may fail.
     """
 
     def __init__(
-        self, plan: Plan, callback: Callable[[Progress], None] | None, *, max_error_rate: float
+        self,
+        specs: Sequence[ShardSpec],
+        callback: Callable[[Progress], None] | None,
+        *,
+        max_error_rate: float,
     ) -> None:
         self._callback = callback
-        self._max_failures = max_error_rate * len(plan.items)
+        items = [item for spec in specs for item in spec.items]
+        self._max_failures = max_error_rate * len(items)
         self._codes: dict[str, int] = {}
         self._state = Progress(
             done_files=0,
-            total_files=len(plan.items),
+            total_files=len(items),
             done_bytes=0,
-            total_bytes=sum(item.num_bytes for item in plan.items),
+            total_bytes=sum(item.num_bytes for item in items),
         )
 
     def batch_done(self, done: BatchDone) -> None:

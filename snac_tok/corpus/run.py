@@ -16,7 +16,6 @@ import os
 import time
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from itertools import chain, islice
 from pathlib import Path
@@ -29,6 +28,7 @@ from snac_tok.corpus.loading import load_files
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlanOptions, make_plan
 from snac_tok.corpus.planning import collection_of, planned_items
 from snac_tok.corpus.progress import ProgressCounter
+from snac_tok.corpus.result import ShardingResult, result_before, result_of
 from snac_tok.corpus.worker import BatchLimits, encode_shard
 from snac_tok.errors import ShardError
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from snac_tok.corpus.plan import Plan, ShardSpec
     from snac_tok.corpus.progress import Progress
     from snac_tok.corpus.worker import SoundEncoder
-    from snac_tok.shards import CheckedShard, Manifest
+    from snac_tok.shards import CheckedShard
 
 # With fewer recordings and bytes than these, starting processes takes longer than they save.
 _MANY_FILES = 256
@@ -57,33 +57,6 @@ _MANY_BYTES = 256 << 20
 # One process decodes faster than four cores encode.
 _CORES_PER_JOB = 4
 _MOST_JOBS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardingResult:
-    """What a run came to.
-
-    Attributes:
-        num_clips: records written.
-        num_failures: sources that gave none; `_failed.jsonl` lists them.
-        num_left_out: sources that were left out as asked for, by length or size; listed there, too.
-        num_tokens: codes of all records.
-        hours: of sound, before padding.
-        num_shards: files written.
-        num_adopted_shards: of these, left whole by an interrupted run and kept.
-        was_finished: whether an earlier run had finished the collection, and this one had nothing to do.
-        elapsed_seconds: wall time of this run.
-    """
-
-    num_clips: int
-    num_failures: int
-    num_left_out: int
-    num_tokens: int
-    hours: float
-    num_shards: int
-    num_adopted_shards: int
-    was_finished: bool
-    elapsed_seconds: float
 
 
 def shard_folder(
@@ -103,6 +76,7 @@ def shard_folder(
     max_file_bytes: int | None = None,
     max_error_rate: float = 1.0,
     rerun_errors: bool = False,
+    array_task: tuple[int, int] | None = None,
     keep_columns: Sequence[str] | None = None,
     jobs: int | None = None,
     decode_timeout: float = DEFAULT_TIMEOUT_SECONDS,
@@ -131,6 +105,8 @@ def shard_folder(
         max_error_rate: the share of the recordings, 0…1, that may fail before the run stops.
         rerun_errors: whether shards with failed recordings are made again; a recording that failed before may have
             another size by now, because it was repaired.
+        array_task: (i, n) makes only the shards of task i, 0…n−1, of n tasks that run side by side, on other machines
+            for example, and no manifest; `merge_shards` or the same call without it completes the collection.
         keep_columns: what manifests and archives tell of recordings and shards keep, beside the text; None keeps
             speaker and language where there are any.
         jobs: in how many other processes files are decoded, while this one encodes; 0 decodes in this one, and None
@@ -165,11 +141,12 @@ def shard_folder(
         remove_collection(out)
     manifest = prepare_folder(out, plan, reopen=bool(failed))
     if manifest:
-        return _result(manifest, out, started=started)
-    counter = ProgressCounter(plan, progress, max_error_rate=max_error_rate)
-    shards = _adopted(plan, out, counter, but_those_with=failed)
+        return result_before(manifest, read_failures(out), started=started)
+    specs = _specs_of(plan, array_task)
+    counter = ProgressCounter(specs, progress, max_error_rate=max_error_rate)
+    shards = _adopted(specs, out, counter, but_those_with=failed)
     num_adopted = len(shards)
-    missing = [spec for spec in plan.specs() if spec.info.index not in shards]
+    missing = [spec for spec in specs if spec.info.index not in shards]
     processes = ProcessOptions(
         jobs=_num_jobs(jobs, missing), timeout_seconds=decode_timeout, max_memory_bytes=decode_memory
     )
@@ -193,8 +170,23 @@ def shard_folder(
                 on_batch=counter.batch_done,
                 replace=bool(failed),
             )
-    manifest = finish(out, plan.head, [shards[index] for index in range(plan.num_shards)])
-    return _result(manifest, out, started=started, num_adopted=num_adopted)
+    made = [shards[index] for index in sorted(shards)]
+    if array_task is None:
+        finish(out, plan.head, made)
+    return result_of(
+        made,
+        plan.collection,
+        started=started,
+        num_adopted=num_adopted,
+        is_complete=array_task is None,
+    )
+
+
+def _specs_of(plan: Plan, array_task: tuple[int, int] | None) -> list[ShardSpec]:
+    number, count = array_task or (0, 1)
+    if not 0 <= number < count:
+        raise ShardError(f"array task {number} of {count} is none; tasks are numbered from 0 to n-1.")
+    return [plan.shard(index) for index in range(number, plan.num_shards, count)]
 
 
 def _checked_rate(max_error_rate: float) -> float:
@@ -215,11 +207,11 @@ def _num_jobs(jobs: int | None, missing: Sequence[ShardSpec]) -> int:
 
 
 def _adopted(
-    plan: Plan, out: Path, counter: ProgressCounter, *, but_those_with: set[str]
+    specs: Sequence[ShardSpec], out: Path, counter: ProgressCounter, *, but_those_with: set[str]
 ) -> dict[int, CheckedShard]:
     """Check the shards that an interrupted run has left, and count them; those with some recordings are left out."""
     shards = {}
-    for spec in plan.specs():
+    for spec in specs:
         shard = adopt(spec, out)
         if shard and not any(failure.source in but_those_with for failure in shard.failures):
             counter.shard_adopted(spec, shard)
@@ -248,22 +240,4 @@ def _loaded_files(
         ),
         pool=pool,
         repaired=repaired,
-    )
-
-
-def _result(
-    manifest: Manifest, out: Path, *, started: float, num_adopted: int | None = None
-) -> ShardingResult:
-    failures = read_failures(out) if manifest.num_failures else []
-    num_left_out = sum(failure.is_left_out for failure in failures)
-    return ShardingResult(
-        num_clips=manifest.num_records,
-        num_failures=manifest.num_failures - num_left_out,
-        num_left_out=num_left_out,
-        num_tokens=manifest.num_tokens,
-        hours=manifest.hours,
-        num_shards=len(manifest.shards),
-        num_adopted_shards=len(manifest.shards) if num_adopted is None else num_adopted,
-        was_finished=num_adopted is None,
-        elapsed_seconds=time.monotonic() - started,
     )

@@ -88,13 +88,13 @@ def code_of(error: BaseException) -> str:
 
     if isinstance(code := getattr(error, "code", None), str):
         return code
-    if not isinstance(error, AudioError):
-        return "unknown"
-    if getattr(error.__cause__, "errno", None) in _NOT_THERE:
-        return "missing"
-    if ALLOW_TRUNCATED in str(error):
-        return "truncated"
-    kinds = {SamplingRateError: "rate", WaveformError: "samples"}
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    found = (code for kind, code in kinds.items() if isinstance(error, kind) or isinstance(cause, kind))
-    return next(found, "not-sound")
+    # A file whose samples cannot be used is an error of the file that has this as its cause.
+    links = [error, error.__cause__]
+    known = {
+        "missing": getattr(error.__cause__, "errno", None) in _NOT_THERE,
+        "truncated": ALLOW_TRUNCATED in str(error),
+        "rate": any(isinstance(link, SamplingRateError) for link in links),
+        "samples": any(isinstance(link, WaveformError) for link in links),
+        "not-sound": isinstance(error, AudioError),
+    }
+    return next((code for code, is_it in known.items() if is_it), "unknown")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from snac_tok import open_shards
-from snac_tok.corpus import BatchLimits, worker
+from snac_tok import SnacTokenizer, open_shards
+from snac_tok.corpus import BatchLimits, estimate_folder, worker
 
 
 def test_a_folder_becomes_shards(run, work, tokenizer):
@@ -175,3 +175,51 @@ def test_wrong_usage(refused, work, arguments, reason):
     """A folder without sound, a missing one and impossible options are refused in one sentence."""
     (work / "empty").mkdir()
     assert reason in refused("shard", *arguments)
+
+
+def test_a_dry_run(run, work):
+    """Counts are exact, hours and size near what a run makes, and nothing is written."""
+    (work / "clips" / "bad.wav").write_bytes(b"no sound")
+    before = sorted(work.rglob("*"))
+    result = run("shard", "clips", "shards", "--dry-run", "--clips-per-shard", "2")
+    assert result.exit_code == 0
+    assert sorted(work.rglob("*")) == before
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert lines["recordings"] == "3 in 2 shards, 1 with text"
+    assert "1 of them cannot be read" in lines["sound"]
+    assert lines["time"].endswith("on this machine")
+    assert run("shard", "clips", "shards").exit_code == 1
+    found = estimate_folder("clips", SnacTokenizer.from_pretrained("tiny"))
+    manifest = open_shards("shards").manifest
+    assert found.hours == pytest.approx(manifest.hours, rel=0.02)
+    assert found.num_tokens == pytest.approx(manifest.num_tokens, rel=0.1)
+
+
+def test_a_pattern_a_table_and_columns(run, work):
+    """What the shell leaves alone; columns by name."""
+    assert run("shard", "clips/*.wav", "some").exit_code == 0
+    assert [record.id for record in open_shards(work / "some")] == ["a.wav"]
+    (work / "m.csv").write_text("path,text,speaker,gender\na.wav,one,Ann,F\nb.flac,two,Ben,\n")
+    assert run("shard", "m.csv", "kept", "--keep-columns", "gender, speaker").exit_code == 0
+    first, second = open_shards(work / "kept")
+    assert dict(first.columns) == {"gender": "F", "speaker": "Ann"}
+    assert dict(second.columns) == {"gender": None, "speaker": "Ben"}
+    assert run("shard", "m.csv", "none", "--keep-columns", "none").exit_code == 0
+    assert dict(next(iter(open_shards(work / "none"))).columns) == {}
+
+
+def test_a_job_array(run, work):
+    """Tasks say how to go on, the merge needs neither recordings nor a model, and the files are those of one run."""
+    options = ("--clips-per-shard", "1")
+    assert run("shard", "clips", "whole", *options).exit_code == 0
+    for task in ("1/2", "0/2"):
+        result = run("shard", "clips", "shards", *options, "--shard-index", task)
+        assert result.exit_code == 0
+        assert "snac-tok shard SOURCE shards --merge" in result.stdout
+    result = run("shard", "gone", "shards", "--merge", "--model", "missing")
+    assert result.exit_code == 0
+    for path in (work / "whole").iterdir():
+        assert (work / "shards" / path.name).read_bytes() == path.read_bytes()
+    for wrong in ("2/2", "1", "a/b", "-1/2"):
+        result = run("shard", "clips", "shards", "--shard-index", wrong)
+        assert (result.exit_code, "--shard-index" in result.stderr) == (2, True)

@@ -1,0 +1,42 @@
+"""Completes a collection whose shards were made by tasks side by side: only the list of failures and the manifest."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snac_tok.corpus.finishing import finish, read_failures
+from snac_tok.corpus.folder import PLAN_NAME
+from snac_tok.corpus.plan import read_head
+from snac_tok.corpus.result import result_before, result_of
+from snac_tok.corpus.status import collection_status
+from snac_tok.errors import ShardError
+from snac_tok.shards import check_shard, read_manifest
+
+if TYPE_CHECKING:
+    from snac_tok.corpus.result import ShardingResult
+
+
+def merge_shards(out: str | Path) -> ShardingResult:
+    """Check the shards of a planned collection, list their failures and write the manifest.
+
+    Neither the recordings nor the codec are needed. The files are those of one run.
+
+    Raises:
+        ShardError: a shard is missing, damaged or of another run.
+    """
+    started, out = time.monotonic(), Path(out)
+    status = collection_status(out)
+    if status.missing:
+        raise ShardError(
+            f"{out} lacks {len(status.missing)} of {status.num_shards} shards, {status.missing[0]} for one; run the "
+            "tasks again that make them, then merge."
+        )
+    if status.is_finished:
+        return result_before(read_manifest(out), read_failures(out), started=started)
+    head = read_head(out / PLAN_NAME)
+    infos = map(head.shard_info, range(head.num_shards))
+    shards = [check_shard(out / info.name, expected=info) for info in infos]
+    finish(out, head, shards)
+    return result_of(shards, head.collection, started=started, num_adopted=len(shards))

@@ -1,0 +1,84 @@
+"""What a run came to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from snac_tok.shards import CheckedShard, CollectionInfo, Failure, Manifest
+
+_SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardingResult:
+    """What a run came to; that of an array task is about its own shards.
+
+    Attributes:
+        num_clips: records written.
+        num_failures: sources that gave none; `_failed.jsonl` lists them.
+        num_left_out: sources that were left out as asked for, by length or size; listed there, too.
+        num_tokens: codes of all records.
+        hours: of sound, before padding.
+        num_shards: files written.
+        num_adopted_shards: of these, left whole by an interrupted run and kept.
+        was_finished: whether an earlier run had finished the collection, and this one had nothing to do.
+        is_complete: whether the collection has its manifest now; after an array task it may not.
+        elapsed_seconds: wall time of this run.
+    """
+
+    num_clips: int
+    num_failures: int
+    num_left_out: int
+    num_tokens: int
+    hours: float
+    num_shards: int
+    num_adopted_shards: int
+    was_finished: bool = False
+    is_complete: bool = True
+    elapsed_seconds: float
+
+
+def result_of(
+    shards: Sequence[CheckedShard],
+    collection: CollectionInfo,
+    *,
+    started: float,
+    num_adopted: int,
+    is_complete: bool = True,
+) -> ShardingResult:
+    """Add up shards that a run, begun at `started` on the monotonic clock, has made or kept."""
+    failures = [failure for shard in shards for failure in shard.failures]
+    num_left_out = sum(failure.is_left_out for failure in failures)
+    num_samples = sum(shard.entry.num_samples for shard in shards)
+    return ShardingResult(
+        num_clips=sum(shard.entry.num_records for shard in shards),
+        num_failures=len(failures) - num_left_out,
+        num_left_out=num_left_out,
+        num_tokens=sum(shard.entry.num_tokens for shard in shards),
+        hours=num_samples / collection.sampling_rate / _SECONDS_PER_HOUR,
+        num_shards=len(shards),
+        num_adopted_shards=num_adopted,
+        is_complete=is_complete,
+        elapsed_seconds=time.monotonic() - started,
+    )
+
+
+def result_before(manifest: Manifest, failures: Sequence[Failure], *, started: float) -> ShardingResult:
+    """Tell of a collection that an earlier run has finished."""
+    num_left_out = sum(failure.is_left_out for failure in failures)
+    return ShardingResult(
+        num_clips=manifest.num_records,
+        num_failures=manifest.num_failures - num_left_out,
+        num_left_out=num_left_out,
+        num_tokens=manifest.num_tokens,
+        hours=manifest.hours,
+        num_shards=len(manifest.shards),
+        num_adopted_shards=len(manifest.shards),
+        was_finished=True,
+        elapsed_seconds=time.monotonic() - started,
+    )
