@@ -1,7 +1,7 @@
 """Audio collections to shards: plan, the only work loop, and the run that ties them together."""
 
 from snac_tok.corpus.estimate import Estimate, estimate_folder
-from snac_tok.corpus.finishing import finish
+from snac_tok.corpus.finishing import MadeShards
 from snac_tok.corpus.folder import FAILED_NAME, PLAN_NAME, prepare_folder, remove_collection
 from snac_tok.corpus.merging import merge_shards
 from snac_tok.corpus.plan import (
@@ -26,6 +26,7 @@ __all__ = [
     "BatchLimits",
     "CollectionStatus",
     "Estimate",
+    "MadeShards",
     "Plan",
     "PlanOptions",
     "PlannedFile",
@@ -36,7 +37,6 @@ __all__ = [
     "collection_status",
     "encode_shard",
     "estimate_folder",
-    "finish",
     "make_plan",
     "merge_shards",
     "prepare_folder",

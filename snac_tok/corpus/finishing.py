@@ -1,49 +1,113 @@
-"""What completes a collection once all of its shards are there: the list of failures, then the manifest.
+"""What completes a collection once all of its shards are there; the manifest comes last.
 
-Also what is asked of a collection when its failed recordings are to be tried again.
+    _failed.jsonl    sources without a record, where there were any
+    _stats.json      how long records are, and how much of each codebook they use
+    _SHA256SUMS      for `sha256sum -c _SHA256SUMS`
+    _README.md       a dataset card, for people and for the Hugging Face hub
+    _manifest.json   counts and checksums: the collection is finished
+
+All of it follows from the shards alone. The names begin with `_`, because readers of Parquet folders take every other
+file for data. Also here: what is asked of a collection when its failed recordings are to be tried again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from snac_tok.corpus.folder import FAILED_NAME, PLAN_NAME
+from snac_tok.corpus.card import dataset_card
+from snac_tok.corpus.folder import CARD_NAME, FAILED_NAME, PLAN_NAME, STATISTICS_NAME, SUMS_NAME
 from snac_tok.corpus.plan import Plan
 from snac_tok.errors import ShardError
 from snac_tok.shards import Manifest, ShardFile, write_manifest
 from snac_tok.shards.publish import publish_bytes, write_errors_named
+from snac_tok.shards.statistics import CollectionStatistics
 from snac_tok.sources.failures import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from snac_tok.corpus.plan import PlanHead, PlannedFile
-    from snac_tok.shards import CheckedShard
+    from snac_tok.shards import CheckedShard, CollectionInfo, ShardEntry
 
 
-def finish(out: Path, head: PlanHead, shards: Sequence[CheckedShard]) -> Manifest:
-    """Write _failed.jsonl where there were failures, then the manifest; all shards must be published.
+class MadeShards:
+    """The shards that a run has made or kept so far, in any order: their entries, failures and statistics.
 
-    Raises:
-        ShardError: the disk refused.
+    Args:
+        collection: that they are of.
     """
-    manifest = Manifest(
-        collection=head.collection,
-        plan_fingerprint=head.fingerprint,
-        shards=tuple(shard.entry for shard in shards),
-    )
-    failures = [asdict(failure) for shard in shards for failure in shard.failures]
-    if failures:
-        lines = "".join(json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures)
-        publish_bytes(out / FAILED_NAME, lines.encode(), replace=True)
-    else:  # recordings that had failed were made again, and none failed
-        with write_errors_named(out / FAILED_NAME):
-            (out / FAILED_NAME).unlink(missing_ok=True)
-    write_manifest(out, manifest)
-    return manifest
+
+    def __init__(self, collection: CollectionInfo) -> None:
+        self.collection = collection
+        self._entries: dict[int, ShardEntry] = {}
+        self._failures: dict[int, tuple[Failure, ...]] = {}
+        self._statistics = CollectionStatistics(collection)
+
+    def add(self, index: int, shard: CheckedShard) -> None:
+        """Take a shard that is published."""
+        self._entries[index] = shard.entry
+        self._failures[index] = shard.failures
+        self._statistics.merge(shard.statistics)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def entries(self) -> tuple[ShardEntry, ...]:
+        """Their manifest entries, in order."""
+        return tuple(self._entries[index] for index in sorted(self._entries))
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Sources that gave no record, in order."""
+        return [failure for index in sorted(self._failures) for failure in self._failures[index]]
+
+    def finish(self, out: Path, head: PlanHead) -> Manifest:
+        """Write what completes the collection; all shards of the plan must have been added.
+
+        Raises:
+            ShardError: the disk refused, or a shard is missing.
+        """
+        manifest = Manifest(
+            collection=head.collection, plan_fingerprint=head.fingerprint, shards=self.entries
+        )
+        figures = self._statistics.to_dict()
+        files = {
+            FAILED_NAME: _json_lines(asdict(failure) for failure in self.failures),
+            STATISTICS_NAME: f"{json.dumps(figures, indent=1)}\n",
+            CARD_NAME: dataset_card(manifest, figures, columns=head.options.columns),
+        }
+        for name, text in files.items():
+            if text:
+                publish_bytes(out / name, text.encode(), replace=True)
+            else:  # recordings that had failed were made again, and none failed
+                with write_errors_named(out / name):
+                    (out / name).unlink(missing_ok=True)
+        sums = _sums(out, manifest, [name for name, text in files.items() if text])
+        publish_bytes(out / SUMS_NAME, sums.encode(), replace=True)
+        write_manifest(out, manifest)
+        return manifest
+
+
+def _json_lines(rows: Iterable[object]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _sums(out: Path, manifest: Manifest, names: list[str]) -> str:
+    """Return checksums as `sha256sum` writes them."""
+    lines = [f"{entry.sha256}  {entry.name}\n" for entry in manifest.shards]
+    for name in sorted([*names, PLAN_NAME]):
+        with write_errors_named(out / name):
+            content = (out / name).read_bytes()
+        lines.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
+    return "".join(lines)
 
 
 def read_failures(out: Path) -> list[Failure]:

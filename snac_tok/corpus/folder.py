@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 PLAN_NAME = "_plan.json"
 FAILED_NAME = "_failed.jsonl"
+STATISTICS_NAME = "_stats.json"
+SUMS_NAME = "_SHA256SUMS"
+CARD_NAME = "_README.md"
 
 
 def check_apart(source: Path, out: Path) -> None:
@@ -103,7 +106,8 @@ def remove_collection(out: Path) -> None:
         raise ShardError(f"{out} holds {strange[0]}, which is not of its collection; move it away first.")
     # The manifest first: without it nobody takes what is left for a whole collection. The plan last: with it
     # the rest is still known to be ours after an interruption.
-    for name in (MANIFEST_NAME, FAILED_NAME, *shards, PLAN_NAME):
+    told = (MANIFEST_NAME, SUMS_NAME, CARD_NAME, STATISTICS_NAME, FAILED_NAME)
+    for name in (*told, *shards, PLAN_NAME):
         with write_errors_named(out / name):
             (out / name).unlink(missing_ok=True)
         remove_leftovers(out / name)

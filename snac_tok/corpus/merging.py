@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snac_tok.corpus.finishing import finish, read_failures
+from snac_tok.corpus.finishing import MadeShards, read_failures
 from snac_tok.corpus.folder import PLAN_NAME
 from snac_tok.corpus.plan import read_head
 from snac_tok.corpus.result import result_before, result_of
@@ -36,7 +36,9 @@ def merge_shards(out: str | Path) -> ShardingResult:
     if status.is_finished:
         return result_before(read_manifest(out), read_failures(out), started=started)
     head = read_head(out / PLAN_NAME)
-    infos = map(head.shard_info, range(head.num_shards))
-    shards = [check_shard(out / info.name, expected=info) for info in infos]
-    finish(out, head, shards)
-    return result_of(shards, head.collection, started=started, num_adopted=len(shards))
+    shards = MadeShards(head.collection)
+    for index in range(head.num_shards):
+        info = head.shard_info(index)
+        shards.add(index, check_shard(out / info.name, expected=info))
+    shards.finish(out, head)
+    return result_of(shards, started=started, num_adopted=len(shards))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from snac_tok.shards import CheckedShard, CollectionInfo, Failure, Manifest
+    from snac_tok.corpus.finishing import MadeShards
+    from snac_tok.shards import Failure, Manifest
 
 _SECONDS_PER_HOUR = 3600
 
@@ -44,24 +45,23 @@ class ShardingResult:
 
 
 def result_of(
-    shards: Sequence[CheckedShard],
-    collection: CollectionInfo,
+    shards: MadeShards,
     *,
     started: float,
     num_adopted: int,
     is_complete: bool = True,
 ) -> ShardingResult:
     """Add up shards that a run, begun at `started` on the monotonic clock, has made or kept."""
-    failures = [failure for shard in shards for failure in shard.failures]
+    failures, entries = shards.failures, shards.entries
     num_left_out = sum(failure.is_left_out for failure in failures)
-    num_samples = sum(shard.entry.num_samples for shard in shards)
+    num_samples = sum(entry.num_samples for entry in entries)
     return ShardingResult(
-        num_clips=sum(shard.entry.num_records for shard in shards),
+        num_clips=sum(entry.num_records for entry in entries),
         num_failures=len(failures) - num_left_out,
         num_left_out=num_left_out,
-        num_tokens=sum(shard.entry.num_tokens for shard in shards),
-        hours=num_samples / collection.sampling_rate / _SECONDS_PER_HOUR,
-        num_shards=len(shards),
+        num_tokens=sum(entry.num_tokens for entry in entries),
+        hours=num_samples / shards.collection.sampling_rate / _SECONDS_PER_HOUR,
+        num_shards=len(entries),
         num_adopted_shards=num_adopted,
         is_complete=is_complete,
         elapsed_seconds=time.monotonic() - started,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.audio import check_policy
-from snac_tok.corpus.finishing import failed_before, finish, read_failures, with_planned_sizes
+from snac_tok.corpus.finishing import MadeShards, failed_before, read_failures, with_planned_sizes
 from snac_tok.corpus.folder import adopt, check_apart, prepare_folder, remove_collection
 from snac_tok.corpus.loading import load_files
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlanOptions, make_plan
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from snac_tok.corpus.plan import Plan, ShardSpec
     from snac_tok.corpus.progress import Progress
     from snac_tok.corpus.worker import SoundEncoder
-    from snac_tok.shards import CheckedShard
 
 # With fewer recordings and bytes than these, starting processes takes longer than they save.
 _MANY_FILES = 256
@@ -144,7 +143,7 @@ def shard_folder(
         return result_before(manifest, read_failures(out), started=started)
     specs = _specs_of(plan, array_task)
     counter = ProgressCounter(specs, progress, max_error_rate=max_error_rate)
-    shards = _adopted(specs, out, counter, but_those_with=failed)
+    shards = _adopted(plan, specs, out, counter, but_those_with=failed)
     num_adopted = len(shards)
     missing = [spec for spec in specs if spec.info.index not in shards]
     processes = ProcessOptions(
@@ -158,9 +157,9 @@ def shard_folder(
             if not failed and (late := adopt(spec, out)):  # another run was faster
                 deque(own, maxlen=0)
                 counter.shard_adopted(spec, late)
-                shards[spec.info.index] = late
+                shards.add(spec.info.index, late)
                 continue
-            shards[spec.info.index] = encode_shard(
+            made = encode_shard(
                 spec,
                 encoder,
                 files=own,
@@ -170,12 +169,11 @@ def shard_folder(
                 on_batch=counter.batch_done,
                 replace=bool(failed),
             )
-    made = [shards[index] for index in sorted(shards)]
+            shards.add(spec.info.index, made)
     if array_task is None:
-        finish(out, plan.head, made)
+        shards.finish(out, plan.head)
     return result_of(
-        made,
-        plan.collection,
+        shards,
         started=started,
         num_adopted=num_adopted,
         is_complete=array_task is None,
@@ -207,15 +205,15 @@ def _num_jobs(jobs: int | None, missing: Sequence[ShardSpec]) -> int:
 
 
 def _adopted(
-    specs: Sequence[ShardSpec], out: Path, counter: ProgressCounter, *, but_those_with: set[str]
-) -> dict[int, CheckedShard]:
+    plan: Plan, specs: Sequence[ShardSpec], out: Path, counter: ProgressCounter, *, but_those_with: set[str]
+) -> MadeShards:
     """Check the shards that an interrupted run has left, and count them; those with some recordings are left out."""
-    shards = {}
+    shards = MadeShards(plan.collection)
     for spec in specs:
         shard = adopt(spec, out)
         if shard and not any(failure.source in but_those_with for failure in shard.failures):
             counter.shard_adopted(spec, shard)
-            shards[spec.info.index] = shard
+            shards.add(spec.info.index, shard)
     return shards
 
 

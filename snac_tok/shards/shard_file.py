@@ -17,6 +17,7 @@ from snac_tok.errors import CodesError, ShardError
 from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, ShardInfo, parse_metadata, read_metadata
 from snac_tok.shards.page_sizes import check_row_group
 from snac_tok.shards.record import STRING_COLUMNS, Record, batch_to_records, more_columns
+from snac_tok.shards.statistics import CollectionStatistics
 from snac_tok.sources.failures import Failure
 
 if TYPE_CHECKING:
@@ -128,8 +129,11 @@ class ShardFile:
             column = self._file.read(columns=["num_samples"], use_threads=False).column(0)
             return int(sum(column.to_pylist()))
 
-    def describe(self) -> ShardEntry:
+    def describe(self, statistics: CollectionStatistics | None = None) -> ShardEntry:
         """Read the whole file and return its manifest entry.
+
+        Args:
+            statistics: counts its records.
 
         Raises:
             ShardError: the file is damaged anywhere.
@@ -139,6 +143,8 @@ class ShardFile:
             num_records += 1
             num_tokens += record.codes.size
             num_samples += record.num_samples
+            if statistics:
+                statistics.add(record)
         return ShardEntry(
             name=self.path.name,
             num_records=num_records,
@@ -176,10 +182,12 @@ class CheckedShard:
     Attributes:
         entry: its manifest entry.
         failures: sources that gave no record.
+        statistics: of its records.
     """
 
     entry: ShardEntry
     failures: tuple[Failure, ...]
+    statistics: CollectionStatistics
 
 
 def check_shard(path: Path, *, expected: ShardInfo) -> CheckedShard:
@@ -190,7 +198,8 @@ def check_shard(path: Path, *, expected: ShardInfo) -> CheckedShard:
     """
     with ShardFile(path) as shard:
         check_info(path, shard.info, expected=expected)
-        return CheckedShard(entry=shard.describe(), failures=shard.failures)
+        statistics = CollectionStatistics(expected.collection)
+        return CheckedShard(entry=shard.describe(statistics), failures=shard.failures, statistics=statistics)
 
 
 def check_info(path: Path, found: ShardInfo, *, expected: ShardInfo) -> None:
