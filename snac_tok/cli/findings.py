@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,33 +179,31 @@ def of_shards(folder: Path) -> Findings:
 
     collection = open_shards(folder)
     info, manifest = collection.info, collection.manifest
-    counter = CodebookUsage(num_levels=collection.layout.num_levels, codebook_size=info.codebook_size)
-    num_texts, lengths = 0, [math.inf, 0.0]
-    for record, levels in collection.codes():
-        counter.update(levels)
-        num_texts += record.text is not None
-        seconds = record.num_samples / info.sampling_rate
-        lengths = [min(lengths[0], seconds), max(lengths[1], seconds)]
-    share, total = num_texts / max(len(collection), 1), collection.hours * 3600
+    statistics = collection.statistics()
+    figures = statistics.to_dict()
+    lengths = figures["duration_seconds"]
+    share, total = figures["num_texts"] / max(len(collection), 1), collection.hours * 3600
     values = {
         "shards": str(folder),
         **manifest.totals(),
-        "shortest_seconds": lengths[0] if len(collection) else None,
-        "longest_seconds": lengths[1] if len(collection) else None,
+        "shortest_seconds": lengths["shortest"],
+        "longest_seconds": lengths["longest"],
         "text_share": share,
         "collection": info.to_dict(),
-        "codebook_usage": [dataclasses.asdict(level) for level in counter.levels()],
+        **figures,
     }
+    shortest, longest = lasting(lengths["shortest"] or 0), lasting(lengths["longest"] or 0)
+    half = f", half of them at least {lengths['percentiles'].get('50')} s"
     rows = [
         ("shards", f"{counted(len(manifest.shards), 'file')} in {folder}"),
         ("records", f"{len(collection):,}, {share:.1%} with text"),
         ("failures", f"{manifest.num_failures:,}"),
         ("sound", f"{collection.hours:.4f} h ({lasting(total)})"),
-        ("clips last", f"{lasting(lengths[0])} to {lasting(lengths[1])}" if len(collection) else "nothing"),
+        ("clips last", f"{shortest} to {longest}{half}" if len(collection) else "nothing"),
         ("tokens", f"{manifest.num_tokens:,} in {counted(manifest.num_frames, 'frame')}"),
         *_origin_rows(info.to_dict()),
     ]
-    return Findings(values=values, rows=rows, usage=counter.levels())
+    return Findings(values=values, rows=rows, usage=statistics.usage.levels())
 
 
 def of_code_file(path: Path) -> Findings:

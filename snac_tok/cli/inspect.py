@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import examples
-from snac_tok.cli.shared_options import levels_option, preset_option, standard_input
+from snac_tok.cli.shared_options import (
+    force_option,
+    levels_option,
+    preset_option,
+    refuse_existing,
+    standard_input,
+)
 
 if TYPE_CHECKING:
     from snac_tok.cli.findings import Findings
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
         "snac-tok inspect --preset orpheus",
         "snac-tok inspect --identify a.json",
         "snac-tok inspect shards",
+        "snac-tok inspect shards --plot shards.png",
         "snac-tok inspect a.npz",
         "snac-tok inspect a.wav",
     )
@@ -38,6 +45,10 @@ if TYPE_CHECKING:
     help='Say whose ids, tokens or special ids a file holds, or a tokenizer.json; "-" is stdin.',
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option(
+    "--plot", metavar="FILE.png", help="Draw the lengths of a shard folder's records and its codebook usage."
+)
+@force_option
 def inspect(
     *,
     what: str | None,
@@ -46,6 +57,8 @@ def inspect(
     presets: bool,
     identify: str | None,
     as_json: bool,
+    plot: str | None,
+    force: bool,
 ) -> None:
     """Describe WHAT: a codec, shards, a file of codes (.npz) or of sound; or the id table of a --preset.
 
@@ -57,6 +70,8 @@ def inspect(
         raise click.UsageError("name one thing: WHAT, a --preset, --presets, or a file to --identify")
     if levels is not None and preset is None:
         raise click.UsageError("--levels can only be used together with --preset")
+    if plot is not None and what is None:
+        raise click.UsageError("--plot draws a shard folder: name it")
     if presets:
         from snac_tok.frames import preset_names
 
@@ -68,6 +83,8 @@ def inspect(
         _print_table(what or "snac_24khz", preset, levels=levels, as_json=as_json)
     else:
         found = _findings(str(what))
+        if plot is not None:
+            _draw(found, Path(plot), force=force)
         click.echo(json.dumps(found.values, indent=2, ensure_ascii=False) if as_json else found.text())
 
 
@@ -88,6 +105,18 @@ def _print_identification(source: str, *, as_json: bool) -> None:
     name, file = ("stdin", standard_input()) if source == "-" else (source, source)
     found = identify_file(file, name=name)
     click.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else str(found))
+
+
+def _draw(found: Findings, path: Path, *, force: bool) -> None:
+    from snac_tok.corpus.picture import draw_statistics
+    from snac_tok.errors import ShardError
+    from snac_tok.files import write_bytes_atomically
+
+    if "duration_seconds" not in found.values or "collection" not in found.values:
+        raise click.UsageError("--plot draws a shard folder; this is something else")
+    refuse_existing(path, force=force)
+    picture = draw_statistics(found.values, codebook_size=found.values["collection"]["codebook_size"])
+    write_bytes_atomically(path, picture, error=ShardError)
 
 
 def _findings(what: str) -> Findings:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import LayoutError, ShardError
 from snac_tok.frames import published_name, vocabulary_for
-from snac_tok.metrics import CodebookUsage
 from snac_tok.shards.manifest import read_manifest
 from snac_tok.shards.shard_file import ShardFile, check_info, file_sha256
+from snac_tok.shards.statistics import CollectionStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,10 +124,14 @@ class ShardCollection:
 
     def codebook_usage(self) -> list[LevelUsage]:
         """How much of each level's codebook the whole collection uses."""
-        usage = CodebookUsage(num_levels=self.layout.num_levels, codebook_size=self.info.codebook_size)
-        for _, levels in self.codes():
-            usage.update(levels)
-        return usage.levels()
+        return self.statistics().usage.levels()
+
+    def statistics(self) -> CollectionStatistics:
+        """How long the records are, and how much of each codebook they use; every record is read."""
+        statistics = CollectionStatistics(self.info)
+        for record in self:
+            statistics.add(record)
+        return statistics
 
     def verify(self, *, read_data: bool = True) -> list[ShardFault]:
         """Check every shard's size, checksum, footer and pages; an empty list means all is well.

@@ -205,3 +205,17 @@ def test_a_closed_stdin_is_told(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(click.ClickException, match="stdin is closed"):
         standard_input()
+
+
+def test_a_picture_of_shards(run, work, refused):
+    """A PNG; it is not written over another file, and there is none of a codec."""
+    pytest.importorskip("matplotlib")
+    assert run("shard", "clips", "shards").exit_code == 0
+    result = run("inspect", "shards", "--plot", "p.png", "--json")
+    assert result.exit_code == 0
+    assert (work / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert sum(json.loads(result.stdout)["duration_seconds"]["histogram"]["counts"]) == 2
+    assert "p.png" in refused("inspect", "shards", "--plot", "p.png")
+    assert run("inspect", "shards", "--plot", "p.png", "--force").exit_code == 0
+    assert "something else" in refused("inspect", "tiny", "--plot", "q.png")
+    assert "name it" in refused("inspect", "--presets", "--plot", "q.png")
