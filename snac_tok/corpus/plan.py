@@ -70,9 +70,9 @@ class PlannedFile:
     def to_json(self) -> bytes:
         """The item's line in a plan: what it does not have is left out."""
         fields: dict[str, Any] = {"path": self.path, "num_bytes": self.num_bytes}
-        more = {"text": self.text, "file": self.file, "at": self.at, "part": self.part}
-        more["channel"] = self.channel
-        fields |= {name: value for name, value in more.items() if value is not None}
+        for name in ("text", "file", "at", "part", "channel"):
+            if (value := getattr(self, name)) is not None:
+                fields[name] = value
         if self.columns:
             fields["columns"] = self.columns
         return json.dumps(fields).encode()
@@ -183,9 +183,8 @@ class Plan:
     @cached_property
     def head(self) -> PlanHead:
         """What all recordings share; its fingerprint is the sha256 of everything the records depend on."""
-        digest = hashlib.sha256(canonical_json(self._shared()))
-        for item in self.items:
-            digest.update(b"\n" + item.to_json())
+        digest = hashlib.sha256(canonical_json(self._shared()) + b"\n")
+        digest.update(self._lines)
         return PlanHead(
             fingerprint=digest.hexdigest(),
             num_items=len(self.items),
@@ -217,8 +216,7 @@ class Plan:
         """The plan as it is written to disk, with its fingerprint; equal plans give equal bytes."""
         head = {**self._shared(), "fingerprint": self.fingerprint}
         first = json.dumps(head, sort_keys=True, allow_nan=False).removesuffix("}").encode()
-        lines = b",\n".join(item.to_json() for item in self.items)
-        return first + b', "items": [\n' + lines + b"\n]}\n"
+        return first + b', "items": [\n' + self._lines + b"\n]}\n"
 
     @classmethod
     def from_json(cls, data: bytes) -> Plan:
@@ -249,6 +247,10 @@ class Plan:
         if self.items != other.items:
             names.append("source files or texts")
         return names
+
+    @cached_property
+    def _lines(self) -> bytes:
+        return b",\n".join(item.to_json() for item in self.items)
 
     def _shared(self) -> dict[str, object]:
         return {

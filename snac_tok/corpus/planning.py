@@ -106,7 +106,6 @@ def _planned(recording: Recording, base: Path, columns: tuple[str, ...]) -> Plan
 
 def _relative(path: Path, base: Path) -> str:
     """Return where a file is, from the source's folder if it is below it."""
-    text, folder = os.fspath(path), os.fspath(base)
-    if text.startswith(f"{folder}{os.sep}"):
-        text = text[len(folder) + 1 :]
-    return text.replace(os.sep, "/")
+    text, folder = os.fspath(path), f"{base}{os.sep}"
+    text = text.removeprefix(folder)
+    return text if os.sep == "/" else text.replace(os.sep, "/")

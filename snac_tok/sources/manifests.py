@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
-from snac_tok.sources.rows import Place, recording_of
+from snac_tok.sources.rows import Table
 from snac_tok.sources.stored import StoredSound, cell_bytes, parquet_file, sound_column
 from snac_tok.sources.tables import (
     FILE_COLUMNS,
@@ -64,11 +64,10 @@ def list_manifest(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
     if name.endswith(".parquet"):
         found = list(_of_parquet(path, keep))
     else:
+        table = Table(path, keep=keep)
         kinds = {".txt": _lines, ".csv": _cells, ".tsv": _cells}
         rows = kinds.get(path.suffix.lower(), json_objects)(path)
-        found = [
-            recording_of(fields, place=Place(manifest=path, line=line), keep=keep) for line, fields in rows
-        ]
+        found = [table.recording(fields, line=line) for line, fields in rows]
     if not found:
         raise SourceError(f"{path} names no recording.")
     return found
@@ -109,31 +108,25 @@ def _of_ljspeech(cells: list[str]) -> dict[str, Any]:
 
 
 def _of_parquet(path: Path, keep: Sequence[str]) -> Iterator[Recording]:
+    table, number = Table(path, keep=keep), 0
     try:
         file = parquet_file(path)
         column = sound_column(file.schema_arrow)
-        number = 0
         for batch in file.iter_batches(batch_size=64 if column else 4096):
             for fields in batch.to_pylist():
-                place = Place(manifest=path, line=number + 1)
-                if column is None:
-                    yield recording_of(fields, place=place, keep=keep)
-                else:
-                    yield _of_cell(fields.pop(column), fields, number, place=place, keep=keep)
+                yield _of_row(table, fields, number, sound_column=column)
                 number += 1
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error}.") from error
 
 
-def _of_cell(
-    cell: Any, fields: dict[str, Any], number: int, *, place: Place, keep: Sequence[str]
-) -> Recording:
-    num_bytes = len(cell_bytes(cell) or b"")
-    return recording_of(
+def _of_row(table: Table, fields: dict[str, Any], number: int, *, sound_column: str | None) -> Recording:
+    if sound_column is None:
+        return table.recording(fields, line=number + 1)
+    num_bytes = len(cell_bytes(fields.pop(sound_column)) or b"")
+    return table.recording(
         {name: value for name, value in fields.items() if isinstance(value, _PLAIN)},
-        place=place,
-        keep=keep,
-        name=f"{place.manifest.name}/{number:08d}",
-        sound=StoredSound(path=place.manifest, at=number, num_bytes=num_bytes),
+        name=f"{table.path.name}/{number:08d}",
+        sound=StoredSound(path=table.path, at=number, num_bytes=num_bytes),
         num_bytes=num_bytes,
     )

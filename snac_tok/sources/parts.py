@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Part: TypeAlias = "tuple[float, float | None]"
 
 
-def checked_part(start: float, end: float | None, *, name: str) -> Part | None:
+def checked_part(start: float, end: float | None, *, name: object) -> Part | None:
     """Return the part, or None if it is the whole recording.
 
     Raises:

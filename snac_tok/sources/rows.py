@@ -15,9 +15,11 @@ if there is no such file, to the current folder.
 from __future__ import annotations
 
 import math
+import stat
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snac_tok.errors import SourceError
 from snac_tok.sources.parts import checked_part
@@ -41,89 +43,144 @@ _FOLDERS = ("", "clips", "wavs", "audio")
 _ENDINGS = ("", ".wav", ".flac")
 # Two numbers that differ by less mean the same place: a sample lasts longer.
 _SAME_SECONDS = 1e-6
+_MOST_PLACES = 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a row stands, and where its paths are relative to.
+class Table:
+    """Makes recordings of the rows of one manifest or archive.
 
-    Attributes:
-        manifest: its path.
-        line: of the row, from 1; None where rows are not lines.
+    Args:
+        path: of the manifest; paths in its rows are relative to its folder.
+        keep: columns that are kept beside speaker and language.
     """
 
+    def __init__(self, path: Path, *, keep: Sequence[str] = ()) -> None:
+        self.path = path
+        self._keep = tuple(keep)
+        # Tables of parts name the same file in row after row.
+        self._places: dict[str, tuple[Path, int]] = {}
+
+    def recording(
+        self,
+        fields: Mapping[str, Any],
+        *,
+        line: int | None = None,
+        name: str | None = None,
+        sound: Any = None,
+        num_bytes: int | None = None,
+    ) -> Recording:
+        """Return the recording that a row means; a missing file fails when it is read.
+
+        Args:
+            fields: the row's values by the names of its columns.
+            line: its number, from 1; None where rows are not lines.
+            name: of the recording; by default its path, with the part that is meant.
+            sound: where it is, if the row does not say.
+            num_bytes: of `sound`.
+
+        Raises:
+            SourceError: there is no column of paths, or a part that cannot be.
+        """
+        place = _Place(self.path, line)
+        if "recording" in fields and "supervisions" in fields:
+            fields = _of_cut(fields, place)
+        names = _names(tuple(fields), self._keep)
+        part = _part_of(fields, names, place)
+        if sound is None:
+            path = _path_of(fields, names, place)
+            sound, num_bytes = self._located(path)
+            name = name or fields.get("cut_id") or _name_of(path, part)
+        text = fields.get(names.text)
+        channel = fields.get("channel_of_cut")
+        return Recording(
+            name=str(name),
+            sound=sound,
+            num_bytes=num_bytes,
+            text=text if isinstance(text, str) and text.strip() else None,
+            part=part,
+            channel=None if channel is None else int(channel),
+            columns={
+                column: str(value)
+                for column, known in names.columns
+                if (value := fields[known]) not in (None, "")
+            },
+        )
+
+    def _located(self, path: str) -> tuple[Path, int]:
+        if path not in self._places:
+            if len(self._places) >= _MOST_PLACES:
+                self._places.clear()
+            self._places[path] = _located(self.path.parent, path)
+        return self._places[path]
+
+
+class _Place(NamedTuple):
+    """Where a row stands, for messages."""
+
     manifest: Path
-    line: int | None = None
+    line: int | None
 
     def __str__(self) -> str:
         return str(self.manifest) if self.line is None else f"{self.manifest}, line {self.line}"
 
 
-def recording_of(
-    fields: Mapping[str, Any],
-    *,
-    place: Place,
-    keep: Sequence[str] = (),
-    name: str | None = None,
-    sound: Any = None,
-    num_bytes: int | None = None,
-) -> Recording:
-    """Return the recording that a row means; a missing file fails when it is read.
+@dataclass(frozen=True, kw_only=True)
+class _Names:
+    """What a table calls its columns; an empty name stands for one that it does not have."""
 
-    Args:
-        fields: the row's values by the names of its columns.
-        place: where it stands.
-        keep: columns that are kept beside speaker and language.
-        name: of the recording; by default its path, with the part that is meant.
-        sound: where it is, if the row does not say.
-        num_bytes: of `sound`.
+    file: str
+    text: str
+    start: str
+    end: str
+    columns: tuple[tuple[str, str], ...]
 
-    Raises:
-        SourceError: there is no column of paths, or a part that cannot be.
-    """
-    if "recording" in fields and "supervisions" in fields:
-        fields = _of_cut(fields, place)
-    part = _part_of(fields, str(place))
-    if sound is None:
-        path = _path_of(fields, place)
-        sound = _located(place.manifest.parent, path)
-        num_bytes = sound.stat().st_size if sound.is_file() else 0
-        name = name or fields.get("cut_id") or _name_of(path, part)
-    text = fields.get(first_of(TEXT_COLUMNS, fields) or "")
-    channel = fields.get("channel_of_cut")
-    return Recording(
-        name=str(name),
-        sound=sound,
-        num_bytes=num_bytes,
-        text=text if isinstance(text, str) and text.strip() else None,
-        part=part,
-        channel=None if channel is None else int(channel),
-        columns=_columns_of(fields, keep),
+
+@lru_cache(maxsize=64)
+def _names(there: tuple[str, ...], keep: tuple[str, ...]) -> _Names:
+    """Find the columns once a table, not once a row."""
+    kept = {name: first_of(known, there) for name, known in STANDARD_COLUMNS.items()}
+    kept |= {name: name for name in keep if name in there}
+    return _Names(
+        file=first_of(FILE_COLUMNS, there) or "",
+        text=first_of(TEXT_COLUMNS, there) or "",
+        start=first_of(_STARTS, there) or "",
+        end=first_of(_ENDS, there) or "",
+        columns=tuple((name, known) for name, known in kept.items() if known is not None),
     )
 
 
-def _path_of(fields: Mapping[str, Any], place: Place) -> str:
-    column = first_of(FILE_COLUMNS, fields)
-    if column is None:
+def _path_of(fields: Mapping[str, Any], names: _Names, place: _Place) -> str:
+    if not names.file:
         raise SourceError(
             f"{place} has no column of recordings: one of {', '.join(FILE_COLUMNS)} is needed, got "
             f"{', '.join(fields) or 'none'}."
         )
-    path = fields[column]
+    path = fields[names.file]
     if not isinstance(path, str) or not path:
         raise SourceError(f"{place}: {path!r} is not a path; mend the line.")
     return path
 
 
-def _located(base: Path, path: str) -> Path:
-    """Return where a recording is: as its row says, or where its corpus keeps recordings."""
+def _located(base: Path, path: str) -> tuple[Path, int]:
+    """Return where a recording is, as its row says or where its corpus keeps recordings, and its size."""
     found = base / path
-    if found.exists():
-        return found
+    size = _size(found)
+    if size is not None:
+        return found, size
     candidates = [base / folder / f"{path}{ending}" for folder in _FOLDERS for ending in _ENDINGS]
     # Lhotse writes paths as they were given to it, relative to the folder that it ran in.
     candidates.append(Path.cwd() / path)
-    return next((candidate for candidate in candidates if candidate.is_file()), found)
+    sizes = ((candidate, _size(candidate)) for candidate in candidates)
+    return next(((candidate, size) for candidate, size in sizes if size is not None), (found, 0))
+
+
+def _size(path: Path) -> int | None:
+    """Return a file's size, None where there is no file."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _name_of(path: str, part: Part | None) -> str:
@@ -133,19 +190,19 @@ def _name_of(path: str, part: Part | None) -> str:
     return f"{path}@{start:012.6f}" + ("" if end is None else f"-{end:012.6f}")
 
 
-def _part_of(fields: Mapping[str, Any], place: str) -> Part | None:
-    start_name, end_name = first_of(_STARTS, fields), first_of(_ENDS, fields)
-    start, end = _seconds(fields, start_name, place), _seconds(fields, end_name, place)
+def _part_of(fields: Mapping[str, Any], names: _Names, place: _Place) -> Part | None:
+    if not (names.start or names.end):
+        return None
+    start, end = _seconds(fields.get(names.start), place), _seconds(fields.get(names.end), place)
     if start is None and end is None:
         return None
     if end is None:
-        duration = _seconds(fields, "duration", place)
+        duration = _seconds(fields.get("duration"), place)
         end = None if duration is None else (start or 0.0) + duration
     return checked_part(start or 0.0, end, name=place)
 
 
-def _seconds(fields: Mapping[str, Any], column: str | None, place: str) -> float | None:
-    value = fields.get(column or "")
+def _seconds(value: Any, place: _Place) -> float | None:
     if value in (None, ""):
         return None
     try:
@@ -155,14 +212,7 @@ def _seconds(fields: Mapping[str, Any], column: str | None, place: str) -> float
     return seconds if math.isfinite(seconds) else None
 
 
-def _columns_of(fields: Mapping[str, Any], keep: Sequence[str]) -> dict[str, str]:
-    names = {name: first_of(known, fields) for name, known in STANDARD_COLUMNS.items()}
-    names |= {name: name for name in keep if name in fields}
-    found = {name: fields[column] for name, column in names.items() if column is not None}
-    return {name: str(value) for name, value in found.items() if value not in (None, "")}
-
-
-def _of_cut(fields: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def _of_cut(fields: Mapping[str, Any], place: _Place) -> dict[str, Any]:
     """Return one of Lhotse's cuts as a plain row."""
     recording, told = fields["recording"], (fields["supervisions"] or [{}])[0]
     try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
-from snac_tok.sources.rows import Place, recording_of
+from snac_tok.sources.rows import Table
 from snac_tok.sources.stored import StoredSound
 
 if TYPE_CHECKING:
@@ -47,11 +47,10 @@ def list_tar(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
         ) from error
     if not sounds:
         raise SourceError(f"{path} has no sound in it ({' '.join(sorted(AUDIO_EXTENSIONS))}).")
+    table = Table(path, keep=keep)
     return [
-        recording_of(
+        table.recording(
             told.get(key, {}),
-            place=Place(manifest=path),
-            keep=keep,
             name=f"{path.name}/{name}",
             sound=sound,
             num_bytes=sound.num_bytes,

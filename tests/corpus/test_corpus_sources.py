@@ -97,3 +97,11 @@ def test_one_file_and_one_recording_twice_are_refused(folder, tmp_path):
     (folder / "m.txt").write_text("wavs/a.wav\nwavs/a.wav\n")
     with pytest.raises(ShardError, match=r"two recordings are called 'wavs/a\.wav'"):
         shard_folder(folder / "m.txt", tmp_path / "out", ToyEncoder())
+
+
+def test_a_recording_that_changed_between_two_runs_of_one_process(folder, tmp_path):
+    """Its size is looked up anew."""
+    (folder / "m.txt").write_text("wavs/a.wav\n")
+    shard_folder(folder / "m.txt", tmp_path / "one", ToyEncoder())
+    write_tone(folder / "wavs" / "a.wav", seconds=0.5)
+    assert shard_folder(folder / "m.txt", tmp_path / "two", ToyEncoder()).num_failures == 0
