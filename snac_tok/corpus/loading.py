@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from snac_tok.audio import ChannelPolicy
     from snac_tok.corpus.plan import PlannedFile
-    from snac_tok.sources.processes import ReadingPool, ReadOptions, RemoteLongSound
+    from snac_tok.sources.processes import ReadOptions
+    from snac_tok.sources.read_ahead import ReadingPool, RemoteLongSound
     from snac_tok.sources.reading import LongSound
 
 

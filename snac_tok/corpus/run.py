@@ -37,9 +37,9 @@ from snac_tok.sources.processes import (
     DEFAULT_MEMORY_BYTES,
     DEFAULT_TIMEOUT_SECONDS,
     ProcessOptions,
-    ReadingPool,
     ReadOptions,
 )
+from snac_tok.sources.read_ahead import ReadingPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

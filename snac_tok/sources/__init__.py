@@ -10,7 +10,7 @@
     parts.py         a part of a recording, in seconds
     limits.py        what is left out by length and size
     reading.py       sound → a `Waveform`, or blocks where a file is long: the one rule for long files
-    processes.py     recordings read ahead in other processes, which run reading_process.py and may crash
+    read_ahead.py    recordings read ahead in other processes (processes.py), which may crash (reading_process.py)
     failures.py      what is noted of a recording that cannot be used, and when the work stops instead
 
 Import from the modules: this file loads none of them, because `failures` is also for programs that read no sound.

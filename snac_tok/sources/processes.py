@@ -1,8 +1,4 @@
-"""Reads recordings in other processes, ahead of whoever uses them, in their order.
-
-    recordings ─┬─ thread ─ process ─┐
-                ├─ thread ─ process ─┼─ in order, as far ahead as memory allows ─ whoever asked
-                └─ thread ─ process ─┘
+"""One process that reads recordings for this one; it may crash, hang or run out of memory.
 
 A process that dies or gives nothing for too long is replaced, and the file is tried once more, alone in a new one. If
 that one ends in the same way, the file is an error with a code, like any file that cannot be read. The processes run
@@ -22,8 +18,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
-from itertools import count
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,8 +29,7 @@ from snac_tok.sources.limits import Limits
 from snac_tok.sources.stored import StoredSound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
+    from collections.abc import Iterator
 
     import numpy.typing as npt
 
@@ -44,9 +38,6 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_SECONDS = 60.0
 DEFAULT_MEMORY_BYTES = 4 << 30
 _START_SECONDS = 120.0
-# How much decoded sound waits for whoever uses it; the file in progress of each process comes on top.
-_AHEAD_BYTES = 256 << 20
-_AHEAD_FILES = 256
 _START = "import sys; sys.path[:] = {path!r}; from snac_tok.sources.reading_process import serve; serve()"
 
 
@@ -72,21 +63,6 @@ class ReadOptions:
     allow_truncated: bool = False
     long_seconds: float | None = None
     limits: Limits = field(default_factory=Limits)
-
-
-class RemoteLongSound:
-    """A long recording that is read in another process: iterating over it yields its blocks, as `LongSound` does.
-
-    Attributes:
-        info: its rate and its number of channels.
-    """
-
-    def __init__(self, info: LongInfo, blocks: Callable[[], Iterator[Waveform]]) -> None:
-        self.info = info
-        self._blocks = blocks
-
-    def __iter__(self) -> Iterator[Waveform]:
-        return self._blocks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,129 +276,6 @@ class ReadingProcess:
             with contextlib.suppress(OSError):
                 if stream is not None:
                     stream.close()
-
-
-class ReadingPool:
-    """Several processes that read recordings ahead; a context manager.
-
-    Args:
-        options: how many, and what each may take.
-    """
-
-    def __init__(self, options: ProcessOptions) -> None:
-        self._options = options
-        self._processes = [ReadingProcess(options) for _ in range(options.jobs)]
-        self._for_blocks = ReadingProcess(options)
-        self._stopped = threading.Event()
-        self._threads: list[threading.Thread] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopped.set()
-        for process in self._processes:
-            process.interrupt()
-        for thread in self._threads:
-            thread.join()
-        for process in [*self._processes, self._for_blocks]:
-            process.close()
-
-    def read(
-        self, recordings: Iterable[Recording], options: ReadOptions
-    ) -> Iterator[Waveform | RemoteLongSound | Exception]:
-        """Yield each recording's sound, or what reading it raised, in their order.
-
-        Args:
-            recordings: paths or encoded bytes; taken in threads, one at a time.
-            options: what is taken of each.
-        """
-        shelf = _Shelf(enumerate(recordings), self._stopped)
-        for process in self._processes:
-            thread = threading.Thread(target=self._fill, args=(shelf, process, options), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        for number in count():
-            found = shelf.take(number)
-            if found is None:
-                return
-            yield found
-
-    def _fill(self, shelf: _Shelf, process: ReadingProcess, options: ReadOptions) -> None:
-        """Read one recording after another, until there is none left or the pool is closed."""
-        while (job := shelf.next_job()) is not None:
-            number, recording = job
-            try:
-                found = process.read(recording, options)
-            except Exception as error:  # noqa: BLE001 - raised where the recording is used
-                shelf.put(number, error)
-            else:
-                shelf.put(number, self._long(recording, options, found))
-
-    def _long(
-        self, recording: Recording, options: ReadOptions, found: Waveform | LongInfo
-    ) -> Waveform | RemoteLongSound:
-        if isinstance(found, Waveform):
-            return found
-        return RemoteLongSound(found, lambda: self._for_blocks.blocks(recording, options))
-
-
-class _Shelf:
-    """Hands recordings out and puts their sound in order, so that not too much of it waits."""
-
-    def __init__(self, jobs: Iterator[tuple[int, Recording]], stopped: threading.Event) -> None:
-        self._jobs, self._stopped = jobs, stopped
-        self._changed = threading.Condition()
-        self._found: dict[int, Any] = {}
-        self._num_bytes = self._num_given = 0
-        self._is_empty = False
-        self._failure: Exception | None = None
-
-    def next_job(self) -> tuple[int, Recording] | None:
-        """Return the next recording as soon as there is room for it; None where there is nothing left to do."""
-        with self._changed:
-            while self._is_full() and not self._stopped.is_set():
-                self._changed.wait(timeout=0.2)
-            if self._stopped.is_set() or self._is_empty:
-                return None
-            try:
-                job = next(self._jobs, None)
-            except Exception as error:  # noqa: BLE001 - of the caller's iterator, raised in the caller's thread
-                job, self._failure = None, error
-            self._is_empty = job is None
-            self._num_given += job is not None
-            self._changed.notify_all()
-            return job
-
-    def put(self, number: int, found: Any) -> None:
-        """Keep what reading gave until it is taken."""
-        with self._changed:
-            self._found[number] = found
-            self._num_bytes += _size(found)
-            self._changed.notify_all()
-
-    def take(self, number: int) -> Any:
-        """Wait for a recording's sound; None behind the last one."""
-        with self._changed:
-            while number not in self._found:
-                if self._is_empty and number >= self._num_given:
-                    if self._failure:
-                        raise self._failure
-                    return None
-                self._changed.wait()
-            found = self._found.pop(number)
-            self._num_bytes -= _size(found)
-            self._changed.notify_all()
-            return found
-
-    def _is_full(self) -> bool:
-        return self._num_bytes >= _AHEAD_BYTES or len(self._found) >= _AHEAD_FILES
-
-
-def _size(found: Any) -> int:
-    return found.samples.nbytes if isinstance(found, Waveform) else 0
 
 
 def _read_into(stream: IO[bytes], samples: npt.NDArray[np.float32]) -> int:

@@ -14,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from toy_encoder import ToyEncoder, files_of, write_speechlike_folder, write_tone
 
 from snac_tok.audio import OpenAudio
 from snac_tok.corpus import BatchLimits, shard_folder
 from snac_tok.errors import ShardError, SourceError, TooManyFailuresError, WaveformError
 from snac_tok.shards import open_shards
-from snac_tok.sources import processes
-from snac_tok.sources.processes import ProcessOptions, ReadingPool, ReadOptions
+from snac_tok.sources import read_ahead
+from snac_tok.sources.processes import ProcessOptions, ReadOptions
+from snac_tok.sources.read_ahead import ReadingPool
 from snac_tok.sources.recording import Recording
 
 HERE = Path(__file__).parent
@@ -151,7 +153,7 @@ def test_sound_is_ready_before_it_is_asked_for(tmp_path):
 
 def test_no_more_waits_than_memory_allows(tmp_path, monkeypatch):
     """With room for one file, the next but two is not begun."""
-    monkeypatch.setattr(processes, "_AHEAD_FILES", 1)
+    monkeypatch.setattr(read_ahead, "_AHEAD_FILES", 1)
     paths = [write_tone(tmp_path / f"{number}.wav") for number in range(9)]
     given = []
 
@@ -207,6 +209,7 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path):
     path = write_tone(tmp_path / "hang.wav")
     script = f"""
 from snac_tok.sources.processes import *
+from snac_tok.sources.read_ahead import *
 from snac_tok.sources.recording import Recording
 with ReadingPool(ProcessOptions(jobs=1)) as pool:
     process = pool._processes[0]
@@ -280,3 +283,35 @@ def test_the_longest_recording_is_not_decoded_to_its_end(tmp_path, monkeypatch):
             tmp_path / "source", tmp_path / "out", ToyEncoder(), max_duration=2, limits=limits, replace=True
         )
         assert codes_of(tmp_path / "out") == {"a.wav": "too-long"}
+
+
+def test_poisoned_files_become_failures_or_records_and_nothing_else(tmp_path):
+    """What scrapes and broken disks leave in corpora: each is told apart, the same here and in other processes."""
+    source = tmp_path / "source"
+    good = write_tone(source / "good.wav").read_bytes()
+    soundfile.write(source / "nan.wav", np.full(2400, np.nan, np.float32), 24_000, subtype="FLOAT")
+    soundfile.write(source / "loud.wav", np.full(2400, 30_000, np.float32), 24_000, subtype="FLOAT")
+    (source / "lying.wav").write_bytes(good[:40] + (99_998).to_bytes(4, "little") + good[44:])
+    (source / "rate.wav").write_bytes(good[:24] + (2**31).to_bytes(4, "little") + good[28:])
+    (source / "flac.wav").write_bytes(write_tone(tmp_path / "x.flac").read_bytes())
+    (source / "page.mp3").write_text("<html>404</html>")
+    (source / "zeros.flac").write_bytes(bytes(5000))
+    write_tone(source / "tiny.wav", seconds=0.01)
+    soundfile.write(source / "hours.flac", np.ones(3 * 3600 * 1000, np.int16), 1000)
+    for name, jobs in (("here", 0), ("there", 1)):
+        shard_folder(source, tmp_path / name, ToyEncoder(), jobs=jobs, max_duration=7200)
+    assert files_of(tmp_path / "here") == files_of(tmp_path / "there")
+    assert [record.id for record in open_shards(tmp_path / "here")] == ["flac.wav", "good.wav", "tiny.wav"]
+    codes = codes_of(tmp_path / "here")
+    assert codes["hours.flac"] == "too-long"
+    assert codes["nan.wav"] == codes["loud.wav"] == "samples"
+    assert codes["lying.wav"] == "truncated"
+    assert codes.keys() == {
+        "hours.flac",
+        "nan.wav",
+        "loud.wav",
+        "lying.wav",
+        "rate.wav",
+        "page.mp3",
+        "zeros.flac",
+    }
