@@ -163,3 +163,20 @@ def test_the_repair_benchmark_shows_what_each_fault_costs():
         lost = {header: float(cell.replace(",", "")) for header, cell in row.items()}
         assert max(samples for header, samples in lost.items() if header[:6] in {"resync", "concea"}) <= 2048
         assert min(samples for header, samples in lost.items() if header.startswith("strict")) > 2048
+
+
+@pytest.mark.slow
+def test_the_corpus_benchmark_prints_every_row():
+    """A plan, runs and their repetition in fresh processes; the codec's table has a row a number of processes."""
+    done = run_script(
+        "bench_corpus.py", "--only", "scale", "--planned", "200", "--records", "20", "--markdown"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert rows[1:] == ["plan of 200 recordings", "run over 20 recordings", "resume of a finished 20"]
+    options = ("--config", "tiny", "--threads", "1", "--runs", "1", "--clips", "2", "--longest", "1.5")
+    _, headers, rows = table_of(
+        run_script("bench_corpus.py", "--only", "codec", *options, "--jobs", "0", "1", "--markdown")
+    )
+    assert headers == ["", "x", "of pure", "note"]
+    assert rows.keys() == {"pure encode", "shard_folder, jobs=0", "shard_folder, jobs=1", "notebook recipe"}
