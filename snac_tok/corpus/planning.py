@@ -53,8 +53,8 @@ def planned_items(
         )
     recordings = list(found.recordings)
     columns = _columns(recordings, keep_columns)
-    base = found.base
-    return base, columns, [_planned(recording, base, columns) for recording in recordings]
+    folder = f"{found.base}{os.sep}"
+    return found.base, columns, [_planned(recording, folder, columns) for recording in recordings]
 
 
 def collection_of(encoder: SoundEncoder, channels: ChannelPolicy | None) -> CollectionInfo:
@@ -88,10 +88,13 @@ def _columns(recordings: Sequence[Recording], wanted: Sequence[str] | None) -> t
     return tuple(dict.fromkeys(wanted))
 
 
-def _planned(recording: Recording, base: Path, columns: tuple[str, ...]) -> PlannedFile:
+def _planned(recording: Recording, folder: str, columns: tuple[str, ...]) -> PlannedFile:
     sound = recording.sound
     path = sound.path if isinstance(sound, StoredSound) else sound
-    file = _relative(path, base)
+    # From the source's folder, if it is below it.
+    file = os.fspath(path).removeprefix(folder)
+    if os.sep != "/":
+        file = file.replace(os.sep, "/")
     return PlannedFile(
         path=recording.name,
         num_bytes=recording.num_bytes or 0,
@@ -100,12 +103,5 @@ def _planned(recording: Recording, base: Path, columns: tuple[str, ...]) -> Plan
         at=sound.at if isinstance(sound, StoredSound) else None,
         part=recording.part,
         channel=recording.channel,
-        columns=tuple(recording.columns.get(name) for name in columns),
+        columns=tuple(map(recording.columns.get, columns)),
     )
-
-
-def _relative(path: Path, base: Path) -> str:
-    """Return where a file is, from the source's folder if it is below it."""
-    text, folder = os.fspath(path), f"{base}{os.sep}"
-    text = text.removeprefix(folder)
-    return text if os.sep == "/" else text.replace(os.sep, "/")

@@ -53,7 +53,7 @@ def test_what_was_listed_as_failed_is_done_by_a_run_of_its_own(cut, run):
     assert run(*COMMANDS["shard"]).exit_code == 1
     plan = json.loads((cut / "shards" / "_plan.json").read_text())
     (cut / "shards" / "_manifest.json").unlink()
-    assert plan["allow_truncated"] is False
+    assert plan["options"]["allow_truncated"] is False
     mixed = run(*COMMANDS["shard"], "--allow-truncated")
     assert mixed.exit_code == 2
     assert "other options (truncated files (allowed or not))" in mixed.stderr
