@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -245,3 +246,29 @@ def test_trying_again_that_was_interrupted_goes_on(source, tmp_path):
     encoder = ToyEncoder()
     assert shard_folder(source, out, encoder, **options).num_failures == 0
     assert len(encoder.batches) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own with room for some pages, where this user may make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_really_full(source, tmp_path, small_disk):
+    """The kernel refuses; what fitted is whole, nothing hidden is left, and with room the run goes on."""
+    shard_folder(source, tmp_path / "whole", ToyEncoder(), clips_per_shard=4)
+    out = small_disk / "out"
+    with pytest.raises(ShardError, match="No space left on device"):
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+    assert not (out / "_manifest.json").exists()
+    assert not any(name.startswith(".") for name in files_of(out))
+    subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
+    summary = shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+    assert 0 < summary.num_adopted_shards < 3
+    assert files_of(out) == files_of(tmp_path / "whole")
