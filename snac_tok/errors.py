@@ -19,6 +19,7 @@ second one where a name is unknown.
     ├── LayoutError (ValueError)            a frame layout, vocabulary or preset that makes no sense
     ├── GenerationStoppedError              nobody listens to a generation any more, or it failed out of sight
     ├── ShardError                          a shard folder that is missing, damaged or of another kind
+    │   └── TooManyFailuresError            more recordings of a corpus failed than may
     ├── ExportError                         shards cannot be written in another format, or not into this folder
     ├── TrainingError                       training data, a run's folder or its checkpoint cannot be used
     ├── EvaluationError                     a codec, measure or report of an evaluation cannot be used
@@ -131,6 +132,10 @@ class GenerationStoppedError(SnacTokError):
 
 class ShardError(SnacTokError):
     """A shard folder that is missing, damaged or of another kind."""
+
+
+class TooManyFailuresError(ShardError):
+    """More recordings of a corpus could not be used than the caller allows; what is finished is kept."""
 
 
 class ExportError(SnacTokError):

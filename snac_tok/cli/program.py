@@ -41,6 +41,8 @@ _COMMANDS = (
     "roundtrip",
     "plot",
     "shard",
+    "status",
+    "verify",
     "export",
     "inspect",
     "prepare",

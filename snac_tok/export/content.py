@@ -167,7 +167,7 @@ class Content:
         """
         if not record.codes.size:
             raise LeftOutError("no codes")
-        more = getattr(record, "columns", {})
+        more = record.columns
         columns = {
             name: more.get(name) if name in self.more_columns else getattr(record, name)
             for name in self.column_types
@@ -269,7 +269,7 @@ def _more_columns(collection: ShardCollection) -> tuple[str, ...]:
     """Return what the records of a collection keep beside the columns of every shard; it is the same in all of them."""
     for entry in collection.manifest.shards[:1]:
         with ShardFile(collection.folder / entry.name) as shard:
-            return tuple(getattr(shard, "columns", ()))
+            return tuple(shard.columns)
     return ()
 
 

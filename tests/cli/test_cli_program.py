@@ -17,7 +17,20 @@ from snac_tok.cli.program import program
 from snac_tok.errors import ShardError
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("encode", "decode", "roundtrip", "plot", "shard", "export", "inspect", "prepare", "train", "eval")
+COMMANDS = (
+    "encode",
+    "decode",
+    "roundtrip",
+    "plot",
+    "shard",
+    "status",
+    "verify",
+    "export",
+    "inspect",
+    "prepare",
+    "train",
+    "eval",
+)
 # What some examples need and a test machine has not, or may not have: the hub, other programs.
 ELSEWHERE = {
     "hf:": False,

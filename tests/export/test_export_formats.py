@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import gc
-import inspect
 import json
 import struct
 import warnings
@@ -264,9 +263,6 @@ def test_a_voice_goes_before_the_text(shards, words, tmp_path):
     assert report.num_records == 1
 
 
-@pytest.mark.skipif(
-    "columns" not in inspect.signature(ShardWriter).parameters, reason="shards have no columns of their own"
-)
 @pytest.mark.parametrize("to", OTHERS)
 def test_further_columns_are_carried_through(words, tmp_path, to):
     """Speakers, for example, which can also be the voice of a sequence; a name that is taken is refused."""
