@@ -6,9 +6,12 @@ Griffe knows a section "Examples:". Ours are called "Example:", and some example
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import griffe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # An example: its first line with the prompt, up to an empty line or a line that stands further left.
 EXAMPLE = re.compile(r"^([ ]*)>>> .*(?:\n\1(?![ ]*$).*)*", re.MULTILINE)
@@ -24,10 +27,23 @@ class OurDocstrings(griffe.Extension):
                 "\nExample:\n", "\nExamples:\n"
             )
 
-    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """Leave out the field of a class if nothing is said of it where it stands."""
-        if attr.parent and attr.parent.is_class and not attr.docstring:
-            attr.public = False
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Leave out what classes hold without a word about it: fields, and methods with Python's own names.
+
+        Here and not sooner, for Griffe has to find the fields before it knows a dataclass's arguments.
+        """
+        for cls in _classes(pkg):
+            for name, member in list(cls.members.items()):
+                if not member.docstring and name != "__init__":
+                    cls.del_member(name)
+
+
+def _classes(place: griffe.Module | griffe.Class) -> Iterator[griffe.Class]:
+    for member in place.members.values():
+        if isinstance(member, griffe.Class):
+            yield member
+        if isinstance(member, griffe.Module | griffe.Class):
+            yield from _classes(member)
 
 
 def _fenced(example: re.Match[str]) -> str:

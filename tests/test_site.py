@@ -16,25 +16,31 @@ pytest.importorskip("zensical", reason="the extra `docs` is not installed")
 
 ROOT = Path(__file__).parents[1]
 ROOMS = sorted(page.stem for page in (ROOT / "docs" / "api").glob("*.md") if page.stem != "index")
+CODE = {"code", "pre", "script", "style"}  # what stands in them is not prose
 
 
 class Page(HTMLParser):
-    """One page's links, the anchors that links may lead to, and its text."""
+    """One page's links, the anchors that links may lead to, and its text outside and inside code."""
 
     def __init__(self, path):
         super().__init__()
-        self.links, self.anchors, self.text = [], set(), set()
+        self.links, self.anchors, self.prose, self.code, self.open_code = [], set(), set(), set(), 0
         self.feed(path.read_text(encoding="utf-8"))
 
-    def handle_starttag(self, _tag, attrs):
+    def handle_starttag(self, tag, attrs):
         """Keep what links, and what can be linked to."""
+        self.open_code += tag in CODE
         found = dict(attrs)
         self.anchors |= {found[name] for name in ("id", "name") if found.get(name)}
         self.links += [found[name] for name in ("href", "src") if found.get(name)]
 
+    def handle_endtag(self, tag):
+        """Code may end here."""
+        self.open_code -= tag in CODE
+
     def handle_data(self, data):
         """Keep the text between two tags."""
-        self.text.add(data.strip())
+        (self.code if self.open_code else self.prose).add(data.strip())
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +95,19 @@ def leads_somewhere(link, path, folder, pages):
     return target not in pages or not anchor or anchor in pages[target].anchors
 
 
+def test_no_page_shows_its_markdown(site):
+    """A fence, a table or an example that the site's Markdown reads otherwise than GitHub's would stand as text."""
+    folder, pages = site
+    shown = [
+        f"{path.relative_to(folder)}: {text}"
+        for path, page in pages.items()
+        for text in page.prose
+        if re.search(r"```|\*\*|\]\(|^>>> |^\||^- ", text, re.MULTILINE)
+    ]
+    assert not shown
+    assert not [text for page in pages.values() for text in page.code if r"<\|" in text]
+
+
 def test_nothing_is_loaded_from_elsewhere(site):
     """The site works without a network: scripts, styles, fonts and pictures are its own."""
     folder, _ = site
@@ -124,4 +143,4 @@ def public_names(room):
 def test_what_the_package_exports_is_in_the_overview(site):
     """docs/api/index.md names all of `snac_tok.__all__`."""
     folder, pages = site
-    assert set(snac_tok.__all__) <= pages[folder / "docs" / "api" / "index.html"].text
+    assert set(snac_tok.__all__) <= pages[folder / "docs" / "api" / "index.html"].code
