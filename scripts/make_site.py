@@ -47,7 +47,8 @@ def build(output: Path) -> str:
         )
         said = COLOUR.sub("", ran.stdout)
         if ran.returncode or GRIFFE in said:  # --strict does not count what Griffe says of docstrings
-            raise SystemExit(said)
+            # Where a warning is all that happened, where Zensical stood when it stopped is of no use.
+            raise SystemExit(said.partition("Traceback (")[0] if "--strict flag is set" in said else said)
         shutil.rmtree(output, ignore_errors=True)
         shutil.move(Path(folder) / "site", output)
     return said
