@@ -56,14 +56,16 @@ def site(tmp_path_factory):
 
 @pytest.mark.slow
 def test_every_page_is_built(site):
-    """Pages of docs/, of the examples, and the changelog have the place that they have in the repository."""
+    """Pages have the place that they have in the repository, and stand in the site's menu."""
     folder, pages = site
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     sources = [
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "examples").glob("*/README.md"),
         ROOT / "CHANGELOG.md",
     ]
     for source in sources:
+        assert re.search(rf" {re.escape(str(source.relative_to(ROOT)))}$", menu, re.MULTILINE), source
         path = source.relative_to(ROOT).with_suffix("")
         path = path.parent if path.name in {"README", "index"} else path
         assert folder / path / "index.html" in pages
