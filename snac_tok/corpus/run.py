@@ -85,7 +85,7 @@ def shard_folder(
 
     Args:
         source: a folder of audio files, with metadata.csv or metadata.jsonl where texts are known; a pattern such as
-            "data/**/*.flac"; a manifest (.csv, .tsv, .jsonl, .txt, .parquet) that lists recordings or parts of them; or
+            `data/**/*.flac`; a manifest (.csv, .tsv, .jsonl, .txt, .parquet) that lists recordings or parts of them; or
             a .tar or .parquet with sound in it.
         out: a new folder outside of `source`, or that of the same run, interrupted or finished.
         encoder: what makes the codes; a `SnacTokenizer`.
