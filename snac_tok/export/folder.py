@@ -175,7 +175,8 @@ class ExportFolder:
     @contextlib.contextmanager
     def staging(self, stem: str) -> Iterator[Path]:
         """Lend the path, without endings, under which a part's files are written before they are published."""
-        folder = self.path / _STAGING
+        # Absolute: fsspec, which datatrove writes through, takes a relative name to be where it was when first used.
+        folder = (self.path / _STAGING).absolute()
         with naming_refusals(self.path / stem, error=ExportError):
             path = folder / stem
             path.parent.mkdir(parents=True)

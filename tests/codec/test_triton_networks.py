@@ -131,7 +131,7 @@ def test_streams_join_and_part(pair, monkeypatch):
 
 @pytest.mark.parametrize("name", ["encoder", "decoder"])
 def test_half_precision(name, monkeypatch):
-    """float16 is as near to float32 as the plain path is, noise block included."""
+    """float16 is near to float32, noise block included; the CPU's own path, with float32 activations, is nearer."""
     exact = build(name)
     wanted = exact.whole(monkeypatch, exact.x)
     half = build(name, torch.float16)
@@ -139,7 +139,7 @@ def test_half_precision(name, monkeypatch):
         float((half.run(monkeypatch, cut(half.x, 0.4), fused=fused).float() - wanted).norm())
         for fused in (True, False)
     ]
-    assert errors[0] < 1.2 * errors[1] < 0.01 * float(wanted.norm())
+    assert errors[1] < errors[0] < 0.01 * float(wanted.norm())
 
 
 def test_a_codec_through_kernels(monkeypatch):

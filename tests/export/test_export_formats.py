@@ -417,3 +417,17 @@ def test_a_missing_package_is_named_with_its_extra(shards, tmp_path, monkeypatch
     with pytest.raises(MissingDependencyError, match=f"the export to {to} needs {package}.*'export'"):
         export_shards(shards, tmp_path / "out", to=to, preset="plain")
     export_shards(shards, tmp_path / "out", to="hf", preset="plain")
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_relative_folder_is_where_the_program_is_now(shards, tmp_path, monkeypatch, to):
+    """A program that has exported into a folder of this name elsewhere writes here, not there."""
+    here = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        with left_open():
+            export_shards(shards, "out", to=to, preset="plain")
+        here.append(files_of(tmp_path / name / "out"))
+    assert len(here[0]) > 2
+    assert here[0] == here[1]

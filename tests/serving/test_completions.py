@@ -217,7 +217,7 @@ def test_a_text_that_spells_speech_is_the_clients_fault(serve, fake, tok):
 
 def test_a_listener_who_leaves_ends_the_request_there(serve, fake, tok, speech):
     """The model need not write for nobody."""
-    fake.answer, fake.never_ends = [128257, *speech(1, 4000)], True
+    fake.answer, fake.never_ends = [128257, *speech(1, 20)], True
     server = serve(CompletionsSource(fake.url, tok.vocabulary, text_ids=lambda _: [5]))
     with server.client.stream("POST", "/v1/audio/speech", json={"input": "x"}) as answer:
         next(answer.iter_bytes())
