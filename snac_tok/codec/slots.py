@@ -1,7 +1,7 @@
 """States of many streams of one network, a row a stream in one tensor a layer: any of them advance in one call.
 
-Streams whose layers hold equally much share a table. A stream changes tables during its first few frames and, where
-there is attention, within a window; then it stays.
+Streams whose layers hold equally much, in one dtype and on one device, share a table. A stream changes tables during
+its first few frames and, where there is attention, within a window; then it stays.
 
     table of one signature    layer 1 (rows, C, n)   layer 2 (rows, C', n')   …
         row 0  stream a       |aaaaaaa|              |aaa|
@@ -22,7 +22,7 @@ import torch
 from snac_tok.codec.state import StreamState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
 
 @dataclass(eq=False)
@@ -91,7 +91,7 @@ class SlotStates:
     """The states of the streams of one network."""
 
     def __init__(self) -> None:
-        self._tables: dict[tuple[int, ...], _Table] = {}
+        self._tables: dict[Hashable, _Table] = {}
 
     @property
     def num_values(self) -> int:
@@ -113,15 +113,15 @@ class SlotStates:
 
     def write(self, slots: Sequence[Slot], batch: StreamState) -> None:
         """Keep the states of streams after a chunk was run through what `read` returned for them."""
-        signature = batch.signature()
-        table, before = self._tables.get(signature), slots[0].table
+        key = _kind_of(batch)
+        table, before = self._tables.get(key), slots[0].table
         kept = batch.kept if before is None else before.apart(batch.kept)
         if table is None or (table is before and len(slots) == len(table.slots)):
             table, rows = _Table(layers=list(kept)), list(range(len(slots)))
         else:
             rows = [slot.row for slot in slots] if table is before else table.free_rows(len(slots))
             table.write(rows, kept)
-        self._tables[signature] = table
+        self._tables[key] = table
         for slot, row in zip(slots, rows, strict=True):
             self._place(slot, table, row)
             state = StreamState(positions=slot.positions)
@@ -143,6 +143,12 @@ class SlotStates:
         slot.table, slot.row = table, row
         if table is not None:
             table.slots[row] = slot
+
+
+def _kind_of(state: StreamState) -> Hashable:
+    """Return what states of one table have in common: a codec that was moved keeps the same lengths elsewhere."""
+    first = next((kept for kept in state.kept if kept is not None), None)
+    return state.signature(), first is not None and (first.dtype, first.device)
 
 
 def _share_memory(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -110,6 +110,18 @@ def test_what_a_layer_keeps_without_a_change_is_not_shared_with_the_row_it_had_b
         assert torch.equal(states.read([slot]).kept[1], torch.full((1, 3, 2), value))
 
 
+@pytest.mark.parametrize("other", [{"dtype": torch.float64}, {"device": "meta"}], ids=["dtype", "device"])
+def test_a_codec_that_was_moved_begins_tables_of_its_own(other):
+    """A stream that was left open from before stays what it is, and a new one of the same lengths begins beside it."""
+    states, old, new = SlotStates(), Slot(), Slot()
+    states.write([old], StreamState(kept=[None, torch.ones(1, 3, 2)]))
+    states.write([new], StreamState(kept=[None, torch.ones(1, 3, 2, **other)]))
+    kept = [states.read([slot]).kept[1] for slot in (old, new)]
+    assert (kept[0].dtype, kept[0].device.type) == (torch.float32, "cpu")
+    assert kept[1].dtype == other.get("dtype", torch.float32)
+    assert kept[1].device.type == other.get("device", "cpu")
+
+
 @torch.no_grad()
 def test_a_state_that_was_read_is_not_written_to(decoder):
     """A chunk that is run through it and then given up changes nothing."""
