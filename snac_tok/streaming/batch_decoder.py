@@ -44,13 +44,11 @@ class _Stream(Stream):
         frames: the ids of the unfinished frame.
         noise: the decoder's.
         waiting: codes of whole frames that are not decoded yet.
-        finished: sound that is decoded and not returned yet.
     """
 
     frames: FrameBuffer
     noise: SeededNoise | None
     waiting: tuple[list[torch.Tensor], ...] = ()
-    finished: tuple[npt.NDArray[np.float32], ...] = ()
 
     @property
     def num_waiting(self) -> int:
@@ -191,15 +189,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
                 except BaseException as error:
                     note_failure(error, group)
                     raise
-        sounds = {
-            name: np.concatenate(stream.finished) for name, stream in self._streams.items() if stream.finished
-        }
-        self._streams = {
-            name: replace(stream, finished=()) if stream.finished else stream
-            for name, stream in self._streams.items()
-            if not stream.ended
-        }
-        return sounds
+        return {name: np.concatenate(sounds) for name, sounds in self._take_finished().items()}
 
     def _alike(self, names: Sequence[Hashable], num_frames: int) -> list[list[Hashable]]:
         """Group streams that can share a call: of one table of states, equally many new frames, all ending or none."""

@@ -44,7 +44,6 @@ class _Stream(Stream):
         waiting: samples (1, n) at the codec's rate that are not encoded yet.
         num_samples: how many have been encoded.
         is_resampling: whether a block is in the resampler, which cannot take it back.
-        finished: per step of the network, codes [(n_k,)] that are encoded and not returned yet.
     """
 
     rates: StreamResampler
@@ -53,7 +52,6 @@ class _Stream(Stream):
     waiting: Samples = field(default_factory=lambda: np.zeros((1, 0), np.float32))
     num_samples: int = 0
     is_resampling: bool = False
-    finished: tuple[list[npt.NDArray[np.int64]], ...] = ()
 
     @property
     def is_ready(self) -> bool:
@@ -186,15 +184,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
                 except BaseException as error:
                     note_failure(error, group)
                     raise
-        found = {
-            name: self._ids(stream.finished) for name, stream in self._streams.items() if stream.finished
-        }
-        self._streams = {
-            name: replace(stream, finished=()) if stream.finished else stream
-            for name, stream in self._streams.items()
-            if not stream.ended
-        }
-        return found
+        return {name: self._ids(pieces) for name, pieces in self._take_finished().items()}
 
     def _alike(self, stream: _Stream) -> tuple[int, ...]:
         """Return what streams have in common that share a call: equally many samples, in the middle or at the end."""

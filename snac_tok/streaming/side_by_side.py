@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from snac_tok.codec.chunked import Unchanged, chunk_latents, num_threads
@@ -28,12 +28,14 @@ class Stream:
         slot: where the network's state is.
         ending: whether its last piece has been pushed.
         ended: whether all of it has been through the network.
+        finished: what has come out of the network and is not returned yet.
     """
 
     unchanged: Unchanged
     slot: Slot = field(default_factory=Slot)
     ending: bool = False
     ended: bool = False
+    finished: tuple[Any, ...] = ()
 
     @property
     def is_ready(self) -> bool:
@@ -83,6 +85,16 @@ class StreamsByName(Generic[S]):
 
     def _ready(self) -> list[Hashable]:
         return [name for name, stream in self._streams.items() if stream.is_ready]
+
+    def _take_finished(self) -> dict[Hashable, tuple[Any, ...]]:
+        """Return what has come out of the network since the last step, and forget the streams that have ended."""
+        found = {name: stream.finished for name, stream in self._streams.items() if stream.finished}
+        self._streams = {
+            name: replace(stream, finished=()) if stream.finished else stream
+            for name, stream in self._streams.items()
+            if not stream.ended
+        }
+        return found
 
     def _groups(self, names: Sequence[Hashable], alike: Callable[[S], Any]) -> list[list[Hashable]]:
         """Group streams of one table of states that are alike otherwise, too.
