@@ -2,7 +2,7 @@
 
 Streams can join, leave and stall at any time. `push` only checks and keeps ids; `step` advances every stream that has
 whole frames or has ended. Streams whose layers hold equally many samples share one call of the network, which is so
-for all streams after their first few frames; their states are rows of one tensor a layer (`SlotStates`).
+for all streams after their first few frames; their states are rows of one tensor a layer (`StateTables`).
 """
 
 from __future__ import annotations
@@ -232,18 +232,18 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
         for name, stream, left, sound in zip(names, streams, waiting, sounds, strict=True):
             finished = (*stream.finished, sound)
             self._streams[name] = replace(stream, waiting=left, ended=last, finished=finished)
-        slots = [stream.slot for stream in streams]
+        rows = [stream.row for stream in streams]
         if last:
-            for slot in slots:
-                self._states.free(slot)
+            for row in rows:
+                self._states.free(row)
         else:
-            self._states.write(slots, batch)
+            self._states.write(rows, batch)
 
     def _decoded(
         self, streams: Sequence[_Stream], codes: Sequence[list[torch.Tensor]], *, last: bool
     ) -> tuple[npt.NDArray[np.float32], StreamState]:
         """Return the sound (B, n) of streams' next codes, and what their layers keep then."""
-        batch = self._states.read([stream.slot for stream in streams])
+        batch = self._states.read([stream.row for stream in streams])
         latents = self._latents(len(streams), codes, is_begun=bool(batch.kept))
         if latents is None:
             return np.zeros((len(streams), 0), np.float32), batch
@@ -251,7 +251,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
         if any(stream.noise for stream in streams):
             noise = RowNoise(
                 seeds=[None if stream.noise is None else stream.noise.seed for stream in streams],
-                positions=[stream.slot.positions for stream in streams],
+                positions=[stream.row.positions for stream in streams],
             )
         sound = run_chunk(self.codec.decoder, latents, batch, last=last, noise=noise)
         return sound[:, 0].float().cpu().numpy(), batch

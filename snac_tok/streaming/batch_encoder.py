@@ -15,7 +15,7 @@ from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_
 from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.chunked import Unchanged
 from snac_tok.codec.inference import encode_chunk
-from snac_tok.codec.slots import Slot, SlotStates
+from snac_tok.codec.state_tables import StateRow, StateTables
 from snac_tok.errors import SamplingRateError, WaveformError
 from snac_tok.streaming.encoder import checked_block
 from snac_tok.streaming.pairing import paired_for_streams
@@ -48,7 +48,7 @@ class _Stream(Stream):
 
     rates: StreamResampler
     frame_length: int
-    latents: Slot = field(default_factory=Slot)
+    latents: StateRow = field(default_factory=StateRow)
     waiting: Samples = field(default_factory=lambda: np.zeros((1, 0), np.float32))
     num_samples: int = 0
     is_resampling: bool = False
@@ -102,7 +102,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
         super().__init__()
         self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
         self._resampler = resampler or Resampler()
-        self._unfinished = SlotStates()
+        self._unfinished = StateTables()
 
     def open(self, name: Hashable, *, sampling_rate: int | None = None) -> None:
         """Open a stream under a name that no open stream has.
@@ -205,7 +205,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
         streams = [self._streams[name] for name in names]
         for stream in streams:
             stream.unchanged.check()
-        if streams[0].slot.table is None:
+        if streams[0].row.table is None:
             check_as_built(self.codec.encoder)
         # Nothing is kept before all is encoded: other parts still read the tables of states, and any may fail.
         done = in_parts(
@@ -221,7 +221,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
         self, streams: Sequence[_Stream]
     ) -> tuple[list[npt.NDArray[np.int64]], StreamState, StreamState]:
         """Return the codes [(B, n_k)] of streams' next samples, and what is kept then."""
-        state = self._states.read([stream.slot for stream in streams])
+        state = self._states.read([stream.row for stream in streams])
         unfinished = self._unfinished.read([stream.latents for stream in streams])
         last = not streams[0].has_frame
         samples = np.concatenate([stream.next_piece() for stream in streams])
@@ -242,24 +242,24 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
         """Keep what was encoded, the samples that still wait, and what the layers keep."""
         streams = [self._streams[name] for name in names]
         last = not streams[0].has_frame
-        for row, (name, stream) in enumerate(zip(names, streams, strict=True)):
+        for at, (name, stream) in enumerate(zip(names, streams, strict=True)):
             taken = stream.next_piece().shape[1]
             self._streams[name] = replace(
                 stream,
                 waiting=stream.waiting[:, taken:],
                 num_samples=stream.num_samples + taken,
                 ended=last,
-                finished=(*stream.finished, [level[row] for level in codes]),
+                finished=(*stream.finished, [level[at] for level in codes]),
             )
-        for tables, slots, batch in (
-            (self._states, [stream.slot for stream in streams], state),
+        for tables, rows, batch in (
+            (self._states, [stream.row for stream in streams], state),
             (self._unfinished, [stream.latents for stream in streams], unfinished),
         ):
             if not last:
-                tables.write(slots, batch)
+                tables.write(rows, batch)
                 continue
-            for slot in slots:
-                tables.free(slot)
+            for row in rows:
+                tables.free(row)
 
     def _ids(self, pieces: Sequence[list[npt.NDArray[np.int64]]]) -> npt.NDArray[np.int64]:
         levels = [np.concatenate(level) for level in zip(*pieces, strict=True)]

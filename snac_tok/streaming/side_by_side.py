@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from snac_tok.codec.chunked import Unchanged, chunk_latents, num_threads
-from snac_tok.codec.slots import Slot, SlotStates
+from snac_tok.codec.state_tables import StateRow, StateTables
 from snac_tok.codec.threads import run_in_order
 from snac_tok.errors import TokenError
 
@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """One stream. It is replaced as a whole when it advances, and its slot then written to: a failed call leaves both.
+    """One stream. It is replaced as a whole when it advances, and its row then written to: a failed call leaves both.
 
     Attributes:
         unchanged: detects that the codec was moved or trained.
-        slot: where the network's state is.
+        row: where the network's state is.
         ending: whether its last piece has been pushed.
         ended: whether all of it has been through the network.
         finished: what has come out of the network and is not returned yet.
     """
 
     unchanged: Unchanged
-    slot: Slot = field(default_factory=Slot)
+    row: StateRow = field(default_factory=StateRow)
     ending: bool = False
     ended: bool = False
     finished: tuple[Any, ...] = ()
@@ -51,7 +51,7 @@ class StreamsByName(Generic[S]):
 
     def __init__(self) -> None:
         self._streams: dict[Hashable, S] = {}
-        self._states = SlotStates()
+        self._states = StateTables()
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -65,7 +65,7 @@ class StreamsByName(Generic[S]):
         Raises:
             TokenError: there is no such stream.
         """
-        self._states.free(self._known(name).slot)
+        self._states.free(self._known(name).row)
         del self._streams[name]
 
     def _check_free(self, name: Hashable) -> None:
@@ -104,8 +104,8 @@ class StreamsByName(Generic[S]):
         groups: dict[Any, list[Hashable]] = {}
         for name in names:
             stream = self._streams[name]
-            groups.setdefault((id(stream.slot.table), alike(stream)), []).append(name)
-        return [sorted(group, key=lambda name: self._streams[name].slot.row) for group in groups.values()]
+            groups.setdefault((id(stream.row.table), alike(stream)), []).append(name)
+        return [sorted(group, key=lambda name: self._streams[name].row.index) for group in groups.values()]
 
 
 def in_parts(

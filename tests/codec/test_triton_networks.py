@@ -17,8 +17,8 @@ from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.context import StepContext
 from snac_tok.codec.noise import SeededNoise
 from snac_tok.codec.ops import backend, cpu, reference
-from snac_tok.codec.slots import Slot, SlotStates
 from snac_tok.codec.state import StreamState
+from snac_tok.codec.state_tables import StateRow, StateTables
 
 # Widths that kernels take, an odd stride, and a decoder with noise.
 CONFIG = dataclasses.replace(SMALL, encoder_dim=16, latent_dim=None, decoder_dim=64)
@@ -118,10 +118,10 @@ def test_streams_join_and_part(pair, monkeypatch):
     states = [StreamState(), StreamState()]
     starts = [pair.run(monkeypatch, [first[row : row + 1]], state=states[row], last=False) for row in (0, 1)]
     if pair.noise is None:  # seeded noise needs the stream's own position
-        tables, slots = SlotStates(), [Slot(), Slot()]
-        for slot, state in zip(slots, states, strict=True):
-            tables.write([slot], state.fork())
-        ends = pair.run(monkeypatch, [second], state=tables.read(slots))
+        tables, rows = StateTables(), [StateRow(), StateRow()]
+        for own, state in zip(rows, states, strict=True):
+            tables.write([own], state.fork())
+        ends = pair.run(monkeypatch, [second], state=tables.read(rows))
         assert_equal(torch.cat((torch.cat(starts), ends), dim=-1), pair.whole(monkeypatch, pair.x))
     for row, (state, start) in enumerate(zip(states, starts, strict=True)):
         end = pair.run(monkeypatch, [second[row : row + 1]], state=state)

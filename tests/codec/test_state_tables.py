@@ -9,8 +9,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from snac_tok.codec import SNAC
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.noise import RowNoise, SeededNoise
-from snac_tok.codec.slots import Slot, SlotStates
 from snac_tok.codec.state import StreamState
+from snac_tok.codec.state_tables import StateRow, StateTables
 
 SEEDS = [0, 5, -3, 2**63 + 1, None]
 
@@ -42,30 +42,30 @@ class Streams:
     """Streams by name, each with its own latents and seed, and what was heard of them."""
 
     def __init__(self, decoder):
-        self.decoder, self.states = decoder, SlotStates()
-        self.slots, self.heard = {}, {}
+        self.decoder, self.states = decoder, StateTables()
+        self.rows, self.heard = {}, {}
 
     def begin(self, name):
         """Let a new stream take this name."""
-        if name in self.slots:
-            self.states.free(self.slots[name])
-        self.slots[name], self.heard[name] = Slot(), []
+        if name in self.rows:
+            self.states.free(self.rows[name])
+        self.rows[name], self.heard[name] = StateRow(), []
 
     def advance(self, names):
         """Decode four latents more of some streams, those of one table together."""
-        for table in {id(self.slots[name].table): self.slots[name].table for name in names}.values():
-            self._advance_together([name for name in names if self.slots[name].table is table])
+        for table in {id(self.rows[name].table): self.rows[name].table for name in names}.values():
+            self._advance_together([name for name in names if self.rows[name].table is table])
 
     def _advance_together(self, names):
-        slots, seeds = [self.slots[name] for name in names], [SEEDS[name % 5] for name in names]
+        rows, seeds = [self.rows[name] for name in names], [SEEDS[name % 5] for name in names]
         starts = [4 * len(self.heard[name]) for name in names]
         x = torch.cat(
             [latents_of(name, 400)[..., at : at + 4] for name, at in zip(names, starts, strict=True)]
         )
-        noise = RowNoise(seeds=seeds, positions=[slot.positions for slot in slots])
-        batch = self.states.read(slots)
+        noise = RowNoise(seeds=seeds, positions=[row.positions for row in rows])
+        batch = self.states.read(rows)
         sounds = run_chunk(self.decoder, x, batch, last=False, noise=noise if any_seed(seeds) else None)
-        self.states.write(slots, batch)
+        self.states.write(rows, batch)
         for name, sound in zip(names, sounds, strict=True):
             self.heard[name].append(sound)
 
@@ -90,9 +90,9 @@ def test_streams_advance_in_any_company(decoder, data):
     streams = Streams(decoder)
     for _ in range(data.draw(st.integers(3, 10))):
         name = data.draw(st.integers(0, 5))
-        if name not in streams.slots or data.draw(st.booleans()):
+        if name not in streams.rows or data.draw(st.booleans()):
             streams.begin(name)
-        streams.advance(data.draw(st.lists(st.sampled_from(sorted(streams.slots)), min_size=1, unique=True)))
+        streams.advance(data.draw(st.lists(st.sampled_from(sorted(streams.rows)), min_size=1, unique=True)))
     for name, heard in streams.heard.items():
         if heard:
             torch.testing.assert_close(torch.cat(heard, dim=-1), streams.wanted(name), rtol=0, atol=1e-6)
@@ -100,23 +100,23 @@ def test_streams_advance_in_any_company(decoder, data):
 
 def test_what_a_layer_keeps_without_a_change_is_not_shared_with_the_row_it_had_before():
     """A stream changes tables while one layer waits; its old row becomes another stream's."""
-    states, first, second, third = SlotStates(), Slot(), Slot(), Slot()
+    states, first, second, third = StateTables(), StateRow(), StateRow(), StateRow()
     states.write([first, second], StreamState(kept=[torch.zeros(2, 3, 1), torch.ones(2, 3, 2)]))
     batch = states.read([first])
     batch.kept[0] = torch.zeros(1, 3, 4)
     states.write([first], batch)
     states.write([third], StreamState(kept=[torch.zeros(1, 3, 1), torch.full((1, 3, 2), 7.0)]))
-    for slot, value in ((first, 1.0), (second, 1.0), (third, 7.0)):
-        assert torch.equal(states.read([slot]).kept[1], torch.full((1, 3, 2), value))
+    for row, value in ((first, 1.0), (second, 1.0), (third, 7.0)):
+        assert torch.equal(states.read([row]).kept[1], torch.full((1, 3, 2), value))
 
 
 @pytest.mark.parametrize("other", [{"dtype": torch.float64}, {"device": "meta"}], ids=["dtype", "device"])
 def test_a_codec_that_was_moved_begins_tables_of_its_own(other):
     """A stream that was left open from before stays what it is, and a new one of the same lengths begins beside it."""
-    states, old, new = SlotStates(), Slot(), Slot()
+    states, old, new = StateTables(), StateRow(), StateRow()
     states.write([old], StreamState(kept=[None, torch.ones(1, 3, 2)]))
     states.write([new], StreamState(kept=[None, torch.ones(1, 3, 2, **other)]))
-    kept = [states.read([slot]).kept[1] for slot in (old, new)]
+    kept = [states.read([row]).kept[1] for row in (old, new)]
     assert (kept[0].dtype, kept[0].device.type) == (torch.float32, "cpu")
     assert kept[1].dtype == other.get("dtype", torch.float32)
     assert kept[1].device.type == other.get("device", "cpu")
@@ -125,13 +125,13 @@ def test_a_codec_that_was_moved_begins_tables_of_its_own(other):
 @torch.no_grad()
 def test_a_state_that_was_read_is_not_written_to(decoder):
     """A chunk that is run through it and then given up changes nothing."""
-    states, slots = SlotStates(), [Slot(), Slot()]
+    states, rows = StateTables(), [StateRow(), StateRow()]
     for _ in range(12):
-        batch = states.read(slots)
+        batch = states.read(rows)
         run_chunk(decoder, torch.cat([latents_of(1, 4), latents_of(2, 4)]), batch, last=False)
-        states.write(slots, batch)
+        states.write(rows, batch)
     outputs = [
-        run_chunk(decoder, torch.cat([latents_of(3, 4), latents_of(4, 4)]), states.read(slots), last=last)
+        run_chunk(decoder, torch.cat([latents_of(3, 4), latents_of(4, 4)]), states.read(rows), last=last)
         for last in (False, True, False)
     ]
     assert torch.equal(outputs[0], outputs[2])
@@ -140,17 +140,17 @@ def test_a_state_that_was_read_is_not_written_to(decoder):
 @torch.no_grad()
 def test_memory_is_that_of_the_streams_there_are(decoder):
     """Hundreds of streams that come and go leave nothing behind."""
-    states = SlotStates()
+    states = StateTables()
     sizes = []
     for _ in range(5):
-        slots = [Slot() for _ in range(64)]
+        rows = [StateRow() for _ in range(64)]
         for _ in range(6):
-            batch = states.read(slots)
+            batch = states.read(rows)
             run_chunk(decoder, latents_of(0, 4).expand(64, -1, -1), batch, last=False)
-            states.write(slots, batch)
+            states.write(rows, batch)
         sizes.append(states.num_values)
-        for slot in slots:
-            states.free(slot)
+        for row in rows:
+            states.free(row)
         assert states.num_values == 0
     assert len(set(sizes)) == 1
 
@@ -183,17 +183,17 @@ def test_a_step_never_waits_for_the_device():
     """No value is read back on the way: tensors that have no values get through both networks and the tables."""
     with FakeTensorMode():
         codec = small_codec(8)
-        states, slots = SlotStates(), [Slot() for _ in range(3)]
+        states, rows = StateTables(), [StateRow() for _ in range(3)]
         for _ in range(4):
             codes = [torch.zeros(3, count, dtype=torch.int64) for count in (1, 2, 4)]
             latents = codec.quantizer.from_codes(codes)
-            batch = states.read(slots)
-            noise = RowNoise(seeds=[1, None, 2], positions=[slot.positions for slot in slots])
+            batch = states.read(rows)
+            noise = RowNoise(seeds=[1, None, 2], positions=[row.positions for row in rows])
             run_chunk(codec.decoder, latents, batch, last=False, noise=noise)
-            states.write(slots, batch)
-            one = states.read(slots[1:2])
+            states.write(rows, batch)
+            one = states.read(rows[1:2])
             run_chunk(codec.decoder, latents[:1], one, last=False)
-            states.write(slots[1:2], one)
+            states.write(rows[1:2], one)
         audio = torch.zeros(3, 1, codec.config.padding_multiple, dtype=torch.float64)
         codec.quantizer(run_chunk(codec.encoder, audio, StreamState(), last=True))
         with pytest.raises(DataDependentOutputException):

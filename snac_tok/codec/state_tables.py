@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class Slot:
+class StateRow:
     """One stream's place.
 
     Attributes:
         table: where its state is; None before its first chunk.
-        row: its row there.
+        index: of its row there.
         positions: per noise block, the absolute position of its next output.
     """
 
     table: _Table | None = None
-    row: int = 0
+    index: int = 0
     positions: list[int] = field(default_factory=list)
 
 
@@ -46,33 +46,33 @@ class _Table:
 
     Attributes:
         layers: per stateful layer (rows, C, n); None where nothing is kept.
-        slots: the streams by row.
+        rows: the streams' rows by index.
     """
 
     layers: list[torch.Tensor | None]
-    slots: dict[int, Slot] = field(default_factory=dict)
+    rows: dict[int, StateRow] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:
         return next((len(layer) for layer in self.layers if layer is not None), 0)
 
-    def read(self, rows: Sequence[int]) -> list[torch.Tensor | None]:
+    def read(self, indices: Sequence[int]) -> list[torch.Tensor | None]:
         """Return the state of some rows, without a copy if they follow each other."""
-        first, count = rows[0], len(rows)
-        if list(rows) == list(range(first, first + count)):
+        first, count = indices[0], len(indices)
+        if list(indices) == list(range(first, first + count)):
             return [None if layer is None else layer[first : first + count] for layer in self.layers]
         return [
-            None if layer is None else layer.index_select(0, torch.tensor(rows, device=layer.device))
+            None if layer is None else layer.index_select(0, torch.tensor(indices, device=layer.device))
             for layer in self.layers
         ]
 
-    def write(self, rows: Sequence[int], kept: Sequence[torch.Tensor | None]) -> None:
+    def write(self, indices: Sequence[int], kept: Sequence[torch.Tensor | None]) -> None:
         """Write the state of some rows; the table grows if they lie behind its end."""
-        if max(rows) >= self.num_rows:
-            self.layers = [_grown(layer, max(rows) + 1) for layer in self.layers]
+        if max(indices) >= self.num_rows:
+            self.layers = [_grown(layer, max(indices) + 1) for layer in self.layers]
         for layer, new in zip(self.layers, kept, strict=True):
             if layer is not None and new is not None:
-                layer.index_copy_(0, torch.tensor(rows, device=layer.device), new)
+                layer.index_copy_(0, torch.tensor(indices, device=layer.device), new)
 
     def apart(self, kept: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
         """Return what layers keep, with copies of what still lies in this table, where others may write to it."""
@@ -81,13 +81,13 @@ class _Table:
             for new, layer in zip(kept, self.layers, strict=True)
         ]
 
-    def free_rows(self, count: int) -> list[int]:
-        """Return the first `count` rows that no stream has."""
-        rows = range(len(self.slots) + count)
-        return [row for row in rows if row not in self.slots][:count]
+    def free_indices(self, count: int) -> list[int]:
+        """Return the first `count` indices that no stream has."""
+        indices = range(len(self.rows) + count)
+        return [index for index in indices if index not in self.rows][:count]
 
 
-class SlotStates:
+class StateTables:
     """The states of the streams of one network."""
 
     def __init__(self) -> None:
@@ -99,50 +99,50 @@ class SlotStates:
         tables = self._tables.values()
         return sum(layer.numel() for table in tables for layer in table.layers if layer is not None)
 
-    def read(self, slots: Sequence[Slot]) -> StreamState:
+    def read(self, rows: Sequence[StateRow]) -> StreamState:
         """Return the states of streams of one table as that of a batch, whose positions count from here.
 
         It shares memory with the table: a chunk may be run through it, because layers replace what they keep.
         """
-        table = slots[0].table
+        table = rows[0].table
         if table is None:
             return StreamState()
         return StreamState(
-            kept=table.read([slot.row for slot in slots]), positions=[0] * len(slots[0].positions)
+            kept=table.read([row.index for row in rows]), positions=[0] * len(rows[0].positions)
         )
 
-    def write(self, slots: Sequence[Slot], batch: StreamState) -> None:
+    def write(self, rows: Sequence[StateRow], batch: StreamState) -> None:
         """Keep the states of streams after a chunk was run through what `read` returned for them."""
         key = _kind_of(batch)
-        table, before = self._tables.get(key), slots[0].table
+        table, before = self._tables.get(key), rows[0].table
         kept = batch.kept if before is None else before.apart(batch.kept)
-        if table is None or (table is before and len(slots) == len(table.slots)):
-            table, rows = _Table(layers=list(kept)), list(range(len(slots)))
+        if table is None or (table is before and len(rows) == len(table.rows)):
+            table, indices = _Table(layers=list(kept)), list(range(len(rows)))
         else:
-            rows = [slot.row for slot in slots] if table is before else table.free_rows(len(slots))
-            table.write(rows, kept)
+            indices = [row.index for row in rows] if table is before else table.free_indices(len(rows))
+            table.write(indices, kept)
         self._tables[key] = table
-        for slot, row in zip(slots, rows, strict=True):
-            self._place(slot, table, row)
-            state = StreamState(positions=slot.positions)
+        for row, index in zip(rows, indices, strict=True):
+            self._place(row, table, index)
+            state = StreamState(positions=row.positions)
             state.advance_all(batch.positions)
-            slot.positions = state.positions
+            row.positions = state.positions
 
-    def free(self, slot: Slot) -> None:
+    def free(self, row: StateRow) -> None:
         """Forget a stream's state."""
-        self._place(slot, None, 0)
+        self._place(row, None, 0)
 
-    def _place(self, slot: Slot, table: _Table | None, row: int) -> None:
-        before = slot.table
-        if before is table and slot.row == row:
+    def _place(self, row: StateRow, table: _Table | None, index: int) -> None:
+        before = row.table
+        if before is table and row.index == index:
             return
         if before is not None:
-            del before.slots[slot.row]
-            if not before.slots:
+            del before.rows[row.index]
+            if not before.rows:
                 self._tables = {key: each for key, each in self._tables.items() if each is not before}
-        slot.table, slot.row = table, row
+        row.table, row.index = table, index
         if table is not None:
-            table.slots[row] = slot
+            table.rows[index] = row
 
 
 def _kind_of(state: StreamState) -> Hashable:
