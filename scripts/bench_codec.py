@@ -80,7 +80,7 @@ def parsed() -> argparse.Namespace:
     add("--threads", type=int, default=torch.get_num_threads(), help="torch's (default: its own choice)")
     add("--runs", type=int, default=3, help="turns, of which the median counts")
     add("--rows", type=row_names, help=f"comma-separated, of {', '.join(ROWS)}")
-    add("--compile", action="store_true", help="run ours through compiled graphs (and CUDA graphs on a GPU)")
+    add("--cuda-graphs", action="store_true", help="run what repeats as CUDA graphs, on a GPU")
     add("--markdown", action="store_true", help="print Markdown tables")
     add("--seconds", type=float, default=30.0, help="length of the one clip")
     add("--short", type=numbers, default=[1.0, 3.0, 10.0], help="lengths of the short clips in seconds")
@@ -98,8 +98,8 @@ def main() -> None:
     options = parsed()
     use_device(options.device, threads=options.threads)
     pair = load_pair(options.config, device=options.device, dtype=DTYPES[options.dtype])
-    if options.compile:
-        pair.ours.compile_chunks()
+    if options.cuda_graphs:
+        pair.ours.use_cuda_graphs()
     print(machine())
     weights = "trained" if options.config == "tiny" else "random"
     print(
@@ -111,8 +111,8 @@ def main() -> None:
     for name in options.rows or default_rows(options):
         for cells in ROWS[name](bench):
             table.row(*cells)
-    if options.compile:
-        print(f"\n{pair.ours.compile_report}")
+    if options.cuda_graphs:
+        print(f"\n{pair.ours.graph_report}")
 
 
 if __name__ == "__main__":

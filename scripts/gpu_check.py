@@ -2,7 +2,7 @@
 
 One command for a machine with torch, triton, einops and numpy alone, without a network. It prints rows as they come and
 writes them to gpu_check.json after each; a row that fails says why, and the others go on. Weights are random, seeded.
-`plain` is ours without kernels; TF32 is off.
+`graphs` is ours as CUDA graphs, `plain` without kernels; TF32 is off.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Report:
         """Print a row, and write all so far."""
         self.rows.append(row)
         figures = [f"{_figure(row['value'])} {row['unit']}"] if "value" in row else []
-        figures += [f"{name} {_figure(row[name])}" for name in ("plain", "snac") if name in row]
+        figures += [f"{name} {_figure(row[name])}" for name in ("graphs", "plain", "snac") if name in row]
         figures += [str(row[name]) for name in ("note", "error") if name in row]
         print(f"{self.seconds:6.1f} s  {row['what']:<48} {'; '.join(figures)}", flush=True)
         if self.path is not None:

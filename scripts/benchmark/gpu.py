@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import statistics
 import time
@@ -17,6 +18,8 @@ from snac_tok.codec import SNAC
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.ops import backend, reference
 from snac_tok.codec.state import StreamState
+from snac_tok.frames import FrameLayout
+from snac_tok.streaming import BatchStreamDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 
 # Frames after which every layer of a decoder has seen as much as it sees; a step after which more streams are too many.
-_STEPS_TO_FILL, _SLOW_MILLISECONDS = 8, 500.0
+_STEPS_TO_FILL, _SLOW_MILLISECONDS = 10, 500.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,10 @@ class Check:
         """Return a codec of seeded random weights."""
         torch.manual_seed(7)
         return SNAC.from_config(config or self.config).to(device=self.device, dtype=DTYPES[dtype]).eval()
+
+    def graphed(self, codec: SNAC) -> SNAC | None:
+        """Return a copy of a codec that runs what repeats as CUDA graphs; None where there are none."""
+        return copy.deepcopy(codec).use_cuda_graphs() if self.device.type == "cuda" else None
 
     def wait(self) -> None:
         """Wait until the device has done everything."""
@@ -136,6 +143,11 @@ def law_rows(check: Check) -> Iterator[Row]:
         ]
         error = float((torch.cat(parts, dim=-1) - whole).abs().max())
     yield {"what": "latents in chunks, like the whole", "value": error, "unit": "largest"}
+    if (graphed := check.graphed(codec)) is not None:
+        for _ in range(3):
+            codes = graphed.encode(clips[0][None])
+        row = _codes_row("codes through CUDA graphs, like without", codes, alone[0])
+        yield row | {"note": f"{row['note']}; {graphed.graph_report}"}
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
@@ -187,6 +199,7 @@ def speed_rows(check: Check, *, peer: bool) -> Iterator[Row]:
     for dtype in ("fp32", "fp16") if check.device.type == "cuda" else ("fp32",):
         codec = check.codec(dtype)
         other = load_peer(codec) if peer else None
+        graphed = check.graphed(codec)
         batch, seconds = check.batch
         jobs = [("decode", 1, check.clip_seconds), ("encode", batch, seconds), ("decode", batch, seconds)]
         jobs += [("encode", 1, check.short_seconds), ("decode", 1, check.short_seconds)]
@@ -199,6 +212,8 @@ def speed_rows(check: Check, *, peer: bool) -> Iterator[Row]:
                 ours = partial(codec.decode, given, noise=0)
             row = {"what": f"{way} {rows} x {length:g} s, {dtype}"}
             times = {"value": check.seconds(ours)}
+            if graphed is not None:
+                times["graphs"] = check.seconds(partial(getattr(graphed, way), *ours.args, **ours.keywords))
             with plain_path():
                 times["plain"] = check.seconds(ours)
             if other is not None:
@@ -221,39 +236,45 @@ class plain_path:  # noqa: N801 - used as a function
 
 def stream_rows(check: Check) -> Iterator[Row]:
     """Time a step of many streams, one frame a push."""
-    from snac_tok.frames import FrameLayout
-    from snac_tok.streaming import BatchStreamDecoder
-
     for dtype in ("fp16", "fp32") if check.device.type == "cuda" else ("fp32",):
         codec = check.codec(dtype)
         layout = FrameLayout(strides=codec.config.vq_strides)
+        graphed = check.graphed(codec)
         for count in check.streams:
-            decoder = BatchStreamDecoder(codec, layout)
-            for name in range(count):
-                decoder.open(name, noise=name)
-            # Steps until the layers are full, then those that count.
-            frames = random_codes(codec, (_STEPS_TO_FILL + check.runs) / codec.config.frames_per_second)
-            ids = layout.flatten([level[0].cpu().numpy() for level in frames])
-            size, times = codec.config.tokens_per_frame, []
-            for start in range(0, len(ids), size):
-                begin = time.perf_counter()
-                for name in range(count):
-                    decoder.push(name, ids[start : start + size])
-                decoder.step()
-                times.append(1e3 * (time.perf_counter() - begin))
-            steady = times[-check.runs :]
+            steady = _step_times(check, BatchStreamDecoder(codec, layout), count)
             note = f"slowest {max(steady):.1f}; a frame lasts {1e3 / codec.config.frames_per_second:.1f} ms"
             step = statistics.median(steady)
-            yield {"what": f"step of {count} streams, {dtype}", "value": step, "unit": "ms", "note": note}
+            row = {"what": f"step of {count} streams, {dtype}", "value": step, "unit": "ms", "note": note}
+            if graphed is not None:
+                times = _step_times(check, BatchStreamDecoder(graphed, layout), count)
+                row["graphs"] = statistics.median(times)
+            yield row
             if step > _SLOW_MILLISECONDS:
                 yield {"what": f"more streams, {dtype}", "note": "not tried, the last step took too long"}
                 break
 
 
+def _step_times(check: Check, decoder: BatchStreamDecoder, count: int) -> list[float]:
+    """Return the milliseconds of steps in which each of so many streams gets one frame."""
+    config = decoder.codec.config
+    layout = FrameLayout(strides=config.vq_strides)
+    for name in range(count):
+        decoder.open(name, noise=name)
+    # Steps until the layers are full and graphs are captured, then those that count.
+    frames = random_codes(decoder.codec, (_STEPS_TO_FILL + check.runs) / config.frames_per_second)
+    ids = layout.flatten([level[0].cpu().numpy() for level in frames])
+    times = []
+    for start in range(0, len(ids), config.tokens_per_frame):
+        begin = time.perf_counter()
+        for name in range(count):
+            decoder.push(name, ids[start : start + config.tokens_per_frame])
+        decoder.step()
+        times.append(1e3 * (time.perf_counter() - begin))
+    return times[-check.runs :]
+
+
 def tokenizer_rows(check: Check) -> Iterator[Row]:
     """Time clips of mixed lengths to ids."""
-    from snac_tok.frames import FrameLayout
-
     codec = check.codec()
     layout = FrameLayout(strides=codec.config.vq_strides)
     count, longest = check.clips

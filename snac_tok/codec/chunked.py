@@ -33,7 +33,7 @@ GPU_VALUES = 256_000_000
 
 
 class ChunkRunner(Protocol):
-    """Runs a network's chunks otherwise than layer by layer, through compiled graphs say."""
+    """Runs a network's chunks otherwise than layer by layer: as graphs."""
 
     def run(
         self, x: torch.Tensor, state: StreamState, *, last: bool, noise: NoiseSource | None
@@ -48,13 +48,13 @@ class ChunkedNetwork(Foldable):
     Attributes:
         hop_length: samples of a latent.
         audio_channels: of the activation at the audio's rate, the largest of a chunk.
-        compiled: what runs the chunks instead of `step`; the codec sets it.
+        graphs: what runs the chunks instead of `step`, on a GPU; the codec sets it.
         structures: what the network was built of.
     """
 
     hop_length: int
     audio_channels: int
-    compiled: ChunkRunner | None = None
+    graphs: ChunkRunner | None = None
     structures: frozenset[Structure] = frozenset()
 
     def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
@@ -103,7 +103,7 @@ def run_checked_chunk(
     valid: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Run a chunk as `run_chunk` does, through a network of which everything inside is known to be as built."""
-    with full_precision(x, compiled=network.compiled is not None):
+    with full_precision(x):
         return run_layers(network, x, state, last=last, noise=noise, valid=valid)
 
 
@@ -117,17 +117,16 @@ def run_layers(
     valid: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Run a chunk as `run_chunk` does, through a network that is known to be as built, in the precision set."""
-    if network.compiled is not None and valid is None:
-        return network.compiled.run(x, state, last=last, noise=noise)
+    if network.graphs is not None and valid is None:
+        return network.graphs.run(x, state, last=last, noise=noise)
     # A backend may compute in more bits than the weights have.
     return network.step(x, StepContext(x, state, last=last, noise=noise, valid=valid)).to(x.dtype)
 
 
 def num_threads(network: ChunkedNetwork) -> int:
     """Return how many chunks may run side by side: as many as torch has threads, where each needs one alone."""
-    alone = network.compiled is not None or torch.compiler.is_compiling()
-    weight = next(network.parameters())
-    return 1 if alone or weight.device.type != "cpu" else torch.get_num_threads()
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    return torch.get_num_threads() if on_cpu and not torch.compiler.is_compiling() else 1
 
 
 def chunk_latents(network: ChunkedNetwork, *, multiple: int, chunk_values: int | None = None) -> int:

@@ -45,7 +45,7 @@ def encode_chunk(
         waiting: what keeps latents until their frame is whole.
         last: whether the clip ends here.
     """
-    with full_precision(audio, compiled=codec.encoder.compiled is not None):
+    with full_precision(audio):
         latents = run_layers(codec.encoder, audio, state, last=last)
         if (before := waiting.read(0)) is not None:
             latents = torch.cat((before, latents), dim=-1)
@@ -66,7 +66,7 @@ def decode_chunk(
     noise: NoiseSource | None,
 ) -> torch.Tensor:
     """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all."""
-    with full_precision(next(codec.parameters()), compiled=codec.decoder.compiled is not None):
+    with full_precision(next(codec.parameters())):
         latents = codec.quantizer.from_codes(codes)
         return run_layers(codec.decoder, latents, state, last=last, noise=noise)
 
@@ -173,24 +173,20 @@ def whole_clip_noise(codec: Network, noise: Noise, batch: int, num_latents: int)
 def encode_chunk_samples(codec: Network, *, chunk_values: int | None = None) -> int:
     """Return how many samples to encode at once, whole frames; attention comes last and waits for its windows."""
     config = codec.config
-    multiple = config.latents_per_frame if _may_vary(codec) else config.latents_multiple
+    on_cpu = codec.device.type == "cpu"
+    multiple = config.latents_per_frame if on_cpu else config.latents_multiple
     return config.hop_length * chunk_latents(codec.encoder, multiple=multiple, chunk_values=chunk_values)
 
 
 def even_chunk_samples(codec: Network, num_samples: int, *, chunk_values: int | None = None) -> int:
     """Return how many samples of a clip to encode at once, so that two threads have equally much to do."""
     limit, hop = encode_chunk_samples(codec, chunk_values=chunk_values), codec.hop_length
-    if not _may_vary(codec):
+    if codec.device.type != "cpu":  # GPUs and their graphs want the same work every time, windows included
         return limit
     total = codec.config.padded_num_samples(num_samples)
     count = -(-total // limit)
     count = max(1, min(count + count % 2, total // (limit // 3)))
     return min(limit, -(-total // (count * hop)) * hop)
-
-
-def _may_vary(codec: Network) -> bool:
-    """Say whether chunks may be of any length; GPUs and graphs want the same work every time, windows included."""
-    return codec.device.type == "cpu" and codec.encoder.compiled is None
 
 
 def decode_chunk_frames(codec: Network, *, chunk_values: int | None = None) -> int:

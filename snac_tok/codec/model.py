@@ -8,12 +8,12 @@ import torch
 
 from snac_tok.codec import calling, inference, ragged
 from snac_tok.codec.as_built import check_as_built
-from snac_tok.codec.compiled import CompiledChunks, CompileReport
+from snac_tok.codec.graphs import CudaGraphs, GraphedChunks, GraphReport
 from snac_tok.codec.inputs import checked_audio, checked_codes
 from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.pretrained import Pretrained
-from snac_tok.errors import CodesError, WaveformError
+from snac_tok.errors import CodesError, NetworkError, WaveformError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -203,32 +203,33 @@ class SNAC(Pretrained):
     ) -> Iterator[torch.Tensor]:
         yield from inference.decode_blocks(self, levels, source)
 
-    def compile_chunks(self, *, limit: int = 16, cuda_graphs: bool = True) -> Self:
-        """From now on run what repeats through compiled graphs: long clips, equal batches, streams.
+    def use_cuda_graphs(self, *, limit: int = 32) -> Self:
+        """From now on run what repeats as CUDA graphs: streams, short clips, equal batches.
 
-        Made for GPUs: on a CPU chunks are faster as they are. A shape is compiled when it comes for the second
-        time, which takes seconds; run typical work once or twice before you serve. Results agree with the
-        uncompiled ones up to float32 rounding, so that a code at a near tie may differ. Graphs are made anew when
-        weights change, and are neither copied nor saved.
+        A graph launches all kernels of a chunk at once, where launching them one by one takes longer than running
+        them. It is captured when a shape comes for the second time, in less than a second; run typical work twice
+        before you serve. Graphs are made anew when weights change, and are neither copied nor saved.
 
         Args:
-            limit: how many shapes each network compiles at most; others run as without compilation.
-            cuda_graphs: on a GPU, replay each graph as a whole instead of launching its kernels one by one.
+            limit: how many graphs each network has at most; other shapes run as without.
 
-        Example:
-            >>> codec = SNAC.from_pretrained("tiny").compile_chunks()
-            >>> codec.compile_report
-            CompileReport(shapes=0, graphs=0, compile_seconds=0.0, compiled_chunks=0, other_chunks=0)
+        Raises:
+            NetworkError: the codec is not on a GPU of CUDA.
         """
+        if self.device.type != "cuda":
+            raise NetworkError(
+                f"the codec is on {self.device}; CUDA graphs need a GPU: move it there first, with "
+                '`codec.to("cuda")`. On a CPU chunks are fastest as they are.'
+            )
         for network in (self.encoder, self.decoder):
-            network.compiled = CompiledChunks(network, limit=limit, cuda_graphs=cuda_graphs)
+            network.graphs = GraphedChunks(network, limit=limit, device=CudaGraphs(self.device))
         return self
 
     @property
-    def compile_report(self) -> CompileReport | None:
-        """What has been compiled, in how many seconds, and how often it was used; None before `compile_chunks`."""
-        encoder, decoder = self.encoder.compiled, self.decoder.compiled
-        if isinstance(encoder, CompiledChunks) and isinstance(decoder, CompiledChunks):
+    def graph_report(self) -> GraphReport | None:
+        """What has been captured, in how many seconds, and how often it ran; None before `use_cuda_graphs`."""
+        encoder, decoder = self.encoder.graphs, self.decoder.graphs
+        if isinstance(encoder, GraphedChunks) and isinstance(decoder, GraphedChunks):
             return encoder.report + decoder.report
         return None
 

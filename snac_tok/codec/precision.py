@@ -96,14 +96,13 @@ class _Settings:
 _CUDA, _ONEDNN = _Settings("cuda"), _Settings("mkldnn")
 
 
-def full_precision(like: torch.Tensor, *, compiled: bool = False) -> AbstractContextManager[object]:
+def full_precision(like: torch.Tensor) -> AbstractContextManager[object]:
     """Compute in the dtype of the weights, float32 in full, whatever the program has set.
 
     The settings are afterwards what they were. Nothing happens while a graph is captured.
 
     Args:
         like: a tensor of the weights' dtype, where it is computed.
-        compiled: whether graphs run inside: on a GPU their convolutions go by the setting, others by `convolution`.
     """
     if torch.compiler.is_compiling():
         return nullcontext()
@@ -112,7 +111,8 @@ def full_precision(like: torch.Tensor, *, compiled: bool = False) -> AbstractCon
     casts = device != "meta" and torch.is_autocast_enabled(device)
     return _FullPrecision(
         settings if like.dtype is torch.float32 else None,
-        ("matmul",) if device == "cuda" and not compiled else ("matmul", "conv"),
+        # On a GPU `ops.convolution` asks for full precision itself.
+        ("matmul",) if device == "cuda" else ("matmul", "conv"),
         torch.autocast(device, enabled=False) if casts else None,
     )
 

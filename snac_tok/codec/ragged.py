@@ -82,7 +82,7 @@ def decode_padded(
 
 
 def row_ends(lengths: list[int]) -> list[int] | None:
-    """Return where rows end; None where all end together, which needs no care and can be compiled."""
+    """Return where rows end; None where all end together, which needs no care and can be a graph."""
     return None if min(lengths) == max(lengths) else lengths
 
 

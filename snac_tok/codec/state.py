@@ -66,3 +66,11 @@ class StreamState:
     def signature(self) -> tuple[int, ...]:
         """Return the lengths of what is kept: clips of one signature can be advanced in one call."""
         return tuple(-1 if kept is None else kept.shape[-1] for kept in self.kept)
+
+
+def rows_like(kept: torch.Tensor, num_rows: int) -> torch.Tensor:
+    """Return zeros (num_rows, C, n) of the dtype and the order in memory of (B, C, n)."""
+    _, channels, length = kept.shape
+    if kept.stride(1) == 1:  # channels last, as layers keep it
+        return kept.new_zeros((num_rows, length, channels)).transpose(1, 2)
+    return kept.new_zeros((num_rows, channels, length))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snac_tok.codec.state import StreamState
+from snac_tok.codec.state import StreamState, rows_like
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -159,11 +159,6 @@ def _grown(layer: torch.Tensor | None, num_rows: int) -> torch.Tensor | None:
     """Return a layer's table with room for as many rows, twice as many as before at least."""
     if layer is None:
         return None
-    rows = max(num_rows, 2 * len(layer))
-    _, channels, length = layer.shape
-    if layer.stride(1) == 1:  # channels last, as the layer keeps it
-        grown = layer.new_empty((rows, length, channels)).transpose(1, 2)
-    else:
-        grown = layer.new_empty((rows, channels, length))
+    grown = rows_like(layer, max(num_rows, 2 * len(layer)))
     grown[: len(layer)] = layer
     return grown

@@ -147,7 +147,7 @@ class Pipeline:
     Args:
         states: what the chunks of the clip share.
         threads: in how many the jobs will run. With one they follow each other, and share the states as they are:
-            compiled graphs exchange all that a state keeps at once, which cannot be passed on layer by layer.
+            graphs exchange all that a state keeps at once, which cannot be passed on layer by layer.
     """
 
     def __init__(self, *states: StreamState, threads: int) -> None:

@@ -256,16 +256,6 @@ def test_where_nothing_is_low_nothing_is_set(monkeypatch, small_codec):
         pass
 
 
-def test_graphs_on_a_gpu_run_without_tf32():
-    """Their convolutions go by the setting, which torch's own default leaves at TF32."""
-    before = get("cuda", "conv")
-    with full_precision(Gpu(torch.float32), compiled=True):
-        assert "tf32" not in (get("cuda", "conv"), get("cuda", "matmul"))
-    assert get("cuda", "conv") == before
-    with full_precision(Gpu(torch.float16), compiled=True):
-        assert get("cuda", "conv") == before
-
-
 @torch.no_grad()
 def test_convolutions_on_a_gpu_ask_for_no_tf32(monkeypatch):
     """The call that says so computes what torch's own does; proven on the CPU, which ignores the wish."""
