@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 
+from snac_tok.codec.ops.backend import kernels_for
 from snac_tok.errors import CodesError
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ class SeededNoise:
 
     def draw(self, layer: int, x: torch.Tensor, start: int) -> torch.Tensor:
         """Compute the (1, 1, T) values of x's positions; they broadcast over the batch."""
-        positions = torch.arange(start, start + x.shape[-1], device=x.device)
-        return normal_at(positions, seed=self.seed, layer=layer).to(x.dtype)[None, None]
+        return _normal_rows([(_signed(self.seed), start)], layer, x)[:, None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,11 +105,7 @@ class RowNoise:
             for seed, places in zip(self.seeds, self.positions, strict=True)
         ]
         wanted = [*dict.fromkeys(filter(None, rows))]
-        columns = (
-            torch.tensor(wanted, dtype=torch.int64).to(x.device).T[..., None]
-        )  # seeds, starts: (rows, 1)
-        positions = columns[1] + torch.arange(x.shape[-1], device=x.device)
-        values = normal_at(positions, seed=columns[0], layer=layer).to(x.dtype)[:, None]
+        values = _normal_rows(wanted, layer, x)[:, None]
         if None in rows:
             values = torch.cat((values, torch.zeros_like(values[:1])))
         if len(wanted) == len(rows):
@@ -141,6 +137,21 @@ def checked_noise(noise: Noise, *, fresh: bool = True) -> Noise:
     raise CodesError(f'noise is {noise!r}; it must be "random", "off" or an int seed.')
 
 
+def _normal_rows(rows: Sequence[tuple[int, int]], layer: int, x: torch.Tensor) -> torch.Tensor:
+    """Return the values (rows, T) of rows' seeds and starts for an input x (B, C, T)."""
+    kernels, length = kernels_for(x), x.shape[-1]
+    if kernels is not None and kernels.takes_normal(x):
+        pairs = torch.tensor(rows, dtype=torch.int64).reshape(-1, 2).to(x.device)
+        return kernels.normal_rows(pairs, layer_key(layer), length, x.dtype)
+    if len(rows) == 1:  # numbers are hashed faster than tensors
+        ((seed, start),) = rows
+        positions = torch.arange(start, start + length, device=x.device)
+        return normal_at(positions, seed=seed, layer=layer).to(x.dtype)[None]
+    pairs = torch.tensor(rows, dtype=torch.int64).reshape(-1, 2).to(x.device)
+    positions = pairs[:, 1:] + torch.arange(length, device=x.device)
+    return normal_at(positions, seed=pairs[:, :1], layer=layer).to(x.dtype)
+
+
 def normal_at(positions: torch.Tensor, *, seed: Bits, layer: int) -> torch.Tensor:
     """Standard normal float64 values of int64 `positions`, any shape: hashed bits through Box-Muller.
 
@@ -150,11 +161,16 @@ def normal_at(positions: torch.Tensor, *, seed: Bits, layer: int) -> torch.Tenso
     would make the value depend on where in a tensor a position stands; rounded to float32 they agree.
     Of the seed the lowest 64 bits count.
     """
-    key = _mix(_mix(seed) ^ _mix(seed >> 32) ^ _mix(layer + _GOLDEN))
+    key = _mix(_mix(seed) ^ _mix(seed >> 32) ^ layer_key(layer))
     bits = _mix((positions & _MASK) ^ key)
     bits = _mix(bits ^ (positions >> 32) ^ _GOLDEN)
     radius = torch.sqrt(-2.0 * torch.log(_uniform(_mix(bits ^ 0x2545F491))))
     return radius * torch.cos(2.0 * math.pi * _uniform(_mix(bits ^ 0x6C078965)))
+
+
+def layer_key(layer: int) -> int:
+    """Return what stands for a noise block in the hash, 32 bits."""
+    return _mix(layer + _GOLDEN)
 
 
 def _signed(seed: int) -> int:

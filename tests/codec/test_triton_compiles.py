@@ -11,7 +11,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from snac_tok.codec.ops import kernels, launches
+from snac_tok.codec.ops import kernels, launches, normal
 
 POINTERS = set("out middle kept_out held_out x kept held first_alpha taps taps_bias second_alpha matrix".split())
 POINTERS |= {"matrix_bias", "alpha", "noise", "bias"}
@@ -35,6 +35,9 @@ constants = {"C": 64, "TAPS": 7, "BLOCK_C": 64, "HAS_KEPT": True, "HAS_ENDS": Tr
 constants |= {"MULTIPLIES": True} | PRODUCT | BLOCK
 names = (kernels.residual_unit, kernels.extended, kernels.noise_block, kernels.last_layers)
 sizes = [shared_bytes(kernel, **constants) for kernel in names]
+signature = {"out": "*fp16", "seeds_and_starts": "*i64", "layer_key": "i64", "length": "i32", "BLOCK": "constexpr"}
+source = ASTSource(fn=normal.normal_kernel, signature=signature, constexprs={(4,): 1024})
+assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
 # What a program may have on every card.
 assert max(sizes) <= 48 * 1024, sizes
 """

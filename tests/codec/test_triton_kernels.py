@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
+from snac_tok.codec import noise
 from snac_tok.codec.ops import reference
 from snac_tok.codec.ops.reference import Kept, UnitWeights
 
@@ -248,3 +249,21 @@ def test_widths_that_no_kernel_takes(interpreted):
         assert interpreted.takes_unit(x, 1) is taken
     assert not interpreted.takes_noise(torch.zeros(1, 16, 1))
     assert interpreted.takes_noise(torch.zeros(1, 16, 1, dtype=torch.float16))
+
+
+@pytest.mark.parametrize("layer", [0, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_seeded_noise_is_what_plain_torch_draws(interpreted, layer, dtype):
+    """For every bit of seeds and positions, and rows that end in the middle of a block."""
+    rows = [(0, 0), (-1, 5), (2**63 - 1, 2**32 - 100), (-(2**63), 2**40 + 3)]
+    found = interpreted.normal_rows(torch.tensor(rows), noise.layer_key(layer), 1_500, dtype)
+    for row, (seed, start) in zip(found, rows, strict=True):
+        wanted = noise.normal_at(torch.arange(start, start + 1_500), seed=seed, layer=layer)
+        assert row.dtype is dtype
+        torch.testing.assert_close(
+            row.double(), wanted, rtol=3e-7 if dtype is torch.float32 else 1e-13, atol=1e-9
+        )
+    assert interpreted.normal_rows(torch.tensor(rows)[:0], 1, 10, dtype).shape == (0, 10)
+    assert interpreted.normal_rows(torch.tensor(rows), 1, 0, dtype).shape == (4, 0)
+    trial, wanted = interpreted.trials.try_normal(CPU, dtype, 1, 1)
+    torch.testing.assert_close(trial.double(), wanted, rtol=1e-5, atol=1e-6)

@@ -179,7 +179,7 @@ def test_when_kernels_are_taken(interpreted, monkeypatch):
     with monkeypatch.context() as patch:
         backend._load_kernels.cache_clear()
         patch.setitem(sys.modules, "triton", None)
-        for name in ("gpu", "kernels", "launches", "trials"):
+        for name in ("gpu", "kernels", "launches", "normal", "trials"):
             patch.delitem(sys.modules, f"snac_tok.codec.ops.{name}")
             patch.delattr(f"snac_tok.codec.ops.{name}")
         assert kernels_of(x) is None
@@ -205,9 +205,9 @@ import sys, torch
 from snac_tok import SNAC
 codec = SNAC.from_pretrained("tiny")
 codec.decode(codec.encode(torch.zeros(1, 1, 4000)), noise=0)
-assert not {f"snac_tok.codec.ops.{name}" for name in ("gpu", "kernels", "launches", "trials")} & set(sys.modules)
+assert not {f"snac_tok.codec.ops.{name}" for name in ("gpu", "kernels", "launches", "normal", "trials")} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
     package = Path(snac_tok.__file__).parent
     users = [path.name for path in package.rglob("*.py") if "import triton" in path.read_text("utf-8")]
-    assert sorted(users) == ["kernels.py", "launches.py"]
+    assert sorted(users) == ["kernels.py", "launches.py", "normal.py"]

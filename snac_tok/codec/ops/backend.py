@@ -79,6 +79,14 @@ class Kernels(Backend, Protocol):
     ) -> torch.Tensor:
         """Return x + (x times a matrix) · noise."""
 
+    def takes_normal(self, x: torch.Tensor) -> bool:
+        """Say whether `normal_rows` can be used for noise like x."""
+
+    def normal_rows(
+        self, seeds_and_starts: torch.Tensor, layer_key: int, length: int, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Return seeded noise (rows, length), as `codec.noise.normal_at` gives it."""
+
     def takes_last(self, x: torch.Tensor, weight: torch.Tensor) -> bool:
         """Say whether `last_layers` can be used for inputs like x."""
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from snac_tok.codec.ops import reference, trials
 from snac_tok.codec.ops.cpu import channels_last
 from snac_tok.codec.ops.launches import TAPS, extended, last_layers, noise_block, residual_unit
+from snac_tok.codec.ops.normal import normal_rows
 from snac_tok.codec.ops.weight_cache import prepacked
 
 if TYPE_CHECKING:
@@ -30,9 +31,11 @@ __all__ = [
     "last_layers",
     "linear",
     "noise_block",
+    "normal_rows",
     "residual_unit",
     "takes_last",
     "takes_noise",
+    "takes_normal",
     "takes_unit",
     "upsample",
 ]
@@ -49,6 +52,11 @@ def takes_unit(x: torch.Tensor, dilation: int) -> bool:
 def takes_noise(x: torch.Tensor) -> bool:
     """Say whether `noise_block` can be used; float32's product is cuBLAS's, and what is left is one kernel anyway."""
     return x.dtype is not torch.float32 and _usable(trials.try_noise, x)
+
+
+def takes_normal(x: torch.Tensor) -> bool:
+    """Say whether `normal_rows` can be used for noise like x."""
+    return not x.is_cuda or trials.works(trials.try_normal, x.device, x.dtype, 1, 1)
 
 
 def takes_last(x: torch.Tensor, weight: torch.Tensor) -> bool:

@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec.ops import reference
 from snac_tok.codec.ops.launches import TAPS, extended, last_layers, noise_block, residual_unit
+from snac_tok.codec.ops.normal import normal_rows
 from snac_tok.codec.ops.reference import UnitWeights
 
 if TYPE_CHECKING:
@@ -110,6 +111,18 @@ def try_snake(
     draw = _draw(device, dtype)
     x, alpha = draw(2, channels, 100), draw(1, channels, 1).abs() + 0.5
     return extended(x, alpha, 2, 3), _in_float64(partial(reference.extend, before=2, after=3), x, alpha)
+
+
+def try_normal(
+    device: torch.device, dtype: torch.dtype, _channels: int, _dilation: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Try seeded noise, for a seed and a start with all their bits."""
+    from snac_tok.codec.noise import layer_key, normal_at
+
+    seed, start, length = -(2**62) + 12_345, 2**33 + 7, 2_000
+    found = normal_rows(torch.tensor([[seed, start]], device=device), layer_key(2), length, dtype)
+    positions = torch.arange(start, start + length, device=device)
+    return found[0], normal_at(positions, seed=seed, layer=2)
 
 
 def _draw(device: torch.device, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
