@@ -205,7 +205,8 @@ import sys, torch
 from snac_tok import SNAC
 codec = SNAC.from_pretrained("tiny")
 codec.decode(codec.encode(torch.zeros(1, 1, 4000)), noise=0)
-assert not {f"snac_tok.codec.ops.{name}" for name in ("gpu", "kernels", "launches", "normal", "trials")} & set(sys.modules)
+names = ("gpu", "kernels", "launches", "normal", "trials")
+assert not {f"snac_tok.codec.ops.{name}" for name in names} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
     package = Path(snac_tok.__file__).parent
