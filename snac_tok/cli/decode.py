@@ -17,6 +17,7 @@ from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
     FILE_ENDINGS,
     SOUND_ENDINGS,
+    decoder_option,
     device_option,
     force_option,
     levels_option,
@@ -90,6 +91,7 @@ _STDIN = "-"
 @noise_option
 @progress_option
 @model_option
+@decoder_option
 @device_option
 @force_option
 def decode(
@@ -110,6 +112,7 @@ def decode(
     noise: Noise,
     progress: bool | None,
     model: str | None,
+    decoder: str | None,
     device: str,
     force: bool,
 ) -> int:
@@ -140,7 +143,7 @@ def decode(
         answer=answer,
     )
     reading.check()
-    way = Way(levels=levels, noise=noise, model=model, device=device, force=force)
+    way = Way(levels=levels, noise=noise, model=model, decoder=decoder, device=device, force=force)
     kind = (
         "a folder" if Path(source).is_dir() else "a .parquet" if source.lower().endswith(".parquet") else ""
     )
@@ -267,7 +270,9 @@ def _decode_npz(source: Path, target: Path, way: Way) -> None:
 def _decode_ids(source: str, target: Path, way: Way, reading: _Reading) -> None:
     from snac_tok.errors import LostSpeechWarning, TokenError, WaveformError
 
-    tokenizer = load_tokenizer(way.model, device=way.device, preset=reading.preset, levels=way.levels)
+    tokenizer = load_tokenizer(
+        way.model, decoder=way.decoder, device=way.device, preset=reading.preset, levels=way.levels
+    )
     name, file = ("stdin", standard_input()) if source == _STDIN else (source, Path(source))
     found = reading.read(file, tokenizer, name)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,13 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     help="A codec of ours as in the other commands; can be given several times.",
 )
 @click.option(
+    "--decoder",
+    "decoders",
+    multiple=True,
+    metavar="NAME",
+    help="Decode the models' codes with this decoder, too, as for `snac-tok decode`; several times.",
+)
+@click.option(
     "--against",
     multiple=True,
     metavar="CODEC",
@@ -118,6 +126,7 @@ def eval(  # noqa: A001 - the command's name
     *,
     inputs: tuple[str, ...],
     models: tuple[str, ...],
+    decoders: tuple[str, ...],
     against: tuple[str, ...],
     seeds: int,
     levels: list[int] | None,
@@ -147,7 +156,9 @@ def eval(  # noqa: A001 - the command's name
     targets = _targets(out, json_path, png_path, sounds=sounds, force=force)
     kept = SoundFolder(Path(out)) if out and sounds else None
     clips = find_clips(inputs, limit=limit)
-    round_trips, own_rate = _round_trips(models, against, seeds=seeds, levels=levels, device=device)
+    round_trips, own_rate = _round_trips(
+        models, against, decoders=decoders, seeds=seeds, levels=levels, device=device
+    )
     steps = len(clips) * len(round_trips)
     with ProgressBar("evaluating", unit="clip", shown=is_wanted(progress, things=steps), total=steps) as bar:
         step = _Steps(bar, steps)
@@ -210,6 +221,7 @@ def _round_trips(
     models: Sequence[str],
     against: Sequence[str],
     *,
+    decoders: Sequence[str],
     seeds: int,
     levels: list[int] | None,
     device: str,
@@ -220,9 +232,11 @@ def _round_trips(
     # First the others: their options are checked in no time, while a model may have to be fetched.
     others = [round_trip_from_spec(spec, device=device) for spec in dict.fromkeys(against)]
     own: list[Any] = []
-    for model in dict.fromkeys(models) or [None]:
-        codec = load_tokenizer(model, device=device).codec
-        name = model or codec.codec_id
+    for model, decoder in itertools.product(
+        dict.fromkeys(models) or [None], dict.fromkeys([None, *decoders])
+    ):
+        codec = load_tokenizer(model, decoder=decoder, device=device).codec
+        name = (model or codec.codec_id) + (f" with {decoder}" if decoder else "")
         total = codec.config.num_levels
         chosen = [] if levels is None else levels or range(1, total)
         numbers = [*sorted(set(chosen) - {total}), total]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.messages import examples, say
-from snac_tok.cli.shared_options import device_option, load_tokenizer, preset_option
+from snac_tok.cli.shared_options import decoder_option, device_option, load_tokenizer, preset_option
 
 if TYPE_CHECKING:
     from snac_tok.serving import TokenSource
@@ -90,6 +90,7 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="Ask the source's server for whole frames.",
 )
 @click.option("--model", metavar="NAME", help="The codec, as for `snac-tok decode`.")
+@decoder_option
 @preset_option
 @click.option(
     "--on-error",
@@ -179,6 +180,7 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 def serve(
     *,
     model: str | None,
+    decoder: str | None,
     preset: str | None,
     device: str,
     on_error: OnError,
@@ -224,7 +226,7 @@ def serve(
             say(
                 f"{host} can be reached by others, and no key is asked for: set {KEY_VARIABLE}, or --api-key-file"
             )
-        tokenizer = load_tokenizer(model, device=device, preset=preset or "auto")
+        tokenizer = load_tokenizer(model, decoder=decoder, device=device, preset=preset or "auto")
         with without_trial_warning():
             app = create_app(
                 tokenizer,

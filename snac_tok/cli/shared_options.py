@@ -36,6 +36,11 @@ model_option = click.option(
     metavar="NAME",
     help=f'A hub repository, a folder, or "tiny" (no download). Default: {MODEL_VARIABLE}, else {DEFAULT_MODEL}.',
 )
+decoder_option = click.option(
+    "--decoder",
+    metavar="NAME",
+    help="Another decoder for the model's codes: a codec of its shape, or a Vocos-type decoder's folder.",
+)
 device_option = click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
 force_option = click.option("--force", is_flag=True, help="Replace what the output already holds.")
 preset_option = click.option(
@@ -168,6 +173,7 @@ def load_tokenizer(
     levels: int | None = None,
     channels: MonoPolicy | None = None,
     allow_truncated: bool = False,
+    decoder: str | None = None,
 ) -> SnacTokenizer:
     """Load a model by its name or the default one, for raw codes or for a preset's ids.
 
@@ -190,7 +196,10 @@ def load_tokenizer(
             levels=levels,
             channels=channels,
             allow_truncated=allow_truncated,
+            decoder=decoder,
         )
+    if decoder is not None:
+        say(f"decoder {decoder}, weights {tokenizer.codec.decoder.sha256()[:12]}…, for the codes of {name}")
     preset_name = published_name(tokenizer.vocabulary)
     if preset_name is not None and is_trial(tokenizer.codec):
         say(

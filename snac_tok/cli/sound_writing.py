@@ -33,6 +33,7 @@ class Way:
     model: str | None
     device: str
     force: bool
+    decoder: str | None = None
 
     @property
     def seed(self) -> int | Literal["off"]:
@@ -63,7 +64,11 @@ def made_with(source: str, settings: dict[str, Any], way: Way) -> SnacTokenizer:
     recorded = settings["codec_id"]
     try:
         tokenizer = load_tokenizer(
-            way.model or recorded, device=way.device, preset="plain", levels=way.levels
+            way.model or recorded,
+            decoder=way.decoder,
+            device=way.device,
+            preset="plain",
+            levels=way.levels,
         )
     except CheckpointError as error:
         if way.model is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from snac_tok.codec.config import CodecConfig
+    from snac_tok.codec.vocos_config import VocosConfig
 
 # Codecs that ship inside this package.
 EMBEDDED = {"tiny": Path(__file__).parent / "embedded" / "tiny_24khz"}
@@ -72,7 +73,11 @@ def read_weights(path: Path, *, expected: Mapping[str, torch.Tensor]) -> dict[st
 
 
 def write_files(
-    folder: str | Path, *, config: CodecConfig, weights: Mapping[str, torch.Tensor], legacy: bool
+    folder: str | Path,
+    *,
+    config: CodecConfig | VocosConfig,
+    weights: Mapping[str, torch.Tensor],
+    legacy: bool,
 ) -> None:
     """Write config.json and weights, each to a temporary file that is renamed when complete.
 

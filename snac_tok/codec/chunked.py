@@ -13,7 +13,7 @@ import torch
 
 from snac_tok.codec.as_built import Structure, check_as_built, is_as_built_inside
 from snac_tok.codec.context import StepContext
-from snac_tok.codec.folding import Foldable
+from snac_tok.codec.folding import Foldable, weights_sha256
 from snac_tok.codec.noise import DrawnNoise, SeededNoise
 from snac_tok.codec.ops.weight_cache import versions
 from snac_tok.codec.precision import full_precision
@@ -23,7 +23,8 @@ from snac_tok.codec.threads import Pipeline, run_in_order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from snac_tok.codec.noise import NoiseSource
+    from snac_tok.codec.geometry import Reach
+    from snac_tok.codec.noise import Noise, NoiseSource
     from snac_tok.errors import SnacTokError
 
 # Values in the widest activation of a chunk. On a CPU a chunk's activations should stay in its caches, and small
@@ -60,6 +61,32 @@ class ChunkedNetwork(Foldable):
     def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
         """Return all outputs that are final with the next chunk (B, C, n) and were not before, (B, C', m)."""
         raise NotImplementedError
+
+
+class AudioDecoder(ChunkedNetwork):
+    """What makes sound of a codec's latents: the codec's own decoder, or one of another kind in its place.
+
+    Whoever decodes goes through these few members, so every kind of decoder takes clips, batches and streams alike:
+    `forward` a whole clip, `step` the next chunk of one, with the same result.
+
+    Attributes:
+        window_size: latents of one attention window, 1 for none.
+    """
+
+    window_size: int = 1
+
+    def forward(self, x: torch.Tensor, noise: Noise | NoiseSource | None = "random") -> torch.Tensor:
+        """Decode latents (B, C, T) to audio (B, 1, T * hop) in [-1, 1]; noise as `SNAC.decode` takes it."""
+        raise NotImplementedError
+
+    @property
+    def influence(self) -> Reach:
+        """Which samples one latent changes, relative to the start of its own hop; streams lag by it."""
+        raise NotImplementedError
+
+    def sha256(self) -> str:
+        """A digest of the weights' names, shapes and values."""
+        return weights_sha256(self)
 
 
 def run_chunk(

@@ -270,20 +270,24 @@ class CodecConfig:
     @classmethod
     def from_json(cls, path: str | Path) -> CodecConfig:
         """Read a config.json; every refusal names the file."""
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"the codec config {path} cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"the codec config {path} is not valid JSON: {error}.") from error
-        if not isinstance(values, dict):
-            raise ConfigError(
-                f"the codec config {path} holds a {type(values).__name__}; it must hold an object."
-            )
+        values = read_config(path)
         try:
             return cls.from_dict(values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read what a config.json says; every refusal names the file."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the codec config {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the codec config {path} is not valid JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"the codec config {path} holds a {type(values).__name__}; it must hold an object.")
+    return values
 
 
 def _check_int(name: str, value: Any, low: int, high: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -21,6 +22,27 @@ def fold(network: nn.Module) -> None:
     for module in all_modules(network):
         if isinstance(module, NormConv) and not module.training:
             module.fold()
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """Return a digest of the weights' names, shapes and values, the same for every file format they come in."""
+    # Whatever was written to the weights unseen, the next results are made with what this digest says.
+    unfold(network)
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        values = tensor.detach().to("cpu").contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def unfold(network: nn.Module) -> None:
+    """Forget what was made from the weights in a module."""
+    for module in network.modules():
+        if isinstance(module, NormConv):
+            module.unfold()
+        elif isinstance(module, (nn.Linear, nn.Conv1d)):
+            weight_cache.forget(module.weight)
 
 
 class Foldable(nn.Module):
@@ -47,11 +69,7 @@ class Foldable(nn.Module):
 
     def unfold_weight_norm(self) -> Self:
         """Forget what was made from weights; `train()`, `eval()` and moves (`to()`) do this by themselves."""
-        for module in self.modules():
-            if isinstance(module, NormConv):
-                module.unfold()
-            elif isinstance(module, nn.Linear):
-                weight_cache.forget(module.weight)
+        unfold(self)
         return self
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature

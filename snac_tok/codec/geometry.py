@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from snac_tok.codec.config import KERNEL_SIZE, RESIDUAL_DILATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from snac_tok.codec.config import CodecConfig
 
@@ -67,10 +67,10 @@ def encoder_convs(config: CodecConfig) -> list[Conv]:
     return [*convs, Conv()]
 
 
-def decoder_convs(config: CodecConfig) -> list[Conv]:
-    """Every convolution of the decoder wider than one position, from latents to audio."""
+def decoder_convs(rates: Sequence[int]) -> list[Conv]:
+    """Every convolution of a decoder of these rates wider than one position, from latents to audio."""
     convs = [Conv()]
-    for stride in config.decoder_rates:
+    for stride in rates:
         convs += [rate_conv(stride, transposed=True), *residual_convs()]
     return [*convs, Conv()]
 
@@ -83,7 +83,12 @@ def latent_influence(config: CodecConfig) -> Reach:
         >>> latent_influence(PRESETS["snac_24khz"])
         Reach(first=-4757, last=5268)
     """
-    return _spread(decoder_convs(config))
+    return decoder_influence(config.decoder_rates)
+
+
+def decoder_influence(rates: Sequence[int]) -> Reach:
+    """Return what `latent_influence` does, of a decoder of these rates."""
+    return _spread(decoder_convs(rates))
 
 
 def latent_dependence(config: CodecConfig) -> Reach:

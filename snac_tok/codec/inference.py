@@ -203,7 +203,7 @@ def decode_cuts(codec: Network, num_frames: int, *, chunk_values: int | None = N
     it then also ends, instead of leaving all the later ones one window behind, two to the last, and that to one thread.
     """
     frames, config = decode_chunk_frames(codec, chunk_values=chunk_values), codec.config
-    held_back = 0 if config.attn_window_size is None else -(-Conv().padding // config.latents_per_frame)
+    held_back = 0 if codec.decoder.window_size == 1 else -(-Conv().padding // config.latents_per_frame)
     return [0, *range(frames + held_back, num_frames, frames), num_frames]
 
 

@@ -15,10 +15,10 @@ from torch import nn
 
 from snac_tok.codec.as_built import structures
 from snac_tok.codec.attention import LocalAttention
-from snac_tok.codec.chunked import ChunkedNetwork, chunk_latents, run_whole, runs_in_chunks
+from snac_tok.codec.chunked import AudioDecoder, ChunkedNetwork, chunk_latents, run_whole, runs_in_chunks
 from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.folding import Foldable
-from snac_tok.codec.geometry import Conv
+from snac_tok.codec.geometry import Conv, Reach, decoder_influence
 from snac_tok.codec.layers import (
     DecoderBlock,
     EncoderBlock,
@@ -91,7 +91,7 @@ class Encoder(ChunkedNetwork):
         return x
 
 
-class Decoder(ChunkedNetwork):
+class Decoder(AudioDecoder):
     """Latents (B, C, T) to audio (B, 1, T * hop).
 
     Args:
@@ -170,6 +170,11 @@ class Decoder(ChunkedNetwork):
         audio, kept = kernels.last_layers(x, alpha, weight, bias, kept=kept, last=context.last, ends=ends)
         context.state.write(slot, kept)
         return audio
+
+    @property
+    def influence(self) -> Reach:
+        """Which samples one latent changes, relative to the start of its own hop."""
+        return decoder_influence(self.rates)
 
     def _source(self, noise: Noise | NoiseSource | None, x: torch.Tensor) -> NoiseSource | None:
         if not noise_blocks(self):
@@ -253,7 +258,8 @@ class Network(Foldable):
         self.attn_window_size = self.config.attn_window_size
         self.encoder = Encoder(encoder_dim, self.encoder_rates, depthwise, attn_window_size)
         self.quantizer = ResidualQuantizer(self.latent_dim, codebook_size, codebook_dim, self.vq_strides)
-        self.decoder = Decoder(
+        # Another kind may be put in its place (`decoders`).
+        self.decoder: AudioDecoder = Decoder(
             self.latent_dim, decoder_dim, self.decoder_rates, noise, depthwise, attn_window_size
         )
 

@@ -5,23 +5,28 @@ How files are checked is in `checkpoint`, how they are fetched in `hub`.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 import torch
 
 from snac_tok.codec import checkpoint, hub
+from snac_tok.codec.chunked import AudioDecoder
 from snac_tok.codec.config import CodecConfig
+from snac_tok.codec.decoders import check_fit, read_decoder
+from snac_tok.codec.folding import weights_sha256
 from snac_tok.codec.hub_options import HubOptions, check_names
-from snac_tok.codec.network import Network
+from snac_tok.codec.network import Decoder, Network
 from snac_tok.errors import CheckpointError, HubError, NetworkError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from snac_tok.codec.checkpoint import CheckpointFiles
+
+# Options that say where in a repository something is: those of a codec's are not those of a decoder's.
+_CODECS_OWN = ("revision", "subfolder")
 
 # What somebody who writes a name slightly wrong is most likely to mean.
 _RELEASED = tuple(f"hubertsiuzdak/snac_{rate}" for rate in ("24khz", "32khz", "44khz"))
@@ -34,6 +39,10 @@ class Pretrained(Network):
     name_or_path: str | None = None
     # Where their files are; a tokenizer looks there for its settings.
     folder: Path | None = None
+    # What a decoder in the place of the codec's own was loaded by; None for its own.
+    decoder_id: str | None = None
+    # Before the decoder was exchanged: the digest of what makes codes, and of all weights.
+    _before_exchange: tuple[str, str] | None = None
 
     @property
     def codec_id(self) -> str:
@@ -56,6 +65,7 @@ class Pretrained(Network):
         cls,
         repo_id: str | Path,
         *,
+        decoder: str | Path | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         **hub_options: Unpack[HubOptions],
@@ -65,13 +75,17 @@ class Pretrained(Network):
         Args:
             repo_id: "tiny" (ships with this package; for trials only), a folder with config.json and
                 model.safetensors or pytorch_model.bin (no network is used), or a hub repository's id.
+            decoder: a decoder in the place of the codec's own, by name as `repo_id`: another codec of the same shape,
+                of which the decoder alone is taken, or a decoder of Vocos' kind (docs/decoding.md). Codes stay as
+                they are.
             device: where to put the weights.
             dtype: what to keep them in.
             **hub_options: those of huggingface_hub's `hf_hub_download`, as upstream takes them: `revision`,
                 `cache_dir`, `token`, `local_files_only`, `force_download`, `subfolder`, …; `HubOptions` lists them.
+                `revision` and `subfolder` are the codec's alone; the others serve for the decoder, too.
 
         Raises:
-            ConfigError: the config describes no possible network.
+            ConfigError: the config describes no possible network, or the decoder is for another codec.
             CheckpointError: files are missing, damaged, unsafe or do not fit the config.
             HubError: the hub cannot be reached or has no such repository.
         """
@@ -85,7 +99,28 @@ class Pretrained(Network):
             checkpoint.read_weights(files.weights, expected=model.state_dict()), assign=True
         )
         model.name_or_path, model.folder = str(repo_id), files.config.parent
-        return model.to(device=device, dtype=dtype).eval()
+        model = model.to(device=device, dtype=dtype).eval()
+        if decoder is None:
+            return model
+        shared = {name: value for name, value in hub_options.items() if name not in _CODECS_OWN}
+        read = read_decoder(find_files(decoder, cast("HubOptions", shared)), config)
+        return model.exchange_decoder(read, decoder_id=str(decoder))
+
+    def exchange_decoder(self, decoder: AudioDecoder, *, decoder_id: str = "unsaved") -> Self:
+        """Put another decoder in the place of the codec's own; codes, and the digest that names them, stay the same.
+
+        Args:
+            decoder: brought to where the codec's weights are, in their dtype, in eval or training mode as the codec.
+            decoder_id: what it was loaded by.
+
+        Raises:
+            ConfigError: it is for another codec.
+        """
+        check_fit(decoder, self.config)
+        digests = self._codes_sha256(), self.weights_sha256()
+        self.decoder = decoder.to(device=self.device, dtype=self.dtype).train(self.training)
+        self.decoder_id, self._before_exchange = decoder_id, digests
+        return self
 
     def save_pretrained(self, folder: str | Path, *, safe_serialization: bool = True) -> None:
         """Write config.json and weights into `folder`, each complete or not at all.
@@ -97,17 +132,22 @@ class Pretrained(Network):
 
         Raises:
             CheckpointError: the folder or a file cannot be written.
-            NetworkError: layers were exchanged, so that no codec could load the weights.
+            NetworkError: layers or the decoder were exchanged, so that no codec could load the weights.
         """
         checkpoint.write_files(
-            folder, config=self.config, weights=self._own_weights(), legacy=not safe_serialization
+            folder, config=self.config, weights=self.own_weights(), legacy=not safe_serialization
         )
 
-    def _own_weights(self) -> dict[str, torch.Tensor]:
+    def own_weights(self) -> dict[str, torch.Tensor]:
         """Return the state dict under the names of a network as built; torch.compile's wrappers are looked through."""
         weights = {name.replace("_orig_mod.", ""): value for name, value in self.state_dict().items()}
         with torch.device("meta"):
             needed = set(type(self).from_config(self.config).state_dict())
+        if not isinstance(self.decoder, Decoder) and isinstance(self.decoder, AudioDecoder):
+            raise NetworkError(
+                f"the codec's decoder is a {type(self.decoder).__name__}, which no codec's files have a place for; "
+                "save it by itself with codec.decoder.save_pretrained, and give both names to from_pretrained."
+            )
         if changed := sorted(needed ^ set(weights)):
             raise NetworkError(
                 f"{len(changed)} weights are not those of a codec ({changed[0]}, …): layers were exchanged or wrapped; "
@@ -144,15 +184,18 @@ class Pretrained(Network):
             return hub.upload_folder(folder, repo_id, private=private, token=token, revision=revision)
 
     def weights_sha256(self) -> str:
-        """A digest of the weights' names, shapes and values, the same for every file format they come in."""
-        # Whatever was written to the weights unseen, the next codes are made with what this digest says.
-        self.unfold_weight_norm()
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            values = tensor.detach().to("cpu").contiguous()
-            digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-            digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        """A digest of the weights' names, shapes and values, the same for every file format they come in.
+
+        It says whose codes a codec makes and understands. So it stays what it was when the decoder is exchanged, which
+        has a digest of its own, `decoder.sha256()`.
+        """
+        if self._before_exchange is not None and self._before_exchange[0] == self._codes_sha256():
+            return self._before_exchange[1]
+        return weights_sha256(self)
+
+    def _codes_sha256(self) -> str:
+        """A digest of the weights that make codes."""
+        return weights_sha256(self.encoder) + weights_sha256(self.quantizer)
 
 
 def find_files(repo_id: str | Path, options: HubOptions) -> CheckpointFiles:

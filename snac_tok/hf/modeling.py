@@ -62,9 +62,9 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         Args:
             pretrained_model_name_or_path: "tiny", a folder or a hub repository.
             *args: none are used; transformers hands them over.
-            **kwargs: `device` (or, as transformers calls it, `device_map` with one device), `dtype`, and the options of
-                the hub, all as in `SNAC.from_pretrained`; `output_loading_info`. The rest of transformers' options
-                makes no difference here.
+            **kwargs: `decoder`, `device` (or, as transformers calls it, `device_map` with one device), `dtype`, and the
+                options of the hub, all as in `SNAC.from_pretrained`; `output_loading_info`. The rest of transformers'
+                options makes no difference here.
 
         Raises:
             CheckpointError, ConfigError, HubError: as in `SNAC.from_pretrained`.
@@ -74,6 +74,7 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         codec = SNAC.from_pretrained(
             os.fspath(pretrained_model_name_or_path),
             **{name: kwargs[name] for name in HubOptions.__annotations__ if kwargs.get(name) is not None},
+            decoder=kwargs.get("decoder"),
             dtype=_dtype(dtype),
             device=kwargs.get("device") or _device(kwargs.get("device_map")),
         )
@@ -83,6 +84,15 @@ class SnacModel(PreTrainedAudioTokenizerBase):
             names = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
             return model, {name: set() for name in names}
         return model
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """Save as every model does.
+
+        Raises:
+            NetworkError: layers or the decoder were exchanged, as in `SNAC.save_pretrained`.
+        """
+        self.codec.own_weights()
+        super().save_pretrained(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a replaced part is replaced in the codec, too."""

@@ -55,6 +55,7 @@ class SnacProcessor(ProcessorMixin):
         prompt: the order of special ids around text and speech: a family's name (`snac_tok.prompts.prompt_names`), a
             `PromptFormat`, or None for what the vocabulary's own models were trained with.
         chat_template: as for every processor.
+        decoder: a decoder in the place of the codec's own, as `SNAC.from_pretrained` takes it; saved by name only.
 
     Raises:
         MissingArgumentError: no codec or no vocabulary was named.
@@ -78,9 +79,11 @@ class SnacProcessor(ProcessorMixin):
         vocabulary: str | dict[str, Any] | Vocabulary | None = None,
         prompt: str | dict[str, Any] | PromptFormat | None = None,
         chat_template: str | None = None,
+        decoder: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
         self.codec: str = os.fspath(required(codec, NO_CODEC, door="SnacProcessor"))
+        self.decoder = None if decoder is None else os.fspath(decoder)
         self.audio_vocabulary = _table(required(vocabulary, _NO_VOCABULARY, door="SnacProcessor"))
         # What is saved must be JSON.
         self.vocabulary: dict[str, Any] = json.loads(vocabulary_to_json(self.audio_vocabulary))
@@ -114,7 +117,7 @@ class SnacProcessor(ProcessorMixin):
         if self._audio is None:
             with without_trial_warning() if self.codec == TRIAL_CODEC else nullcontext():
                 self._audio = SnacTokenizer.from_pretrained(
-                    self.codec, preset=self.audio_vocabulary, **self._hub_options
+                    self.codec, preset=self.audio_vocabulary, decoder=self.decoder, **self._hub_options
                 )
         return self._audio
 

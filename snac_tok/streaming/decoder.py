@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snac_tok.codec.geometry import Conv, latent_influence
+from snac_tok.codec.geometry import Conv
 from snac_tok.codec.incremental import ChunkDecoder
 from snac_tok.codec.noise import SeededNoise, checked_noise
 from snac_tok.errors import TokenError
@@ -29,7 +29,7 @@ from snac_tok.streaming.repair_report import warn_of_repairs
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from snac_tok.codec import SNAC, CodecConfig, Noise
+    from snac_tok.codec import SNAC, Noise
     from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
     from snac_tok.streaming.repair_report import OnError, RepairReport
 
@@ -118,7 +118,7 @@ class StreamDecoder:
     @property
     def lag_samples(self) -> int:
         """The largest lag, in samples, of the returned sound behind the end of the last whole frame pushed."""
-        exact = exact_lag_samples(self.codec.config)
+        exact = exact_lag_samples(self.codec)
         return exact if self.lookahead is None else min(exact, self.lookahead * self.codec.hop_length)
 
     @property
@@ -204,14 +204,14 @@ class StreamDecoder:
         return max(progress.num_exact, (latents - self.lookahead) * self.codec.hop_length)
 
 
-def exact_lag_samples(config: CodecConfig) -> int:
-    """Return the largest lag of exact sound, in samples: the network's lookahead plus an unfinished window."""
-    window = config.attn_window_size or 1
-    step = math.gcd(window, config.latents_per_frame)
+def exact_lag_samples(codec: SNAC) -> int:
+    """Return the largest lag of exact sound, in samples: the decoder's lookahead plus an unfinished window."""
+    window = codec.decoder.window_size
+    step = math.gcd(window, codec.config.latents_per_frame)
     # The convolution before the attention needs future latents, too, so the frame that fills a window does not complete
     # it.
     unfinished = window - step + -Conv().padding % step
-    return unfinished * config.hop_length - latent_influence(config).first
+    return unfinished * codec.hop_length - codec.decoder.influence.first
 
 
 def stream_noise(noise: Noise, codec: SNAC) -> SeededNoise | None:

@@ -8,6 +8,7 @@ checking. A clip's ids depend on that clip alone, whatever else is in the list.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
@@ -25,8 +26,6 @@ from snac_tok.tokenizer.required import NO_CODEC, requires
 from snac_tok.tokenizer.tokenizer_json import read_tokenizer_json, write_tokenizer_json
 
 if TYPE_CHECKING:
-    import os
-
     import torch
 
     from snac_tok.audio import MonoPolicy
@@ -99,6 +98,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         resampler: Resampler | None = None,
         padding_side: Literal["right", "left"] | None = None,
         allow_truncated: bool = False,
+        decoder: str | os.PathLike[str] | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         **hub_options: Unpack[HubOptions],
@@ -117,6 +117,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             resampler: how rates are changed; None is what the folder says, else soxr HQ.
             padding_side: "right" or "left"; None is what the folder says, else "right".
             allow_truncated: whether what a cut-off or damaged file still holds is encoded; False makes it an error.
+            decoder: a decoder in the place of the codec's own, as `SNAC.from_pretrained` takes it.
             device: where the network runs.
             dtype: what its weights are kept in.
             **hub_options: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`, `subfolder`, … as in
@@ -126,7 +127,13 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             CheckpointError: the codec cannot be loaded; ConfigError and HubError as in `SNAC.from_pretrained`.
             LayoutError: the preset is unknown or does not fit the codec.
         """
-        codec = SNAC.from_pretrained(str(name_or_path), device=device, dtype=dtype, **hub_options)
+        codec = SNAC.from_pretrained(
+            str(name_or_path),
+            decoder=None if decoder is None else os.fspath(decoder),
+            device=device,
+            dtype=dtype,
+            **hub_options,
+        )
         # From where the codec's files were found: the name itself may also be a folder's in the current one.
         saved = read_tokenizer_json(codec.folder) if codec.folder else {}
         own = saved.pop("vocabulary", DEFAULT_PRESET)

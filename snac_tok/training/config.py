@@ -14,7 +14,7 @@ from snac_tok.plain_values import from_plain, parse_json, read_text, to_plain
 from snac_tok.training.augmentation import Augmentation
 from snac_tok.training.discriminators import DiscriminatorConfig
 from snac_tok.training.losses import LossWeights
-from snac_tok.training.recipe import OptimizerConfig, QuantizerConfig, check
+from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig, check
 from snac_tok.training.stages import (  # `from_plain` reads the fields' types while it runs
     CodebookUse,  # noqa: TC001 - as above
     StageConfig,  # noqa: TC001 - as above
@@ -91,6 +91,8 @@ class TrainingConfig:
         data: sound.
         codec: the network's shape, by default the released 24 kHz one; ignored where `start_from` names one.
         start_from: a codec to go on from ("tiny", a folder, a hub repository), or None for random weights.
+        decoder: a decoder of another kind that is trained in the place of the codec's own, from random weights; needs
+            `start_from` and trainable "decoder".
         trainable: "all", or "decoder" to leave encoder and codebooks, and so the codes, as they are.
         codebooks: "searched", or "bypassed" to train encoder, projections and decoder without looking anything up.
         start_codebooks: "kept", or "k-means" to set them on the latents that the encoder gives at the start.
@@ -119,6 +121,7 @@ class TrainingConfig:
     data: DataConfig
     codec: CodecConfig = PRESETS["snac_24khz"]
     start_from: str | None = None
+    decoder: DecoderConfig | None = None
     trainable: Trainable = "all"
     codebooks: CodebookUse = "searched"
     start_codebooks: Start = "kept"
@@ -197,6 +200,11 @@ class TrainingConfig:
             raise ConfigError(
                 'start_codebooks is "k-means", which needs trainable "all" and codebooks "searched"; '
                 "name it in the stage that begins to use the codebooks."
+            )
+        if self.decoder is not None and (self.trainable != "decoder" or self.start_from is None):
+            raise ConfigError(
+                "decoder is described, which is trained on a codec's codes as they are: name the codec in start_from, "
+                'and set trainable to "decoder".'
             )
         if self.discriminators_alone and self.discriminators is None:
             raise ConfigError("discriminators_alone is set and there are no discriminators.")

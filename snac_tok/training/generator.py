@@ -62,9 +62,11 @@ class Generator(nn.Module):
         self.decoder_only, self.bypass = decoder_only, bypass
         self.bf16 = bf16
         codec.requires_grad_(requires_grad=True)  # a stage before may have frozen some
+        codec.train()
         if decoder_only:
-            codec.encoder.requires_grad_(requires_grad=False)
-            codec.quantizer.requires_grad_(requires_grad=False)
+            # In eval mode a frozen part runs as it does for whoever encodes, which takes a fraction of the time.
+            codec.encoder.eval().requires_grad_(requires_grad=False)
+            codec.quantizer.eval().requires_grad_(requires_grad=False)
         if bypass or not codebooks_learn:
             # Several processes would wait for ever for the gradients of what is said to want some.
             for level in codec.quantizer.quantizers:

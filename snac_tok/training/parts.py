@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snac_tok.codec.model import SNAC
+from snac_tok.codec.vocos import VocosDecoder
 from snac_tok.errors import TrainingError
 from snac_tok.training.adversary import Adversary
 from snac_tok.training.clip_store import ClipStore
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
 
 
 def starting_codec(config: TrainingConfig) -> SNAC:
-    """Load what a run starts from, or draw weights by its seed."""
-    if config.start_from is not None:
-        return SNAC.from_pretrained(config.start_from)
+    """Load what a run starts from, or draw weights by its seed; a decoder of another kind is drawn, too."""
     # Initial values come from torch's global generator, which is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return SNAC.from_config(config.codec)
+        if config.start_from is None:
+            return SNAC.from_config(config.codec)
+        codec = SNAC.from_pretrained(config.start_from)
+        if config.decoder is not None:
+            codec.exchange_decoder(VocosDecoder(config.decoder.for_codec(codec.config)))
+        return codec
 
 
 def adversary_of(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from snac_tok.codec.config import PRESETS, CodecConfig
+from snac_tok.codec.vocos_config import VocosConfig
 from snac_tok.errors import ConfigError
 
 
@@ -90,3 +92,36 @@ class OptimizerConfig:
         if step < self.warmup_steps:
             rate *= (step + 1) / self.warmup_steps
         return rate * min(1.0, (steps - step) / self.cooldown_steps) if self.cooldown_steps else rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """A decoder of Vocos' kind, trained in the place of a codec's own; its rate and width follow from the codec.
+
+    Args:
+        hops: length of a frame of its inverse transform, in hops of the codec.
+        dim, intermediate_dim, num_layers, lookahead: as of `VocosConfig`.
+    """
+
+    hops: int = 4
+    dim: int = 512
+    intermediate_dim: int = 1536
+    num_layers: int = 8
+    lookahead: int = 3
+
+    def __post_init__(self) -> None:
+        self.for_codec(PRESETS["snac_24khz"])
+
+    def for_codec(self, codec: CodecConfig) -> VocosConfig:
+        """Return the shape of the decoder for a codec's latents."""
+        assert codec.latent_dim is not None
+        return VocosConfig(
+            sampling_rate=codec.sampling_rate,
+            input_channels=codec.latent_dim,
+            hop_length=codec.hop_length,
+            n_fft=self.hops * codec.hop_length,
+            dim=self.dim,
+            intermediate_dim=self.intermediate_dim,
+            num_layers=self.num_layers,
+            lookahead=self.lookahead,
+        )

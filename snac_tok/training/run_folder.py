@@ -6,6 +6,7 @@
     RUN/validation.jsonl       one line a validation
     RUN/tensorboard/           the same as curves, with sound
     RUN/codec/                 the codec as it is now: config.json and model.safetensors
+    RUN/decoder/               in its place, where a decoder of another kind is trained: that decoder alone
 
 Checkpoints are written whole or not at all; one that is damaged all the same, or lacks a part, is passed over for the
 one before. Where none is whole, nothing is begun in their place. One process at a time trains into a folder.
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snac_tok.codec.vocos import VocosDecoder
 from snac_tok.errors import TrainingError, first_line
 from snac_tok.files import (
     HiddenFile,
@@ -48,6 +50,7 @@ CONFIG_FILE = "config.json"
 LOSSES_FILE = "losses.jsonl"
 VALIDATION_FILE = "validation.jsonl"
 CODEC_FOLDER = "codec"
+DECODER_FOLDER = "decoder"
 _CHECKPOINTS_FOLDER = "checkpoints"
 _CLAIM = "training"
 _PARTS = "parts"
@@ -152,7 +155,10 @@ class RunFolder:
             CheckpointError: the disk refuses.
         """
         try:
-            codec.save_pretrained(self.path / CODEC_FOLDER)
+            if isinstance(codec.decoder, VocosDecoder):
+                codec.decoder.save_pretrained(self.path / DECODER_FOLDER)
+            else:
+                codec.save_pretrained(self.path / CODEC_FOLDER)
         except ImportError:
             if not self._told_of_export:
                 _log.warning(

@@ -71,7 +71,7 @@ class InputMaker(Dataset[StepInputs]):
         return StepInputs(audio=audio, noise=self._noise(audio, number), levels=self._levels(number))
 
     def _noise(self, audio: torch.Tensor, number: int) -> tuple[torch.Tensor, ...]:
-        if not self.codec.noise:
+        if not self.codec.noise or self.config.decoder is not None:
             return ()
         latents = torch.empty((len(audio), 0, audio.shape[-1] // self.codec.hop_length))
         generator = generator_for(self.config.seed, "noise", number, self.rank)

@@ -49,8 +49,8 @@ class Backend(Protocol):
     def upsample(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """Convolve transposed, without the ends."""
 
-    def linear(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Multiply (B, T, C_in) with (C_out, C_in)."""
+    def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """Multiply (B, T, C_in) with (C_out, C_in), plus a bias (C_out,)."""
 
 
 class Kernels(Backend, Protocol):

@@ -116,9 +116,9 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
     return out.reshape(len(x), -1, weight.shape[1]).transpose(1, 2)
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Multiply (B, T, C_in) with (C_out, C_in)."""
-    return gemm(x, prepacked(weight, _one_matrix), None)
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Multiply (B, T, C_in) with (C_out, C_in), plus a bias (C_out,)."""
+    return gemm(x, prepacked(weight, _one_matrix), bias)
 
 
 def gemm(rows: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None) -> torch.Tensor:

@@ -101,9 +101,9 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
     return out.reshape(len(x), -1, weight.shape[1]).transpose(1, 2)
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Multiply (B, T, C_in) with (C_out, C_in)."""
-    return F.linear(x, weight)
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Multiply (B, T, C_in) with (C_out, C_in), plus a bias (C_out,)."""
+    return F.linear(x, weight, bias)
 
 
 def _two_products(steps: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None) -> torch.Tensor:

@@ -105,9 +105,9 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
     return convolution.conv_transpose1d(x, weight, bias, stride=stride)[..., stride:-stride]
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """`torch.nn.functional.linear` of (B, T, C_in) with (C_out, C_in), without a bias."""
-    return F.linear(x, weight)
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """`torch.nn.functional.linear` of (B, T, C_in) with (C_out, C_in)."""
+    return F.linear(x, weight, bias)
 
 
 def residual_unit(x: torch.Tensor, weights: UnitWeights, *, dilation: int) -> torch.Tensor:

@@ -1,0 +1,111 @@
+"""The shape of a decoder of Vocos' kind, checked, as it is written to its config.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What a config.json of a decoder says of its kind; a codec's has no such entry.
+_KIND = "decoder_type"
+_VOCOS = "vocos"
+
+# Of every convolution, as in the paper's code.
+KERNEL_SIZE = 7
+
+_BOUNDS = {
+    "sampling_rate": (1, 768_000),
+    "input_channels": (1, 8192),
+    "hop_length": (1, 65_536),
+    "n_fft": (2, 1 << 18),
+    "dim": (1, 8192),
+    "intermediate_dim": (1, 32_768),
+    "num_layers": (1, 64),
+    "lookahead": (0, KERNEL_SIZE - 1),
+}
+_HOPS = (2, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocosConfig:
+    """The arguments of a Vocos-type decoder.
+
+    Args:
+        sampling_rate: samples per second of the audio, in Hz; the codec's.
+        input_channels: channels of a latent; the codec's `latent_dim`.
+        hop_length: samples of a latent; the codec's.
+        n_fft: length of a frame of the inverse transform, 2 to 16 hops.
+        dim: channels between the blocks.
+        intermediate_dim: channels inside of a block.
+        num_layers: how many blocks.
+        lookahead: latents that each convolution sees ahead: 3 as in the paper, 0 for none. What sound lags behind in a
+            stream grows with it.
+
+    Raises:
+        ConfigError: a value is of the wrong type or out of bounds.
+
+    Example:
+        >>> VocosConfig(sampling_rate=24_000, input_channels=768, hop_length=512, n_fft=2048).num_parameters
+        16116738
+    """
+
+    sampling_rate: int
+    input_channels: int
+    hop_length: int
+    n_fft: int
+    dim: int = 512
+    intermediate_dim: int = 1536
+    num_layers: int = 8
+    lookahead: int = KERNEL_SIZE // 2
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _BOUNDS.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
+        if self.n_fft % self.hop_length or not _HOPS[0] <= self.n_fft // self.hop_length <= _HOPS[1]:
+            raise ConfigError(
+                f"n_fft is {self.n_fft} and hop_length {self.hop_length}; n_fft must be {_HOPS[0]} to {_HOPS[1]} hops."
+            )
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights, known before any is made."""
+        dim, wide = self.dim, self.intermediate_dim
+        block = dim * KERNEL_SIZE + dim + 2 * dim + dim * wide + wide + wide * dim + dim + dim
+        embed = self.input_channels * dim * KERNEL_SIZE + dim + 2 * dim
+        return embed + self.num_layers * block + 2 * dim + (dim + 1) * (self.n_fft + 2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values, as written to config.json, and the decoder's kind."""
+        return {_KIND: _VOCOS, **dataclasses.asdict(self)}
+
+    @staticmethod
+    def describes(values: Mapping[str, Any]) -> bool:
+        """Say whether a config.json is one of a decoder: it says of what kind."""
+        return _KIND in values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VocosConfig:
+        """Build from a config.json's content.
+
+        Raises:
+            ConfigError: it is another kind's, or a name is unknown or missing.
+        """
+        if values[_KIND] != _VOCOS:
+            raise ConfigError(f"{_KIND} is {values[_KIND]!r}; {_VOCOS!r} is the kind that there is.")
+        known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(cls)}
+        given = {name: value for name, value in values.items() if name != _KIND}
+        unknown = sorted(set(given) - set(known))
+        missing = sorted(name for name, needed in known.items() if needed and name not in given)
+        if unknown or missing:
+            raise ConfigError(
+                f"the decoder's config lacks {missing} and has unknown entries {unknown}; the known ones are "
+                f"{sorted(known)}."
+            )
+        return cls(**given)
