@@ -39,9 +39,11 @@ from snac_tok.cli.decode import decode
 from snac_tok.cli.encode import encode
 from snac_tok.cli.program import program
 from snac_tok.cli.shard import shard
+from snac_tok.codec import VocosConfig, VocosDecoder
 from snac_tok.errors import (
     LayoutError,
     MissingArgumentError,
+    NetworkError,
     SamplingRateError,
     TokenError,
     TrialCodecWarning,
@@ -146,6 +148,7 @@ ONE_DEFAULT = {
     "resampler": None,
     "padding_side": None,
     "noise": 0,
+    "decoder": None,
     "hub_options": MISSING,
 }
 OTHER_DEFAULTS = {
@@ -174,7 +177,8 @@ def test_the_hubs_options_reach_the_codec_from_every_door(monkeypatch, tmp_path)
     """Under the names of huggingface_hub; a processor's own serve for its codec, except the revision."""
     given, load = [], SNAC.from_pretrained
 
-    def recorded(_, repo_id, *, device="cpu", dtype=None, **options):
+    def recorded(_, repo_id, *, decoder=None, device="cpu", dtype=None, **options):
+        assert decoder is None
         given.append(options)
         return load(repo_id, device=device, dtype=dtype)
 
@@ -199,6 +203,37 @@ def test_the_hubs_options_reach_the_codec_from_every_door(monkeypatch, tmp_path)
     assert given == [fetched]
     assert Hasher.hash(mapper) == Hasher.hash(SnacMapper("tiny", sampling_rate=RATE, revision="r"))
     assert b"hf_x" not in pickle.dumps(mapper)
+
+
+def test_another_decoder_is_taken_at_every_door(tmp_path):
+    """By its folder's name; a processor is saved with it, and a model does not pretend that it could be."""
+    torch.manual_seed(0)
+    config = VocosConfig(
+        sampling_rate=RATE, input_channels=256, hop_length=512, n_fft=1024, dim=8, intermediate_dim=8
+    )
+    VocosDecoder(config).save_pretrained(tmp_path / "vocos")
+    name = str(tmp_path / "vocos")
+    codec = SNAC.from_pretrained("tiny", decoder=name)
+    tokenizer = words("[UNK]", "hello")
+    processor = SnacProcessor(
+        SnacFeatureExtractor(), tokenizer, "tiny", add_audio_tokens(tokenizer), decoder=name
+    )
+    processor.save_pretrained(tmp_path / "processor")
+    model = SnacModel.from_pretrained("tiny", decoder=name)
+    others = [
+        SnacTokenizer.from_pretrained("tiny", decoder=name).codec,
+        model.codec,
+        processor.audio_tokenizer.codec,
+        SnacProcessor.from_pretrained(tmp_path / "processor").audio_tokenizer.codec,
+    ]
+    codes = [torch.full((1, 3 * n), 7) for n in (1, 2, 4)]
+    wanted = codec.decode(codes)
+    for other in others:
+        assert (other.decoder_id, other.decoder.sha256()) == (name, codec.decoder.sha256())
+        assert torch.equal(other.decode(codes), wanted)
+    assert torch.equal(model.decode(codes).audio_values, wanted)
+    with pytest.raises(NetworkError, match="save it by itself"):
+        model.save_pretrained(tmp_path / "model")
 
 
 def test_a_model_is_loaded_onto_a_device():

@@ -52,7 +52,8 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
     """Train a codec as CONFIG (YAML or JSON) says; what can be set is in docs/training.md.
 
     An interrupted run, resumed, gives what it would have given uninterrupted. RUN/codec always holds the codec as of
-    the newest checkpoint, and loads with --model RUN/codec everywhere. Without a terminal there is a line on stderr
+    the newest checkpoint, and loads with --model RUN/codec everywhere; where a decoder of another kind is trained,
+    RUN/decoder holds it and loads with --decoder. Without a terminal there is a line on stderr
     every log_every steps in place of the bar.
     """
     from snac_tok.training import Trainer, TrainingConfig
@@ -171,11 +172,15 @@ def _note(report: StepReport) -> str:
 
 
 def _account(trainer: Trainer, out: str, *, steps: int, seconds: float) -> str:
-    codec = Path(out) / "codec"
+    if trainer.config.decoder is None:
+        kind, trained, tried = "codec", trainer.codec.num_parameters, f"--model {Path(out) / 'codec'}"
+    else:
+        kind, trained = "decoder", sum(weight.numel() for weight in trainer.codec.decoder.parameters())
+        tried = f"--model {trainer.config.start_from} --decoder {Path(out) / 'decoder'}"
     rows = [
         ("steps", f"{steps:,} now, {trainer.step:,} in all, {lasting(seconds)}"),
-        ("codec", f"{codec} ({trainer.codec.num_parameters:,} parameters)"),
+        (kind, f"{Path(out) / kind} ({trained:,} parameters)"),
         ("curves", f"tensorboard --logdir {Path(out) / 'tensorboard'}"),
-        ("try it", f"snac-tok eval FOLDER --model {codec}"),
+        ("try it", f"snac-tok eval FOLDER {tried}"),
     ]
     return facts(rows)

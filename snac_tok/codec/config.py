@@ -44,7 +44,7 @@ _MAX_RATE = 64
 _MAX_LATENT_DIM = 8192
 _MAX_PAD_SAMPLES = 1 << 24
 # Ten times the largest released codec; two GiB as float32.
-_MAX_PARAMETERS = 1 << 29
+MAX_PARAMETERS = 1 << 29
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +106,9 @@ class CodecConfig:
         self._check_rates()
         self._check_levels()
         self._check_channels()
-        if self.num_parameters > _MAX_PARAMETERS:
+        if self.num_parameters > MAX_PARAMETERS:
             raise ConfigError(
-                f"the codec would have {self.num_parameters:,} parameters; at most {_MAX_PARAMETERS:,} are supported: "
+                f"the codec would have {self.num_parameters:,} parameters; at most {MAX_PARAMETERS:,} are supported: "
                 "lower encoder_dim, decoder_dim or the codebooks."
             )
 

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from snac_tok.codec.config import MAX_PARAMETERS
 from snac_tok.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ class VocosConfig:
         if self.n_fft % self.hop_length or not _HOPS[0] <= self.n_fft // self.hop_length <= _HOPS[1]:
             raise ConfigError(
                 f"n_fft is {self.n_fft} and hop_length {self.hop_length}; n_fft must be {_HOPS[0]} to {_HOPS[1]} hops."
+            )
+
+        if self.num_parameters > MAX_PARAMETERS:
+            raise ConfigError(
+                f"the decoder would have {self.num_parameters:,} parameters; at most {MAX_PARAMETERS:,} are supported: "
+                "lower dim, intermediate_dim or num_layers."
             )
 
     @property

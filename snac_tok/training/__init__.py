@@ -5,12 +5,13 @@ Training itself needs torch and einops alone, so that it runs where little else 
 """
 
 from snac_tok.training.config import DataConfig, Source, TrainingConfig
-from snac_tok.training.recipe import OptimizerConfig, QuantizerConfig
+from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig
 from snac_tok.training.stages import StageConfig
 from snac_tok.training.trainer import StepReport, Trainer
 
 __all__ = [
     "DataConfig",
+    "DecoderConfig",
     "OptimizerConfig",
     "QuantizerConfig",
     "Source",

@@ -1,14 +1,17 @@
 """`snac-tok decode`."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from snac_tok import SnacTokenizer, open_shards, read_audio, write_audio
+from snac_tok.codec import VocosConfig, VocosDecoder
 
 
 def same_sound(path, expected, tmp_path):
@@ -24,6 +27,26 @@ def test_npz_round_trip(run, work, tokenizer):
     batch = tokenizer("a.wav")
     expected = tokenizer.decode(batch["input_ids"], num_samples=batch.num_samples[0])
     assert same_sound("back.wav", expected, work)
+
+
+def test_another_decoder(run, refused, work, tokenizer):
+    """Its digest is told; codes that the model made are decoded by it, and the recorded weights still fit."""
+    config = VocosConfig(
+        sampling_rate=24_000, input_channels=256, hop_length=512, n_fft=2048, dim=16, intermediate_dim=16
+    )
+    torch.manual_seed(0)
+    decoder = VocosDecoder(config)
+    decoder.save_pretrained("vocos")
+    run("encode", "a.wav", "-o", "a.npz")
+    result = run("decode", "a.npz", "-o", "back.wav", "--decoder", "vocos")
+    assert f"decoder vocos, weights {decoder.sha256()[:12]}…, for the codes of tiny" in result.stderr
+    other = SnacTokenizer.from_pretrained("tiny", preset="orpheus", decoder="vocos")
+    batch = tokenizer("a.wav")
+    expected = other.decode(batch["input_ids"], num_samples=batch.num_samples[0])
+    assert same_sound("back.wav", expected, work)
+    assert "neither an existing folder" in refused("decode", "a.npz", "-o", "c.wav", "--decoder", "nowhere")
+    table = run("eval", "a.wav", "--decoder", "vocos", "--metrics", "mel").stdout
+    assert re.search(r"^tiny +.*\n *tiny with vocos ", table, re.MULTILINE)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])

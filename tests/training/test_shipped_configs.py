@@ -12,7 +12,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.mark.parametrize(
-    "name", ["snac_24khz", "staged_24khz", "tiny_24khz", "finetune_decoder", "first_steps"]
+    "name", ["snac_24khz", "staged_24khz", "tiny_24khz", "finetune_decoder", "vocos_decoder", "first_steps"]
 )
 def test_it_is_a_run_with_whole_frames(name):
     """It reads, and its crops are whole frames of a 24 kHz codec."""

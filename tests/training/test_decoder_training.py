@@ -1,0 +1,89 @@
+"""A decoder of another kind is trained on a frozen codec's codes."""
+
+import pytest
+import torch
+from small_run import CODEC, config, told, write_sound
+
+from snac_tok import SNAC
+from snac_tok.codec import VocosDecoder
+from snac_tok.errors import ConfigError
+from snac_tok.training import Trainer
+
+SHAPE = {"hops": 3, "dim": 8, "intermediate_dim": 12, "num_layers": 1, "lookahead": 1}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """Prepared clips."""
+    return write_sound(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A codec to start from."""
+    folder = tmp_path_factory.mktemp("codec")
+    torch.manual_seed(0)
+    SNAC.from_config(CODEC).save_pretrained(folder)
+    return str(folder)
+
+
+def run_of(sound, start, **changes):
+    """A run that trains a Vocos-type decoder for the codec."""
+    values = {
+        "codec": {},
+        "start_from": start,
+        "trainable": "decoder",
+        "decoder": SHAPE,
+        "discriminators": None,
+    }
+    return config(sound, **(values | changes))
+
+
+def test_it_learns_and_is_loaded_beside_its_codec(sound, start, tmp_path):
+    """The run leaves a decoder's folder; the codec's codes are what they were."""
+    run = run_of(sound, start, steps=40, optimizer={"learning_rate": 1e-2}, validate_every=20)
+    losses = [report.losses["total"] for report in Trainer(run, tmp_path / "run").run()]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert not (tmp_path / "run" / "codec").exists()
+    own = SNAC.from_pretrained(start)
+    codec = SNAC.from_pretrained(start, decoder=tmp_path / "run" / "decoder")
+    assert isinstance(codec.decoder, VocosDecoder)
+    assert codec.decoder.config.n_fft == 3 * own.hop_length
+    audio = torch.randn(1, 1, 4_000) * 0.2
+    assert all(map(torch.equal, codec.encode(audio), own.encode(audio)))
+    assert codec.weights_sha256() == own.weights_sha256()
+    assert codec.decode(codec.encode(audio)).shape == own.decode(own.encode(audio)).shape
+
+
+@pytest.mark.parametrize("changes", [{}, {"discriminators": {"periods": [2], "fft_sizes": [64], "width": 4}}])
+def test_a_resumed_run_is_the_uninterrupted_one(sound, start, tmp_path, changes):
+    """To the last bit, with an adversary and without."""
+    whole = Trainer(run_of(sound, start, **changes), tmp_path / "whole")
+    for _ in whole.run():
+        pass
+    for report in Trainer(run_of(sound, start, **changes), tmp_path / "cut").run():
+        if report.step == 5:
+            break
+    torch.manual_seed(99)
+    resumed = Trainer(run_of(sound, start, **changes), tmp_path / "cut", resume=True)
+    assert resumed.step == 3
+    for _ in resumed.run():
+        pass
+    first, second = whole.codec.state_dict(), resumed.codec.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert told(tmp_path / "whole") == told(tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"trainable": "all"}, "name the codec in start_from, and set trainable to"),
+        ({"start_from": None}, "name the codec in start_from, and set trainable to"),
+        ({"decoder": {"hops": 1}}, "n_fft must be 2 to 16 hops"),
+        ({"decoder": {"kind": "vocos"}}, "decoder.*kind"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(sound, start, changes, sentence):
+    """In one sentence."""
+    with pytest.raises(ConfigError, match=sentence):
+        run_of(sound, start, **changes)
