@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
 
 from snac_tok.codec import checkpoint
 from snac_tok.codec.config import CodecConfig
+from snac_tok.codec.network import Network
 from snac_tok.errors import TrialCodecWarning
-
-if TYPE_CHECKING:
-    from snac_tok.codec.network import Network
 
 TRIAL_CODEC = "tiny"
 RELEASED_SPEECH_CODEC = "hubertsiuzdak/snac_24khz"
@@ -52,12 +49,15 @@ def _trial_config() -> CodecConfig:
 
 
 def _has_trial_codebooks(codec: Network) -> bool:
-    found = codec.state_dict()
+    # Not the codec's own names: another decoder may be in the place of its own.
+    with torch.device("meta"):
+        expected = Network(**codec.config.to_dict()).state_dict()
     wanted = checkpoint.read_weights(
-        checkpoint.files_in(checkpoint.EMBEDDED[TRIAL_CODEC]).weights, expected=found
+        checkpoint.files_in(checkpoint.EMBEDDED[TRIAL_CODEC]).weights, expected=expected
     )
+    found = {f"quantizer.{name}": tensor for name, tensor in codec.quantizer.state_dict().items()}
     return all(
-        torch.equal(found[name].cpu(), tensor.to(found[name].dtype))
+        name in found and torch.equal(found[name].cpu(), tensor.to(found[name].dtype))
         for name, tensor in wanted.items()
         if name.startswith("quantizer.")
     )

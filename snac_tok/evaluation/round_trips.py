@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from snac_tok.audio import Waveform, resample
+from snac_tok.codec.layers import noise_blocks
 from snac_tok.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class SnacRoundTrip:
         partial = self.num_levels < all_levels
         self.name = f"{name} {self.num_levels}/{all_levels}" if partial else name
         # Without noise blocks every seed gives the same sound.
-        self._noises: list[Noise] = list(range(num_seeds if codec.config.noise else 1))
+        self._noises: list[Noise] = list(range(num_seeds if noise_blocks(codec.decoder) else 1))
         self._is_warm = False
 
     @property
