@@ -33,7 +33,10 @@ class VectorQuantize(nn.Module):
         self.stride = stride
         self.in_proj = NormConv1d(input_dim, codebook_dim, kernel_size=1)
         self.out_proj = NormConv1d(codebook_dim, input_dim, kernel_size=1)
-        self.codebook = nn.Embedding(codebook_size, codebook_dim)
+        entries = torch.empty(codebook_size, codebook_dim)
+        if not entries.is_meta:  # torch would load its compiler to draw no values: more than a second
+            nn.init.normal_(entries)
+        self.codebook = nn.Embedding.from_pretrained(entries, freeze=False)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Quantize (B, C, T) to (B, C, T), with straight-through gradients, and codes (B, T/stride)."""

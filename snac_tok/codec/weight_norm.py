@@ -59,7 +59,11 @@ class WeightNorm(nn.Module):
 
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__()
-        self.original0 = nn.Parameter(torch.norm_except_dim(weight.detach(), 2, 0))
+        # On the meta device there is only a shape, and torch would load its compiler to tell it: more than a second.
+        length = (
+            weight.new_empty(len(weight), 1, 1) if weight.is_meta else torch.norm_except_dim(weight, 2, 0)
+        )
+        self.original0 = nn.Parameter(length.detach())
         self.original1 = nn.Parameter(weight.detach())
 
     def forward(self) -> torch.Tensor:
