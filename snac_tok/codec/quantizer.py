@@ -36,7 +36,7 @@ class VectorQuantize(nn.Module):
         entries = torch.empty(codebook_size, codebook_dim)
         if not entries.is_meta:  # torch would load its compiler to draw no values: more than a second
             nn.init.normal_(entries)
-        self.codebook = nn.Embedding.from_pretrained(entries, freeze=False)
+        self.codebook = nn.Embedding(codebook_size, codebook_dim, _weight=entries)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Quantize (B, C, T) to (B, C, T), with straight-through gradients, and codes (B, T/stride)."""
