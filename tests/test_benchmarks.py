@@ -1,7 +1,6 @@
 """The benchmark scripts run and print the rows they promise; what they print of time is never judged here."""
 
 import importlib
-import runpy
 import shutil
 import subprocess
 import sys
@@ -20,22 +19,6 @@ TINY = (
     *("--batch", "2", "--clips", "2", "--longest", "1.5", "--stream-seconds", "0.5"),
     *("--memory-minutes", "0.01", "--exact-seconds", "0.5"),
 )
-
-
-@pytest.fixture
-def run_script(monkeypatch, capsys):
-    """Run a script in this process, which has loaded what it needs, and return what it printed."""
-    before = torch.get_num_threads()
-
-    def run(name, *arguments):
-        path = str(ROOT / "scripts" / name)
-        monkeypatch.setattr(sys, "argv", [path, *arguments])
-        monkeypatch.syspath_prepend(ROOT / "scripts")
-        runpy.run_path(path, run_name="__main__")
-        return capsys.readouterr().out
-
-    yield run
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_a_fork_while_others_encode_sets_precision_back():
         + """
 import time
 torch.set_float32_matmul_precision("medium")
-end = time.monotonic() + 3
+end = time.monotonic() + 1
 others = [threading.Thread(target=lambda: [codec.encode(sound()) for _ in iter(lambda: time.monotonic() < end, False)])]
 others[0].start()
 ask = lambda: torch.backends.mkldnn.matmul.fp32_precision

@@ -62,8 +62,7 @@ def assert_equal(upstream, ours, audio):
     assert (found_audio - wanted_audio).square().mean().sqrt() <= 0.25e-6
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("length", [1, 511, 12_289, 24_001])
+@pytest.mark.parametrize(("length", "batch"), [(1, 1), (511, 3), (6_145, 2), (12_289, 1)])
 def test_codes_and_audio_equal_upstream(pair, length, batch):
     """Every length and batch size gives upstream's codes and, with equal noise, its audio."""
     audio = torch.randn(batch, 1, length, generator=torch.Generator().manual_seed(length)) * 0.3
@@ -83,7 +82,7 @@ def test_a_clip_of_many_chunks_equals_upstream(pair):
 def test_sound_is_as_exact_as_upstreams(pair):
     """Against the same network in float64, ours is no farther off than upstream, which sums in another order."""
     upstream, ours = pair
-    codes = ours.encode(torch.randn(1, 1, 40_000, generator=torch.Generator().manual_seed(8)) * 0.3)
+    codes = ours.encode(torch.randn(1, 1, 16_000, generator=torch.Generator().manual_seed(8)) * 0.3)
     with torch.no_grad():
         latents = ours.quantizer.from_codes(codes)
         torch.manual_seed(1)

@@ -58,14 +58,15 @@ SnacMapper.__call__ = deadly
 """
 
 
-# Dies in the worker of the later rows, when the other one has long been done.
+# Dies in the worker of the later rows, when the other one has stored its own.
 LATE = """
-import os, signal, time
+import os, pathlib, signal, sys, time
 from snac_tok.mapping import SnacMapper
 real = SnacMapper.__call__
 def deadly(self, batch):
     if len(batch["audio"][0]) >= {least}:
-        time.sleep(4)
+        while not list(pathlib.Path(sys.argv[1]).glob("cache-*")):
+            time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, batch)
 SnacMapper.__call__ = deadly
@@ -210,8 +211,10 @@ def _where(place):
     return worker_number(), set_up_worker(place), torch.get_num_threads(), devices.is_forked_worker()
 
 
-@pytest.mark.parametrize("library", [multiprocess, multiprocessing])
-@pytest.mark.parametrize(("method", "threads"), [("fork", 1), ("spawn", 3)])
+@pytest.mark.parametrize(
+    ("library", "method", "threads"),
+    [(multiprocess, "fork", 1), (multiprocessing, "fork", 1), (multiprocessing, "spawn", 3)],
+)
 def test_a_worker_knows_its_number_and_keeps_to_its_threads(library, method, threads):
     """Both libraries; a fork has one thread whatever was asked for."""
     with library.get_context(method).Pool(1) as pool:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -130,12 +129,10 @@ def test_a_key_from_a_file_and_a_second_signal(tmp_path, speech):
 
 
 @pytest.mark.slow
-def test_the_benchmark_prints_a_row_for_each_number_of_clients():
+def test_the_benchmark_prints_a_row_for_each_number_of_clients(run_script):
     """What it prints of time is not judged here."""
-    script = Path(__file__).parents[2] / "scripts" / "bench_serve.py"
     options = ("--clients", "1,3", "--frames", "4", "--rounds", "1")
-    done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True, check=True)
-    machine, head, *rows = done.stdout.splitlines()
+    machine, head, *rows = run_script("bench_serve.py", *options).splitlines()
     assert "torch threads" in machine
     assert head.split()[0] == "clients"
     assert [row.split()[0] for row in rows] == ["1", "3"]
