@@ -49,6 +49,7 @@ _COMMANDS = (
     "train",
     "eval",
     "serve",
+    "demo",
 )
 _FAILED = 2
 _INTERRUPTED = 130

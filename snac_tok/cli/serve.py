@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.messages import examples, say
-from snac_tok.cli.shared_options import decoder_option, device_option, load_tokenizer, preset_option
+from snac_tok.cli.shared_options import (
+    LOOPBACK,
+    address_of,
+    decoder_option,
+    device_option,
+    host_option,
+    load_tokenizer,
+    port_option,
+    preset_option,
+)
 
 if TYPE_CHECKING:
     from snac_tok.serving import TokenSource
@@ -21,7 +30,6 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "SNAC_TOK_API_KEY"
 SOURCE_KEY_VARIABLE = "SNAC_TOK_SOURCE_API_KEY"
 _ENGINES = ("vllm", "sglang", "llama.cpp", "openai")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MEGABYTE = 1 << 20
 
 
@@ -100,14 +108,8 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="What happens to ids that are out of place in a stream.",
 )
 @device_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65_535),
-    default=8000,
-    show_default=True,
-    help="The port; 0 takes a free one.",
-)
+@host_option
+@port_option(8000)
 @click.option(
     "--api-key-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -222,7 +224,7 @@ def serve(
     key = _api_key(api_key_file)
     # Before a model is loaded, which takes long.
     with listening_socket(host, port) as listener:
-        if host not in _LOOPBACK and key is None:
+        if host not in LOOPBACK and key is None:
             say(
                 f"{host} can be reached by others, and no key is asked for: set {KEY_VARIABLE}, or --api-key-file"
             )
@@ -238,8 +240,7 @@ def serve(
             )
         # Each request's line says what was repaired.
         warnings.filterwarnings("ignore", category=LostSpeechWarning)
-        shown = f"[{host}]" if ":" in host else host
-        place = f"http://{shown}:{listener.getsockname()[1]}"
+        place = address_of(host, listener)
         run_server(app, listener, on_start=lambda: say(f"serving {tokenizer.vocabulary.name} ids at {place}"))
     return 0
 

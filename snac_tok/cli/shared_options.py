@@ -13,6 +13,7 @@ from snac_tok.cli.messages import say
 from snac_tok.errors import did_you_mean, first_line
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from pathlib import Path
 
@@ -28,6 +29,8 @@ SOUND_ENDINGS = frozenset(
 )
 # What a file is called, where it is not a folder.
 FILE_ENDINGS = SOUND_ENDINGS | {".npz", ".json", ".txt", ".parquet"}
+# Addresses that only this machine reaches.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # Where people have torch run; it knows more.
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
@@ -142,6 +145,31 @@ def channels_option(*, each: bool = False, of_model: bool = False) -> Callable[[
     )
 
 
+host_option = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+
+
+def port_option(port: int) -> Callable[[Any], Any]:
+    """Return the option that says where a server listens, with a command's own default."""
+    return click.option(
+        "--port",
+        type=click.IntRange(0, 65_535),
+        default=port,
+        show_default=True,
+        help="The port; 0 takes a free one.",
+    )
+
+
+def address_of(host: str, listener: socket.socket) -> str:
+    """Return the address of a server, as browsers take it."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def default_model() -> str:
+    """Return the model where none is named."""
+    return os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+
+
 def standard_input() -> IO[bytes]:
     """Return stdin for reading bytes; a program may be started without one."""
     if sys.stdin is None:
@@ -187,7 +215,7 @@ def load_tokenizer(
     from snac_tok.tokenizer import SnacTokenizer
 
     check_device(device)
-    name = model or os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+    name = model or default_model()
     with without_trial_warning():
         tokenizer = SnacTokenizer.from_pretrained(
             name,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _FULL_SCALE = 1 << 15
 # What ffmpeg writes into a pipe: readers go on to the end of the file.
 _UNKNOWN_LENGTH = 0xFFFFFFFF
+_BYTES_A_SAMPLE = 2
+# Bytes of the header behind the field with the file's size.
+_HEAD_BEHIND_SIZE = 36
 
 
 def pcm16(samples: npt.NDArray[np.floating[Any]]) -> bytes:
@@ -26,14 +29,15 @@ def pcm16(samples: npt.NDArray[np.floating[Any]]) -> bytes:
     return np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2").tobytes()
 
 
-def wav_header(sampling_rate: int) -> bytes:
-    """Return the 44 bytes in front of 16-bit mono PCM of any length.
+def wav_header(sampling_rate: int, *, num_samples: int | None = None) -> bytes:
+    """Return the 44 bytes in front of 16-bit mono PCM, whose length may not be known yet.
 
     Example:
         >>> wav_header(24_000)[:4], len(wav_header(24_000))
         (b'RIFF', 44)
     """
-    form = struct.pack("<4sI4s", b"RIFF", _UNKNOWN_LENGTH, b"WAVE")
+    size = _UNKNOWN_LENGTH if num_samples is None else _BYTES_A_SAMPLE * num_samples
+    form = struct.pack("<4sI4s", b"RIFF", min(size + _HEAD_BEHIND_SIZE, _UNKNOWN_LENGTH), b"WAVE")
     # Size of this part, PCM, one channel, Hz, bytes a second, bytes a sample, bits a sample.
     kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sampling_rate, 2 * sampling_rate, 2, 16)
-    return form + kind + struct.pack("<4sI", b"data", _UNKNOWN_LENGTH)
+    return form + kind + struct.pack("<4sI", b"data", size)
