@@ -1,4 +1,4 @@
-"""The command line, `snac-tok encode | decode | roundtrip | plot | shard | export | inspect | prepare | train | eval`.
+"""The command line, `snac-tok`.
 
 One module a command: it parses, calls the library and prints. Torch, numpy and pyarrow are imported inside the
 commands' bodies, so that asking for help does not wait for them.

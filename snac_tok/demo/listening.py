@@ -11,7 +11,7 @@ from snac_tok.errors import LayoutError, TokenError, WaveformError
 from snac_tok.frames import ids_as_json, preset_names, vocabulary_for
 from snac_tok.streaming.pairing import without_trial_warning
 from snac_tok.tokenizer import SnacTokenizer
-from snac_tok.wording import counted, lasting
+from snac_tok.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ def _check_length(content: bytes, max_seconds: float) -> None:
         seconds += block.duration_seconds
         if seconds > max_seconds:
             raise WaveformError(
-                f"the recording is longer than {lasting(max_seconds)}, the limit of this page; cut it."
+                f"the recording is longer than {max_seconds:g} s, the limit of this page; cut it."
             )
 
 
@@ -96,7 +96,7 @@ def sounds_by_level(recording: Recording, tokenizer: SnacTokenizer) -> Iterator[
     yield "Recording", f"one channel, {recording.sound.sampling_rate} Hz", recording.sound
     for levels in range(len(recording.codes), 0, -1):
         reduced = with_table(tokenizer, table_of("plain", tokenizer, levels=levels))
-        rate = reduced.layout.slots_per_frame * tokenizer.codec.config.frames_per_second
+        rate = reduced.vocabulary.layout.slots_per_frame * tokenizer.codec.config.frames_per_second
         yield counted(levels, "level"), f"{rate:.0f} tokens a second", _decoded(recording, reduced, 0)
 
 
@@ -117,7 +117,7 @@ def sounds_to_compare(
 
 
 def _decoded(recording: Recording, tokenizer: SnacTokenizer, seed: Seed) -> Waveform:
-    ids = tokenizer.vocabulary.encode(recording.codes[: tokenizer.layout.num_levels])
+    ids = tokenizer.vocabulary.encode(recording.codes[: tokenizer.vocabulary.layout.num_levels])
     return tokenizer.decode(ids, num_samples=recording.sound.num_samples, noise=seed)
 
 

@@ -61,7 +61,7 @@ def legend(layout: FrameLayout) -> str:
     """Return one frame with its slots' numbers, and the words that say what the colours mean."""
     drawing = _Drawing(layout, frames=1)
     blocks = [
-        f'<rect {drawing.place(0, level, step)} fill="{_colour(layout, level, step, 0.45)}"/>'
+        f'<rect {drawing.place(0, level, step)} fill="{_colour(layout, level, step, 0.3)}"/>'
         f"<text {drawing.middle(level, step)}>{slot}</text>"
         for slot, (level, step) in enumerate(layout.slots)
     ]

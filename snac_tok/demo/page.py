@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.codec.trial import is_trial
-from snac_tok.wording import lasting
 
 if TYPE_CHECKING:
     from snac_tok.demo.handlers import Handlers
@@ -47,11 +46,15 @@ def _heading(handlers: Handlers) -> str:
     )
 
 
+def _limit(handlers: Handlers) -> str:
+    return f"{handlers.max_seconds:g} s"
+
+
 def _add_recording(gradio: Any, handlers: Handlers) -> None:
     """Add the recorder, and what is shown of a recording once there is one."""
     recording = gradio.State(None)
     sound = gradio.Audio(
-        label=f"Your sound, up to {lasting(handlers.max_seconds)}",
+        label=f"Your sound, up to {_limit(handlers)}",
         sources=["upload", "microphone"],
         type="filepath",
         editable=False,
@@ -62,7 +65,7 @@ def _add_recording(gradio: Any, handlers: Handlers) -> None:
     with gradio.Column(visible=False) as results:
         gradio.HTML("<h2>Tokens</h2>")
         picture = gradio.HTML(elem_id="tokens")
-        with gradio.Accordion("The ids, as a language model writes them", open=False, elem_id="ids-fold"):
+        with gradio.Accordion("Ids for a language model", open=False, elem_id="ids-fold"):
             preset = gradio.Dropdown([*handlers.presets], label="Preset", elem_id="preset")
             ids = gradio.Textbox(
                 lines=4, max_lines=8, show_label=False, buttons=["copy"], interactive=False, elem_id="ids"
@@ -108,7 +111,7 @@ def _add_speech(gradio: Any, handlers: Handlers) -> None:
     gradio.HTML(
         "<h2>Hear a model's tokens</h2><p class='hint'>Paste what a language model wrote: text with tokens such as "
         "&lt;custom_token_10&gt;, or ids. Each frame is decoded while the one before it plays; up to "
-        f"{lasting(handlers.max_seconds)}.</p>"
+        f"{_limit(handlers)}.</p>"
     )
     text = gradio.Textbox(
         show_label=False,

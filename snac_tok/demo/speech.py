@@ -80,7 +80,7 @@ def speech_in(text: str, tokenizer: SnacTokenizer, *, on_error: OnError, max_sec
         raise TokenError("no whole frame is left of these ids; paste more of them.")
     if seconds > max_seconds:
         raise TokenError(
-            f"these ids are {lasting(seconds)} of speech, and the limit of this page is {lasting(max_seconds)}; "
+            f"these ids are {lasting(seconds)} of speech, and the limit of this page is {max_seconds:g} s; "
             "paste fewer."
         )
     return speech

@@ -32,6 +32,8 @@ COMMANDS = (
     "train",
     "eval",
 )
+# They run until they are told to stop.
+SERVERS = ("serve", "demo")
 # What some examples need and a test machine has not, or may not have: the hub, other programs.
 ELSEWHERE = {
     "hf:": False,
@@ -52,7 +54,8 @@ def process(*arguments, **options):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["nothing"]]
+    "arguments",
+    [[], ["--help"], ["--version"], *([name, "--help"] for name in (*COMMANDS, *SERVERS)), ["nothing"]],
 )
 def test_fast_start(arguments):
     """Help, the version and usage errors come without importing anything heavy."""
@@ -179,7 +182,7 @@ def clear(work, arguments):
 
 def test_help_of_every_option():
     """Every option says what it does."""
-    for name in COMMANDS:
+    for name in (*COMMANDS, *SERVERS):
         for option in command_of(name).params:
             if isinstance(option, click.Option):
                 assert option.help or option.show_default, (name, option.name)

@@ -1,6 +1,6 @@
 """A visit of the demo page in a real browser, in a process of its own; what was seen goes to stdout as JSON.
 
-    python visit.py ADDRESS BROWSER SOUND TOO-LONG [FOLDER-FOR-SCREENSHOTS]
+python visit.py ADDRESS BROWSER SOUND TOO-LONG [FOLDER-FOR-SCREENSHOTS]
 """
 
 import json
@@ -16,7 +16,7 @@ HEARD = """async player => {
     return [sound.duration, sound.getChannelData(0).reduce((most, each) => Math.max(most, Math.abs(each)), 0)];
 }"""
 IS_PLAYING = "selector => { const it = document.querySelector(selector); return it && it.currentTime > 0.2; }"
-WAIT_MS = 30_000
+WAIT_MS = 60_000
 
 
 class Visit:
@@ -39,6 +39,7 @@ class Visit:
         clear = self.page.locator("#sound button[aria-label='Clear']")
         if clear.count():
             clear.click()
+            self.page.locator("#sound-problem .problem").wait_for(state="detached")
         self.page.locator("#sound input[type=file]").set_input_files(path)
 
     def heard(self, selector):
@@ -53,18 +54,22 @@ class Visit:
         return found.inner_text()
 
 
-def look_around(visit, sound, too_long):
+def look_around(visit, sound, wrong):
     """Do what a visitor does, and keep what is seen."""
     page, seen = visit.page, visit.seen
-    seen["title"], seen["heading"] = page.title(), visit.text("h1")
-    visit.upload(too_long)
-    seen["too long"] = visit.text("#sound-problem .problem")
+    seen["heading"] = visit.text("h1")
+    seen["title"] = page.title()
+    for name in ("long", "text"):
+        visit.upload(wrong / f"{name}.wav")
+        seen[name] = visit.text("#sound-problem .problem")
     visit.upload(sound)
     seen["levels"] = visit.heard("#levels")
     seen["level names"] = page.locator("#levels b").all_inner_texts()
     seen["blocks"] = page.locator("#tokens .map rect").count()
     seen["block"] = page.locator("#tokens .map rect title").first.text_content()
-    seen["colours"] = sorted({each.get_attribute("fill") for each in page.locator("#tokens .legend rect").all()})
+    seen["colours"] = sorted(
+        {each.get_attribute("fill") for each in page.locator("#tokens .legend rect").all()}
+    )
     seen["problem is gone"] = page.locator("#sound-problem .problem").count() == 0
     page.locator("#ids-fold button").first.click()
     seen["ids"] = page.locator("#ids textarea").input_value()
@@ -91,20 +96,22 @@ def speak(visit):
 
 def main():
     """Visit, and write what was seen."""
-    address, browser, sound, too_long, *folder = sys.argv[1:]
+    address, browser, sound, wrong, *folder = sys.argv[1:]
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1280, "height": 900})
         visit = Visit(page, address)
-        look_around(visit, sound, too_long)
+        look_around(visit, sound, Path(wrong))
         for width in (390, 1280):
             page.set_viewport_size({"width": width, "height": 900})
-            visit.seen[f"overflow at {width}"] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            visit.seen[f"overflow at {width}"] = page.evaluate(
+                "document.documentElement.scrollWidth - innerWidth"
+            )
             if folder:
                 page.wait_for_timeout(500)
                 page.screenshot(path=Path(folder[0]) / f"{width}.png", full_page=True)
         chromium.close()
-    print(json.dumps({**visit.seen, "elsewhere": visit.elsewhere, "errors": visit.errors}))
+    json.dump({**visit.seen, "elsewhere": visit.elsewhere, "errors": visit.errors}, sys.stdout)
 
 
 if __name__ == "__main__":
