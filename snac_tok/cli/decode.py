@@ -16,19 +16,30 @@ from snac_tok.cli.messages import examples, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
     FILE_ENDINGS,
+    PIPE,
     SOUND_ENDINGS,
     decoder_option,
     device_option,
     force_option,
+    format_option,
     levels_option,
     load_tokenizer,
     model_option,
     noise_option,
     preset_option,
+    refuse_format,
     rows_option,
     standard_input,
 )
-from snac_tok.cli.sound_writing import Way, check_sound_file, made_with, write_sound
+from snac_tok.cli.sound_writing import (
+    SOUND_FORMATS,
+    Stdout,
+    Way,
+    check_sound_file,
+    made_with,
+    sound_target,
+    write_sound,
+)
 from snac_tok.wording import counted, lasting, shortened
 
 if TYPE_CHECKING:
@@ -39,7 +50,8 @@ if TYPE_CHECKING:
     from snac_tok.streaming.repair_report import OnError
     from snac_tok.tokenizer import SnacTokenizer
 
-_STDIN = "-"
+
+_ZIP = b"PK"  # what every .npz begins with
 
 
 @click.command(
@@ -51,12 +63,18 @@ _STDIN = "-"
         "snac-tok decode a.json -o ids.wav --preset orpheus",
         "snac-tok decode answer.jsonl -o answer.wav --preset orpheus --generated",
         "snac-tok encode a.wav --ids --preset orpheus | snac-tok decode - -o piped.wav --preset orpheus",
+        "snac-tok decode a.npz -o - | ffplay -nodisp -autoexit -",
     )
 )
 @click.argument("source", metavar="IN")
 @click.option(
-    "-o", "--output", required=True, metavar="PATH", help="A .wav or .flac file; a folder for shards."
+    "-o",
+    "--output",
+    required=True,
+    metavar="PATH",
+    help='A .wav or .flac file; a folder for shards; "-" is stdout.',
 )
+@format_option(*SOUND_FORMATS, default="wav")
 @preset_option
 @levels_option
 @click.option(
@@ -98,6 +116,7 @@ def decode(
     *,
     source: str,
     output: str,
+    file_format: str | None,
     preset: str | None,
     levels: int | None,
     records: tuple[str, ...],
@@ -119,7 +138,8 @@ def decode(
     """Decode codes or ids into sound.
 
     IN is a shard folder or one .parquet of it, an .npz of `encode`, or a file with ids of a --preset: a JSON list,
-    numbers between spaces, or text with tokens such as <custom_token_10>; "-" reads them from stdin.
+    numbers between spaces, or text with tokens such as <custom_token_10>; "-" reads any of them, or an .npz, from
+    stdin.
 
     With --generated IN is whatever a language model or its server wrote: ids, text, or the answer of an
     OpenAI-compatible server, vLLM, SGLang, llama.cpp, Ollama or TGI, as JSON, JSON lines or server-sent events. The
@@ -143,10 +163,15 @@ def decode(
         answer=answer,
     )
     reading.check()
+    refuse_format(file_format, output)
     way = Way(levels=levels, noise=noise, model=model, decoder=decoder, device=device, force=force)
     kind = (
         "a folder" if Path(source).is_dir() else "a .parquet" if source.lower().endswith(".parquet") else ""
     )
+    if kind and output == PIPE:
+        raise click.UsageError(
+            f"{source} is {kind}, whose sounds go into a folder; name it, or one --id and a .wav"
+        )
     if kind:
         _refuse_options(reading.given, f"is for a file of ids; {source} is {kind}")
         if records and rows is not None:
@@ -162,16 +187,15 @@ def decode(
         "--flac": flac,
     }
     _refuse_options(of_shards, f"is for shards; {source} is neither a folder of them nor a .parquet")
-    target = Path(output)
-    check_sound_file(target, force=force)
-    is_npz = Path(source).suffix.lower() == ".npz"
+    target = sound_target(output, file_format, force=force)
+    is_npz = Path(source).suffix.lower() == ".npz" or (source == PIPE and preset is None)
     if is_npz:
         _refuse_options(reading.given, f"is for a file of ids; {source} holds raw codes")
     elif preset is None:
         raise click.UsageError(_what_it_needs(source))
     with _bar(1, progress) as bar:
         if is_npz:
-            _decode_npz(Path(source), target, way)
+            _decode_npz(source, target, way)
         else:
             _decode_ids(source, target, way, reading)
         bar.advance(1)
@@ -246,7 +270,7 @@ class _Reading:
 def _what_it_needs(source: str) -> str:
     """Say why something that is neither a shard folder nor an .npz cannot be decoded without a --preset."""
     path = Path(source)
-    if source != _STDIN and not path.exists():
+    if not path.exists():
         return f"{source} is not there"
     if path.suffix.lower() in SOUND_ENDINGS:
         return f"{source} is sound already; `snac-tok encode` makes codes of it"
@@ -258,22 +282,33 @@ def _bar(num_records: int, progress: bool | None) -> ProgressBar:
     return ProgressBar("decoding", unit="record", shown=shown, total=num_records)
 
 
-def _decode_npz(source: Path, target: Path, way: Way) -> None:
+def _decode_npz(source: str, target: Path | Stdout, way: Way) -> None:
     from snac_tok.shards import read_code_file
 
-    content = read_code_file(source)
-    tokenizer = made_with(str(source), content.settings, way)
+    if source == PIPE:
+        source, content = "stdin", read_code_file(Path("stdin"), _piped_codes())
+    else:
+        content = read_code_file(Path(source))
+    tokenizer = made_with(source, content.settings, way)
     ids = tokenizer.vocabulary.encode(content.levels[: tokenizer.vocabulary.layout.num_levels])
     write_sound(target, tokenizer.decode_blocks(ids, num_samples=content.num_samples, noise=way.seed))
 
 
-def _decode_ids(source: str, target: Path, way: Way, reading: _Reading) -> None:
+def _piped_codes() -> bytes:
+    """Return an .npz from stdin; other text is ids, whose table has to be named."""
+    content = standard_input().read()
+    if not content.startswith(_ZIP):
+        raise click.UsageError("stdin holds no .npz; ids need --preset, their id table")
+    return content
+
+
+def _decode_ids(source: str, target: Path | Stdout, way: Way, reading: _Reading) -> None:
     from snac_tok.errors import LostSpeechWarning, TokenError, WaveformError
 
     tokenizer = load_tokenizer(
         way.model, decoder=way.decoder, device=way.device, preset=reading.preset, levels=way.levels
     )
-    name, file = ("stdin", standard_input()) if source == _STDIN else (source, Path(source))
+    name, file = ("stdin", standard_input()) if source == PIPE else (source, Path(source))
     found = reading.read(file, tokenizer, name)
     try:
         with warnings.catch_warnings(record=True) as repaired:

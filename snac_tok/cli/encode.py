@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +14,29 @@ from snac_tok.cli.messages import examples, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
     FILE_ENDINGS,
+    PIPE,
     channels_option,
     device_option,
     force_option,
+    format_option,
     levels_option,
     load_tokenizer,
     model_option,
     preset_option,
     refuse_existing,
+    refuse_format,
+    standard_output,
     truncated_option,
 )
 from snac_tok.cli.sound_names import seen_as
-from snac_tok.cli.sound_reading import encoded, naming
+from snac_tok.cli.sound_reading import encoded, naming, source_of
 from snac_tok.wording import counted, lasting
 
 if TYPE_CHECKING:
     from snac_tok.audio import AudioInfo, MonoPolicy
     from snac_tok.tokenizer import SnacTokenizer
 
-_ID_ENDINGS = (".json", ".txt")
+_ID_FORMATS = ("json", "txt")
 
 
 @click.command(
@@ -42,12 +46,17 @@ _ID_ENDINGS = (".json", ".txt")
         "snac-tok encode a.wav b.flac -o codes",
         "snac-tok encode a.wav -o a.json --preset orpheus",
         "snac-tok encode a.wav --ids --preset orpheus > ids.json",
+        "snac-tok encode a.wav -o - | snac-tok decode - -o piped.wav",
     )
 )
 @click.argument("sounds", nargs=-1, required=True, metavar="SOUND…")
 @click.option(
-    "-o", "--output", metavar="PATH", help="An .npz, .json or .txt file; a folder for several sounds."
+    "-o",
+    "--output",
+    metavar="PATH",
+    help='An .npz, .json or .txt file; a folder for several sounds; "-" is stdout.',
 )
+@format_option("npz", "json", "txt", default="npz, with --preset json")
 @click.option("--ids", is_flag=True, help="Write ids of --preset; without -o they go to stdout.")
 @preset_option
 @levels_option
@@ -61,6 +70,7 @@ def encode(
     *,
     sounds: tuple[str, ...],
     output: str | None,
+    file_format: str | None,
     ids: bool,
     preset: str | None,
     levels: int | None,
@@ -73,16 +83,23 @@ def encode(
 ) -> int:
     """Encode recordings into codes, resampling them to the codec's rate.
 
+    SOUND is a file of sound; "-" reads one from stdin.
+
     An .npz holds the raw codes of each level with all that decoding needs. With --preset the ids that a language
     model sees are written instead, as a JSON list (.json) or as numbers between spaces (.txt).
 
     Exit code 1 says that some of several sounds could not be encoded, 2 that none could.
     """
+    as_ids = ids or preset is not None
     _refuse_folders(sounds)
-    targets = _targets(sounds, output, as_ids=ids or preset is not None)
-    _check_usage(targets, as_ids=ids or preset is not None, preset=preset, levels=levels)
-    for path in filter(None, targets):
-        refuse_existing(path, force=force)
+    refuse_format(file_format, output)
+    if output is None and as_ids:
+        output = PIPE
+    targets = _targets(sounds, output, file_format or ("json" if as_ids else "npz"))
+    _check_usage(targets, as_ids=as_ids, preset=preset, levels=levels)
+    for target in targets:
+        if target.path is not None:
+            refuse_existing(target.path, force=force)
     tokenizer = load_tokenizer(
         model,
         device=device,
@@ -108,37 +125,55 @@ def _refuse_folders(sounds: tuple[str, ...]) -> None:
             )
 
 
-def _targets(sounds: tuple[str, ...], output: str | None, *, as_ids: bool) -> list[Path | None]:
-    """Return where each sound's codes go; None is stdout."""
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """Where a sound's codes or ids go.
+
+    Attributes:
+        path: of the file; None is stdout.
+        file_format: "npz", "json" or "txt", or whatever ending somebody gave the file.
+    """
+
+    path: Path | None
+    file_format: str
+
+    def __str__(self) -> str:
+        return "stdout" if self.path is None else str(self.path)
+
+
+def _targets(sounds: tuple[str, ...], output: str | None, file_format: str) -> list[_Target]:
+    """Return where each sound's codes go."""
     if output is None:
-        return [None for _ in sounds]
+        raise click.UsageError("say with -o where the codes go")
+    if output == PIPE:
+        if len(sounds) > 1:
+            raise click.UsageError(
+                f"{len(sounds)} sounds do not go to stdout together; name a folder with -o"
+            )
+        return [_Target(path=None, file_format=file_format)]
     folder = Path(output)
     if len(sounds) == 1 and not output.endswith("/") and not folder.is_dir():
-        return [folder]
+        return [_Target(path=folder, file_format=folder.suffix.lower().removeprefix("."))]
     if folder.suffix.lower() in FILE_ENDINGS and not folder.is_dir() and not output.endswith("/"):
         raise click.UsageError(f"{len(sounds)} sounds do not go into one file, {output}; name a folder")
-    targets: list[Path | None] = [
-        folder / f"{Path(sound).stem}{'.json' if as_ids else '.npz'}" for sound in sounds
-    ]
-    if len({seen_as(str(target)) for target in targets}) < len(targets):
+    names = ["stdin" if sound == PIPE else Path(sound).stem for sound in sounds]
+    if len(set(map(seen_as, names))) < len(names):
         raise click.UsageError(
             "two of the sounds have the same name but for folder, ending or case; encode them into different folders"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    return targets
+    return [_Target(path=folder / f"{name}.{file_format}", file_format=file_format) for name in names]
 
 
-def _check_usage(targets: list[Path | None], *, as_ids: bool, preset: str | None, levels: int | None) -> None:
-    endings = {path.suffix.lower() for path in targets if path}
+def _check_usage(targets: list[_Target], *, as_ids: bool, preset: str | None, levels: int | None) -> None:
+    formats = {target.file_format for target in targets}
     if as_ids and preset is None:
         raise click.UsageError("--ids needs --preset, the id table")
     if levels is not None and not as_ids:
         raise click.UsageError("--levels can only be used together with --preset; an .npz holds all levels")
-    if None in targets and (not as_ids or len(targets) > 1):
-        raise click.UsageError("say with -o where the codes go")
-    if as_ids and not endings <= set(_ID_ENDINGS):
+    if as_ids and not formats <= set(_ID_FORMATS):
         raise click.UsageError("ids are written to .json or .txt; raw codes (.npz) have no --preset")
-    if not as_ids and endings != {".npz"}:
+    if not as_ids and formats != {"npz"}:
         raise click.UsageError("codes are written to .npz; for ids (.json, .txt) name a --preset")
 
 
@@ -149,40 +184,42 @@ def _size(sound: str) -> int:
     return 0
 
 
-def _encode_one(tokenizer: SnacTokenizer, sound: str, path: Path | None) -> bool:
+def _encode_one(tokenizer: SnacTokenizer, sound: str, target: _Target) -> bool:
     """Encode and write one sound and tell about it; False where the sound cannot be used."""
     from snac_tok.audio import audio_info
     from snac_tok.errors import AudioError
 
+    name, source = source_of(sound)
     try:
-        with naming(sound):
-            info = audio_info(sound)
-        codes, num_samples = encoded(tokenizer, sound)
+        with naming(name):
+            info = audio_info(source)
+        codes, num_samples = encoded(tokenizer, name, source)
     except AudioError as error:
         say(at_the_command_line(error))
         return False
-    written = _write(tokenizer, info, codes, num_samples, path)
-    say(f"{sound} → {path or 'stdout'}: {_account(tokenizer, info, num_samples, written=written)}")
+    written = _write(tokenizer, info, codes, num_samples, target)
+    say(f"{name} → {target}: {_account(tokenizer, info, num_samples, written=written)}")
     return True
 
 
 def _write(
-    tokenizer: SnacTokenizer, info: AudioInfo, codes: list[Any], num_samples: int, path: Path | None
+    tokenizer: SnacTokenizer, info: AudioInfo, codes: list[Any], num_samples: int, target: _Target
 ) -> str:
-    """Write ids or codes, whichever the path asks for, and return how many of what."""
-    from snac_tok.frames import ids_as_json, write_ids
+    """Write ids or codes, whichever the target asks for, and return how many of what."""
+    from snac_tok.frames import ids_as_json, ids_as_text, write_ids
     from snac_tok.shards import CodeFile, write_code_file
 
-    if path is None or path.suffix.lower() in _ID_ENDINGS:
+    if target.file_format in _ID_FORMATS:
         ids = tokenizer.vocabulary.encode(codes[: tokenizer.vocabulary.layout.num_levels])
-        if path is None:
-            sys.stdout.write(ids_as_json(ids))
+        if target.path is None:
+            click.echo(ids_as_json(ids) if target.file_format == "json" else ids_as_text(ids), nl=False)
         else:
-            write_ids(path, ids)
+            write_ids(target.path, ids)
         return counted(ids.size, "id")
     settings = tokenizer.describe() | {"source_sampling_rate": info.sampling_rate}
     levels = [level.astype("uint16") for level in codes]
-    write_code_file(path, CodeFile(levels=levels, num_samples=num_samples, settings=settings))
+    content = CodeFile(levels=levels, num_samples=num_samples, settings=settings)
+    write_code_file(target.path or standard_output(), content)
     return counted(sum(map(len, codes)), "code")
 
 

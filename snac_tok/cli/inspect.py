@@ -21,13 +21,15 @@ from snac_tok.cli.shared_options import (
 if TYPE_CHECKING:
     from snac_tok.cli.findings import Findings
 
+_PRESETS = "presets"
+
 
 @click.command(
     epilog=examples(
         "snac-tok inspect snac_24khz",
         "snac-tok inspect tiny --json",
-        "snac-tok inspect --presets",
-        "snac-tok inspect --preset orpheus",
+        "snac-tok inspect presets",
+        "snac-tok inspect presets orpheus",
         "snac-tok inspect --identify a.json",
         "snac-tok inspect shards",
         "snac-tok inspect shards --plot shards.png",
@@ -36,9 +38,9 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("what", required=False, metavar="[WHAT]")
+@click.argument("name", required=False, metavar="[NAME]")
 @preset_option
 @levels_option
-@click.option("--presets", is_flag=True, help="List the id tables that --preset knows.")
 @click.option(
     "--identify",
     metavar="FILE",
@@ -52,27 +54,32 @@ if TYPE_CHECKING:
 def inspect(
     *,
     what: str | None,
+    name: str | None,
     preset: str | None,
     levels: int | None,
-    presets: bool,
     identify: str | None,
     as_json: bool,
     plot: str | None,
     force: bool,
 ) -> None:
-    """Describe WHAT: a codec, shards, a file of codes (.npz) or of sound; or the id table of a --preset.
+    """Describe WHAT: a codec, shards, a file of codes (.npz) or of sound; "presets" lists the id tables.
 
     A codec is "tiny", a folder, a hub repository, or a name that needs no download: snac_24khz, snac_32khz and
     snac_44khz are the released shapes, default is that of a SNAC() without arguments. With --preset its id table is
-    printed; without WHAT that of the speech codec.
+    printed; `presets NAME` prints that of the speech codec.
     """
-    if sum((presets, identify is not None, what is not None or preset is not None)) != 1:
-        raise click.UsageError("name one thing: WHAT, a --preset, --presets, or a file to --identify")
+    lists_presets = what == _PRESETS and name is None
+    if name is not None:
+        if what != _PRESETS or preset is not None:
+            raise click.UsageError(f"name one thing; only `inspect {_PRESETS}` takes a NAME, a preset's")
+        what, preset = None, name
+    if sum((identify is not None, what is not None or preset is not None)) != 1:
+        raise click.UsageError(f"name one thing: WHAT, a --preset, {_PRESETS}, or a file to --identify")
     if levels is not None and preset is None:
         raise click.UsageError("--levels can only be used together with --preset")
-    if plot is not None and what is None:
+    if plot is not None and (what is None or lists_presets):
         raise click.UsageError("--plot draws a shard folder: name it")
-    if presets:
+    if lists_presets:
         from snac_tok.frames import preset_names
 
         names = list(preset_names())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,14 +11,15 @@ from snac_tok.cli.shared_options import (
     channels_option,
     device_option,
     force_option,
+    format_option,
     levels_option,
     load_tokenizer,
     model_option,
     noise_option,
     truncated_option,
 )
-from snac_tok.cli.sound_reading import encoded
-from snac_tok.cli.sound_writing import check_sound_file, seed_of, write_sound
+from snac_tok.cli.sound_reading import encoded, source_of
+from snac_tok.cli.sound_writing import SOUND_FORMATS, seed_of, sound_target, write_sound
 
 if TYPE_CHECKING:
     from snac_tok.audio import MonoPolicy
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("sound", metavar="SOUND")
-@click.option("-o", "--output", required=True, metavar="FILE", help="A .wav or .flac file.")
+@click.option("-o", "--output", required=True, metavar="FILE", help='A .wav or .flac file; "-" is stdout.')
+@format_option(*SOUND_FORMATS, default="wav")
 @levels_option
 @channels_option(of_model=True)
 @noise_option
@@ -46,6 +47,7 @@ def roundtrip(
     *,
     sound: str,
     output: str,
+    file_format: str | None,
     levels: int | None,
     channels: MonoPolicy | None,
     noise: Noise,
@@ -56,10 +58,10 @@ def roundtrip(
 ) -> None:
     """Encode SOUND and decode it again: hear what the codec keeps of it.
 
-    The result is at the codec's rate and has one channel. It is what `encode` and then `decode` make.
+    SOUND is a recording; "-" reads one from stdin. The result is at the codec's rate and has one channel. It is what
+    `encode` and then `decode` make.
     """
-    target = Path(output)
-    check_sound_file(target, force=force)
+    target = sound_target(output, file_format, force=force)
     tokenizer = load_tokenizer(
         model,
         device=device,
@@ -68,6 +70,6 @@ def roundtrip(
         channels=channels,
         allow_truncated=allow_truncated,
     )
-    codes, num_samples = encoded(tokenizer, sound)
+    codes, num_samples = encoded(tokenizer, *source_of(sound))
     ids = tokenizer.vocabulary.encode(codes[: tokenizer.vocabulary.layout.num_levels])
     write_sound(target, tokenizer.decode_blocks(ids, num_samples=num_samples, noise=seed_of(noise)))

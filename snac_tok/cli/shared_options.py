@@ -49,7 +49,7 @@ force_option = click.option("--force", is_flag=True, help="Replace what the outp
 preset_option = click.option(
     "--preset",
     metavar="NAME",
-    help="The id table, a preset's name or a .json file; `inspect --presets` lists them.",
+    help="The id table, a preset's name or a .json file; `inspect presets` lists them.",
 )
 truncated_option = click.option(
     "--allow-truncated",
@@ -170,11 +170,37 @@ def default_model() -> str:
     return os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
 
 
+# In place of a file's name: stdin or stdout.
+PIPE = "-"
+
+
+def format_option(*formats: str, default: str) -> Callable[[Any], Any]:
+    """Return the option that says what goes to stdout, where no file's name does."""
+    return click.option(
+        "--format",
+        "file_format",
+        type=click.Choice(formats),
+        help=f"What -o - writes to stdout. Default: {default}.",
+    )
+
+
+def refuse_format(file_format: str | None, output: str | None) -> None:
+    """Refuse a format beside a file's name, which says it already."""
+    if file_format is not None and output != PIPE:
+        raise click.UsageError("--format is for -o -, stdout; a file's name says its format")
+
+
 def standard_input() -> IO[bytes]:
     """Return stdin for reading bytes; a program may be started without one."""
     if sys.stdin is None:
         raise click.ClickException("stdin is closed; pipe something into it, or name a file in place of -")
     return sys.stdin.buffer
+
+
+def standard_output() -> IO[bytes]:
+    """Return stdout for writing bytes; what was printed before stands before them."""
+    sys.stdout.flush()
+    return sys.stdout.buffer
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from snac_tok.cli.shared_options import PIPE, standard_input
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from snac_tok.tokenizer import SnacTokenizer
 
 
-def encoded(tokenizer: SnacTokenizer, sound: str) -> tuple[list[Any], int]:
+def source_of(sound: str) -> tuple[str, str | bytes]:
+    """Return what messages call a recording, and where it is read from: a file, or all of stdin."""
+    return ("stdin", standard_input().read()) if sound == PIPE else (sound, sound)
+
+
+def encoded(tokenizer: SnacTokenizer, name: str, source: str | bytes) -> tuple[list[Any], int]:
     """Return a recording's codes, per level, and its samples at the codec's rate; of any length, block by block.
 
     Raises:
@@ -19,9 +26,9 @@ def encoded(tokenizer: SnacTokenizer, sound: str) -> tuple[list[Any], int]:
     """
     from snac_tok.audio import iter_audio
 
-    with naming(sound):
-        blocks = iter_audio(sound, allow_truncated=tokenizer.preprocessing.allow_truncated)
-        return tokenizer.encode_blocks(blocks, name=sound)
+    with naming(name):
+        blocks = iter_audio(source, allow_truncated=tokenizer.preprocessing.allow_truncated)
+        return tokenizer.encode_blocks(blocks, name=name)
 
 
 @contextmanager

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from snac_tok.cli.messages import say
-from snac_tok.cli.shared_options import load_tokenizer, refuse_existing
+from snac_tok.cli.shared_options import PIPE, load_tokenizer, refuse_existing, refuse_format, standard_output
 from snac_tok.wording import lasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
     from typing import Any
 
     from snac_tok.audio import Waveform
     from snac_tok.codec import Noise
     from snac_tok.tokenizer import SnacTokenizer
 
-_SOUND_ENDINGS = (".wav", ".flac")
+SOUND_FORMATS = ("wav", "flac")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stdout:
+    """Where sound goes in place of a file.
+
+    Attributes:
+        file_format: one of `SOUND_FORMATS`.
+    """
+
+    file_format: str
+
+    def __str__(self) -> str:
+        return "stdout"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +62,19 @@ def seed_of(noise: Noise) -> int | Literal["off"]:
     return secrets.randbits(32) if noise == "random" else noise
 
 
+def sound_target(output: str, file_format: str | None, *, force: bool) -> Path | Stdout:
+    """Return where sound goes; stop before any work where none can be written."""
+    refuse_format(file_format, output)
+    if output == PIPE:
+        return Stdout(file_format=file_format or SOUND_FORMATS[0])
+    path = Path(output)
+    check_sound_file(path, force=force)
+    return path
+
+
 def check_sound_file(path: Path, *, force: bool) -> None:
     """Stop before any work where no sound can be written."""
-    if path.suffix.lower() not in _SOUND_ENDINGS and not path.is_dir():
+    if path.suffix.lower().removeprefix(".") not in SOUND_FORMATS and not path.is_dir():
         raise click.UsageError(f"{path}: sound is written to .wav or .flac")
     refuse_existing(path, force=force)
 
@@ -85,8 +111,10 @@ def made_with(source: str, settings: dict[str, Any], way: Way) -> SnacTokenizer:
     return tokenizer
 
 
-def write_sound(path: Path, blocks: Iterable[Waveform]) -> float:
+def write_sound(target: Path | Stdout, blocks: Iterable[Waveform]) -> float:
     """Write the blocks of one sound as they come, whole or not at all, tell about it, and return its seconds.
+
+    Stdout gets a finished file, whose header has the length: players and programs need it.
 
     Raises:
         AudioFileError: the disk refuses; whatever making the blocks raises.
@@ -101,6 +129,13 @@ def write_sound(path: Path, blocks: Iterable[Waveform]) -> float:
             seconds, rate = seconds + block.duration_seconds, block.sampling_rate
             yield block
 
-    write_audio(path, counted())
-    say(f"{path}: {lasting(seconds)} at {rate} Hz")
+    if isinstance(target, Stdout):
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / f"sound.{target.file_format}"
+            write_audio(path, counted())
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, standard_output())
+    else:
+        write_audio(target, counted())
+    say(f"{target}: {lasting(seconds)} at {rate} Hz")
     return seconds

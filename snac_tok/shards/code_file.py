@@ -15,7 +15,8 @@ import textwrap
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,8 +29,6 @@ from snac_tok.shards.npz import read_arrays
 from snac_tok.shards.record import raw_codes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
 
 # Errors from a damaged zip, .npy or JSON; NotImplementedError: a zip of a later version.
@@ -95,8 +94,8 @@ class CodeFile:
         return self.num_samples / self.config.sampling_rate
 
 
-def write_code_file(path: Path, content: CodeFile) -> None:
-    """Write an .npz, complete or not at all.
+def write_code_file(target: Path | IO[bytes], content: CodeFile) -> None:
+    """Write an .npz, complete or not at all, or into a stream.
 
     Raises:
         CodesError: the disk refused.
@@ -111,17 +110,24 @@ def write_code_file(path: Path, content: CodeFile) -> None:
         sampling_rate=np.int64(content.config.sampling_rate),
         settings=np.str_(json.dumps(content.settings, sort_keys=True)),
     )
-    write_bytes_atomically(path, buffer.getvalue(), error=CodesError)
+    if isinstance(target, Path):
+        write_bytes_atomically(target, buffer.getvalue(), error=CodesError)
+    else:
+        target.write(buffer.getvalue())
 
 
-def read_code_file(path: Path) -> CodeFile:
+def read_code_file(path: Path, content: bytes | None = None) -> CodeFile:
     """Read what `write_code_file` wrote.
+
+    Args:
+        path: of the file, or what messages call the content.
+        content: the file's bytes where they came another way, such as from stdin.
 
     Raises:
         CodesError: the file is missing, damaged, or does not hold codes; the message names it.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
             arrays = read_arrays(file, _KINDS)
         return _content(arrays)
     except (CodesError, ConfigError) as error:

@@ -43,13 +43,13 @@ def test_a_codec_of_ones_own(run, other_model):
 
 
 def test_id_tables(run):
-    """--preset prints the whole id table, for the codec named; --presets lists the names."""
+    """--preset prints the whole id table, for the codec named; presets lists the names."""
     assert run("inspect", "--preset", "orpheus").stdout == preset("orpheus").describe() + "\n"
     wide = run("inspect", "snac_44khz", "--preset", "plain").stdout
     assert wide == preset("plain", strides=(8, 4, 2, 1)).describe() + "\n"
     three = run("inspect", "snac_44khz", "--preset", "orpheus", "--levels", "3").stdout
     assert "the first 3 of 4 levels" in three
-    assert run("inspect", "--presets").stdout.split() == list(preset_names())
+    assert run("inspect", "presets").stdout.split() == list(preset_names())
 
 
 def test_an_id_table_as_json_is_a_preset(run, work, refused):
@@ -122,7 +122,7 @@ def test_names_of_codecs_are_listed(run, refused):
     ("arguments", "reason"),
     [
         ([], "WHAT"),
-        (["tiny", "--presets"], "one thing"),
+        (["tiny", "presets"], "one thing"),
         (["tiny", "--levels", "1"], "--preset"),
         (["clips"], "_manifest.json"),
         (["clips/metadata.csv"], "metadata.csv"),
@@ -218,4 +218,13 @@ def test_a_picture_of_shards(run, work, refused):
     assert "p.png" in refused("inspect", "shards", "--plot", "p.png")
     assert run("inspect", "shards", "--plot", "p.png", "--force").exit_code == 0
     assert "something else" in refused("inspect", "tiny", "--plot", "q.png")
-    assert "name it" in refused("inspect", "--presets", "--plot", "q.png")
+    assert "name it" in refused("inspect", "presets", "--plot", "q.png")
+
+
+def test_a_preset_by_its_name(run, refused):
+    """`inspect presets NAME` is the table of --preset NAME; nothing else takes a second word."""
+    assert run("inspect", "presets", "orpheus").stdout == run("inspect", "--preset", "orpheus").stdout
+    assert json.loads(run("inspect", "presets", "orpheus", "--json").stdout)["name"] == "orpheus"
+    assert json.loads(run("inspect", "presets", "--json").stdout)[0] == "plain"
+    assert "Did you mean 'orpheus'?" in refused("inspect", "presets", "orfeus")
+    assert "only `inspect presets` takes a NAME" in refused("inspect", "tiny", "orpheus")

@@ -39,6 +39,7 @@ ELSEWHERE = {
     "hf:": False,
     "accelerate ": False,
     "tensorboard ": False,
+    "ffplay ": False,
     "opus:": shutil.which("opusenc"),
     "codec2:": shutil.which("c2enc"),
 }
@@ -96,7 +97,7 @@ def test_a_console_that_knows_few_characters():
         "import io, sys, snac_tok.frames\n"
         "sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='cp1252')\n"
         "snac_tok.frames.preset_names = lambda: ['a → b']\n"
-        "sys.argv = ['snac-tok', 'inspect', '--presets']\n"
+        "sys.argv = ['snac-tok', 'inspect', 'presets']\n"
         "from snac_tok.cli import main\n"
         "main()"
     )
@@ -123,7 +124,7 @@ from snac_tok.cli import main, inspect
 import snac_tok.frames
 snac_tok.frames.preset_names = lambda: time.sleep(0.5) or ["name"] * 100_000
 import sys
-sys.argv = ["snac-tok", "inspect", "--presets"]
+sys.argv = ["snac-tok", "inspect", "presets"]
 main()
 """
 
@@ -167,7 +168,7 @@ def test_examples_run(run, work, config, name):
             clear(work, arguments)
             result = run(*arguments, stdin=stdin)
             assert result.exit_code == 0, (line, result.stderr)
-            stdin = result.stdout
+            stdin = result.stdout_bytes
 
 
 def clear(work, arguments):
