@@ -43,6 +43,37 @@ overwritten without `--force`.
 |---|---|
 | `SNAC_TOK_MODEL` | the model where `--model` is not given and the input does not name one |
 | `SNAC_TOK_DEBUG=1` | shows the traceback of an error, as `snac-tok --debug …` does |
+
+## Pipes, and hearing what comes out
+
+`-` in place of a file is stdin or stdout, and `--format` says what goes to stdout. What is written is a whole file, so any
+player that reads stdin plays it; snac_tok brings none of its own:
+
+```
+snac-tok encode - -o - < speech.wav | snac-tok decode - -o back.wav
+snac-tok decode back.npz -o - | ffplay -nodisp -autoexit -
+```
+
+| player | of | command |
+|---|---|---|
+| `ffplay` | ffmpeg, on every system | `… -o - \\| ffplay -nodisp -autoexit -` |
+| `play` | sox, on every system | `… -o - \\| play -q -t wav -` |
+| `aplay` | ALSA, on Linux | `… -o - \\| aplay -q -` |
+| `afplay` | macOS | `… -o back.wav && afplay back.wav` |
+
+In a notebook, the last line `tokenizer.decode(ids)` shows a player by itself.
+
+## Completion in the shell
+
+One line, in the file that the shell reads when it starts:
+
+| shell | file | line |
+|---|---|---|
+| bash 4.4 or newer | `~/.bashrc` | `eval "$(_SNAC_TOK_COMPLETE=bash_source snac-tok)"` |
+| zsh | `~/.zshrc` | `eval "$(_SNAC_TOK_COMPLETE=zsh_source snac-tok)"` |
+| fish | `~/.config/fish/completions/snac-tok.fish` | `_SNAC_TOK_COMPLETE=fish_source snac-tok \\| source` |
+
+Commands, options and their possible values are completed; names of files are, too, wherever a file is named.
 """
 
 

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CHANGELOG.md", "docs/**/*.md", "examples/*/README.md")
+PAGES = ("README.md", "CHANGELOG.md", "docs/**/*.md", "docs/*.png", "examples/*/README.md")
 GRIFFE = "\ngriffe: "
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 

@@ -44,6 +44,13 @@ def test_every_block_runs_in_order(tmp_path, monkeypatch):
     assert len(list((tmp_path / "wavs").rglob("*.wav"))) == 3
 
 
+def test_the_picture_is_up_to_date():
+    """What `tiny` makes of the clip looks as it is drawn, and the file is small."""
+    script = ROOT / "scripts" / "make_readme_picture.py"
+    assert subprocess.run([sys.executable, script, "--check"], check=False).returncode == 0
+    assert (ROOT / "docs" / "picture.png").stat().st_size < 150_000
+
+
 def test_no_block_is_left_out():
     """Every block that shows commands of ours is one that runs, but for setting up a fresh machine."""
     kinds = re.findall(r"^```(\w*)\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -59,7 +66,9 @@ def test_the_figures_in_comments_are_true(workplace):
     speech = [f"{workplace}/tests/speech/LJ001-000{n}.flac" for n in (2, 8)]
     tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
     batch = tok(speech, padding=True, return_tensors="pt")
+    first = SnacTokenizer.from_pretrained("tiny").encode(speech[1])
     for shown in (
+        f"{len(first)} {first[:7]}",
         batch["input_ids"].shape,
         batch["attention_mask"].sum(1),
         batch.num_samples,

@@ -46,9 +46,15 @@ ELSEWHERE = {
 HEAVY = {"torch", "numpy", "pyarrow", "soundfile", "soxr", "huggingface_hub", "tqdm", "einops", "safetensors"}
 
 
-def process(*arguments, **options):
+def process(*arguments, variables=None, **options):
     """Run Python in a new process with this package on its path."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SNAC_TOK_MODEL": "tiny", "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        **(variables or {}),
+        "PYTHONPATH": str(ROOT),
+        "SNAC_TOK_MODEL": "tiny",
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False, **options
     )
@@ -89,6 +95,48 @@ def test_module_and_exit_code(module):
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("snac-tok: 'no-such-thing'")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("snac-tok insp", "inspect"),
+        ("snac-tok decode --gen", "--generated"),
+        ("snac-tok decode --on-error c", "conceal"),
+    ],
+)
+def test_the_shell_completes(words, wanted):
+    """Commands, options and values, by the variable that click's scripts set."""
+    variables = {
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+        "_SNAC_TOK_COMPLETE": "bash_complete",
+    }
+    result = process("-c", COMPLETE, variables=variables)
+    assert (result.returncode, result.stdout) == (0, f"plain,{wanted}\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell):
+    """Each shell that docs/cli.md names gets its script; bash takes it as it is."""
+    result = process("-c", COMPLETE, variables={"_SNAC_TOK_COMPLETE": f"{shell}_source"})
+    assert result.returncode == 0
+    assert "snac-tok" in result.stdout
+    assert f"_SNAC_TOK_COMPLETE={shell}_source snac-tok" in (ROOT / "docs" / "cli.md").read_text(
+        encoding="utf-8"
+    )
+    if shell == "bash":
+        told = subprocess.run(
+            ["bash", "-c", f"{result.stdout}\ncomplete -p snac-tok"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "-F _snac_tok_completion snac-tok" in told.stdout
+
+
+# As the console script does it.
+COMPLETE = "import sys; sys.argv = ['snac-tok']; from snac_tok.cli import main; main()"
 
 
 def test_a_console_that_knows_few_characters():
