@@ -31,7 +31,7 @@ HEADING = ("Python", "torch", "laws", "quickstart", "minutes")
 
 
 class StepFailedError(Exception):
-    """A step of a pair failed; the message is what the table shows."""
+    """A step of a pair failed; the message is what the table shows of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Pair:
         with self.log.open("a", encoding="utf-8") as log:
             log.write(f"== {name}\n{ran.stdout}\n")
         if ran.returncode:
-            raise StepFailedError(f"{name} failed")
+            raise StepFailedError(name if name.startswith("not run") else f"{name} failed")
         return ran.stdout
 
 
@@ -86,11 +86,17 @@ def install(pair: Pair, wheel: Path) -> None:
     """Make the environment."""
     uv = [sys.executable, "-m", "uv"]
     pair.step(
-        f"not run: finding Python {pair.python}", *uv, "venv", "--quiet", "--python", pair.python, pair.folder
+        f"not run: no Python {pair.python} here or from uv",
+        *uv,
+        "venv",
+        "--quiet",
+        "--python",
+        pair.python,
+        pair.folder,
     )
     torch = "torch" if pair.torch == "newest" else f"torch=={pair.torch}"
     wanted = [torch, f"snac-tok[{EXTRAS}] @ {wheel.as_uri()}", *TEST_PACKAGES]
-    pair.step(f"not run: installing {torch}", *uv, "pip", "install", "--python", pair.executable, *wanted)
+    pair.step(f"not run: no {torch} for it", *uv, "pip", "install", "--python", pair.executable, *wanted)
 
 
 def printed(pair: Pair, code: str) -> str:
