@@ -2,7 +2,7 @@
 
 Each pair gets a new environment with the wheel that the sdist builds and the newest release of everything else. A
 Python or a torch that cannot be had is a row that says so, and the next pair follows. What was printed on the way
-stands in a log for each pair.
+stands in a log for each pair. uv makes the environments: `pip install uv`.
 
 Usage: python scripts/matrix.py [--python 3.11,3.12] [--torch 2.10.0,newest] [--logs FOLDER]
 """
@@ -55,10 +55,8 @@ class Pair:
             StepFailedError: the command failed.
         """
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | PLAIN
-        ran = subprocess.run(
-            command, check=False, cwd=ROOT, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        joined = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        ran = subprocess.run(command, check=False, cwd=ROOT, env=environment, text=True, **joined)
         with self.log.open("a", encoding="utf-8") as log:
             log.write(f"== {name}\n{ran.stdout}\n")
         if ran.returncode:
@@ -66,7 +64,7 @@ class Pair:
         return ran.stdout
 
 
-def rows(pair: Pair, wheel: Path) -> list[str]:
+def row_of(pair: Pair, wheel: Path) -> list[str]:
     """Return a pair's row of the table."""
     began = time.monotonic()
     cells = {"Python": pair.python, "torch": pair.torch}
@@ -85,15 +83,8 @@ def rows(pair: Pair, wheel: Path) -> list[str]:
 def install(pair: Pair, wheel: Path) -> None:
     """Make the environment."""
     uv = [sys.executable, "-m", "uv"]
-    pair.step(
-        f"not run: no Python {pair.python} here or from uv",
-        *uv,
-        "venv",
-        "--quiet",
-        "--python",
-        pair.python,
-        pair.folder,
-    )
+    missing = f"not run: no Python {pair.python} here or from uv"
+    pair.step(missing, *uv, "venv", "--quiet", "--python", pair.python, pair.folder)
     torch = "torch" if pair.torch == "newest" else f"torch=={pair.torch}"
     wanted = [torch, f"snac-tok[{EXTRAS}] @ {wheel.as_uri()}", *TEST_PACKAGES]
     pair.step(f"not run: no {torch} for it", *uv, "pip", "install", "--python", pair.executable, *wanted)
@@ -152,7 +143,7 @@ def main() -> None:
         for python, torch in product(asked.python.split(","), asked.torch.split(",")):
             pair = Pair(python=python, torch=torch, folder=place / "env", log=logs / f"{python}-{torch}.log")
             pair.log.unlink(missing_ok=True)
-            cells = rows(pair, wheel)
+            cells = row_of(pair, wheel)
             print(line(cells), flush=True)
             failed |= any(word in cell for cell in cells for word in ("failed", "no test ran", "error"))
             shutil.rmtree(pair.folder, ignore_errors=True)
