@@ -58,7 +58,8 @@ STEPS = (
     Step(name="Wheel", command=".venv/bin/python -m build --wheel --outdir dist .", measured="dist"),
     Step(
         name="One command, nothing installed",
-        command=".venv/bin/python -m pip install --quiet uv && .venv/bin/uvx --constraints scripts/constraints.txt --from . snac-tok encode"
+        command=".venv/bin/python -m pip install --quiet uv && .venv/bin/uvx --constraints"
+        " scripts/constraints.txt --from . snac-tok encode"
         " tests/speech/LJ001-0002.flac --model tiny -o x.npz",
         measured="x.npz",
     ),
