@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "notebooks"
@@ -33,12 +35,20 @@ def make(name: str, folder: Path) -> Path:
     notebook = jupytext.read(PAGES / f"{name}.md", fmt="md")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = folder / f"{name}.ipynb"
-    place = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, timeout=CELL_SECONDS, startup_timeout=CELL_SECONDS, resources=place)
-    try:
-        client.execute()
-    finally:
-        nbformat.write(notebook, path)
+    with tempfile.TemporaryDirectory() as sockets:
+        # Sockets that are files: no port, and nobody else on the machine reaches the kernel.
+        transport = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_SECONDS,
+            startup_timeout=CELL_SECONDS,
+            resources={"metadata": {"path": str(folder)}},
+            config=transport,
+        )
+        try:
+            client.execute()
+        finally:
+            nbformat.write(notebook, path)
     return path
 
 
