@@ -46,8 +46,8 @@ overwritten without `--force`.
 
 ## Pipes, and hearing what comes out
 
-`-` in place of a file is stdin or stdout, and `--format` says what goes to stdout. What is written is a whole file, so any
-player that reads stdin plays it; snac_tok brings none of its own:
+`-` in place of a file is stdin or stdout, and `--format` says what goes to stdout. What is written is a whole file, so
+any player that reads stdin plays it; snac_tok brings none of its own:
 
 ```
 snac-tok encode - -o - < speech.wav | snac-tok decode - -o back.wav

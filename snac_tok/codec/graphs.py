@@ -25,6 +25,7 @@ import torch
 from snac_tok.codec.context import StepContext
 from snac_tok.codec.ops.weight_cache import versions
 from snac_tok.codec.state import StreamState, rows_like
+from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,9 +79,18 @@ class Device(Protocol):
 
 
 class CudaGraphs:
-    """Captures steps on a GPU. Graphs share their memory, which is why they take turns, whatever stream they run in."""
+    """Captures steps on a GPU. Graphs share their memory, which is why they take turns, whatever stream they run in.
+
+    Raises:
+        NetworkError: another device.
+    """
 
     def __init__(self, device: torch.device) -> None:
+        if device.type != "cuda":
+            raise NetworkError(
+                f"the codec is on {device}; CUDA graphs need a GPU: move it there first, with "
+                '`codec.to("cuda")`. On a CPU chunks are fastest as they are.'
+            )
         self.device = device
         self._pool = torch.cuda.graph_pool_handle()
         self._lock = threading.Lock()

@@ -13,7 +13,7 @@ from snac_tok.codec.inputs import checked_audio, checked_codes
 from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.pretrained import Pretrained
-from snac_tok.errors import CodesError, NetworkError, WaveformError
+from snac_tok.errors import CodesError, WaveformError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -216,13 +216,9 @@ class SNAC(Pretrained):
         Raises:
             NetworkError: the codec is not on a GPU of CUDA.
         """
-        if self.device.type != "cuda":
-            raise NetworkError(
-                f"the codec is on {self.device}; CUDA graphs need a GPU: move it there first, with "
-                '`codec.to("cuda")`. On a CPU chunks are fastest as they are.'
-            )
-        for network in (self.encoder, self.decoder):
-            network.graphs = GraphedChunks(network, limit=limit, device=CudaGraphs(self.device))
+        devices = [CudaGraphs(self.device) for _ in range(2)]
+        for network, device in zip((self.encoder, self.decoder), devices, strict=True):
+            network.graphs = GraphedChunks(network, limit=limit, device=device)
         return self
 
     @property
