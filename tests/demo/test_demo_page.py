@@ -76,6 +76,14 @@ def test_a_sound_is_heard_with_all_levels_and_with_fewer(seen):
     assert_sounds(seen["levels"], [seconds] * 4)
 
 
+def test_a_sound_is_recorded(seen):
+    """From the microphone: about two seconds, and as long with all levels as the recording itself."""
+    (seconds, loudest), *decoded = seen["recorded"]
+    assert 1 < seconds < 6
+    assert loudest > 0.01
+    assert [each for each, _ in decoded] == pytest.approx([seconds] * 3, abs=0.01)
+
+
 def assert_sounds(heard, expected):
     """Whether players have these seconds, and are heard."""
     assert [each for each, _ in heard] == pytest.approx(expected, abs=0.01)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from snac_tok import SnacTokenizer, Waveform, write_audio
 from snac_tok.cli.program import program
 from snac_tok.demo import listening, markup
+from snac_tok.demo.handlers import Handlers
 from snac_tok.demo.listening import (
     fitting_presets,
     record,
@@ -121,6 +122,17 @@ def test_the_picture_has_a_block_for_every_code(tok, ids):
     picture = markup.code_map(codes, tok.vocabulary, frame_seconds=FRAME / 24_000)
     assert all(f"id {number}</title>" in picture for number in ids)
     assert "&lt;b&gt;" in markup.problem("<b>")
+
+
+def test_errors_become_sentences(tok, tmp_path, monkeypatch, caplog):
+    """Ours in the caller's words; a surprise is told to whoever runs the page, not to its visitors."""
+    visitor = Handlers({"tiny": tok}, KeptSpeech(), max_seconds=1, say_error=str.upper)
+    assert "NO SPEECH OF" in visitor.speak("hello", "orpheus", "tiny", "strict")
+    monkeypatch.setattr("snac_tok.demo.handlers.record", lambda *_, **__: 1 / 0)
+    nothing, why = visitor.take(str(tmp_path / "a.wav"))
+    assert nothing is None
+    assert "whoever runs this page" in why
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_without_gradio_one_sentence_names_the_extra(monkeypatch):

@@ -16,6 +16,8 @@ HEARD = """async player => {
     return [sound.duration, sound.getChannelData(0).reduce((most, each) => Math.max(most, Math.abs(each)), 0)];
 }"""
 IS_PLAYING = "selector => { const it = document.querySelector(selector); return it && it.currentTime > 0.2; }"
+# A microphone that beeps, and leave to use it.
+ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 WAIT_MS = 60_000
 
 
@@ -81,6 +83,18 @@ def look_around(visit, sound, wrong):
     speak(visit)
 
 
+def record(visit):
+    """Record two seconds of the beeps that a browser under test has for a microphone."""
+    page = visit.page
+    page.locator("#sound button[aria-label='Clear']").click()
+    page.locator("#levels audio").first.wait_for(state="hidden")
+    page.locator("#sound button[aria-label='Record audio']").click()
+    page.locator("#sound button:has-text('Record')").first.click()
+    page.wait_for_timeout(2000)
+    page.locator("#sound button:has-text('Stop')").first.click()
+    visit.seen["recorded"] = visit.heard("#levels")
+
+
 def speak(visit):
     """Paste tokens: wrong ones, and those of the sound."""
     page, seen = visit.page, visit.seen
@@ -98,7 +112,7 @@ def main():
     """Visit, and write what was seen."""
     address, browser, sound, wrong, *folder = sys.argv[1:]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS)
         page = chromium.new_page(viewport={"width": 1280, "height": 900})
         visit = Visit(page, address)
         look_around(visit, sound, Path(wrong))
@@ -110,6 +124,7 @@ def main():
             if folder:
                 page.wait_for_timeout(500)
                 page.screenshot(path=Path(folder[0]) / f"{width}.png", full_page=True)
+        record(visit)
         chromium.close()
     json.dump({**visit.seen, "elsewhere": visit.elsewhere, "errors": visit.errors}, sys.stdout)
 
