@@ -13,6 +13,7 @@ import argparse
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -32,8 +33,8 @@ INTRO = """\
 <!-- Written by scripts/newcomer; run it again to renew it. -->
 
 What somebody meets who has this repository and nothing else, step by step, as `scripts/newcomer` found it: an empty
-folder, an empty home, no cache of packages. Times depend on the machine, on what else it does, and on how far away the
-package index is.
+folder, an empty home, no cache of packages. Seconds depend on what else the machine does and on how far away the
+package index is. Seconds of the processor, summed over its cores, do not.
 """
 
 
@@ -73,13 +74,23 @@ STEPS = (
 )
 
 
-def go(step: Step, clone: Path, home: Path) -> tuple[str, float, str]:
-    """Run a step and return how it ended, the seconds it took, and its last words."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a step ended, what it took, and what it printed."""
+
+    end: str
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+    words: str = ""
+
+
+def go(step: Step, clone: Path, home: Path) -> Outcome:
+    """Run a step in the clone."""
     if not (clone / step.needs).exists():
-        return f"left out: there is no {step.needs}", 0.0, ""
+        return Outcome(end=f"left out: there is no {step.needs}")
     environment = {name: value for name, value in os.environ.items() if name not in NOT_A_NEWCOMERS}
     environment |= {"HOME": str(home), "NO_COLOR": "1", "COLUMNS": "100"}
-    began = time.monotonic()
+    began, used = time.monotonic(), processor_seconds()
     ran = subprocess.run(
         ["bash", "-c", step.command],
         cwd=clone,
@@ -93,7 +104,18 @@ def go(step: Step, clone: Path, home: Path) -> tuple[str, float, str]:
     words = without_places(ran.stdout, clone, home)
     if ran.returncode:
         print(words)
-    return "works" if not ran.returncode else "failed", time.monotonic() - began, words
+    return Outcome(
+        end="failed" if ran.returncode else "works",
+        seconds=time.monotonic() - began,
+        processor_seconds=processor_seconds() - used,
+        words=words,
+    )
+
+
+def processor_seconds() -> float:
+    """Return what the programs that this one started and saw the end of have used of the processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def without_places(text: str, *folders: Path) -> str:
@@ -127,17 +149,18 @@ def walk(place: Path) -> tuple[list[str], list[str], bool]:
     clone, home = place / "snac_tok", place / "home"
     home.mkdir()
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    table = [row("step", "command", "", "seconds", "size"), row("---", "---", "---", "--:", "--:")]
+    table = [row("step", "command", "", "seconds", "processor", "size"), row(*["---"] * 3, *["--:"] * 3)]
     said, well = [], True
-    table.append(row("Clone", "`git clone`", "works", "", mebibytes(clone)))
+    table.append(row("Clone", "`git clone`", "works", "", "", mebibytes(clone)))
     for step in STEPS:
         print(f"{step.name} …", flush=True)
-        end, seconds, words = go(step, clone, home)
-        well &= end != "failed"
+        found = go(step, clone, home)
+        well &= found.end != "failed"
         size = f"{step.measured}: {mebibytes(clone / step.measured)}" if step.measured else ""
-        table.append(row(step.name, f"`{step.command}`", end, f"{seconds:.0f}", size))
+        took = (f"{found.seconds:.0f}", f"{found.processor_seconds:.0f}") if found.seconds else ("", "")
+        table.append(row(step.name, f"`{step.command}`", found.end, *took, size))
         print(table[-1], flush=True)
-        last = [line for line in words.splitlines() if line.strip()][-TAIL_LINES:]
+        last = [line for line in found.words.splitlines() if line.strip()][-TAIL_LINES:]
         said += [f"{step.name}:", "", "```text", *last, "```", ""] if last else []
     return table, said, well
 
