@@ -3,10 +3,13 @@
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hub_stand_in import dead, hub
+
+from snac_tok.codec import SNAC
 
 __all__ = ["dead", "hub"]
 
@@ -26,3 +29,25 @@ def run_script(monkeypatch, capsys):
 
     yield run
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def shared_tiny():
+    """The embedded codec, loaded once; in the end nobody who shared it may have changed it."""
+    codec = SNAC.from_pretrained("tiny")
+    yield codec
+    fresh = SNAC.from_pretrained("tiny").state_dict()
+    assert not codec.training
+    assert all(torch.equal(value, fresh[name]) for name, value in codec.state_dict().items())
+
+
+@pytest.fixture
+def loaded_before(monkeypatch, shared_tiny):
+    """Every tokenizer of "tiny" has the same codec: to load it is most of what a short command or mapping costs."""
+
+    def load(name, *, device="cpu", dtype=None, **options):
+        if (name, str(device), dtype) == ("tiny", "cpu", None) and not options:
+            return shared_tiny
+        return SNAC.from_pretrained(name, device=device, dtype=dtype, **options)
+
+    monkeypatch.setattr("snac_tok.tokenizer.tokenizer.SNAC", SimpleNamespace(from_pretrained=load))

@@ -18,7 +18,7 @@ CLIP = SPEECH / "LJ001-0008.flac"
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch):
+def work(tmp_path, monkeypatch, loaded_before):  # noqa: ARG001 - commands find the codec loaded
     """A new current folder: a.wav, b.flac, stereo.wav and clips/ with two recordings; the default model is tiny."""
     samples, rate = sf.read(CLIP, dtype="float32")
     sf.write(tmp_path / "a.wav", samples[:20_000], rate)

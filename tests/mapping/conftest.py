@@ -5,7 +5,7 @@ import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread(loaded_before):  # noqa: ARG001 - mappers find the codec loaded
     """Results do not depend on it, which the tests of workers show."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
