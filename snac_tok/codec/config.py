@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.codec.parameter_count import num_parameters
 from snac_tok.errors import ConfigError
+from snac_tok.plain_values import parse_json, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 # One attention head is 64 channels wide in every SNAC (upstream LocalMHA, dim_head).
 HEAD_DIM = 64
@@ -279,12 +279,8 @@ class CodecConfig:
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """Read what a config.json says; every refusal names the file."""
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the codec config {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"the codec config {path} is not valid JSON: {error}.") from error
+    text = read_text(path, what="the codec config", error=ConfigError)
+    values = parse_json(text, what=f"the codec config {path}", error=ConfigError)
     if not isinstance(values, dict):
         raise ConfigError(f"the codec config {path} holds a {type(values).__name__}; it must hold an object.")
     return values

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snac_tok.audio import Resampler
+from snac_tok.audio import Resampler  # noqa: TC001 - `from_plain` looks it up
 from snac_tok.codec.checkpoint import SETTINGS_FILE
-from snac_tok.errors import CheckpointError, SnacTokError
+from snac_tok.errors import CheckpointError
 from snac_tok.files import write_bytes_atomically
-from snac_tok.frames import Vocabulary, vocabulary_from_json, vocabulary_to_json
+from snac_tok.frames import Vocabulary, vocabulary_to_json
+from snac_tok.plain_values import from_plain, parse_json, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snac_tok.tokenizer.preprocessing import Preprocessing
 
-_KEYS = ("channels", "padding_side", "resampler", "vocabulary")
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    channels: Any  # a word or a number: the tokenizer checks it
+    resampler: Resampler
+    padding_side: str
+    vocabulary: Vocabulary
 
 
 def write_tokenizer_json(
@@ -38,21 +46,15 @@ def read_tokenizer_json(folder: Path) -> dict[str, Any]:
     """Return the tokenizer's arguments from a folder, nothing where a codec alone was saved.
 
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the file cannot be read, or is damaged.
     """
     path = folder / SETTINGS_FILE
     if not path.is_file():
         return {}
+    what = "the tokenizer's settings"
+    text = read_text(path, what=what, error=CheckpointError)
+    values = parse_json(text, what=f"{what} {path}", error=CheckpointError)
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(settings, dict) or sorted(settings) != list(_KEYS):
-            raise CheckpointError(
-                f"{path} does not hold a tokenizer's settings; the entries {list(_KEYS)} are needed."
-            )
-        resampler, vocabulary = (
-            Resampler(**settings["resampler"]),
-            vocabulary_from_json(settings["vocabulary"]),
-        )
-    except (OSError, ValueError, TypeError, RecursionError, SnacTokError) as error:
-        raise CheckpointError(f"the tokenizer's settings cannot be read: {path}: {error}") from error
-    return settings | {"resampler": resampler, "vocabulary": vocabulary}
+        return dict(vars(from_plain(_Settings, values, what="the file", error=CheckpointError)))
+    except CheckpointError as error:
+        raise CheckpointError(f"{what} {path} cannot be used: {error}") from error
