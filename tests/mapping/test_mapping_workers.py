@@ -83,7 +83,7 @@ def script(tmp_path):
         command = [sys.executable, str(path), str(folder), method, str(num_proc), str(per_file)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=120
+            command, env=environment, capture_output=True, text=True, check=False, timeout=300
         )
 
     return run

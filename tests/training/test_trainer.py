@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,14 @@ def test_a_damaged_checkpoint_is_passed_over(sound, tmp_path, caplog):
     assert "step-00000006.pt is damaged" in caplog.text
 
 
+@pytest.fixture(scope="module")
+def two_steps(sound, tmp_path_factory):
+    """A run of two steps with a checkpoint after each, to be copied."""
+    folder = tmp_path_factory.mktemp("two") / "run"
+    finished(Trainer(config(sound, steps=2, checkpoint_every=1), folder))
+    return folder
+
+
 @pytest.mark.parametrize(
     "part",
     [
@@ -209,9 +218,9 @@ def test_a_damaged_checkpoint_is_passed_over(sound, tmp_path, caplog):
         "optimizer.param_groups.0.betas",
     ],
 )
-def test_a_checkpoint_without_one_of_its_parts_is_passed_over(sound, tmp_path, caplog, part):
+def test_a_checkpoint_without_one_of_its_parts_is_passed_over(sound, two_steps, tmp_path, caplog, part):
     """Whichever it is; the run goes on from the one before, and from none it is not begun anew."""
-    finished(Trainer(config(sound, steps=2, checkpoint_every=1), tmp_path / "run"))
+    shutil.copytree(two_steps, tmp_path / "run")
     *places, name = [int(name) if name.isdigit() else name for name in part.split(".")]
 
     def cut(step):
@@ -230,9 +239,9 @@ def test_a_checkpoint_without_one_of_its_parts_is_passed_over(sound, tmp_path, c
     assert (tmp_path / "run" / "losses.jsonl").read_bytes() == before
 
 
-def test_a_checkpoint_of_other_networks_is_passed_over(sound, tmp_path, caplog):
+def test_a_checkpoint_of_other_networks_is_passed_over(sound, two_steps, tmp_path, caplog):
     """It is whole, and of another run."""
-    finished(Trainer(config(sound, steps=2, checkpoint_every=1), tmp_path / "run"))
+    shutil.copytree(two_steps, tmp_path / "run")
     finished(Trainer(config(sound, steps=2, codec=CODEC | {"decoder_dim": 8}), tmp_path / "other"))
     name = "step-00000002.pt"
     (tmp_path / "other" / "checkpoints" / name).replace(tmp_path / "run" / "checkpoints" / name)
@@ -316,7 +325,9 @@ def test_the_codec_must_fit_sound_and_crops(sound, tmp_path):
 def test_a_compiled_run_gives_the_losses_of_an_eager_one(sound, tmp_path, monkeypatch):
     """Tracing changes rounding at most; the C++ that torch makes of the trace is torch's, and takes a minute."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    options = {"steps": 1, "discriminators": None, "validate_every": 9}
+    # Of one block each: it is the layers that take time to trace.
+    codec = CODEC | {"encoder_rates": [4], "decoder_rates": [4]}
+    options = {"steps": 1, "discriminators": None, "validate_every": 9, "codec": codec}
     reports = [
         finished(Trainer(config(sound, compile=on, **options), tmp_path / str(on)))[0] for on in (False, True)
     ]
