@@ -13,6 +13,7 @@ from snac_tok.corpus.plan import (
     make_plan,
 )
 from snac_tok.corpus.progress import Progress
+from snac_tok.corpus.ray_engine import RayEngine
 from snac_tok.corpus.result import ShardingResult
 from snac_tok.corpus.run import shard_folder
 from snac_tok.corpus.status import CollectionStatus, collection_status, verify_collection
@@ -31,6 +32,7 @@ __all__ = [
     "PlanOptions",
     "PlannedFile",
     "Progress",
+    "RayEngine",
     "ShardSpec",
     "ShardingResult",
     "SoundEncoder",

@@ -83,6 +83,22 @@ class ProgressCounter:
         self._state = dataclasses.replace(self._state, adopted_bytes=self._state.adopted_bytes + num_bytes)
         self._count(len(spec.items), num_bytes, shard.failures)
 
+    def take_back(self, batches: Iterable[BatchDone]) -> None:
+        """Forget batches of a shard that somebody must begin anew."""
+        for done in batches:
+            failed = [failure for failure in done.failures if not failure.is_left_out]
+            for failure in failed:
+                self._codes[failure.code] -= 1
+            state = self._state
+            self._state = dataclasses.replace(
+                state,
+                done_files=state.done_files - done.num_files,
+                done_bytes=state.done_bytes - done.num_bytes,
+                num_failures=state.num_failures - len(failed),
+                num_left_out=state.num_left_out - len(done.failures) + len(failed),
+                duration_seconds=state.duration_seconds - done.duration_seconds,
+            )
+
     def _count(
         self, num_files: int, num_bytes: int, failures: Iterable[Failure], *, seconds: float = 0.0
     ) -> None:

@@ -14,22 +14,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import replace as replace_fields
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snac_tok.audio import check_policy
 from snac_tok.corpus.finishing import MadeShards, failed_before, read_failures, with_planned_sizes
 from snac_tok.corpus.folder import adopt, check_apart, prepare_folder, remove_collection
-from snac_tok.corpus.loading import load_files
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlanOptions, make_plan
 from snac_tok.corpus.planning import collection_of, planned_items
 from snac_tok.corpus.progress import ProgressCounter
 from snac_tok.corpus.result import ShardingResult, result_before, result_of
-from snac_tok.corpus.worker import BatchLimits, encode_shard
+from snac_tok.corpus.work import ShardWork, loaded_shards, shard_maker
+from snac_tok.corpus.worker import BatchLimits
 from snac_tok.errors import ShardError
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
 from snac_tok.sources.limits import Limits
@@ -37,17 +34,16 @@ from snac_tok.sources.processes import (
     DEFAULT_MEMORY_BYTES,
     DEFAULT_TIMEOUT_SECONDS,
     ProcessOptions,
-    ReadOptions,
 )
 from snac_tok.sources.read_ahead import ReadingPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from snac_tok.audio import ChannelPolicy
-    from snac_tok.corpus.loading import LoadedFile
     from snac_tok.corpus.plan import Plan, ShardSpec
     from snac_tok.corpus.progress import Progress
+    from snac_tok.corpus.ray_engine import RayEngine
     from snac_tok.corpus.worker import SoundEncoder
 
 # With fewer recordings and bytes than these, starting processes takes longer than they save.
@@ -80,6 +76,7 @@ def shard_folder(
     jobs: int | None = None,
     decode_timeout: float = DEFAULT_TIMEOUT_SECONDS,
     decode_memory: int | None = DEFAULT_MEMORY_BYTES,
+    engine: RayEngine | None = None,
 ) -> ShardingResult:
     """Encode all recordings of `source` into a new collection in `out`.
 
@@ -108,10 +105,13 @@ def shard_folder(
             for example, and no manifest; `merge_shards` or the same call without it completes the collection.
         keep_columns: what manifests and archives tell of recordings and shards keep, beside the text; None keeps
             speaker and language where there are any.
-        jobs: in how many other processes files are decoded, while this one encodes; 0 decodes in this one, and None
-            is 0 for small collections and otherwise one for every four cores. Changes the speed, never the shards.
+        jobs: in how many other processes files are decoded, while this one encodes; 0 decodes in this one. None is 0
+            for small collections and otherwise one for every four cores; with an engine, one for each of its workers.
+            Changes the speed, never the shards.
         decode_timeout: seconds after which a decoder that gives nothing is ended; not with jobs=0.
         decode_memory: bytes that each decoding process may take; None sets no limit; not with jobs=0.
+        engine: where the work runs: None is this process, `RayEngine` the machines of a cluster. The shards are the
+            same, so one may begin and the other go on.
 
     Raises:
         SourceError: no audio in `source`, contradicting metadata, or impossible limits.
@@ -147,29 +147,27 @@ def shard_folder(
     num_adopted = len(shards)
     missing = [spec for spec in specs if spec.info.index not in shards]
     processes = ProcessOptions(
-        jobs=_num_jobs(jobs, missing), timeout_seconds=decode_timeout, max_memory_bytes=decode_memory
+        jobs=_num_jobs(jobs, missing, engine), timeout_seconds=decode_timeout, max_memory_bytes=decode_memory
     )
-    with ExitStack() as stack:
-        pool = stack.enter_context(ReadingPool(processes)) if processes.jobs and missing else None
-        files = _loaded_files(plan, missing, base, limits, pool, repaired=failed)
-        for spec in missing:
-            own = islice(files, len(spec.items))
-            if not failed and (late := adopt(spec, out)):  # another run was faster
-                deque(own, maxlen=0)
-                counter.shard_adopted(spec, late)
-                shards.add(spec.info.index, late)
-                continue
-            made = encode_shard(
-                spec,
-                encoder,
-                files=own,
-                source=base,
-                out=out,
-                limits=limits,
-                on_batch=counter.batch_done,
-                replace=bool(failed),
-            )
-            shards.add(spec.info.index, made)
+    work = ShardWork(
+        encoder=encoder,
+        collection=plan.collection,
+        source=base,
+        out=out,
+        limits=limits,
+        processes=processes,
+        repaired=frozenset(failed),
+    )
+    if engine:
+        for index, shard in engine.make_shards(work, missing, counter):
+            shards.add(index, shard)
+    else:
+        make = shard_maker(work, counter.batch_done)
+        with ReadingPool(processes) if processes.jobs and missing else nullcontext() as pool:
+            for spec, files, late in loaded_shards(work, missing, pool):
+                if late:
+                    counter.shard_adopted(spec, late)
+                shards.add(spec.info.index, late or make(spec, files=files))
     if array_task is None:
         shards.finish(out, plan.head)
     return result_of(
@@ -193,11 +191,13 @@ def _checked_rate(max_error_rate: float) -> float:
     return max_error_rate
 
 
-def _num_jobs(jobs: int | None, missing: Sequence[ShardSpec]) -> int:
+def _num_jobs(jobs: int | None, missing: Sequence[ShardSpec], engine: RayEngine | None) -> int:
     if jobs is not None and jobs < 0:
         raise ShardError(f"jobs is {jobs}; a number of processes, or 0 for none, is needed.")
     if jobs is not None:
         return jobs
+    if engine:
+        return 1  # of each worker: a file that crashes its decoder must not end the worker
     items = [item for spec in missing for item in spec.items]
     if len(items) < _MANY_FILES and sum(item.num_bytes for item in items) < _MANY_BYTES:
         return 0
@@ -215,27 +215,3 @@ def _adopted(
             counter.shard_adopted(spec, shard)
             shards.add(spec.info.index, shard)
     return shards
-
-
-def _loaded_files(
-    plan: Plan,
-    specs: Sequence[ShardSpec],
-    source: Path,
-    limits: BatchLimits,
-    pool: ReadingPool | None,
-    *,
-    repaired: set[str],
-) -> Iterator[LoadedFile]:
-    """Read the files of shards that follow each other as one line, so that reading ahead goes on between them."""
-    return load_files(
-        list(chain.from_iterable(spec.items for spec in specs)),
-        source=source,
-        channels=check_policy(plan.collection.channels, each=True),
-        options=ReadOptions(
-            allow_truncated=plan.options.allow_truncated,
-            long_seconds=limits.long_seconds,
-            limits=plan.options.limits,
-        ),
-        pool=pool,
-        repaired=repaired,
-    )

@@ -1,0 +1,76 @@
+"""Connects to a Ray cluster, or says in one sentence why there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from snac_tok.errors import MissingDependencyError, ShardError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONNECT_SECONDS = 10.0
+_REMEDY = "start one (ray start --head), or name its HOST:PORT."
+# How a client of gRPC greets, with empty settings, and the kind of frame that every server answers with.
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_HTTP2_SETTINGS = b"\x04"
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Lend the module `ray`, connected to a cluster; a program that was connected before stays so.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+        ShardError: there is no cluster.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the engine ray needs Ray, which is not installed: pip install 'snac-tok[ray]'."
+        ) from error
+    if ray.is_initialized():
+        yield ray
+        return
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or address
+    if address not in ("auto", "local"):
+        _check_reachable(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ShardError(f"{_no_cluster(address)} ({first_line(error)}); {_REMEDY}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _no_cluster(address: str) -> str:
+    return (
+        "no Ray cluster runs on this machine" if address == "auto" else f"no Ray cluster answers at {address}"
+    )
+
+
+def _check_reachable(address: str) -> None:
+    """See that a gRPC server answers, because Ray waits for minutes where none does, and then ends the process.
+
+    Raises:
+        ShardError: none does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        raise ShardError(f"{address!r} is no address of a Ray cluster; {_REMEDY}")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS) as connection:
+            connection.sendall(_HTTP2_PREFACE)
+            connection.settimeout(_CONNECT_SECONDS)
+            if connection.recv(4)[3:] != _HTTP2_SETTINGS:
+                raise ShardError(f"what answers at {address} is no Ray cluster; {_REMEDY}")
+    except (OSError, OverflowError) as error:
+        raise ShardError(f"{_no_cluster(address)} ({first_line(error)}); {_REMEDY}") from error

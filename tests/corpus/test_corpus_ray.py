@@ -1,0 +1,203 @@
+"""Laws 6 and 7 on a Ray cluster: whatever dies, and whoever goes on, the files are those of a run on one machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from toy_encoder import ToyEncoder, files_of, write_speechlike_folder, write_tone
+
+from snac_tok.corpus import BatchLimits, RayEngine, merge_shards, shard_folder
+from snac_tok.errors import MissingDependencyError, ShardError
+
+ray = pytest.importorskip("ray")
+from ray.cluster_utils import Cluster  # noqa: E402
+from toy_workers import ElsewhereEncoder, FailingEncoder, MortalEncoder, NotedEncoder  # noqa: E402
+
+HERE = Path(__file__).parent
+NODE = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
+OPTIONS = {"clips_per_shard": 2, "limits": BatchLimits(max_files=1)}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster's first machine, with room for two workers; it soon sees that another one is gone."""
+    # Not tmp_path: its sockets' paths would be too long.
+    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
+    changes = pytest.MonkeyPatch()
+    changes.setenv("PYTHONPATH", f"{HERE}:{HERE.parent.parent}")
+    changes.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    changes.delenv("RAY_ADDRESS", raising=False)
+    health = {
+        "health_check_initial_delay_ms": 0,
+        "health_check_period_ms": 400,
+        "health_check_failure_threshold": 3,
+    }
+    made = Cluster(
+        initialize_head=True, head_node_args={**NODE, "temp_dir": folder, "_system_config": health}
+    )
+    yield made
+    made.shutdown()
+    changes.undo()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def engine(cluster):
+    """Two workers."""
+    return RayEngine(address=cluster.address, workers=2)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Nine good files, a bad one, and one that kills its decoder; six shards."""
+    write_speechlike_folder(tmp_path / "source")
+    write_tone(tmp_path / "source" / "z.wav")
+    (tmp_path / "source" / "broken.wav").write_bytes(b"RIFF")
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def whole(source, tmp_path):
+    """What a run on one machine writes."""
+    shard_folder(source, tmp_path / "whole", ToyEncoder(), **OPTIONS)
+    return files_of(tmp_path / "whole")
+
+
+@pytest.fixture
+def notes(tmp_path):
+    """Where workers leave notes."""
+    (tmp_path / "notes").mkdir()
+    return tmp_path / "notes"
+
+
+@pytest.mark.slow
+@pytest.mark.law(7)
+def test_a_machine_that_dies_changes_no_byte(cluster, source, whole, notes, tmp_path):
+    """In the middle of a shard: its worker's shard is made by another one, and progress counts no file twice."""
+    engine = RayEngine(address=cluster.address, workers=3)
+    node, seen = cluster.add_node(**NODE), []
+
+    def kill(state):
+        seen.append(state)
+        if cluster.worker_nodes and any(name.startswith(node.node_id) for name in os.listdir(notes)):
+            cluster.remove_node(node, allow_graceful=False)
+
+    out = tmp_path / "out"
+    summary = shard_folder(
+        source, out, NotedEncoder(notes, seconds=0.3), engine=engine, progress=kill, **OPTIONS
+    )
+    assert not cluster.worker_nodes
+    assert files_of(out) == whole
+    assert (summary.num_clips, summary.num_failures) == (10, 1)
+    assert (seen[-1].done_files, seen[-1].done_bytes) == (11, seen[-1].total_bytes)
+
+
+@pytest.mark.slow
+@pytest.mark.law(7)
+def test_processes_that_die_change_no_byte(engine, source, whole, notes, tmp_path):
+    """Killed in the middle of a shard, three in turn; `adopted` shards of a dead worker are not made again."""
+    for life in range(3):
+        (notes / f"life-{life}").touch()
+    out = tmp_path / "out"
+    shard_folder(source, out, MortalEncoder(notes, seconds=0), engine=engine, **OPTIONS)
+    assert not list(notes.glob("life-*"))
+    assert len(list(notes.iterdir())) >= 2
+    assert files_of(out) == whole
+
+
+RUN = """
+import sys
+from toy_workers import NotedEncoder
+from snac_tok.corpus import BatchLimits, RayEngine, shard_folder
+source, out, notes, address = sys.argv[1:]
+engine = RayEngine(address=address, workers=2)
+encoder = NotedEncoder(notes, seconds=0.5)
+shard_folder(source, out, encoder, engine=engine, clips_per_shard=2, limits=BatchLimits(max_files=1))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.law(6)
+def test_whoever_is_killed_another_engine_goes_on(cluster, engine, source, whole, notes, tmp_path):
+    """The program on the cluster is killed, one machine goes on and is interrupted, then an array and a merge."""
+    out = tmp_path / "out"
+    arguments = [sys.executable, "-c", RUN, source, out, notes, cluster.address]
+    with subprocess.Popen(list(map(str, arguments))) as run:
+        until = time.monotonic() + 60
+        while not list(out.glob("*.parquet")) and time.monotonic() < until:
+            time.sleep(0.02)
+        run.send_signal(signal.SIGKILL)
+    made = len(list(out.glob("*.parquet")))
+    assert 1 <= made < 6
+
+    def stop(_):
+        if len(list(out.glob("*.parquet"))) > made:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        shard_folder(source, out, ToyEncoder(), progress=stop, **OPTIONS)
+    for number in range(2):
+        shard_folder(
+            source, out, ToyEncoder(), array_task=(number, 2), engine=engine if number else None, **OPTIONS
+        )
+    assert merge_shards(out).num_clips == 10
+    assert files_of(out) == whole
+
+
+@pytest.mark.slow
+def test_errors_stop_the_run_in_one_sentence(engine, source, tmp_path):
+    """Folders that are not shared, encoders that differ, devices that fail, more than the machines have."""
+    (tmp_path / "elsewhere").mkdir()
+    for seen, out in ((source, "/proc/self/cwd/out"), ("/proc/self/cwd/source", tmp_path / "out")):
+        encoder, here = ElsewhereEncoder(tmp_path / "elsewhere"), os.getcwd()
+        os.chdir(tmp_path)
+        try:
+            with pytest.raises(ShardError, match=r"is not shared: the worker on .* at the same path\.$"):
+                shard_folder(seen, out, encoder, engine=engine, **OPTIONS)
+        finally:
+            os.chdir(here)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        shard_folder(source, tmp_path / "failing", FailingEncoder(), engine=engine, **OPTIONS)
+    with pytest.raises(ShardError, match="no machine of the cluster has 1 CPUs and 8 GPUs"):
+        many = RayEngine(address=engine.address, gpus_per_worker=8)
+        shard_folder(source, tmp_path / "many", ToyEncoder(), engine=many, **OPTIONS)
+    for folder in (tmp_path / "out", tmp_path / "failing", tmp_path / "many"):
+        assert [path.name for path in folder.iterdir()] == ["_plan.json"]
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("127.0.0.1:1", r"^no Ray cluster answers at 127\.0\.0\.1:1 \(.*refused\); start one .*HOST:PORT\.$"),
+        ("head", r"^'head' is no address of a Ray cluster; "),
+        ("head:99999999", r"^no Ray cluster answers at head:99999999 "),
+    ],
+)
+def test_a_wrong_address_is_one_sentence(source, tmp_path, address, sentence):
+    """At once; the plan is written, so the same command goes on when the cluster is there."""
+    with pytest.raises(ShardError, match=sentence):
+        shard_folder(source, tmp_path / "out", ToyEncoder(), engine=RayEngine(address=address))
+
+
+def test_without_ray_the_sentence_names_the_extra(source, tmp_path, monkeypatch):
+    """`ray` cannot be imported."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'snac-tok\[ray\]'"):
+        shard_folder(source, tmp_path / "out", ToyEncoder(), engine=RayEngine())
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"workers": 0}, {"cpus_per_worker": -1}, {"gpus_per_worker": float("nan")}]
+)
+def test_impossible_numbers_are_refused(numbers):
+    """Before anything is begun."""
+    with pytest.raises(ShardError, match=next(iter(numbers))):
+        RayEngine(**numbers)
