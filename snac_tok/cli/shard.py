@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.engine_options import chosen_engine, engine_options
 from snac_tok.cli.messages import examples
 from snac_tok.cli.progress import LongProgress, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
@@ -44,6 +45,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
         "snac-tok shard clips each-shards --channels each",
         "snac-tok shard train.jsonl listed",
         "snac-tok shard clips speech --min-duration 0.5 --max-duration 30 --jobs 2 --max-error-rate 0.01",
+        "snac-tok shard train.jsonl shards --engine ray --address 10.0.0.1:6379 --gpus-per-worker 0.5",
     )
 )
 @click.argument("source", metavar="SOURCE")
@@ -126,6 +128,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
     metavar="S",
     help="Sound that is encoded in one call; more needs more memory.",
 )
+@engine_options
 @progress_option
 @model_option
 @device_option
@@ -150,6 +153,11 @@ def shard(
     decode_timeout: float,
     decode_memory: int,
     batch_seconds: float,
+    engine_name: str,
+    address: str | None,
+    workers: int | None,
+    cpus_per_worker: float | None,
+    gpus_per_worker: float | None,
     progress: bool | None,
     model: str | None,
     device: str,
@@ -171,7 +179,15 @@ def shard(
 
     if merge:
         return _end(merge_shards(out), out)
-    encoder = load_tokenizer(model, device=device)
+    engine = chosen_engine(
+        engine_name,
+        address=address,
+        workers=workers,
+        cpus_per_worker=cpus_per_worker,
+        gpus_per_worker=gpus_per_worker,
+        device=device,
+    )
+    encoder = load_tokenizer(model, device="cpu" if engine else device)
     kept = None if keep_columns is None else _names(keep_columns)
     if dry_run:
         found = estimate_folder(
@@ -202,6 +218,7 @@ def shard(
                 jobs=jobs,
                 decode_timeout=decode_timeout,
                 decode_memory=decode_memory * _MIB,
+                engine=engine,
             )
         except Exception as error:
             if stopped := stopped_by(error):

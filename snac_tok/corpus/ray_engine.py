@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # A shard that ends so many workers stops the run; so do so many in a row that end before they are ready.
-_MOST_DEATHS = 4
+_MOST_DEATHS = 3
 # Of waiting for any worker, before the log says so; of one call of `ray.wait`.
 _PATIENCE_SECONDS, _WAIT_SECONDS = 60.0, 10.0
 _START = "its start"

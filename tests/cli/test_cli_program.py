@@ -34,7 +34,7 @@ COMMANDS = (
 )
 # They run until they are told to stop.
 SERVERS = ("serve", "demo")
-# What some examples need and a test machine has not, or may not have: the hub, other programs.
+# What some examples need and a test machine has not, or may not have: the hub, other programs, a cluster.
 ELSEWHERE = {
     "hf:": False,
     "accelerate ": False,
@@ -42,6 +42,7 @@ ELSEWHERE = {
     "ffplay ": False,
     "opus:": shutil.which("opusenc"),
     "codec2:": shutil.which("c2enc"),
+    "--engine ray": False,
 }
 HEAVY = {"torch", "numpy", "pyarrow", "soundfile", "soxr", "huggingface_hub", "tqdm", "einops", "safetensors"}
 

@@ -223,3 +223,12 @@ def test_a_job_array(run, work):
     for wrong in ("2/2", "1", "a/b", "-1/2"):
         result = run("shard", "clips", "shards", "--shard-index", wrong)
         assert (result.exit_code, "--shard-index" in result.stderr) == (2, True)
+
+
+def test_a_clusters_options(run, refused):
+    """They need the cluster's engine, and a cluster that does not answer is one sentence."""
+    for option in ("--address", "--workers", "--cpus-per-worker", "--gpus-per-worker"):
+        assert f"{option} is for a cluster; add --engine ray" in refused("shard", "clips", "shards", option, "1")
+    sentence = refused("shard", "clips", "shards", "--engine", "ray", "--address", "127.0.0.1:1")
+    assert "no Ray cluster answers at 127.0.0.1:1" in sentence
+    assert run("shard", "clips", "shards").exit_code == 0

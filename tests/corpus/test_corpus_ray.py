@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from snac_tok.errors import MissingDependencyError, ShardError
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
-from toy_workers import ElsewhereEncoder, FailingEncoder, MortalEncoder, NotedEncoder  # noqa: E402
+from toy_workers import ElsewhereEncoder, FailingEncoder, MortalEncoder  # noqa: E402
 
 HERE = Path(__file__).parent
 NODE = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
@@ -51,13 +50,13 @@ def cluster():
 
 @pytest.fixture
 def engine(cluster):
-    """Two workers."""
-    return RayEngine(address=cluster.address, workers=2)
+    """One worker."""
+    return RayEngine(address=cluster.address, workers=1)
 
 
 @pytest.fixture
 def source(tmp_path):
-    """Nine good files, a bad one, and one that kills its decoder; six shards."""
+    """Ten good files and a bad one: six shards."""
     write_speechlike_folder(tmp_path / "source")
     write_tone(tmp_path / "source" / "z.wav")
     (tmp_path / "source" / "broken.wav").write_bytes(b"RIFF")
@@ -80,37 +79,24 @@ def notes(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.law(7)
-def test_a_machine_that_dies_changes_no_byte(cluster, source, whole, notes, tmp_path):
-    """In the middle of a shard: its worker's shard is made by another one, and progress counts no file twice."""
-    engine = RayEngine(address=cluster.address, workers=3)
+def test_machines_and_processes_that_die_change_no_byte(cluster, source, whole, notes, tmp_path):
+    """In the middle of their shards: other workers make them, and progress counts no file twice."""
     node, seen = cluster.add_node(**NODE), []
+    (notes / "life").touch()
 
     def kill(state):
         seen.append(state)
-        if cluster.worker_nodes and any(name.startswith(node.node_id) for name in os.listdir(notes)):
+        if cluster.worker_nodes and any(path.name.startswith(node.node_id) for path in notes.iterdir()):
             cluster.remove_node(node, allow_graceful=False)
 
-    out = tmp_path / "out"
-    summary = shard_folder(
-        source, out, NotedEncoder(notes, seconds=0.3), engine=engine, progress=kill, **OPTIONS
-    )
+    engine = RayEngine(address=cluster.address, workers=3)
+    encoder, out = MortalEncoder(notes, seconds=0.3), tmp_path / "out"
+    summary = shard_folder(source, out, encoder, engine=engine, progress=kill, **OPTIONS)
     assert not cluster.worker_nodes
+    assert not (notes / "life").exists()
     assert files_of(out) == whole
     assert (summary.num_clips, summary.num_failures) == (10, 1)
     assert (seen[-1].done_files, seen[-1].done_bytes) == (11, seen[-1].total_bytes)
-
-
-@pytest.mark.slow
-@pytest.mark.law(7)
-def test_processes_that_die_change_no_byte(engine, source, whole, notes, tmp_path):
-    """Killed in the middle of a shard, three in turn; `adopted` shards of a dead worker are not made again."""
-    for life in range(3):
-        (notes / f"life-{life}").touch()
-    out = tmp_path / "out"
-    shard_folder(source, out, MortalEncoder(notes, seconds=0), engine=engine, **OPTIONS)
-    assert not list(notes.glob("life-*"))
-    assert len(list(notes.iterdir())) >= 2
-    assert files_of(out) == whole
 
 
 RUN = """
@@ -118,7 +104,7 @@ import sys
 from toy_workers import NotedEncoder
 from snac_tok.corpus import BatchLimits, RayEngine, shard_folder
 source, out, notes, address = sys.argv[1:]
-engine = RayEngine(address=address, workers=2)
+engine = RayEngine(address=address, workers=1)
 encoder = NotedEncoder(notes, seconds=0.5)
 shard_folder(source, out, encoder, engine=engine, clips_per_shard=2, limits=BatchLimits(max_files=1))
 """
@@ -126,10 +112,10 @@ shard_folder(source, out, encoder, engine=engine, clips_per_shard=2, limits=Batc
 
 @pytest.mark.slow
 @pytest.mark.law(6)
-def test_whoever_is_killed_another_engine_goes_on(cluster, engine, source, whole, notes, tmp_path):
+def test_whoever_is_killed_another_engine_goes_on(engine, source, whole, tmp_path):
     """The program on the cluster is killed, one machine goes on and is interrupted, then an array and a merge."""
-    out = tmp_path / "out"
-    arguments = [sys.executable, "-c", RUN, source, out, notes, cluster.address]
+    out, notes = tmp_path / "out", tmp_path
+    arguments = [sys.executable, "-c", RUN, source, out, notes, engine.address]
     with subprocess.Popen(list(map(str, arguments))) as run:
         until = time.monotonic() + 60
         while not list(out.glob("*.parquet")) and time.monotonic() < until:
@@ -153,21 +139,18 @@ def test_whoever_is_killed_another_engine_goes_on(cluster, engine, source, whole
 
 
 @pytest.mark.slow
-def test_errors_stop_the_run_in_one_sentence(engine, source, tmp_path):
-    """Folders that are not shared, encoders that differ, devices that fail, more than the machines have."""
+def test_errors_stop_the_run_in_one_sentence(engine, source, tmp_path, monkeypatch):
+    """Folders that are not shared, devices that fail, more than the machines have."""
     (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
     for seen, out in ((source, "/proc/self/cwd/out"), ("/proc/self/cwd/source", tmp_path / "out")):
-        encoder, here = ElsewhereEncoder(tmp_path / "elsewhere"), os.getcwd()
-        os.chdir(tmp_path)
-        try:
-            with pytest.raises(ShardError, match=r"is not shared: the worker on .* at the same path\.$"):
-                shard_folder(seen, out, encoder, engine=engine, **OPTIONS)
-        finally:
-            os.chdir(here)
+        encoder = ElsewhereEncoder(tmp_path / "elsewhere")
+        with pytest.raises(ShardError, match=r"is not shared: the worker on .* at the same path\.$"):
+            shard_folder(seen, out, encoder, engine=engine, **OPTIONS)
     with pytest.raises(RuntimeError, match="CUDA error"):
         shard_folder(source, tmp_path / "failing", FailingEncoder(), engine=engine, **OPTIONS)
+    many = RayEngine(address=engine.address, gpus_per_worker=8)
     with pytest.raises(ShardError, match="no machine of the cluster has 1 CPUs and 8 GPUs"):
-        many = RayEngine(address=engine.address, gpus_per_worker=8)
         shard_folder(source, tmp_path / "many", ToyEncoder(), engine=many, **OPTIONS)
     for folder in (tmp_path / "out", tmp_path / "failing", tmp_path / "many"):
         assert [path.name for path in folder.iterdir()] == ["_plan.json"]

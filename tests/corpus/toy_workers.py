@@ -1,7 +1,8 @@
-"""Encoders for the machines of a cluster, which import this module: slow, mortal, or on a machine with other folders."""
+"""Encoders for the machines of a cluster, which import this module: slow, mortal, failing, or among other folders."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -26,13 +27,13 @@ class NotedEncoder(ToyEncoder):
 
 
 class MortalEncoder(NotedEncoder):
-    """Ends its process at the third batch of it, as often as there are lives in `notes`."""
+    """Ends its process at the third batch of it, if there is a life in `notes`."""
 
     def encode_codes(self, waveforms):
         """As above, or nothing at all."""
         if len(self.batches) == 2:
-            for life in sorted(self.notes.glob("life-*")):
-                life.unlink()
+            with contextlib.suppress(FileNotFoundError):
+                (self.notes / "life").unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
         return super().encode_codes(waveforms)
 
