@@ -1,19 +1,25 @@
 """The blocks of docs/cookbook.md run as they stand: "now" gives what "before" gave."""
 
+import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from datasets import load_dataset
 
 from snac_tok import SNAC, read_audio
+from snac_tok.cli.program import program
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+# What needs a cluster runs in tests/corpus/test_corpus_ray.py.
+BLOCKS = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "RayEngine" not in block]
+SCRIPTS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 PUBLISHED = '"hubertsiuzdak/snac_24khz"'
 
 
@@ -47,6 +53,35 @@ def test_now_gives_what_before_gave(workplace):
     assert {"text", "num_samples"} <= set(rows.column_names)
 
 
+@pytest.mark.usefixtures("workplace")
+def test_a_job_array_makes_what_one_run_makes(monkeypatch):
+    """Each task runs the page's script; the merge follows, and the same command has nothing left to do."""
+    tasks, merge, _ = SCRIPTS
+    assert tasks.startswith("#!/bin/bash\n#SBATCH --array=0-15 ")
+    assert merge.startswith("sbatch --wait corpus.sh\n")
+    recordings = "".join(f'{{"audio": "{path}"}}\n' for path in sorted(Path("tests/speech").glob("*.flac")))
+    Path("corpus.jsonl").write_text(recordings, encoding="utf-8")
+    monkeypatch.setenv("SNAC_TOK_MODEL", "tiny")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    for task in "01":
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        assert "when all tasks are done" in printed_by(tasks)
+    assert "_plan.json" in {path.name for path in Path("shards").iterdir()}
+    assert "failures  0" in printed_by(merge)
+    assert "nothing was left to do" in printed_by("snac-tok shard corpus.jsonl shards")
+
+
+def printed_by(script):
+    """What the program's lines of a script print, without a GPU."""
+    lines = script.replace("\\\n", " ").replace("--device cuda", "").splitlines()
+    commands = [line for line in lines if line.startswith("snac-tok ")]
+    assert len(commands) == 1
+    arguments = shlex.split(os.path.expandvars(commands[0]), comments=True)[1:]
+    result = CliRunner().invoke(program, arguments, prog_name="snac-tok")
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
 def sounds_with_equal_noise(names):
     """What both decode the codes to if the global generator, where their noise comes from, begins alike."""
     for codec in (names["model"], names["codec"]):
@@ -58,6 +93,6 @@ def sounds_with_equal_noise(names):
 def test_every_block_is_one_that_runs():
     """A slip in a fence would leave a block out unseen; the name in them is the published codec's."""
     kinds = re.findall(r"^```(.*)$", PAGE, re.MULTILINE)
-    assert set(kinds[::2]) == {"python", "console", "sh"}
+    assert set(kinds[::2]) == {"python", "console", "sh", "bash"}
     assert set(kinds[1::2]) == {""}
     assert PUBLISHED in BLOCKS[0]

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import MissingDependencyError, ShardError, first_line
@@ -38,7 +39,7 @@ def connected(address: str) -> Iterator[Any]:
         yield ray
         return
     if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or address
+        address = os.environ.get("RAY_ADDRESS") or _latest_here()
     if address not in ("auto", "local"):
         _check_reachable(address)
     try:
@@ -49,6 +50,14 @@ def connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _latest_here() -> str:
+    """Return the address of the cluster that was last started on this machine; it may have ended since."""
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # noqa: S108 - Ray's own choice
+    with contextlib.suppress(OSError):
+        return note.read_text(encoding="utf-8").strip() or "auto"
+    return "auto"
 
 
 def _no_cluster(address: str) -> str:

@@ -228,7 +228,9 @@ def test_a_job_array(run, work):
 def test_a_clusters_options(run, refused):
     """They need the cluster's engine, and a cluster that does not answer is one sentence."""
     for option in ("--address", "--workers", "--cpus-per-worker", "--gpus-per-worker"):
-        assert f"{option} is for a cluster; add --engine ray" in refused("shard", "clips", "shards", option, "1")
+        assert f"{option} is for a cluster; add --engine ray" in refused(
+            "shard", "clips", "shards", option, "1"
+        )
     sentence = refused("shard", "clips", "shards", "--engine", "ray", "--address", "127.0.0.1:1")
     assert "no Ray cluster answers at 127.0.0.1:1" in sentence
     assert run("shard", "clips", "shards").exit_code == 0

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import pickle
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,9 +15,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from toy_encoder import ToyEncoder, files_of, write_speechlike_folder, write_tone
 
-from snac_tok.corpus import BatchLimits, RayEngine, merge_shards, shard_folder
+from snac_tok.cli.program import program
+from snac_tok.corpus import BatchLimits, RayEngine, merge_shards, ray_engine, ray_worker, shard_folder
 from snac_tok.errors import MissingDependencyError, ShardError
 
 ray = pytest.importorskip("ray")
@@ -21,6 +27,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from toy_workers import ElsewhereEncoder, FailingEncoder, MortalEncoder  # noqa: E402
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 NODE = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
 OPTIONS = {"clips_per_shard": 2, "limits": BatchLimits(max_files=1)}
 
@@ -31,7 +38,7 @@ def cluster():
     # Not tmp_path: its sockets' paths would be too long.
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
     changes = pytest.MonkeyPatch()
-    changes.setenv("PYTHONPATH", f"{HERE}:{HERE.parent.parent}")
+    changes.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
     changes.setenv("RAY_USAGE_STATS_ENABLED", "0")
     changes.delenv("RAY_ADDRESS", raising=False)
     health = {
@@ -138,22 +145,64 @@ def test_whoever_is_killed_another_engine_goes_on(engine, source, whole, tmp_pat
     assert files_of(out) == whole
 
 
+@pytest.fixture
+def connected(cluster):
+    """A program that is connected to the cluster already, and stays so."""
+    with ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR"):
+        yield
+        assert ray.is_initialized()
+
+
 @pytest.mark.slow
-def test_errors_stop_the_run_in_one_sentence(engine, source, tmp_path, monkeypatch):
-    """Folders that are not shared, devices that fail, more than the machines have."""
+@pytest.mark.usefixtures("connected")
+def test_errors_stop_the_run_in_one_sentence(source, tmp_path, monkeypatch):
+    """Folders that are not shared, devices that fail again and again, more than the machines have."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray_engine, "_MOST_DEATHS", 1)
+    engine, elsewhere = RayEngine(workers=1), ElsewhereEncoder(tmp_path / "elsewhere")
     for seen, out in ((source, "/proc/self/cwd/out"), ("/proc/self/cwd/source", tmp_path / "out")):
-        encoder = ElsewhereEncoder(tmp_path / "elsewhere")
         with pytest.raises(ShardError, match=r"is not shared: the worker on .* at the same path\.$"):
-            shard_folder(seen, out, encoder, engine=engine, **OPTIONS)
+            shard_folder(seen, out, elsewhere, engine=engine, **OPTIONS)
+        shutil.rmtree(out)
     with pytest.raises(RuntimeError, match="CUDA error"):
-        shard_folder(source, tmp_path / "failing", FailingEncoder(), engine=engine, **OPTIONS)
-    many = RayEngine(address=engine.address, gpus_per_worker=8)
+        shard_folder(source, tmp_path / "out", FailingEncoder(), engine=engine, **OPTIONS)
     with pytest.raises(ShardError, match="no machine of the cluster has 1 CPUs and 8 GPUs"):
-        shard_folder(source, tmp_path / "many", ToyEncoder(), engine=many, **OPTIONS)
-    for folder in (tmp_path / "out", tmp_path / "failing", tmp_path / "many"):
-        assert [path.name for path in folder.iterdir()] == ["_plan.json"]
+        shard_folder(source, tmp_path / "out", ToyEncoder(), engine=RayEngine(gpus_per_worker=8), **OPTIONS)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_plan.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("connected")
+def test_the_cookbooks_blocks_run(tmp_path, monkeypatch):
+    """From Python with a real codec; the command finds the collection finished. The files are those of one machine."""
+    page = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8").split("## Corpora on Ray\n")[1]
+    command, program_text = re.findall(r"```(?:bash|python)\n(.*?)```", page, re.DOTALL)
+    shutil.copytree(ROOT / "tests" / "speech", tmp_path / "speech")
+    rows = [f'{{"audio": "{path}"}}\n' for path in sorted((tmp_path / "speech").glob("*.flac"))[:2]]
+    (tmp_path / "corpus.jsonl").write_text("".join(rows), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SNAC_TOK_MODEL", "tiny")
+    names = {"__name__": "cookbook"}
+    exec(program_text.replace("hubertsiuzdak/snac_24khz", "tiny"), names)
+    assert (names["result"].num_clips, names["result"].num_failures) == (2, 0)
+    shard_folder("corpus.jsonl", "whole", names["tok"])
+    assert files_of(tmp_path / "shards") == files_of(tmp_path / "whole")
+    arguments = shlex.split(command.replace("--device cuda --gpus-per-worker 0.5", ""))
+    assert "finished before" in CliRunner().invoke(program, arguments[1:]).stdout
+
+
+def test_an_errors_causes_come_along():
+    """From machine to machine: exit codes depend on them; what cannot be sent becomes its name and sentence."""
+    error = ShardError("cannot be written.")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    same = pickle.loads(pickle.dumps(ray_worker.Failed.of(error))).error()
+    assert (type(same), str(same), same.__cause__.errno) == (ShardError, "cannot be written.", errno.ENOSPC)
+
+    class LocalError(Exception):
+        pass
+
+    assert str(ray_worker.Failed.of(LocalError("odd")).error()) == "LocalError: odd"
 
 
 @pytest.mark.parametrize(
