@@ -28,13 +28,13 @@ from toy_workers import ElsewhereEncoder, FailingEncoder, MortalEncoder  # noqa:
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-NODE = {"num_cpus": 2, "object_store_memory": 80 << 20, "include_dashboard": False}
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 OPTIONS = {"clips_per_shard": 2, "limits": BatchLimits(max_files=1)}
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A cluster's first machine, with room for two workers; it soon sees that another one is gone."""
+    """A cluster's first machine, with room for one worker; it soon sees that another one is gone."""
     # Not tmp_path: its sockets' paths would be too long.
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
     changes = pytest.MonkeyPatch()
@@ -96,7 +96,7 @@ def test_machines_and_processes_that_die_change_no_byte(cluster, source, whole, 
         if cluster.worker_nodes and any(path.name.startswith(node.node_id) for path in notes.iterdir()):
             cluster.remove_node(node, allow_graceful=False)
 
-    engine = RayEngine(address=cluster.address, workers=3)
+    engine = RayEngine(address=cluster.address, workers=2)
     encoder, out = MortalEncoder(notes, seconds=0.3), tmp_path / "out"
     summary = shard_folder(source, out, encoder, engine=engine, progress=kill, **OPTIONS)
     assert not cluster.worker_nodes
@@ -124,7 +124,7 @@ def test_whoever_is_killed_another_engine_goes_on(engine, source, whole, tmp_pat
     out, notes = tmp_path / "out", tmp_path
     arguments = [sys.executable, "-c", RUN, source, out, notes, engine.address]
     with subprocess.Popen(list(map(str, arguments))) as run:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not list(out.glob("*.parquet")) and time.monotonic() < until:
             time.sleep(0.02)
         run.send_signal(signal.SIGKILL)
