@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import MissingDependencyError, ShardError, first_line
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CONNECT_SECONDS = 10.0
+_LONGEST_REASON = 300
 _REMEDY = "start one (ray start --head), or name its HOST:PORT."
 # How a client of gRPC greets, with empty settings, and the kind of frame that every server answers with.
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -44,8 +46,11 @@ def connected(address: str) -> Iterator[Any]:
         _check_reachable(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except ConnectionError as error:
         raise ShardError(f"{_no_cluster(address)} ({first_line(error)}); {_REMEDY}") from error
+    except (ValueError, RuntimeError) as error:  # other versions of Ray or Python there, for one
+        reason = shorten(str(error), _LONGEST_REASON, placeholder="…").rstrip(".")
+        raise ShardError(f"cannot work with the Ray cluster at {address}: {reason}.") from error
     try:
         yield ray
     finally:
@@ -72,7 +77,12 @@ def _check_reachable(address: str) -> None:
     Raises:
         ShardError: none does.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise ShardError(
+            f"{address} is for Ray's client, which cannot be used here; run the command on a machine of the cluster, "
+            "by itself or as `ray job submit`."
+        )
+    host, _, port = address.rpartition(":")
     if not (host and port.isdecimal()):
         raise ShardError(f"{address!r} is no address of a Ray cluster; {_REMEDY}")
     try:

@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -205,18 +207,33 @@ def test_an_errors_causes_come_along():
     assert str(ray_worker.Failed.of(LocalError("odd")).error()) == "LocalError: odd"
 
 
-@pytest.mark.parametrize(
-    ("address", "sentence"),
-    [
+@pytest.fixture
+def website():
+    """The address of a server that is none of Ray's, such as a cluster's own dashboard."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    server.RequestHandlerClass.log_message = lambda *_: None
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_wrong_address_is_one_sentence(source, website, tmp_path, monkeypatch):
+    """At once, where Ray would wait for minutes; an ended cluster may have left its address."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    for address, sentence in (
         ("127.0.0.1:1", r"^no Ray cluster answers at 127\.0\.0\.1:1 \(.*refused\); start one .*HOST:PORT\.$"),
+        ("auto", r"^no Ray cluster answers at 127\.0\.0\.1:1 "),
+        (website, rf"^what answers at {website} is no Ray cluster; "),
         ("head", r"^'head' is no address of a Ray cluster; "),
         ("head:99999999", r"^no Ray cluster answers at head:99999999 "),
-    ],
-)
-def test_a_wrong_address_is_one_sentence(source, tmp_path, address, sentence):
-    """At once; the plan is written, so the same command goes on when the cluster is there."""
-    with pytest.raises(ShardError, match=sentence):
-        shard_folder(source, tmp_path / "out", ToyEncoder(), engine=RayEngine(address=address))
+        ("ray://head:10001", r"^ray://head:10001 is for Ray's client, "),
+    ):
+        with pytest.raises(ShardError, match=sentence):
+            shard_folder(source, tmp_path / "out", ToyEncoder(), engine=RayEngine(address=address))
 
 
 def test_without_ray_the_sentence_names_the_extra(source, tmp_path, monkeypatch):
