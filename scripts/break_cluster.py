@@ -33,6 +33,12 @@ HEALTH = {
     "health_check_period_ms": 1000,
     "health_check_failure_threshold": 3,
 }
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "OMP_NUM_THREADS": "1",
+}
 COMMAND = [
     sys.executable,
     "-m",
@@ -53,7 +59,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pause", type=float, default=6.0, help="seconds between deaths")
     options = parser.parse_args()
-    os.environ |= {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    os.environ |= ENVIRONMENT
     folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
     os.chdir(folder)
     make_recordings(options.recordings, seed=options.seed)

@@ -4,7 +4,9 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from snac_tok.cli.program import program
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+CURATOR = next(block for block in PROGRAMS if "nemo_curator" in block)
 # What needs a cluster runs in tests/corpus/test_corpus_ray.py.
-BLOCKS = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "RayEngine" not in block]
+BLOCKS = [block for block in PROGRAMS if "RayEngine" not in block and block != CURATOR]
 SCRIPTS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 PUBLISHED = '"hubertsiuzdak/snac_24khz"'
 
@@ -80,6 +84,36 @@ def printed_by(script):
     result = CliRunner().invoke(program, arguments, prog_name="snac-tok")
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+@pytest.mark.usefixtures("workplace")
+def test_curators_stage_adds_codes_or_the_reason(monkeypatch):
+    """With stand-ins for its classes: the package needs others that are not installed for these tests."""
+    for name, member, stand_in in (
+        (
+            "stages.base",
+            "ProcessingStage",
+            type("ProcessingStage", (), {"__class_getitem__": lambda *_: object}),
+        ),
+        ("stages.resources", "Resources", SimpleNamespace),
+        ("tasks", "AudioTask", SimpleNamespace),
+    ):
+        monkeypatch.setitem(sys.modules, f"nemo_curator.{name}", SimpleNamespace(**{member: stand_in}))
+    names = {"__name__": "cookbook"}
+    exec(CURATOR, names)
+    Path("broken.wav").write_bytes(b"RIFF")
+    stage = names["SnacCodes"]("tiny")
+    stage.setup()
+    paths = ["broken.wav", "tests/speech/LJ001-0002.flac", "tests/speech/LJ001-0008.flac"]
+    tasks = [SimpleNamespace(data={"audio_filepath": path}) for path in paths]
+    broken, *good = [task.data for task in stage.process_batch(tasks)]
+    assert broken["codes"] is None
+    assert broken["error"].startswith("broken.wav")
+    for data in good:
+        wanted = stage.tok.encode_codes([read_audio(data["audio_filepath"])])[0]
+        assert data["codes"] == stage.tok.layout.flatten(wanted).tolist()
+        assert data["error"] is None
+    assert stage.process(tasks[1]).data == good[0]
 
 
 def sounds_with_equal_noise(names):

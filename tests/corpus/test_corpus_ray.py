@@ -42,6 +42,7 @@ def cluster():
     changes = pytest.MonkeyPatch()
     changes.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
     changes.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    changes.setenv("RAY_AUTH_MODE", "disabled")  # else Ray puts a token into the home folder
     changes.delenv("RAY_ADDRESS", raising=False)
     health = {
         "health_check_initial_delay_ms": 0,
