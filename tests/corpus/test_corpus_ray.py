@@ -31,7 +31,7 @@ from toy_workers import ElsewhereEncoder, FailingEncoder, MortalEncoder  # noqa:
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
-OPTIONS = {"clips_per_shard": 2, "limits": BatchLimits(max_files=1)}
+OPTIONS = {"clips_per_shard": 2, "limits": BatchLimits(max_files=1), "jobs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def cluster():
     # Not tmp_path: its sockets' paths would be too long.
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
     changes = pytest.MonkeyPatch()
-    changes.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
+    changes.setenv("PYTHONPATH", f"{HERE}:{HERE / 'deadly'}:{ROOT}")
     changes.setenv("RAY_USAGE_STATS_ENABLED", "0")
     changes.setenv("RAY_AUTH_MODE", "disabled")  # else Ray puts a token into the home folder
     changes.delenv("RAY_ADDRESS", raising=False)
@@ -66,18 +66,21 @@ def engine(cluster):
 
 @pytest.fixture
 def source(tmp_path):
-    """Ten good files and a bad one: six shards."""
+    """Ten good files, one that is no sound and one that crashes its decoder: six shards."""
     write_speechlike_folder(tmp_path / "source")
     write_tone(tmp_path / "source" / "z.wav")
     (tmp_path / "source" / "broken.wav").write_bytes(b"RIFF")
+    write_tone(tmp_path / "source" / "crash.wav")
     return tmp_path / "source"
 
 
 @pytest.fixture
-def whole(source, tmp_path):
+def whole(cluster, source, tmp_path):  # noqa: ARG001 - its environment makes decoders crash here, too
     """What a run on one machine writes."""
     shard_folder(source, tmp_path / "whole", ToyEncoder(), **OPTIONS)
-    return files_of(tmp_path / "whole")
+    made = files_of(tmp_path / "whole")
+    assert b'"crashed"' in made["_failed.jsonl"]
+    return made
 
 
 @pytest.fixture
@@ -105,8 +108,8 @@ def test_machines_and_processes_that_die_change_no_byte(cluster, source, whole, 
     assert not cluster.worker_nodes
     assert not (notes / "life").exists()
     assert files_of(out) == whole
-    assert (summary.num_clips, summary.num_failures) == (10, 1)
-    assert (seen[-1].done_files, seen[-1].done_bytes) == (11, seen[-1].total_bytes)
+    assert (summary.num_clips, summary.num_failures) == (10, 2)
+    assert (seen[-1].done_files, seen[-1].done_bytes) == (12, seen[-1].total_bytes)
 
 
 RUN = """
@@ -179,7 +182,12 @@ def test_errors_stop_the_run_in_one_sentence(source, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("connected")
 def test_the_cookbooks_blocks_run(tmp_path, monkeypatch):
     """From Python with a real codec; the command finds the collection finished. The files are those of one machine."""
-    page = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8").split("## Corpora on Ray\n")[1]
+    page = (
+        (ROOT / "docs" / "cookbook.md")
+        .read_text(encoding="utf-8")
+        .split("## Corpora on Ray\n")[1]
+        .split("\n## ")[0]
+    )
     command, program_text = re.findall(r"```(?:bash|python)\n(.*?)```", page, re.DOTALL)
     shutil.copytree(ROOT / "tests" / "speech", tmp_path / "speech")
     rows = [f'{{"audio": "{path}"}}\n' for path in sorted((tmp_path / "speech").glob("*.flac"))[:2]]
