@@ -26,7 +26,7 @@ import numpy as np
 import soundfile
 
 from snac_tok import __version__
-from snac_tok.audio import read_audio, resample, resampled_length
+from snac_tok.audio import Resampler, read_audio, resample, resampled_length
 from snac_tok.corpus import PlanOptions, make_plan, prepare_folder, shard_folder
 from snac_tok.corpus.planning import collection_of, planned_items
 
@@ -44,6 +44,9 @@ _MIB = 1 << 20
 
 class CountingEncoder:
     """Gives each frame of a clip the same codes: everything but the codec is measured."""
+
+    resampler = Resampler()
+    seconds_per_call = 120.0
 
     def describe(self) -> dict[str, Any]:
         """Return the fields of a collection."""

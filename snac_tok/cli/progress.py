@@ -118,7 +118,8 @@ def _note(state: Progress) -> str:
 
 
 def _pace(state: Progress, seconds: float) -> str:
-    """How many times faster than real time, and how long the rest will take."""
+    """How many times faster than real time, how long the rest will take, and what the encoding process does."""
     done = state.done_bytes - state.adopted_bytes
     rest = (state.total_bytes - state.done_bytes) * seconds / done if done else 0.0
-    return f"{state.duration_seconds / seconds:.1f} times real time, {lasting(rest)} left"
+    shares = f"{state.encoding_seconds / seconds:.0%} encoding, {state.reading_seconds / seconds:.0%} waiting for files"
+    return f"{state.duration_seconds / seconds:.1f} times real time, {lasting(rest)} left; {shares}"

@@ -19,6 +19,7 @@ from snac_tok.cli.shared_options import (
     truncated_option,
 )
 from snac_tok.cli.stopping import stopped_by
+from snac_tok.sources.limits import DECODE_MEMORY_BYTES, DECODE_TIMEOUT_SECONDS
 from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--decode-timeout",
     type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
+    default=DECODE_TIMEOUT_SECONDS,
     show_default=True,
     metavar="S",
     help="End a decoder that gives nothing for so long.",
@@ -115,7 +116,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--decode-memory",
     type=click.IntRange(min=64),
-    default=4096,
+    default=DECODE_MEMORY_BYTES // _MIB,
     show_default=True,
     metavar="MIB",
     help="What each decoding process may take, in MiB.",
@@ -123,10 +124,8 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--batch-seconds",
     type=click.FloatRange(min=0, min_open=True),
-    default=120.0,
-    show_default=True,
     metavar="S",
-    help="Sound that is encoded in one call; more needs more memory.",
+    help="Sound that is encoded in one call; more needs more memory.  [default: 120, on a GPU 960]",
 )
 @engine_options
 @progress_option
@@ -204,7 +203,7 @@ def shard(
                 encoder,
                 channels=channels,
                 clips_per_shard=clips_per_shard,
-                limits=BatchLimits(max_seconds=batch_seconds),
+                limits=None if batch_seconds is None else BatchLimits(max_seconds=batch_seconds),
                 progress=shown.show,
                 replace=force,
                 allow_truncated=allow_truncated,
@@ -259,8 +258,21 @@ def _account(summary: ShardingResult, out: str) -> str:
         ("sound", f"{summary.hours:.4f} h ({lasting(seconds)})"),
         ("tokens", f"{summary.num_tokens:,}"),
         ("speed", f"{speed}{lasting(summary.elapsed_seconds)} in all"),
+        *_uses_of_time(summary),
     ]
     return facts(rows)
+
+
+def _uses_of_time(summary: ShardingResult) -> list[tuple[str, str]]:
+    """Say what the encoding process did; where it mostly waits, more --jobs help."""
+    if not summary.encoding_seconds:
+        return []
+    encoding = summary.encoding_seconds / summary.elapsed_seconds
+    reading = summary.reading_seconds / summary.elapsed_seconds
+    rest = max(0.0, 1 - encoding - reading)
+    return [
+        ("time", f"{encoding:.0%} encoding, {reading:.0%} waiting for files, {rest:.0%} writing and all else")
+    ]
 
 
 def _forecast(found: Estimate) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snac_tok.audio import Waveform, mono_blocks, select_channels
+from snac_tok.audio import Waveform, mono_blocks
 from snac_tok.errors import AudioError, SnacTokError
 from snac_tok.files import shown_path
+from snac_tok.sources.clips import Clips, read_clips
 from snac_tok.sources.failures import Failure, failure_of, unexpected
 from snac_tok.sources.recording import Recording
 from snac_tok.sources.stored import StoredSound
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from snac_tok.audio import ChannelPolicy
     from snac_tok.corpus.plan import PlannedFile
-    from snac_tok.sources.processes import ReadOptions
+    from snac_tok.sources.clips import ReadOptions
     from snac_tok.sources.read_ahead import ReadingPool, RemoteLongSound
     from snac_tok.sources.reading import LongSound
 
@@ -35,7 +35,7 @@ class Clip:
     Attributes:
         id: of the record.
         sampling_rate: of the file, in Hz.
-        sound: (1, T), or the blocks of a long file, which are read as they are taken.
+        sound: (1, T), at the rate that was asked for, or the blocks of a long file, which are read as they are taken.
     """
 
     id: str
@@ -67,7 +67,6 @@ def load_files(
     files: Sequence[PlannedFile],
     *,
     source: Path,
-    channels: ChannelPolicy,
     options: ReadOptions,
     pool: ReadingPool | None = None,
     repaired: Container[str] = (),
@@ -77,8 +76,7 @@ def load_files(
     Args:
         files: of a plan.
         source: the folder that their paths are relative to.
-        channels: which of several become clips.
-        options: what is taken of each file.
+        options: what is taken of each file; it says which of several channels become clips.
         pool: reads in other processes; None reads here, when the file is asked for.
         repaired: names of those whose size may have changed since the plan was made.
 
@@ -88,7 +86,7 @@ def load_files(
     recordings = (recording_of(file, source, is_repaired=shown_path(file.path) in repaired) for file in files)
     sounds = pool.read(recordings, options) if pool else (_read_here(each, options) for each in recordings)
     for file, sound in zip(files, sounds, strict=True):
-        yield _loaded(file, sound, source=source, channels=channels)
+        yield _loaded(file, sound, source=source, options=options)
 
 
 def recording_of(file: PlannedFile, source: Path, *, is_repaired: bool = False) -> Recording:
@@ -96,7 +94,7 @@ def recording_of(file: PlannedFile, source: Path, *, is_repaired: bool = False) 
     path = source / (file.file or file.path)
     sound = path if file.at is None else StoredSound(path=path, at=file.at, num_bytes=file.num_bytes)
     num_bytes = None if is_repaired else file.num_bytes
-    return Recording(name=file.path, sound=sound, num_bytes=num_bytes, part=file.part)
+    return Recording(name=file.path, sound=sound, num_bytes=num_bytes, part=file.part, channel=file.channel)
 
 
 def file_failure(file: PlannedFile, error: Exception, source: Path) -> Failure:
@@ -111,32 +109,28 @@ def file_failure(file: PlannedFile, error: Exception, source: Path) -> Failure:
     return Failure(source=failure.source, reason=failure.reason.replace(f"{source}/", ""), code=failure.code)
 
 
-def _read_here(
-    recording: Recording, options: ReadOptions
-) -> Waveform | LongSound | RemoteLongSound | Exception:
+def _read_here(recording: Recording, options: ReadOptions) -> Clips | LongSound | RemoteLongSound | Exception:
     try:
-        return recording.read(
-            allow_truncated=options.allow_truncated, long_seconds=options.long_seconds, limits=options.limits
-        )
+        return read_clips(recording, options)
     except Exception as error:  # noqa: BLE001 - decoders raise what they like; `file_failure` decides
         return error
 
 
 def _loaded(
     file: PlannedFile,
-    sound: Waveform | LongSound | RemoteLongSound | Exception,
+    sound: Clips | LongSound | RemoteLongSound | Exception,
     *,
     source: Path,
-    channels: ChannelPolicy,
+    options: ReadOptions,
 ) -> LoadedFile:
     if isinstance(sound, Exception):
         return LoadedFile(file=file, failure=file_failure(file, sound, source))
-    rate = sound.sampling_rate if isinstance(sound, Waveform) else sound.info.sampling_rate
-    try:
-        policy = channels if file.channel is None else file.channel
-        sounds = _one_channel_each(sound, policy, name=file.path)
-    except AudioError as error:
-        return LoadedFile(file=file, failure=file_failure(file, error, source))
+    if isinstance(sound, Clips):
+        return _with_clips(file, sound.each(), sound.source_rate)
+    return _with_clips(file, _long_clips(sound, file, options), sound.info.sampling_rate)
+
+
+def _with_clips(file: PlannedFile, sounds: Sequence[Waveform | Iterator[Waveform]], rate: int) -> LoadedFile:
     ids = [file.path] if len(sounds) == 1 else [f"{file.path}#{number}" for number in range(len(sounds))]
     clips = tuple(
         Clip(id=name, sampling_rate=rate, sound=each) for name, each in zip(ids, sounds, strict=True)
@@ -144,13 +138,12 @@ def _loaded(
     return LoadedFile(file=file, clips=clips)
 
 
-def _one_channel_each(
-    sound: Waveform | LongSound | RemoteLongSound, channels: ChannelPolicy, *, name: str
-) -> Sequence[Waveform | Iterator[Waveform]]:
-    if isinstance(sound, Waveform):
-        return select_channels(sound, channels, name=name)
-    policies = range(sound.info.num_channels) if channels == "each" else [channels]
-    return [mono_blocks(_guarded(sound), channels=policy, name=name) for policy in policies]
+def _long_clips(
+    sound: LongSound | RemoteLongSound, file: PlannedFile, options: ReadOptions
+) -> list[Iterator[Waveform]]:
+    channels = options.channels if file.channel is None else file.channel
+    policies = range(sound.info.num_channels) if channels == "each" else [channels or "mean"]
+    return [mono_blocks(_guarded(sound), channels=policy, name=file.path) for policy in policies]
 
 
 def _guarded(blocks: Iterable[Waveform]) -> Iterator[Waveform]:

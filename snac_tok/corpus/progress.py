@@ -30,6 +30,8 @@ class Progress:
         num_failures: so far.
         num_left_out: so far, as asked for, by length or size.
         duration_seconds: of sound encoded by this run.
+        reading_seconds: that the encoding process waited for files, or read them itself.
+        encoding_seconds: that it encoded; the rest of its time went into writing and all else.
     """
 
     done_files: int
@@ -40,10 +42,15 @@ class Progress:
     num_failures: int = 0
     num_left_out: int = 0
     duration_seconds: float = 0.0
+    reading_seconds: float = 0.0
+    encoding_seconds: float = 0.0
 
 
 class ProgressCounter:
     """Adds up what batches and adopted shards bring, and tells the caller.
+
+    Attributes:
+        state: how far it is.
 
     Args:
         specs: the work of the run.
@@ -62,7 +69,7 @@ class ProgressCounter:
         items = [item for spec in specs for item in spec.items]
         self._max_failures = max_error_rate * len(items)
         self._codes: dict[str, int] = {}
-        self._state = Progress(
+        self.state = Progress(
             done_files=0,
             total_files=len(items),
             done_bytes=0,
@@ -75,12 +82,18 @@ class ProgressCounter:
         Raises:
             TooManyFailuresError: more recordings failed than may.
         """
-        self._count(done.num_files, done.num_bytes, done.failures, seconds=done.duration_seconds)
+        self.state = dataclasses.replace(
+            self.state,
+            duration_seconds=self.state.duration_seconds + done.duration_seconds,
+            reading_seconds=self.state.reading_seconds + done.reading_seconds,
+            encoding_seconds=self.state.encoding_seconds + done.encoding_seconds,
+        )
+        self._count(done.num_files, done.num_bytes, done.failures)
 
     def shard_adopted(self, spec: ShardSpec, shard: CheckedShard) -> None:
         """Count a shard that was there before; as `batch_done`."""
         num_bytes = sum(item.num_bytes for item in spec.items)
-        self._state = dataclasses.replace(self._state, adopted_bytes=self._state.adopted_bytes + num_bytes)
+        self.state = dataclasses.replace(self.state, adopted_bytes=self.state.adopted_bytes + num_bytes)
         self._count(len(spec.items), num_bytes, shard.failures)
 
     def take_back(self, batches: Iterable[BatchDone]) -> None:
@@ -106,24 +119,23 @@ class ProgressCounter:
         failed = [failure for failure in found if not failure.is_left_out]
         for failure in failed:
             self._codes[failure.code] = self._codes.get(failure.code, 0) + 1
-        self._state = dataclasses.replace(
+        self.state = dataclasses.replace(
             state,
             done_files=state.done_files + num_files,
             done_bytes=state.done_bytes + num_bytes,
             num_failures=state.num_failures + len(failed),
             num_left_out=state.num_left_out + len(found) - len(failed),
-            duration_seconds=state.duration_seconds + seconds,
         )
         if self._callback:
-            self._callback(self._state)
+            self._callback(self.state)
         self._check_rate(failed[-1] if failed else None)
 
     def _check_rate(self, last: Failure | None) -> None:
-        if self._state.num_failures <= self._max_failures or last is None:
+        if self.state.num_failures <= self._max_failures or last is None:
             return
         codes = ", ".join(f"{number:,} {code}" for code, number in sorted(self._codes.items()))
         raise TooManyFailuresError(
-            f"{self._state.num_failures:,} of {counted(self._state.total_files, 'recording')} could not be used "
+            f"{self.state.num_failures:,} of {counted(self.state.total_files, 'recording')} could not be used "
             f"({codes}; the last one: {last.reason.rstrip('.')}), and that is more than was allowed; finished shards "
             "are kept: mend the recordings, or allow a higher error rate, and run the same command again."
         )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snac_tok.corpus.finishing import MadeShards
+    from snac_tok.corpus.progress import Progress
     from snac_tok.shards import Failure, Manifest
 
 _SECONDS_PER_HOUR = 3600
@@ -30,6 +31,8 @@ class ShardingResult:
         was_finished: whether an earlier run had finished the collection, and this one had nothing to do.
         is_complete: whether the collection has its manifest now; after an array task it may not.
         elapsed_seconds: wall time of this run.
+        reading_seconds: of them, waiting for files in the encoding process, or reading them there.
+        encoding_seconds: of them, encoding.
     """
 
     num_clips: int
@@ -42,6 +45,8 @@ class ShardingResult:
     was_finished: bool = False
     is_complete: bool = True
     elapsed_seconds: float
+    reading_seconds: float = 0.0
+    encoding_seconds: float = 0.0
 
 
 def result_of(
@@ -50,6 +55,7 @@ def result_of(
     started: float,
     num_adopted: int,
     is_complete: bool = True,
+    progress: Progress | None = None,
 ) -> ShardingResult:
     """Add up shards that a run, begun at `started` on the monotonic clock, has made or kept."""
     failures, entries = shards.failures, shards.entries
@@ -65,6 +71,8 @@ def result_of(
         num_adopted_shards=num_adopted,
         is_complete=is_complete,
         elapsed_seconds=time.monotonic() - started,
+        reading_seconds=progress.reading_seconds if progress else 0.0,
+        encoding_seconds=progress.encoding_seconds if progress else 0.0,
     )
 
 

@@ -28,6 +28,7 @@ from snac_tok.corpus.result import ShardingResult, result_before, result_of
 from snac_tok.corpus.work import ShardWork, loaded_shards, shard_maker
 from snac_tok.corpus.worker import BatchLimits
 from snac_tok.errors import ShardError
+from snac_tok.sources.clips import ReadOptions
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
 from snac_tok.sources.limits import Limits
 from snac_tok.sources.processes import (
@@ -90,7 +91,7 @@ def shard_folder(
             record a channel; None is what the encoder says.
         clips_per_shard: files a shard.
         extensions: file endings that count as audio.
-        limits: of a batch; changes the speed, never the shards.
+        limits: of a batch; None is what suits the encoder. Changes the speed, never the shards.
         progress: called after each batch.
         replace: whether a collection in `out`, finished or begun, is removed first; other files stay.
         allow_truncated: whether what a cut-off or damaged file still holds becomes a record; without it the file
@@ -124,7 +125,8 @@ def shard_folder(
     source, out = Path(source), Path(out)
     if source.is_dir():
         check_apart(source, out)
-    limits, max_error_rate = limits or BatchLimits(), _checked_rate(max_error_rate)
+    limits = limits or BatchLimits(max_seconds=encoder.seconds_per_call)
+    max_error_rate = _checked_rate(max_error_rate)
     options = PlanOptions(
         clips_per_shard=clips_per_shard,
         allow_truncated=allow_truncated,
@@ -175,6 +177,7 @@ def shard_folder(
         started=started,
         num_adopted=num_adopted,
         is_complete=array_task is None,
+        progress=counter.state,
     )
 
 

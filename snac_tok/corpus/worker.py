@@ -12,7 +12,9 @@ since that says nothing about the file.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from snac_tok.audio import Waveform
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from snac_tok.audio import Resampler
     from snac_tok.corpus.loading import Clip, LoadedFile
     from snac_tok.corpus.plan import PlannedFile, ShardSpec
     from snac_tok.shards import CheckedShard, Failure
@@ -35,6 +38,14 @@ if TYPE_CHECKING:
 
 class SoundEncoder(Protocol):
     """What turns sound into codes; `SnacTokenizer` is one."""
+
+    @property
+    def resampler(self) -> Resampler | None:
+        """How clips are to be brought to the codec's rate while they are read; None if they are to be left alone."""
+
+    @property
+    def seconds_per_call(self) -> float:
+        """How much sound one call of `encode_codes` should have to be fast."""
 
     def encode_codes(self, waveforms: list[Waveform]) -> list[list[npt.NDArray[np.int64]]]:
         """Per clip, per level, codes (T_k,); resamples by itself; a clip's codes depend on it alone."""
@@ -58,13 +69,14 @@ class BatchLimits:
     """How much is encoded in one call; changes speed and memory, never the records.
 
     Attributes:
-        max_seconds: of sound, all channels together; a longer file goes alone.
+        max_seconds: of sound, all channels together; a longer file goes alone. The encoder puts clips of similar
+            length together.
         max_files: at most.
         long_seconds: a file that claims to last longer, or does not say, is read and encoded block by block.
     """
 
     max_seconds: float = 120.0
-    max_files: int = 64
+    max_files: int = 1024
     long_seconds: float = LONG_SECONDS
 
 
@@ -77,12 +89,16 @@ class BatchDone:
         num_bytes: of these files.
         failures: of those that gave no record.
         duration_seconds: of the sound that was encoded.
+        reading_seconds: that this process waited for the files, or read them itself.
+        encoding_seconds: that it encoded.
     """
 
     num_files: int
     num_bytes: int
     failures: tuple[Failure, ...]
     duration_seconds: float
+    reading_seconds: float = 0.0
+    encoding_seconds: float = 0.0
 
 
 def encode_shard(
@@ -120,11 +136,14 @@ def encode_shard(
     names = spec.options.columns
     flatten = spec.info.collection.frame_layout().flatten
     with ShardWriter(out, info=spec.info, columns=names, replace=replace) as shard:
+        begun = time.monotonic()
         for batch in _batches(files, limits):
+            read = time.monotonic()
             failures = [loaded.failure for loaded in batch if loaded.failure]
             clips = [(clip, loaded.file) for loaded in batch for clip in loaded.clips]
             num_samples = 0
             outcomes = _encode_clips([clip for clip, _ in clips], encoder)
+            encoded = time.monotonic()
             for (clip, file), outcome in zip(clips, outcomes, strict=True):
                 if isinstance(outcome, AudioError):
                     failures.append(file_failure(file, outcome, source))
@@ -136,7 +155,9 @@ def encode_shard(
             for failure in failures:
                 shard.add_failure(failure)
             if on_batch:
-                on_batch(_batch_done(batch, failures, num_samples / rate))
+                done = _batch_done(batch, failures, num_samples / rate)
+                on_batch(replace_fields(done, reading_seconds=read - begun, encoding_seconds=encoded - read))
+            begun = time.monotonic()
     return check_shard(shard.path, expected=spec.info)
 
 

@@ -9,10 +9,11 @@
     recording.py     one recording, not read yet
     parts.py         a part of a recording, in seconds
     limits.py        what is left out by length and size
+    clips.py         a recording's channels, at the codec's rate
     reading.py       sound → a `Waveform`, or blocks where a file is long: the one rule for long files
     read_ahead.py    recordings read ahead in other processes (processes.py), which may crash (reading_process.py)
     failures.py      what is noted of a recording that cannot be used, and when the work stops instead
 
 Import from the modules: this file loads none of them, because `failures` is also for programs that read no sound.
-Nothing here resamples, picks channels or encodes.
+Nothing here encodes.
 """

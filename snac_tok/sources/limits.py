@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from snac_tok.audio import Waveform
 
+# What a decoding process may take where nobody says otherwise.
+DECODE_TIMEOUT_SECONDS = 60.0
+DECODE_MEMORY_BYTES = 4 << 30
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:

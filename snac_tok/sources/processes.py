@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,8 @@ import numpy as np
 from snac_tok import errors
 from snac_tok.audio import Waveform
 from snac_tok.errors import AudioError, AudioFileError, SourceError
-from snac_tok.sources.limits import Limits
+from snac_tok.sources.clips import Clips
+from snac_tok.sources.limits import DECODE_MEMORY_BYTES, DECODE_TIMEOUT_SECONDS
 from snac_tok.sources.stored import StoredSound
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from snac_tok.sources.clips import ReadOptions
     from snac_tok.sources.recording import Recording
 
-DEFAULT_TIMEOUT_SECONDS = 60.0
-DEFAULT_MEMORY_BYTES = 4 << 30
 _START_SECONDS = 120.0
 _START = "import sys; sys.path[:] = {path!r}; from snac_tok.sources.reading_process import serve; serve()"
 
@@ -52,17 +52,8 @@ class ProcessOptions:
     """
 
     jobs: int
-    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    max_memory_bytes: int | None = DEFAULT_MEMORY_BYTES
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """What is taken of a recording, as in `Recording.read`."""
-
-    allow_truncated: bool = False
-    long_seconds: float | None = None
-    limits: Limits = field(default_factory=Limits)
+    timeout_seconds: float = DECODE_TIMEOUT_SECONDS
+    max_memory_bytes: int | None = DECODE_MEMORY_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,17 +88,17 @@ class ReadingProcess:
         self._is_closed = True
         self._kill()
 
-    def read(self, recording: Recording, options: ReadOptions) -> Waveform | LongInfo:
-        """Return the recording's sound, or what its header says where it is long.
+    def read(self, recording: Recording, options: ReadOptions) -> Clips | LongInfo:
+        """Return the recording's clips, or what its header says where it is long.
 
         Raises:
-            AudioError: as in `Recording.read`, or its reading killed two processes.
+            AudioError: as in `read_clips`, or its reading killed two processes.
         """
         options.limits.check_bytes(recording.num_bytes)
         request, content = self._request(recording, options)
         for is_last in (False, True):
             try:
-                answers: list[Waveform | LongInfo] = list(self._answers(request, content))
+                answers: list[Clips | LongInfo] = list(self._answers(request, content))
             except _DiedError:
                 self._after_death(recording, is_last=is_last)
             except AudioError as error:
@@ -131,7 +122,7 @@ class ReadingProcess:
                 for number, block in enumerate(self._answers(request, content)):
                     if number >= num_taken:
                         num_taken += 1
-                        yield block
+                        yield block.waveform
             except _DiedError:
                 self._after_death(recording, is_last=is_last)
             else:
@@ -166,9 +157,8 @@ class ReadingProcess:
             "num_content": None if content is None else len(content),
             "num_bytes": None if content is not None else recording.num_bytes,
             "part": recording.part,
-            "allow_truncated": options.allow_truncated,
-            "long_seconds": options.long_seconds,
-            "limits": dataclasses.asdict(options.limits),
+            "channel": recording.channel,
+            "options": dataclasses.asdict(options),
             "first_block": first_block,
             "max_memory": self._options.max_memory_bytes,
         }
@@ -188,7 +178,7 @@ class ReadingProcess:
         while True:
             fields = self._message(process)
             if fields["kind"] == "sound":
-                yield self._sound(process, fields)
+                yield self._clips(process, fields)
                 continue
             self._is_busy = False
             if fields["kind"] == "failed":
@@ -210,14 +200,15 @@ class ReadingProcess:
                 return fields
             logging.getLogger(fields["logger"]).warning("%s", fields["message"])
 
-    def _sound(self, process: subprocess.Popen[bytes], fields: dict[str, Any]) -> Waveform:
+    def _clips(self, process: subprocess.Popen[bytes], fields: dict[str, Any]) -> Clips:
         assert process.stdout is not None
         samples = np.empty(fields["shape"], np.float32)
         with self._watched(process, None):
             num_bytes = _read_into(process.stdout, samples)
         if num_bytes < samples.nbytes:
             raise self._death()
-        return Waveform(samples=samples, sampling_rate=fields["rate"])
+        waveform = Waveform(samples=samples, sampling_rate=fields["rate"])
+        return Clips(waveform=waveform, source_rate=fields["source_rate"])
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:

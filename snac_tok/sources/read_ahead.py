@@ -13,19 +13,21 @@ import threading
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
-from snac_tok.audio import Waveform
+from snac_tok.sources.clips import Clips
 from snac_tok.sources.processes import ReadingProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
-    from snac_tok.sources.processes import LongInfo, ProcessOptions, ReadOptions
+    from snac_tok.audio import Waveform
+    from snac_tok.sources.clips import ReadOptions
+    from snac_tok.sources.processes import LongInfo, ProcessOptions
     from snac_tok.sources.recording import Recording
 
 # How much decoded sound waits for whoever uses it; the file in progress of each process comes on top.
 _AHEAD_BYTES = 256 << 20
-_AHEAD_FILES = 256
+_AHEAD_FILES = 2048
 
 
 class RemoteLongSound:
@@ -73,8 +75,8 @@ class ReadingPool:
 
     def read(
         self, recordings: Iterable[Recording], options: ReadOptions
-    ) -> Iterator[Waveform | RemoteLongSound | Exception]:
-        """Yield each recording's sound, or what reading it raised, in their order.
+    ) -> Iterator[Clips | RemoteLongSound | Exception]:
+        """Yield each recording's clips, or what reading it raised, in their order.
 
         Args:
             recordings: paths or encoded bytes; taken in threads, one at a time.
@@ -103,9 +105,9 @@ class ReadingPool:
                 shelf.put(number, self._long(recording, options, found))
 
     def _long(
-        self, recording: Recording, options: ReadOptions, found: Waveform | LongInfo
-    ) -> Waveform | RemoteLongSound:
-        if isinstance(found, Waveform):
+        self, recording: Recording, options: ReadOptions, found: Clips | LongInfo
+    ) -> Clips | RemoteLongSound:
+        if isinstance(found, Clips):
             return found
         return RemoteLongSound(found, lambda: self._for_blocks.blocks(recording, options))
 
@@ -163,4 +165,4 @@ class _Shelf:
 
 
 def _size(found: Any) -> int:
-    return found.samples.nbytes if isinstance(found, Waveform) else 0
+    return found.waveform.samples.nbytes if isinstance(found, Clips) else 0

@@ -22,6 +22,8 @@ from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
 from snac_tok import errors
+from snac_tok.audio import Resampler
+from snac_tok.sources.clips import Clips, ReadOptions, read_clips
 from snac_tok.sources.failures import code_of, unexpected
 from snac_tok.sources.limits import Limits
 from snac_tok.sources.reading import LongSound
@@ -29,8 +31,6 @@ from snac_tok.sources.recording import Recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from snac_tok.audio import Waveform
 
 # Shorter than any file, so that every file is read in blocks.
 _WANTS_BLOCKS = -1.0
@@ -68,8 +68,8 @@ def _answer(answers: IO[bytes], fields: dict[str, Any], content: bytes) -> None:
             info = found.info
             _send(answers, {"kind": "long", "rate": info.sampling_rate, "channels": info.num_channels})
             return
-        for number, waveform in enumerate(found):
-            _send_sound(answers, waveform, wanted=number >= fields["first_block"])
+        for number, clips in enumerate(found):
+            _send_clips(answers, clips, wanted=number >= fields["first_block"])
         _send(answers, {"kind": "end"})
     except MemoryError:
         _send(answers, {"kind": "failed", "error": "MemoryError", "message": "", "code": "memory"})
@@ -77,19 +77,28 @@ def _answer(answers: IO[bytes], fields: dict[str, Any], content: bytes) -> None:
         _send(answers, _failure(error))
 
 
-def _read(fields: dict[str, Any], content: bytes) -> LongSound | Iterator[Waveform]:
+def _read(fields: dict[str, Any], content: bytes) -> LongSound | Iterator[Clips]:
     recording = Recording(
         name=fields["name"],
         sound=content if fields["num_content"] is not None else Path(fields["path"]),
         num_bytes=fields["num_bytes"],
         part=None if fields["part"] is None else tuple(fields["part"]),
+        channel=fields["channel"],
     )
-    options = {"allow_truncated": fields["allow_truncated"], "limits": Limits(**fields["limits"])}
-    wants_blocks = fields["first_block"] >= 0
-    found = recording.read(**options, long_seconds=_WANTS_BLOCKS if wants_blocks else fields["long_seconds"])
-    if isinstance(found, LongSound):
-        return iter(found) if wants_blocks else found
-    return iter([found])
+    found = read_clips(recording, _options(fields))
+    if not isinstance(found, LongSound):
+        return iter([found])
+    if fields["first_block"] < 0:
+        return found
+    return (Clips(waveform=block, source_rate=block.sampling_rate) for block in found)
+
+
+def _options(fields: dict[str, Any]) -> ReadOptions:
+    given = fields["options"]
+    given |= {"limits": Limits(**given["limits"]), "resampler": Resampler(**given["resampler"])}
+    if fields["first_block"] >= 0:
+        given["long_seconds"] = _WANTS_BLOCKS
+    return ReadOptions(**given)
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -113,11 +122,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _send_sound(answers: IO[bytes], waveform: Waveform, *, wanted: bool) -> None:
+def _send_clips(answers: IO[bytes], clips: Clips, *, wanted: bool) -> None:
+    waveform = clips.waveform
     num_samples = waveform.num_samples if wanted else 0
     # A block that another process has delivered before it died comes without its samples.
     shape = [waveform.num_channels, num_samples]
-    _send(answers, {"kind": "sound", "rate": waveform.sampling_rate, "shape": shape}, flush=not wanted)
+    rates = {"rate": waveform.sampling_rate, "source_rate": clips.source_rate}
+    _send(answers, {"kind": "sound", **rates, "shape": shape}, flush=not wanted)
     if wanted:
         answers.write(waveform.samples.tobytes())
         answers.flush()

@@ -22,7 +22,8 @@ from snac_tok.corpus import BatchLimits, shard_folder
 from snac_tok.errors import ShardError, SourceError, TooManyFailuresError, WaveformError
 from snac_tok.shards import open_shards
 from snac_tok.sources import read_ahead
-from snac_tok.sources.processes import ProcessOptions, ReadOptions
+from snac_tok.sources.clips import ReadOptions
+from snac_tok.sources.processes import ProcessOptions
 from snac_tok.sources.read_ahead import ReadingPool
 from snac_tok.sources.recording import Recording
 
@@ -143,12 +144,12 @@ def test_sound_is_ready_before_it_is_asked_for(tmp_path):
 
     with ReadingPool(ProcessOptions(jobs=1)) as pool:
         sounds = pool.read(noted(), ReadOptions())
-        assert next(sounds).num_samples == 7200
+        assert next(sounds).waveform.num_samples == 7200
         deadline = time.monotonic() + 10
         while len(given) < 6 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert len(given) == 6
-        assert [sound.num_samples for sound in sounds] == [7200] * 5
+        assert [sound.waveform.num_samples for sound in sounds] == [7200] * 5
 
 
 def test_no_more_waits_than_memory_allows(tmp_path, monkeypatch):
@@ -185,7 +186,7 @@ def test_encoded_bytes_parts_and_errors_of_the_callers_own_iterator(tmp_path):
         whole, part, nothing = (next(sounds) for _ in range(3))
         with pytest.raises(WaveformError, match="the list is broken"):
             next(sounds)
-    assert np.array_equal(part.samples, whole.samples[:, 6000:12000])
+    assert np.array_equal(part.waveform.samples, whole.waveform.samples[:, 6000:12000])
     assert "empty" in str(nothing)
 
 
@@ -210,6 +211,7 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path):
     script = f"""
 from snac_tok.sources.processes import *
 from snac_tok.sources.read_ahead import *
+from snac_tok.sources.clips import ReadOptions
 from snac_tok.sources.recording import Recording
 with ReadingPool(ProcessOptions(jobs=1)) as pool:
     process = pool._processes[0]

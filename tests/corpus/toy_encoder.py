@@ -16,6 +16,8 @@ class ToyEncoder:
     """Satisfies `snac_tok.corpus.SoundEncoder`; refuses clips that start with silence."""
 
     layout = FrameLayout(strides=(4, 2, 1))
+    resampler = None
+    seconds_per_call = 120.0
 
     def __init__(self, **changes):
         self.changes = changes
