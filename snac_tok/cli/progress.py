@@ -105,15 +105,20 @@ class LongProgress:
         """Show a state; bytes of source files tell the remaining time better than their number."""
         self._bar.show(done=state.done_bytes, total=state.total_bytes, note=_note(state))
         now = time.monotonic()
+        if state.is_comparing:
+            self._begun = now  # what follows takes another time
         if self._has_lines and now - self._told >= self._line_seconds:
             self._told = now
-            say(f"{self._what}: {_note(state)}, {_pace(state, now - self._begun)}")
+            pace = "" if state.is_comparing else f", {_pace(state, now - self._begun)}"
+            say(f"{self._what}: {_note(state)}{pace}")
 
 
 def _note(state: Progress) -> str:
     clips = f"{state.done_files}/{counted(state.total_files, 'clip')}"
     failed = f", {state.num_failures:,} failed" if state.num_failures else ""
     left_out = f", {state.num_left_out:,} left out" if state.num_left_out else ""
+    if state.is_comparing:
+        return f"{clips} compared"
     return f"{clips}{failed}{left_out}, {lasting(state.duration_seconds)} of sound"
 
 

@@ -69,6 +69,17 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 )
 @click.option("--max-file-size", type=click.IntRange(min=1), metavar="MIB", help="And larger files, in MiB.")
 @click.option(
+    "--loudness",
+    type=click.FloatRange(min=-70, max=0),
+    metavar="LUFS",
+    help="Bring each recording to this loudness (EBU R128, -23 for broadcasting); changes codes.  [default: as it is]",
+)
+@click.option(
+    "--dedupe",
+    is_flag=True,
+    help="Leave a recording out if one before it, by name, has the same samples; all are decoded once more.",
+)
+@click.option(
     "--keep-columns",
     metavar="NAMES",
     help='What manifests tell of recordings and shards keep, "gender,age"; "none" keeps nothing.  '
@@ -141,6 +152,8 @@ def shard(
     min_duration: float,
     max_duration: float | None,
     max_file_size: int | None,
+    loudness: float | None,
+    dedupe: bool,
     keep_columns: str | None,
     allow_truncated: bool,
     max_error_rate: float,
@@ -210,6 +223,8 @@ def shard(
                 min_duration=min_duration,
                 max_duration=max_duration,
                 max_file_bytes=None if max_file_size is None else max_file_size * _MIB,
+                loudness=loudness,
+                dedupe=dedupe,
                 max_error_rate=max_error_rate,
                 rerun_errors=rerun_errors,
                 array_task=array_task,

@@ -83,10 +83,29 @@ def load_files(
     Raises:
         SnacTokError: the machine failed, not a file.
     """
-    recordings = (recording_of(file, source, is_repaired=shown_path(file.path) in repaired) for file in files)
-    sounds = pool.read(recordings, options) if pool else (_read_here(each, options) for each in recordings)
-    for file, sound in zip(files, sounds, strict=True):
-        yield _loaded(file, sound, source=source, options=options)
+    recordings = (
+        recording_of(file, source, is_repaired=shown_path(file.path) in repaired)
+        for file in files
+        if file.same_as is None
+    )
+    sounds = read_sounds(recordings, options, pool)
+    for file in files:
+        if file.same_as is None:
+            yield _loaded(file, next(sounds), source=source, options=options)
+        else:
+            reason = f"its sound is that of {shown_path(file.same_as)}."
+            failure = Failure(source=shown_path(file.path), reason=reason, code="duplicate")
+            yield LoadedFile(file=file, failure=failure)
+
+
+def read_sounds(
+    recordings: Iterable[Recording], options: ReadOptions, pool: ReadingPool | None
+) -> Iterator[Clips | LongSound | RemoteLongSound | Exception]:
+    """Yield what comes of each recording, or what reading it raised, in their order; as `ReadingPool.read`."""
+    if pool:
+        yield from pool.read(recordings, options)
+    else:
+        yield from (_read_here(each, options) for each in recordings)
 
 
 def recording_of(file: PlannedFile, source: Path, *, is_repaired: bool = False) -> Recording:

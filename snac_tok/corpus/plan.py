@@ -6,7 +6,7 @@ from an interrupted run is this run's.
 
 On disk a plan is one JSON object with a line for what all recordings share, and a line a recording:
 
-    {"plan_version": 2, "fingerprint": "…", "options": {…}, "items": [
+    {"plan_version": 3, "fingerprint": "…", "options": {…}, "items": [
     {"path": "a.wav", "num_bytes": 48044, "text": "Good day."},
     {"path": "b.wav", "num_bytes": 96044}
     ]}
@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 
     from snac_tok.sources.parts import Part
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 DEFAULT_CLIPS_PER_SHARD = 1000
 _NAMES = {
     "clips_per_shard": "clips_per_shard",
     "allow_truncated": "truncated files (allowed or not)",
     "limits": "limits on duration or file size",
+    "loudness": "loudness",
+    "dedupe": "duplicates (left out or kept)",
     "columns": "columns that are kept",
 }
 
@@ -56,6 +58,7 @@ class PlannedFile:
         part: (start, end) in seconds where only a part of the sound is meant.
         channel: the one that is meant, whatever is asked for of the others.
         columns: what else is kept of it; a value for each of the plan's columns, None where there is none.
+        same_as: the name of another recording with the same sound; this one is left out then.
     """
 
     path: str
@@ -66,11 +69,12 @@ class PlannedFile:
     part: Part | None = None
     channel: int | None = None
     columns: tuple[str | None, ...] = ()
+    same_as: str | None = None
 
     def to_json(self) -> bytes:
         """The item's line in a plan: what it does not have is left out."""
         fields: dict[str, Any] = {"path": self.path, "num_bytes": self.num_bytes}
-        for name in ("text", "file", "at", "part", "channel"):
+        for name in ("text", "file", "at", "part", "channel", "same_as"):
             if (value := getattr(self, name)) is not None:
                 fields[name] = value
         if self.columns:
@@ -95,12 +99,16 @@ class PlanOptions:
         allow_truncated: whether what a cut-off or damaged file still holds becomes a record.
         limits: which recordings are left out.
         columns: what is kept of each recording beside its text, in the order of `PlannedFile.columns`.
+        loudness: that recordings are brought to, in LUFS.
+        dedupe: whether a recording is left out if an earlier one has the same sound.
     """
 
     clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD
     allow_truncated: bool = False
     limits: Limits = field(default_factory=Limits)
     columns: tuple[str, ...] = ()
+    loudness: float | None = None
+    dedupe: bool = False
 
     def __post_init__(self) -> None:
         if self.clips_per_shard < 1:

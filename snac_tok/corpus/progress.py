@@ -32,6 +32,7 @@ class Progress:
         duration_seconds: of sound encoded by this run.
         reading_seconds: that the encoding process waited for files, or read them itself.
         encoding_seconds: that it encoded; the rest of its time went into writing and all else.
+        is_comparing: whether recordings are only compared yet, to leave duplicates out.
     """
 
     done_files: int
@@ -44,6 +45,7 @@ class Progress:
     duration_seconds: float = 0.0
     reading_seconds: float = 0.0
     encoding_seconds: float = 0.0
+    is_comparing: bool = False
 
 
 class ProgressCounter:

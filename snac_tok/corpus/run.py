@@ -19,6 +19,8 @@ from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snac_tok.audio.loudness import check_loudness
+from snac_tok.corpus.duplicates import marked_duplicates
 from snac_tok.corpus.finishing import MadeShards, failed_before, read_failures, with_planned_sizes
 from snac_tok.corpus.folder import adopt, check_apart, prepare_folder, remove_collection
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlanOptions, make_plan
@@ -39,13 +41,14 @@ from snac_tok.sources.processes import (
 from snac_tok.sources.read_ahead import ReadingPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from snac_tok.audio import ChannelPolicy
-    from snac_tok.corpus.plan import Plan, ShardSpec
+    from snac_tok.corpus.plan import Plan, PlannedFile, ShardSpec
     from snac_tok.corpus.progress import Progress
     from snac_tok.corpus.ray_engine import RayEngine
     from snac_tok.corpus.worker import SoundEncoder
+    from snac_tok.shards import CheckedShard
 
 # With fewer recordings and bytes than these, starting processes takes longer than they save.
 _MANY_FILES = 256
@@ -70,6 +73,8 @@ def shard_folder(
     min_duration: float = 0.0,
     max_duration: float | None = None,
     max_file_bytes: int | None = None,
+    loudness: float | None = None,
+    dedupe: bool = False,
     max_error_rate: float = 1.0,
     rerun_errors: bool = False,
     array_task: tuple[int, int] | None = None,
@@ -99,6 +104,10 @@ def shard_folder(
         min_duration: shorter recordings, in seconds, are left out, counted and listed.
         max_duration: longer ones, too; None takes any length.
         max_file_bytes: so are larger files.
+        loudness: that each recording is brought to before it is encoded, in LUFS (EBU R128); None leaves it as it is.
+            Needs pyloudnorm, and reads files whole, however long they are.
+        dedupe: whether a recording is left out, counted and listed if one before it, by name, has the same samples.
+            Everything is decoded once more, before the plan is written.
         max_error_rate: the share of the recordings, 0…1, that may fail before the run stops.
         rerun_errors: whether shards with failed recordings are made again; a recording that failed before may have
             another size by now, because it was repaired.
@@ -131,12 +140,31 @@ def shard_folder(
         clips_per_shard=clips_per_shard,
         allow_truncated=allow_truncated,
         limits=Limits(min_seconds=min_duration, max_seconds=max_duration, max_bytes=max_file_bytes),
+        loudness=None if loudness is None else check_loudness(loudness),
+        dedupe=dedupe,
     )
+
+    def decoding(items: Sequence[PlannedFile]) -> ProcessOptions:
+        return ProcessOptions(
+            jobs=_num_jobs(jobs, items, engine),
+            timeout_seconds=decode_timeout,
+            max_memory_bytes=decode_memory,
+        )
+
     base, columns, planned = planned_items(source, extensions=extensions, keep_columns=keep_columns)
     options = replace_fields(options, columns=columns)
     failed = failed_before(out) if rerun_errors else set()
     if rerun_errors:
         planned = with_planned_sizes(planned, out)
+    if dedupe:
+        planned = marked_duplicates(
+            planned,
+            source=base,
+            out=None if replace else out,
+            options=ReadOptions(allow_truncated=allow_truncated, limits=options.limits),
+            processes=decoding(planned),
+            progress=progress,
+        )
     plan = make_plan(planned, collection_of(encoder, channels), options)
     if replace:
         remove_collection(out)
@@ -148,9 +176,7 @@ def shard_folder(
     shards = _adopted(plan, specs, out, counter, but_those_with=failed)
     num_adopted = len(shards)
     missing = [spec for spec in specs if spec.info.index not in shards]
-    processes = ProcessOptions(
-        jobs=_num_jobs(jobs, missing, engine), timeout_seconds=decode_timeout, max_memory_bytes=decode_memory
-    )
+    processes = decoding([item for spec in missing for item in spec.items])
     work = ShardWork(
         encoder=encoder,
         collection=plan.collection,
@@ -160,16 +186,9 @@ def shard_folder(
         processes=processes,
         repaired=frozenset(failed),
     )
-    if engine:
-        for index, shard in engine.make_shards(work, missing, counter):
-            shards.add(index, shard)
-    else:
-        make = shard_maker(work, counter.batch_done)
-        with ReadingPool(processes) if processes.jobs and missing else nullcontext() as pool:
-            for spec, files, late in loaded_shards(work, missing, pool):
-                if late:
-                    counter.shard_adopted(spec, late)
-                shards.add(spec.info.index, late or make(spec, files=files))
+    made = engine.make_shards(work, missing, counter) if engine else _made_here(work, missing, counter)
+    for index, shard in made:
+        shards.add(index, shard)
     if array_task is None:
         shards.finish(out, plan.head)
     return result_of(
@@ -179,6 +198,17 @@ def shard_folder(
         is_complete=array_task is None,
         progress=counter.state,
     )
+
+
+def _made_here(
+    work: ShardWork, specs: Sequence[ShardSpec], counter: ProgressCounter
+) -> Iterator[tuple[int, CheckedShard]]:
+    make = shard_maker(work, counter.batch_done)
+    with ReadingPool(work.processes) if work.processes.jobs and specs else nullcontext() as pool:
+        for spec, files, late in loaded_shards(work, specs, pool):
+            if late:
+                counter.shard_adopted(spec, late)
+            yield spec.info.index, late or make(spec, files=files)
 
 
 def _specs_of(plan: Plan, array_task: tuple[int, int] | None) -> list[ShardSpec]:
@@ -194,14 +224,13 @@ def _checked_rate(max_error_rate: float) -> float:
     return max_error_rate
 
 
-def _num_jobs(jobs: int | None, missing: Sequence[ShardSpec], engine: RayEngine | None) -> int:
+def _num_jobs(jobs: int | None, items: Sequence[PlannedFile], engine: RayEngine | None) -> int:
     if jobs is not None and jobs < 0:
         raise ShardError(f"jobs is {jobs}; a number of processes, or 0 for none, is needed.")
     if jobs is not None:
         return jobs
     if engine:
         return 1  # of each worker: a file that crashes its decoder must not end the worker
-    items = [item for spec in missing for item in spec.items]
     if len(items) < _MANY_FILES and sum(item.num_bytes for item in items) < _MANY_BYTES:
         return 0
     return max(1, min(_MOST_JOBS, (os.cpu_count() or 1) // _CORES_PER_JOB))

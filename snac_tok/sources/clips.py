@@ -5,12 +5,15 @@ The reading processes do this, too, so that an encoding process need not: resamp
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snac_tok.audio import Resampler, Waveform, resample, select_channels
+from snac_tok.audio.loudness import with_loudness
+from snac_tok.errors import WaveformError
 from snac_tok.sources.limits import Limits
 from snac_tok.sources.reading import LongSound
 
@@ -31,6 +34,9 @@ class ReadOptions:
             one channel gets that one.
         sampling_rate: that clips are brought to, in Hz; None leaves theirs.
         resampler: how.
+        loudness: that clips are brought to before, in LUFS; a file is then never read in blocks.
+        only_digest: whether only a digest of the sound is wanted; two recordings have the same if all samples of all
+            channels are equal.
     """
 
     allow_truncated: bool = False
@@ -39,6 +45,8 @@ class ReadOptions:
     channels: ChannelPolicy | None = None
     sampling_rate: int | None = None
     resampler: Resampler = field(default_factory=Resampler)
+    loudness: float | None = None
+    only_digest: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,10 +56,12 @@ class Clips:
     Attributes:
         waveform: (N, T), a clip a channel.
         source_rate: of the recording, in Hz.
+        digest: of its sound, if that was asked for; there are no samples then.
     """
 
     waveform: Waveform
     source_rate: int
+    digest: str | None = None
 
     def each(self) -> list[Waveform]:
         """Return the clips, (1, T) each."""
@@ -67,10 +77,16 @@ def read_clips(recording: Recording, options: ReadOptions) -> Clips | LongSound:
     found = recording.read(
         allow_truncated=options.allow_truncated, long_seconds=options.long_seconds, limits=options.limits
     )
+    if options.only_digest:
+        return _digest_of(found)
     if isinstance(found, LongSound):
-        return found
+        if options.loudness is None:
+            return found
+        found = _joined(found)
     policy = options.channels if recording.channel is None else recording.channel
     clips = [found] if policy is None else select_channels(found, policy, name=recording.name)
+    if options.loudness is not None:
+        clips = [with_loudness(clip, options.loudness) for clip in clips]
     if options.sampling_rate is not None:
         clips = [resample(clip, options.sampling_rate, resampler=options.resampler) for clip in clips]
     samples = clips[0].samples if len(clips) == 1 else np.concatenate([clip.samples for clip in clips])
@@ -78,3 +94,24 @@ def read_clips(recording: Recording, options: ReadOptions) -> Clips | LongSound:
         waveform=Waveform(samples=samples, sampling_rate=clips[0].sampling_rate),
         source_rate=found.sampling_rate,
     )
+
+
+def _joined(sound: LongSound) -> Waveform:
+    blocks = list(sound)
+    if not blocks:
+        raise WaveformError("it holds no samples.")
+    samples = np.concatenate([block.samples for block in blocks], axis=1)
+    return Waveform(samples=samples, sampling_rate=blocks[0].sampling_rate)
+
+
+def _digest_of(sound: Waveform | LongSound) -> Clips:
+    """Hash samples in the order of time, so that blocks make no difference."""
+    digest = hashlib.sha256()
+    rate = 0
+    for block in [sound] if isinstance(sound, Waveform) else sound:
+        if not rate:
+            rate = block.sampling_rate
+            digest.update(f"{rate} Hz, {block.num_channels} channels;".encode())
+        digest.update(np.ascontiguousarray(block.samples.T).data)
+    nothing = Waveform(samples=np.zeros((1, 0), np.float32), sampling_rate=rate or 1)
+    return Clips(waveform=nothing, source_rate=rate, digest=digest.hexdigest() if rate else None)

@@ -19,13 +19,14 @@ REASON_CODES = {
     "too-large": "its file is larger than was asked for",
     "too-short": "it is shorter than was asked for",
     "too-long": "it is longer than was asked for",
+    "duplicate": "another recording has the same sound",
     "crashed": "its decoder was killed twice",
     "timeout": "its decoder gave nothing for too long, twice",
     "memory": "its decoder needed more memory than it may have, twice",
     "unknown": "another reason, or one that was written before reasons had codes",
 }
 # Left out on purpose: no failure of the run.
-LEFT_OUT_CODES = frozenset({"too-large", "too-short", "too-long"})
+LEFT_OUT_CODES = frozenset({"too-large", "too-short", "too-long", "duplicate"})
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 
 
@@ -45,7 +46,7 @@ class Failure:
 
     @property
     def is_left_out(self) -> bool:
-        """Whether the recording was left out as asked for, by its length or size."""
+        """Whether the recording was left out as asked for: by its length or size, or as a duplicate."""
         return self.code in LEFT_OUT_CODES
 
 

@@ -208,7 +208,7 @@ class ReadingProcess:
         if num_bytes < samples.nbytes:
             raise self._death()
         waveform = Waveform(samples=samples, sampling_rate=fields["rate"])
-        return Clips(waveform=waveform, source_rate=fields["source_rate"])
+        return Clips(waveform=waveform, source_rate=fields["source_rate"], digest=fields["digest"])
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:

@@ -127,8 +127,8 @@ def _send_clips(answers: IO[bytes], clips: Clips, *, wanted: bool) -> None:
     num_samples = waveform.num_samples if wanted else 0
     # A block that another process has delivered before it died comes without its samples.
     shape = [waveform.num_channels, num_samples]
-    rates = {"rate": waveform.sampling_rate, "source_rate": clips.source_rate}
-    _send(answers, {"kind": "sound", **rates, "shape": shape}, flush=not wanted)
+    told = {"rate": waveform.sampling_rate, "source_rate": clips.source_rate, "digest": clips.digest}
+    _send(answers, {"kind": "sound", **told, "shape": shape}, flush=not wanted)
     if wanted:
         answers.write(waveform.samples.tobytes())
         answers.flush()

@@ -80,6 +80,6 @@ def test_no_collection_is_one_sentence(out, tmp_path, door):
         with pytest.raises(ShardError, match=folder.name):
             door(folder)
     (out / "_manifest.json").unlink()
-    (out / "_plan.json").write_bytes(b'{"plan_version": 2, "fing')
+    (out / "_plan.json").write_bytes(b'{"plan_version": 3, "fing')
     with pytest.raises(ShardError, match=r"_plan\.json"):
         door(out)
