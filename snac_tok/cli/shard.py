@@ -82,7 +82,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--keep-columns",
     metavar="NAMES",
-    help='What manifests tell of recordings and shards keep, "gender,age"; "none" keeps nothing.  '
+    help='What metadata and manifests tell and shards keep, "gender,age"; "none" keeps nothing.  '
     "[default: speaker and language]",
 )
 @truncated_option

@@ -113,8 +113,8 @@ def shard_folder(
             another size by now, because it was repaired.
         array_task: (i, n) makes only the shards of task i, 0…n−1, of n tasks that run side by side, on other machines
             for example, and no manifest; `merge_shards` or the same call without it completes the collection.
-        keep_columns: what manifests and archives tell of recordings and shards keep, beside the text; None keeps
-            speaker and language where there are any.
+        keep_columns: what metadata, manifests and archives tell of recordings and shards keep, beside the text; None
+            keeps speaker and language where there are any.
         jobs: in how many other processes files are decoded, while this one encodes; 0 decodes in this one. None is 0
             for small collections and otherwise one for every four cores; with an engine, one for each of its workers.
             Changes the speed, never the shards.

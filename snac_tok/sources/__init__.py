@@ -4,7 +4,7 @@
       folders.py       a folder of sound files; texts.py and metadata.py find what is said in them
       globs.py         a pattern such as data/**/*.flac
       manifests.py     a .txt, .csv, .tsv, .jsonl or .parquet that lists recordings; rows.py knows the dialects
-      tars.py          WebDataset's .tar; stored.py reads sound inside other files
+      tars.py          WebDataset's .tar; shar.py Lhotse's; stored.py reads sound inside other files
       huggingface.py   a dataset: its column of sound, undecoded, row by row
     recording.py     one recording, not read yet
     parts.py         a part of a recording, in seconds

@@ -5,6 +5,7 @@ a pattern            data/**/*.flac: every audio file, and every .tar, that it m
 a manifest           .txt: a path a line; .csv, .tsv, .jsonl, .parquet: a column of paths, relative to the manifest
 a .parquet, a .tar   with encoded sound in it
 a saved dataset      a folder of `Dataset.save_to_disk`
+a Lhotse Shar        a folder of cuts.….jsonl.gz and recording.….tar
 hf:NAME:SPLIT        a dataset of the hub, streamed
 a dataset            `datasets.Dataset`, a streamed one, or a dict of splits: its audio column
 any other file       one recording
@@ -32,6 +33,7 @@ from snac_tok.sources.huggingface import (
 )
 from snac_tok.sources.manifests import is_manifest, list_manifest
 from snac_tok.sources.recording import file_recording
+from snac_tok.sources.shar import is_shar, list_shar
 from snac_tok.sources.tars import TAR_ENDINGS, list_tar
 
 if TYPE_CHECKING:
@@ -137,15 +139,21 @@ def find_source(
     if str(named).startswith(HUB_MARK):
         return Source.of_dataset(load_hub(str(named)), name=str(named))
     path = Path(named)
-    if path.is_dir() and is_saved_dataset(path):
-        return Source.of_dataset(load_saved(path))
     if path.is_dir():
-        return Source.of_files(list_folder(path, extensions=extensions), path)
+        return _of_folder(path, extensions=extensions, keep=keep)
     if is_pattern(path):
         return _of_pattern(path, extensions=extensions, keep=keep)
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder.")
     return Source.of_files(_of_file(path, keep=keep), path.parent)
+
+
+def _of_folder(folder: Path, *, extensions: Collection[str], keep: Sequence[str]) -> Source:
+    if is_saved_dataset(folder):
+        return Source.of_dataset(load_saved(folder))
+    if is_shar(folder):
+        return Source.of_files(list_shar(folder, keep=keep), folder)
+    return Source.of_files(list_folder(folder, extensions=extensions, keep=keep), folder)
 
 
 def _of_file(path: Path, *, keep: Sequence[str]) -> list[Recording]:

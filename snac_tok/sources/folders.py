@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.errors import SourceError
+from snac_tok.sources.metadata import Row
 from snac_tok.sources.recording import Recording
-from snac_tok.sources.texts import find_texts
+from snac_tok.sources.texts import find_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 AUDIO_EXTENSIONS = frozenset(
     # The last line needs torchcodec or the program ffmpeg; without them such a file is reported as failed.
@@ -24,7 +25,9 @@ AUDIO_EXTENSIONS = frozenset(
 )
 
 
-def list_folder(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS) -> list[Recording]:
+def list_folder(
+    folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS, keep: Sequence[str] = ()
+) -> list[Recording]:
     """Return every audio file below `folder` with its text, sorted by path.
 
     Linked folders are followed, each real folder once. Hidden files and folders are skipped. A broken or
@@ -33,6 +36,7 @@ def list_folder(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS)
     Args:
         folder: where to look.
         extensions: file endings that count as audio, with the dot, in lower case.
+        keep: columns of metadata that are kept beside speaker and language.
 
     Raises:
         SourceError: no such folder, no audio in it, a folder that cannot be listed, or metadata that
@@ -53,11 +57,18 @@ def list_folder(folder: Path, *, extensions: Collection[str] = AUDIO_EXTENSIONS)
             f"{folder} has no audio file ({' '.join(sorted(extensions))}); give another folder."
         )
     paths = sorted(sizes)
-    texts = find_texts(folder, paths)
-    return [
-        Recording(name=path, sound=folder / path, num_bytes=sizes[path], text=texts.get(path))
-        for path in paths
-    ]
+    rows, nothing = find_rows(folder, paths, keep=keep), Row(line=0, name="", text="")
+    return [_recording(folder, path, sizes[path], rows.get(path, nothing)) for path in paths]
+
+
+def _recording(folder: Path, path: str, num_bytes: int, row: Row) -> Recording:
+    return Recording(
+        name=path,
+        sound=folder / path,
+        num_bytes=num_bytes,
+        text=row.text if row.text.strip() else None,
+        columns=row.columns,
+    )
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int]]:

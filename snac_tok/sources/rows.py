@@ -99,11 +99,7 @@ class Table:
             text=text if isinstance(text, str) and text.strip() else None,
             part=part,
             channel=None if channel is None else int(channel),
-            columns={
-                column: str(value)
-                for column, known in names.columns
-                if (value := fields[known]) not in (None, "")
-            },
+            columns=kept_columns(fields, self._keep),
         )
 
     def _located(self, path: str) -> tuple[Path, int]:
@@ -112,6 +108,26 @@ class Table:
                 self._places.clear()
             self._places[path] = _located(self.path.parent, path)
         return self._places[path]
+
+
+def kept_columns(fields: Mapping[str, Any], keep: tuple[str, ...]) -> dict[str, str]:
+    """Return what is kept of a row beside its text: speaker, language, and the columns in `keep`.
+
+    >>> kept_columns({"path": "a.wav", "client_id": 7, "age": "", "mood": "calm"}, ("mood", "age"))
+    {'speaker': '7', 'mood': 'calm'}
+    """
+    return {
+        column: str(value)
+        for column, known in _names(tuple(fields), keep).columns
+        if (value := fields[known]) not in (None, "")
+    }
+
+
+def told_of_cut(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the first supervision of one of Lhotse's cuts tells, as a plain row."""
+    told = (fields["supervisions"] or [{}])[0]
+    row = {name: told[name] for name in ("text", "speaker", "language", "gender") if told.get(name)}
+    return row | {name: value for name, value in (told.get("custom") or {}).items() if isinstance(value, str)}
 
 
 class _Place(NamedTuple):
@@ -214,7 +230,7 @@ def _seconds(value: Any, place: _Place) -> float | None:
 
 def _of_cut(fields: Mapping[str, Any], place: _Place) -> dict[str, Any]:
     """Return one of Lhotse's cuts as a plain row."""
-    recording, told = fields["recording"], (fields["supervisions"] or [{}])[0]
+    recording = fields["recording"]
     try:
         source = recording["sources"][0]
         kind, path = source["type"], source["source"]
@@ -227,9 +243,7 @@ def _of_cut(fields: Mapping[str, Any], place: _Place) -> dict[str, Any]:
         ) from None
     if kind != "file":
         raise SourceError(f"{place}: its sound is a {kind}; recordings in files are needed.")
-    row = {"file_name": path, "cut_id": fields["id"]}
-    row |= {name: told[name] for name in ("text", "speaker", "language", "gender") if told.get(name)}
-    row |= {name: value for name, value in (told.get("custom") or {}).items() if isinstance(value, str)}
+    row = {"file_name": path, "cut_id": fields["id"], **told_of_cut(fields)}
     if not whole:
         row |= {"start": start, "end": start + duration}
     if num_channels > 1 and not isinstance(fields.get("channel"), list):

@@ -1,4 +1,4 @@
-"""What is said in the recordings of a folder: finds metadata.csv or metadata.jsonl, and the file each row means.
+"""What is said in a folder's recordings, and by whom: finds metadata.csv or .jsonl, and the file each row means.
 
 The metadata of a subfolder is about its files, named relative to it, and overrides metadata of folders above.
 `metadata.py` reads one metadata file. Rows whose file is missing, or that could mean several files, are counted and
@@ -16,7 +16,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from snac_tok.errors import SourceError
-from snac_tok.sources.metadata import read_rows
+from snac_tok.sources.metadata import Row, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,12 +31,13 @@ _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 _log = logging.getLogger(__name__)
 
 
-def find_texts(folder: Path, paths: Iterable[str]) -> dict[str, str]:
-    r"""Text by path, for the recordings that have one in the metadata of `folder` and its subfolders.
+def find_rows(folder: Path, paths: Iterable[str], *, keep: Sequence[str] = ()) -> dict[str, Row]:
+    r"""Row by path, for the recordings that have one in the metadata of `folder` and its subfolders.
 
     Args:
         folder: where the recordings are.
         paths: the recordings', relative to `folder`, with `/` between parts.
+        keep: columns that are kept beside speaker and language.
 
     Raises:
         SourceError: two kinds of metadata in one folder, metadata that is not UTF-8 text or has a broken line, or
@@ -46,20 +47,26 @@ def find_texts(folder: Path, paths: Iterable[str]) -> dict[str, str]:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = (pathlib.Path(folder) / "metadata.csv").write_text("LJ001|Good day.|good day\n")
-        ...     find_texts(pathlib.Path(folder), ["wavs/LJ001.wav", "wavs/LJ002.wav"])
+        ...     rows = find_rows(pathlib.Path(folder), ["wavs/LJ001.wav", "wavs/LJ002.wav"])
+        >>> {path: row.text for path, row in rows.items()}
         {'wavs/LJ001.wav': 'Good day.'}
     """
     ordered = sorted(paths)
-    texts: dict[str, str] = {}
+    rows: dict[str, Row] = {}
     for prefix in _folders(ordered):
         metadata = _metadata_of(folder / prefix)
         if metadata:
             below = ordered[bisect_left(ordered, prefix) :]
             if prefix:
                 below = below[: bisect_left(below, prefix[:-1] + _AFTER_SLASH)]
-            found = _texts_of(metadata, [path.removeprefix(prefix) for path in below])
-            texts |= {f"{prefix}{path}": text for path, text in found.items()}
-    return texts
+            found = _rows_of(metadata, [path.removeprefix(prefix) for path in below], tuple(keep))
+            rows |= {f"{prefix}{path}": row for path, row in found.items()}
+    return rows
+
+
+def find_texts(folder: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Text by path; as `find_rows`."""
+    return {path: row.text for path, row in find_rows(folder, paths).items() if row.text}
 
 
 def match_texts(
@@ -79,7 +86,8 @@ def match_texts(
         >>> match_texts(["x/a.wav", "x/b.wav"], {"x/a.wav": "one", "b": "two"})
         {'x/a.wav': 'one', 'x/b.wav': 'two'}
     """
-    return _match(_Files(paths), {_key(name): text for name, text in texts.items()}, metadata)
+    rows = {_key(name): Row(line=0, name=name, text=text) for name, text in texts.items()}
+    return {path: row.text for path, row in _match(_Files(paths), rows, metadata).items()}
 
 
 def _folders(paths: Sequence[str]) -> list[str]:
@@ -98,21 +106,21 @@ def _metadata_of(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _texts_of(metadata: Path, paths: Sequence[str]) -> dict[str, str]:
-    """The texts that one metadata file has for the recordings below its folder."""
+def _rows_of(metadata: Path, paths: Sequence[str], keep: tuple[str, ...]) -> dict[str, Row]:
+    """The rows that one metadata file has for the recordings below its folder."""
     roots = {f"{_key(str(root))}/" for root in (metadata.parent.absolute(), metadata.parent.resolve())}
 
     def key(name: str) -> str:
         spelled = _key(name)
         return next((spelled.removeprefix(root) for root in roots if spelled.startswith(root)), spelled)
 
-    files, texts = _Files(paths), dict[str, str]()
-    for row in read_rows(metadata, is_file=lambda name: bool(files.places(key(name))[1])):
-        if texts.setdefault(key(row.name), row.text) != row.text:
+    files, rows = _Files(paths), dict[str, Row]()
+    for row in read_rows(metadata, is_file=lambda name: bool(files.places(key(name))[1]), keep=keep):
+        if rows.setdefault(key(row.name), row).text != row.text:
             raise SourceError(
                 f"{metadata}, line {row.line}: a second, different text for {row.name!r}; keep one."
             )
-    return _match(files, texts, str(metadata))
+    return _match(files, rows, str(metadata))
 
 
 class _Files:
@@ -143,13 +151,13 @@ class _Files:
         return False, []
 
 
-def _match(files: _Files, texts: Mapping[str, str], metadata: str) -> dict[str, str]:
-    matched, stems, absent, vague = dict[str, str](), dict[str, str](), list[str](), list[str]()
-    for name, text in texts.items():
+def _match(files: _Files, rows: Mapping[str, Row], metadata: str) -> dict[str, Row]:
+    matched, stems, absent, vague = dict[str, Row](), dict[str, Row](), list[str](), list[str]()
+    for name, row in rows.items():
         spelled, places = files.places(name)
         if len(places) != 1:
             (vague if places else absent).append(name)
-        elif (matched if spelled else stems).setdefault(places[0], text) != text:
+        elif (matched if spelled else stems).setdefault(places[0], row).text != row.text:
             raise SourceError(f"{metadata} gives two different texts for {places[0]!r}; keep one.")
     if absent:
         there = "file that is" if len(absent) == 1 else "files that are"
@@ -164,7 +172,7 @@ def _match(files: _Files, texts: Mapping[str, str], metadata: str) -> dict[str, 
             _some(vague),
         )
     # There are rows for a.wav and a.flac and only the flac exists: its own row is used.
-    return matched | {path: text for path, text in stems.items() if path not in matched}
+    return matched | {path: row for path, row in stems.items() if path not in matched}
 
 
 def _some(names: Sequence[str]) -> str:

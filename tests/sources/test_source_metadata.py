@@ -17,7 +17,7 @@ def texts(folder, content, name="metadata.csv", *, files=("a.wav", "sub/b.wav"))
     """Write metadata and return its texts by name."""
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return {row.name: row.text for row in read_rows(path, is_file=files.__contains__)}
+    return {row.name: row.text for row in read_rows(path, is_file=files.__contains__) if row.text}
 
 
 @pytest.mark.parametrize(
