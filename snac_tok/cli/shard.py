@@ -179,7 +179,8 @@ def shard(
 
     SOURCE is a folder of audio files, of any depth, with texts from metadata.csv or metadata.jsonl in its folders; a
     pattern in quotes, 'data/**/*.flac'; a .csv, .tsv, .jsonl, .txt or .parquet that lists recordings, or parts of them
-    (also as LJSpeech, Common Voice, NeMo, Moshi and Lhotse write them); or a .tar or .parquet with sound in it.
+    (also as LJSpeech, Common Voice, NeMo, Moshi and Lhotse write them); a .tar or .parquet with sound in it; a Lhotse
+    Shar; or a dataset, hf:NAME:SPLIT or a folder of save_to_disk.
 
     Shards hold raw codes; `snac_tok.read_shards` reads them, and pandas, pyarrow and datasets open OUT as a folder of
     Parquet. Interrupted, the same command goes on where it was; finished, it says so and changes nothing.

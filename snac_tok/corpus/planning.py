@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def planned_items(
     source: Path, *, extensions: Collection[str], keep_columns: Sequence[str] | None
 ) -> tuple[Path, tuple[str, ...], list[PlannedFile]]:
-    """List the recordings of a folder, a pattern, a manifest or an archive.
+    """List the recordings of a folder, a pattern, a manifest, an archive or a dataset.
 
     Args:
         source: its path.
@@ -46,11 +46,8 @@ def planned_items(
             f"{source} is one file; give a folder, a pattern in quotes, a .csv, .tsv, .jsonl, .txt or .parquet that "
             "lists recordings, or a .tar of them."
         )
-    found = find_source(source, extensions=extensions, keep=keep_columns or ())
-    if found.base is None:
-        raise SourceError(
-            f"{source} is a dataset, whose rows are not files; store it as .parquet, and give that file."
-        )
+    found = find_source(source, extensions=extensions, keep=keep_columns or (), is_stored=True)
+    assert found.base is not None, "everything but a streamed dataset has files"
     recordings = list(found.recordings)
     columns = _columns(recordings, keep_columns)
     folder = f"{found.base}{os.sep}"

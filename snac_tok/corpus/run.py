@@ -88,8 +88,8 @@ def shard_folder(
 
     Args:
         source: a folder of audio files, with metadata.csv or metadata.jsonl where texts are known; a pattern such as
-            `data/**/*.flac`; a manifest (.csv, .tsv, .jsonl, .txt, .parquet) that lists recordings or parts of them; or
-            a .tar or .parquet with sound in it.
+            `data/**/*.flac`; a manifest (.csv, .tsv, .jsonl, .txt, .parquet) that lists recordings or parts of them; a
+            .tar or .parquet with sound in it; a Lhotse Shar; a dataset, as `hf:NAME:SPLIT` or saved by `save_to_disk`.
         out: a new folder outside of `source`, or that of the same run, interrupted or finished.
         encoder: what makes the codes; a `SnacTokenizer`.
         channels: which of several is encoded: "mean", "left", "right" or its number, counted from 0; "each" makes a

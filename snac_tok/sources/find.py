@@ -30,6 +30,7 @@ from snac_tok.sources.huggingface import (
     is_saved_dataset,
     load_hub,
     load_saved,
+    stored_recordings,
 )
 from snac_tok.sources.manifests import is_manifest, list_manifest
 from snac_tok.sources.recording import file_recording
@@ -71,6 +72,12 @@ class Source:
         """Return a source of rows; a streamed dataset is known by its name, where it has one."""
         recordings = dataset_recordings(dataset)
         return cls(recordings=recordings, num_bytes=None, identity=dataset_identity(dataset) or name)
+
+    @classmethod
+    def of_stored(cls, dataset: Any, *, keep: Sequence[str]) -> Source:
+        """Return a source of rows in files."""
+        base, recordings = stored_recordings(dataset, keep=keep)
+        return cls.of_files(recordings, base)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,7 +128,11 @@ def find_recordings(inputs: Sequence[Any]) -> Recordings:
 
 
 def find_source(
-    named: Any, *, extensions: Collection[str] = AUDIO_EXTENSIONS, keep: Sequence[str] = ()
+    named: Any,
+    *,
+    extensions: Collection[str] = AUDIO_EXTENSIONS,
+    keep: Sequence[str] = (),
+    is_stored: bool = False,
 ) -> Source:
     """List the recordings of one input; as `find_recordings`.
 
@@ -129,6 +140,8 @@ def find_source(
         named: a path, a pattern or a dataset.
         extensions: file endings that count as audio in a folder.
         keep: columns that are kept beside speaker and language.
+        is_stored: whether each recording must be found again later, in other processes too: a dataset of the hub is
+            then not streamed but put into the cache.
     """
     if not isinstance(named, str | Path):
         if not (isinstance(named, Mapping) or hasattr(named, "column_names")):
@@ -137,10 +150,13 @@ def find_source(
             )
         return Source.of_dataset(named)
     if str(named).startswith(HUB_MARK):
-        return Source.of_dataset(load_hub(str(named)), name=str(named))
+        dataset = load_hub(str(named), streaming=not is_stored)
+        return (
+            Source.of_stored(dataset, keep=keep) if is_stored else Source.of_dataset(dataset, name=str(named))
+        )
     path = Path(named)
     if path.is_dir():
-        return _of_folder(path, extensions=extensions, keep=keep)
+        return _of_folder(path, extensions=extensions, keep=keep, is_stored=is_stored)
     if is_pattern(path):
         return _of_pattern(path, extensions=extensions, keep=keep)
     if not path.exists():
@@ -148,9 +164,10 @@ def find_source(
     return Source.of_files(_of_file(path, keep=keep), path.parent)
 
 
-def _of_folder(folder: Path, *, extensions: Collection[str], keep: Sequence[str]) -> Source:
+def _of_folder(folder: Path, *, extensions: Collection[str], keep: Sequence[str], is_stored: bool) -> Source:
     if is_saved_dataset(folder):
-        return Source.of_dataset(load_saved(folder))
+        dataset = load_saved(folder)
+        return Source.of_stored(dataset, keep=keep) if is_stored else Source.of_dataset(dataset)
     if is_shar(folder):
         return Source.of_files(list_shar(folder, keep=keep), folder)
     return Source.of_files(list_folder(folder, extensions=extensions, keep=keep), folder)

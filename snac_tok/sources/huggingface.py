@@ -6,6 +6,7 @@ stop the others, and torchcodec is not needed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from snac_tok.audio.optional import import_optional
 from snac_tok.errors import SourceError
 from snac_tok.sources.recording import Recording
+from snac_tok.sources.rows import Table
+from snac_tok.sources.stored import StoredSound, arrow_table, sound_column, sound_sizes
 from snac_tok.sources.tables import TEXT_COLUMNS, first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
 
 HUB_MARK = "hf:"
@@ -52,8 +55,12 @@ def load_saved(folder: Path) -> Any:
         raise SourceError(f"{folder} cannot be read as a dataset: {error}") from error
 
 
-def load_hub(source: str) -> Any:
-    """Open hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT for streaming.
+def load_hub(source: str, *, streaming: bool = True) -> Any:
+    """Open hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT.
+
+    Args:
+        source: its name.
+        streaming: whether rows come over the network when they are asked for; if not, all are put into the cache.
 
     Raises:
         SourceError: there is no such dataset, or the hub refused.
@@ -63,10 +70,11 @@ def load_hub(source: str) -> Any:
     config, split = rest[:-1], (rest[-1] if rest else None)
     if not name or len(config) > 1:
         raise SourceError(f"{source}: a dataset is hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT.")
+    library = datasets_library()
     try:
-        return datasets_library().load_dataset(name, *config, split=split, streaming=True)
+        return library.load_dataset(name, *config, split=split, streaming=streaming)
     # The hub's and its transport's errors are OSErrors; unknown names and splits are ValueErrors.
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, library.exceptions.DatasetsError) as error:
         raise SourceError(f"{source} cannot be loaded: {' '.join(str(error).split())}") from error
 
 
@@ -131,6 +139,66 @@ def dataset_recordings(dataset: Any) -> Iterator[Recording]:
         for name, split in splits.items()
     ]
     return (recording for prefix, split, column in named for recording in _rows(split, column, prefix))
+
+
+def stored_recordings(dataset: Any, *, keep: Sequence[str] = ()) -> tuple[Path, list[Recording]]:
+    """Return the rows of a dataset that lies in .arrow files, each by its file and row, and the folder of the files.
+
+    Rows of several splits are called after their split. Their sound is bytes, or a path.
+
+    Raises:
+        SourceError: it lies in no files, has no column of sound, or a file is damaged.
+    """
+    splits = splits_of(dataset)
+    files = {name: [Path(file["filename"]) for file in split.cache_files] for name, split in splits.items()}
+    if not all(files.values()):
+        raise SourceError(
+            "a dataset in memory has no rows that can be found again; save it with save_to_disk()."
+        )
+    base = Path(os.path.commonpath([path.parent for paths in files.values() for path in paths]))
+    found: list[Recording] = []
+    for split, paths in files.items():
+        prefix, number = (f"{split}/" if split else ""), 0
+        for path in paths:
+            rows = list(_of_arrow(path, prefix, number, keep))
+            found, number = found + rows, number + len(rows)
+    return base, found
+
+
+def _of_arrow(path: Path, prefix: str, first: int, keep: Sequence[str]) -> Iterator[Recording]:
+    table = Table(path, keep=keep)
+    try:
+        content = arrow_table(path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error}.") from error
+    column = sound_column(content.schema)
+    if column is None:
+        raise SourceError(
+            f"{path} has no column of sound; the columns are {', '.join(content.column_names)}."
+        )
+    names = [field.name for field in content.schema if field.name != column and not field.type.num_fields]
+    row = 0
+    for batch in content.select([*names, column]).to_batches():
+        sizes, paths = sound_sizes(batch.column(column))
+        for fields, size, place in zip(batch.select(names).to_pylist(), sizes, paths, strict=True):
+            yield table.recording(
+                {
+                    name: value
+                    for name, value in fields.items()
+                    if isinstance(value, str | int | float | None)
+                },
+                name=f"{prefix}{first + row:08d}",
+                **_cell_sound(path, row, size, place),
+            )
+            row += 1
+
+
+def _cell_sound(path: Path, row: int, size: int | None, place: str | None) -> dict[str, Any]:
+    """Return where a cell's sound is, and its size: in the cell, or in the file that it names."""
+    if size is None and place:
+        sound = path.parent / place
+        return {"sound": sound, "num_bytes": sound.stat().st_size if sound.is_file() else 0}
+    return {"sound": StoredSound(path=path, at=row, num_bytes=size or 0), "num_bytes": size or 0}
 
 
 def dataset_identity(dataset: Any) -> list[Any] | None:

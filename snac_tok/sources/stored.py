@@ -1,7 +1,8 @@
-"""Sound inside another file: a member of a .tar, a cell of a .parquet; read when it is needed."""
+"""Sound inside another file: a member of a .tar, a cell of a .parquet or .arrow; read when it is needed."""
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +23,7 @@ class StoredSound:
     """Where encoded sound is.
 
     Attributes:
-        path: of the .tar or .parquet.
+        path: of the .tar, .parquet or .arrow.
         at: the offset of a member's bytes, or the number of a row.
         num_bytes: of the sound.
     """
@@ -74,16 +75,62 @@ def parquet_file(path: Path) -> Any:
 
 def sound_column(schema: Any) -> str | None:
     """Return the name of the column that holds encoded sound, if there is one."""
-    for name in SOUND_COLUMNS:
+    for name in (*_marked_columns(schema), *SOUND_COLUMNS):
         if name in schema.names and not _is_text(schema.field(name).type):
             return name
     return None
+
+
+def _marked_columns(schema: Any) -> list[str]:
+    """Return the columns that `datasets` has marked as sound."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return [name for name, feature in features.items() if feature.get("_type") == "Audio"]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return []
+
+
+def arrow_table(path: Path) -> Any:
+    """Map one of the .arrow files of `datasets` into memory; nothing of it is read yet.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+        OSError: it is damaged, or not there.
+    """
+    import_optional("pyarrow", extra="shards", purpose="reading Arrow files")
+    import pyarrow as pa
+
+    try:
+        return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    except pa.ArrowException as error:
+        raise OSError(f"it is no Arrow file: {error}") from error
 
 
 def cell_bytes(value: Any) -> bytes | None:
     """Return the sound in a cell: its bytes, or those of a struct."""
     found = value.get("bytes") if isinstance(value, dict) else value
     return found if isinstance(found, bytes) else None
+
+
+def sound_sizes(column: Any) -> tuple[list[int | None], list[str | None]]:
+    """Return, a row each, how many bytes of sound its cell holds and which path; None where it holds none."""
+    import pyarrow as pa
+
+    fields = {field.name: column.field(field.name) for field in column.type} if column.type.num_fields else {}
+    sizes = fields.get("bytes", column)
+    paths = fields.get("path")
+    has_paths = paths is not None and pa.types.is_string(paths.type)
+    return _byte_lengths(sizes), paths.to_pylist() if has_paths else [None] * len(column)
+
+
+def _byte_lengths(column: Any) -> list[int | None]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        lengths: list[int | None] = pc.binary_length(column).to_pylist()
+        return lengths
+    return [None] * len(column)
 
 
 def _is_text(kind: Any) -> bool:
@@ -95,6 +142,8 @@ def _is_text(kind: Any) -> bool:
 def _cell(path: Path, row: int) -> bytes:
     status = path.stat()
     version = status.st_size, status.st_mtime_ns
+    if path.suffix == ".arrow":
+        return cell_bytes(_arrow_column(path, version)[row].as_py()) or b""
     starts = _group_starts(path, version)
     place = bisect_right(starts, row) - 1
     return cell_bytes(_group_column(path, place, version)[row - starts[place]].as_py()) or b""
@@ -107,6 +156,13 @@ def _group_starts(path: Path, version: tuple[int, int]) -> list[int]:
     for number in range(metadata.num_row_groups - 1):
         starts.append(starts[-1] + metadata.row_group(number).num_rows)
     return starts
+
+
+@lru_cache(maxsize=16)
+def _arrow_column(path: Path, version: tuple[int, int]) -> Any:
+    del version
+    table = arrow_table(path)
+    return table.column(sound_column(table.schema))
 
 
 @lru_cache(maxsize=2)
