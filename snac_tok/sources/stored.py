@@ -116,11 +116,14 @@ def sound_sizes(column: Any) -> tuple[list[int | None], list[str | None]]:
     """Return, a row each, how many bytes of sound its cell holds and which path; None where it holds none."""
     import pyarrow as pa
 
-    fields = {field.name: column.field(field.name) for field in column.type} if column.type.num_fields else {}
+    fields = (
+        {field.name: column.field(field.name) for field in column.type}
+        if pa.types.is_struct(column.type)
+        else {}
+    )
     sizes = fields.get("bytes", column)
-    paths = fields.get("path")
-    has_paths = paths is not None and pa.types.is_string(paths.type)
-    return _byte_lengths(sizes), paths.to_pylist() if has_paths else [None] * len(column)
+    paths = fields.get("path", pa.nulls(len(column), pa.string()))
+    return _byte_lengths(sizes), paths.to_pylist()
 
 
 def _byte_lengths(column: Any) -> list[int | None]:
