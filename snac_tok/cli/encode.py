@@ -117,11 +117,14 @@ def encode(
     return 0 if not failed else 1 if failed < len(sounds) else 2
 
 
-def _refuse_folders(sounds: tuple[str, ...]) -> None:
+def _refuse_collections(sounds: tuple[str, ...]) -> None:
+    from snac_tok.sources.find import is_collection
+
     for sound in sounds:
-        if Path(sound).is_dir():
+        if is_collection(sound):
+            kind = "a folder" if Path(sound).is_dir() else "not one recording"
             raise click.UsageError(
-                f"{sound} is a folder; `snac-tok shard {sound} OUT` encodes the recordings in it"
+                f"{sound} is {kind}; `snac-tok shard {sound} OUT` encodes the recordings in it"
             )
 
 

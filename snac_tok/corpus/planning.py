@@ -10,11 +10,9 @@ from snac_tok.corpus.plan import PlannedFile
 from snac_tok.errors import ShardError, SourceError, did_you_mean
 from snac_tok.shards import CollectionInfo
 from snac_tok.shards.record import SCHEMA
-from snac_tok.sources.find import find_source
-from snac_tok.sources.manifests import is_manifest
+from snac_tok.sources.find import find_source, is_collection
 from snac_tok.sources.rows import STANDARD_COLUMNS
 from snac_tok.sources.stored import StoredSound
-from snac_tok.sources.tars import TAR_ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -41,7 +39,7 @@ def planned_items(
     Raises:
         SourceError: there is no recording, or no such column.
     """
-    if source.is_file() and not (is_manifest(source) or source.name.lower().endswith(TAR_ENDINGS)):
+    if source.is_file() and not is_collection(source):
         raise SourceError(
             f"{source} is one file; give a folder, a pattern in quotes, a .csv, .tsv, .jsonl, .txt or .parquet that "
             "lists recordings, or a .tar of them."

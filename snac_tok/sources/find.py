@@ -127,6 +127,17 @@ def find_recordings(inputs: Sequence[Any]) -> Recordings:
     return Recordings(sources=tuple(map(find_source, inputs)))
 
 
+def is_collection(named: str | Path) -> bool:
+    """Return whether a name means several recordings: a dataset, a folder, a pattern, a manifest or an archive.
+
+    >>> is_collection("hf:mozilla/speech:train"), is_collection("train.tsv"), is_collection("a.wav")
+    (True, True, False)
+    """
+    path = Path(named)
+    by_name = str(named).startswith(HUB_MARK) or path.name.lower().endswith(TAR_ENDINGS)
+    return by_name or is_manifest(path) or is_pattern(path) or path.is_dir()
+
+
 def find_source(
     named: Any,
     *,
