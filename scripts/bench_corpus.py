@@ -107,11 +107,15 @@ def batches_of(folder: Path, *, max_seconds: float = 120.0, max_files: int = 64)
     return batches
 
 
-def shard_anew(folder: Path, out: Path, tokenizer: SnacTokenizer, *, jobs: int) -> None:
-    """Make the shards of a folder, in place of those of the last turn."""
+def shard_anew(folder: Path, out: Path, tokenizer: SnacTokenizer, *, jobs: int, uses: dict[int, str]) -> None:
+    """Make the shards of a folder, in place of those of the last turn, and note what the time went into."""
     result = shard_folder(folder, out, tokenizer, replace=True, jobs=jobs)
     if result.num_failures:
         raise RuntimeError(f"{result.num_failures} recordings failed; look into {out}")
+    encoding, reading = (
+        seconds / result.elapsed_seconds for seconds in (result.encoding_seconds, result.reading_seconds)
+    )
+    uses[jobs] = f"{encoding:.0%} encoding, {reading:.0%} waiting for files"
 
 
 def by_recipe(folder: Path, pair: Any) -> None:
@@ -136,10 +140,11 @@ def measure_codec(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder, out = Path(place) / "in", Path(place) / "out"
         folder.mkdir()
+        uses: dict[int, str] = {}
         seconds = write_pieces(folder, options.clips, longest=options.longest)
         calls = [
             partial(encode_only, batches_of(folder), tokenizer),
-            *(partial(shard_anew, folder, out, tokenizer, jobs=jobs) for jobs in options.jobs),
+            *(partial(shard_anew, folder, out, tokenizer, jobs=jobs, uses=uses) for jobs in options.jobs),
         ]
         turns = interleaved(calls, runs=options.runs)
         # Once: it takes many times as long, and nobody asks how many to a tenth.
@@ -147,8 +152,8 @@ def measure_codec(options: argparse.Namespace) -> None:
     pure = turns[0].seconds
     table = Table(("", "x", "of pure", "note"), markdown=options.markdown)
     names = ["pure encode", *(f"shard_folder, jobs={jobs}" for jobs in options.jobs), "notebook recipe"]
-    for name, turn in zip(names, turns, strict=True):
-        note = f"{options.clips} clips, {seconds:.0f} s of sound" if turn is turns[0] else ""
+    notes = [f"{options.clips} clips, {seconds:.0f} s of sound", *(uses[jobs] for jobs in options.jobs), ""]
+    for name, turn, note in zip(names, turns, notes, strict=True):
         table.row(name, f"{seconds / turn.seconds:.1f}", f"{pure / turn.seconds:.2f}", note)
 
 

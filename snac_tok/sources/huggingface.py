@@ -153,7 +153,7 @@ def stored_recordings(dataset: Any, *, keep: Sequence[str] = ()) -> tuple[Path, 
     files = {name: [Path(file["filename"]) for file in split.cache_files] for name, split in splits.items()}
     if not all(files.values()):
         raise SourceError(
-            "a dataset in memory has no rows that can be found again; save it with save_to_disk()."
+            "a dataset in memory has no rows that can be found again; save it to a folder, and name that."
         )
     base = Path(os.path.commonpath([path.parent for paths in files.values() for path in paths]))
     found: list[Recording] = []
