@@ -117,7 +117,7 @@ def encode(
     return 0 if not failed else 1 if failed < len(sounds) else 2
 
 
-def _refuse_collections(sounds: tuple[str, ...]) -> None:
+def _refuse_folders(sounds: tuple[str, ...]) -> None:
     from snac_tok.sources.find import is_collection
 
     for sound in sounds:
