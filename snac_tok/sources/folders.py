@@ -51,7 +51,8 @@ def list_folder(
     """
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder; give the one that holds the audio files.")
-    sizes = {path: size for path, size in _walk(folder) if Path(path).suffix.lower() in extensions}
+    endings = tuple(extensions)
+    sizes = {path: size for path, size in _walk(folder) if path.lower().endswith(endings)}
     if not sizes:
         raise SourceError(
             f"{folder} has no audio file ({' '.join(sorted(extensions))}); give another folder."
