@@ -103,14 +103,14 @@ class LongProgress:
 
     def show(self, state: Progress) -> None:
         """Show a state; bytes of source files tell the remaining time better than their number."""
-        self._bar.show(done=state.done_bytes, total=state.total_bytes, note=_note(state))
         now = time.monotonic()
         if state.is_comparing:
             self._begun = now  # what follows takes another time
+        shares = _shares(state, now - self._begun)
+        self._bar.show(done=state.done_bytes, total=state.total_bytes, note=f"{_note(state)}{shares}")
         if self._has_lines and now - self._told >= self._line_seconds:
             self._told = now
-            pace = "" if state.is_comparing else f", {_pace(state, now - self._begun)}"
-            say(f"{self._what}: {_note(state)}{pace}")
+            say(f"{self._what}: {_note(state)}{_pace(state, now - self._begun)}{shares}")
 
 
 def _note(state: Progress) -> str:
@@ -123,8 +123,17 @@ def _note(state: Progress) -> str:
 
 
 def _pace(state: Progress, seconds: float) -> str:
-    """How many times faster than real time, how long the rest will take, and what the encoding process does."""
+    """How many times faster than real time, and how long the rest will take."""
+    if state.is_comparing:
+        return ""
     done = state.done_bytes - state.adopted_bytes
     rest = (state.total_bytes - state.done_bytes) * seconds / done if done else 0.0
-    shares = f"{state.encoding_seconds / seconds:.0%} encoding, {state.reading_seconds / seconds:.0%} waiting for files"
-    return f"{state.duration_seconds / seconds:.1f} times real time, {lasting(rest)} left; {shares}"
+    return f", {state.duration_seconds / seconds:.1f} times real time, {lasting(rest)} left"
+
+
+def _shares(state: Progress, seconds: float) -> str:
+    """What the encoding process does with its time."""
+    if not (state.encoding_seconds and seconds):
+        return ""
+    encoding, reading = state.encoding_seconds / seconds, state.reading_seconds / seconds
+    return f"; {encoding:.0%} encoding, {reading:.0%} waiting for files"
