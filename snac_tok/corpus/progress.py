@@ -104,20 +104,20 @@ class ProgressCounter:
             failed = [failure for failure in done.failures if not failure.is_left_out]
             for failure in failed:
                 self._codes[failure.code] -= 1
-            state = self._state
-            self._state = dataclasses.replace(
+            state = self.state
+            self.state = dataclasses.replace(
                 state,
                 done_files=state.done_files - done.num_files,
                 done_bytes=state.done_bytes - done.num_bytes,
                 num_failures=state.num_failures - len(failed),
                 num_left_out=state.num_left_out - len(done.failures) + len(failed),
                 duration_seconds=state.duration_seconds - done.duration_seconds,
+                reading_seconds=state.reading_seconds - done.reading_seconds,
+                encoding_seconds=state.encoding_seconds - done.encoding_seconds,
             )
 
-    def _count(
-        self, num_files: int, num_bytes: int, failures: Iterable[Failure], *, seconds: float = 0.0
-    ) -> None:
-        state, found = self._state, list(failures)
+    def _count(self, num_files: int, num_bytes: int, failures: Iterable[Failure]) -> None:
+        state, found = self.state, list(failures)
         failed = [failure for failure in found if not failure.is_left_out]
         for failure in failed:
             self._codes[failure.code] = self._codes.get(failure.code, 0) + 1

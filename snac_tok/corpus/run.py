@@ -32,12 +32,8 @@ from snac_tok.corpus.worker import BatchLimits
 from snac_tok.errors import ShardError
 from snac_tok.sources.clips import ReadOptions
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
-from snac_tok.sources.limits import Limits
-from snac_tok.sources.processes import (
-    DEFAULT_MEMORY_BYTES,
-    DEFAULT_TIMEOUT_SECONDS,
-    ProcessOptions,
-)
+from snac_tok.sources.limits import DECODE_MEMORY_BYTES, DECODE_TIMEOUT_SECONDS, Limits
+from snac_tok.sources.processes import ProcessOptions
 from snac_tok.sources.read_ahead import ReadingPool
 
 if TYPE_CHECKING:
@@ -80,8 +76,8 @@ def shard_folder(
     array_task: tuple[int, int] | None = None,
     keep_columns: Sequence[str] | None = None,
     jobs: int | None = None,
-    decode_timeout: float = DEFAULT_TIMEOUT_SECONDS,
-    decode_memory: int | None = DEFAULT_MEMORY_BYTES,
+    decode_timeout: float = DECODE_TIMEOUT_SECONDS,
+    decode_memory: int | None = DECODE_MEMORY_BYTES,
     engine: RayEngine | None = None,
 ) -> ShardingResult:
     """Encode all recordings of `source` into a new collection in `out`.
@@ -96,7 +92,7 @@ def shard_folder(
             record a channel; None is what the encoder says.
         clips_per_shard: files a shard.
         extensions: file endings that count as audio.
-        limits: of a batch; None is what suits the encoder. Changes the speed, never the shards.
+        limits: of a batch; changes the speed, never the shards.
         progress: called after each batch.
         replace: whether a collection in `out`, finished or begun, is removed first; other files stay.
         allow_truncated: whether what a cut-off or damaged file still holds becomes a record; without it the file
@@ -134,8 +130,7 @@ def shard_folder(
     source, out = Path(source), Path(out)
     if source.is_dir():
         check_apart(source, out)
-    limits = limits or BatchLimits(max_seconds=encoder.seconds_per_call)
-    max_error_rate = _checked_rate(max_error_rate)
+    limits, max_error_rate = limits or BatchLimits(), _checked_rate(max_error_rate)
     options = PlanOptions(
         clips_per_shard=clips_per_shard,
         allow_truncated=allow_truncated,

@@ -11,12 +11,12 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from snac_tok.audio import check_policy
+from snac_tok.audio import Resampler, check_policy
 from snac_tok.corpus.folder import adopt
 from snac_tok.corpus.loading import load_files
 from snac_tok.corpus.plan import PlanOptions
 from snac_tok.corpus.worker import encode_shard
-from snac_tok.sources.processes import ReadOptions
+from snac_tok.sources.clips import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,15 +92,18 @@ def _loaded_files(
     work: ShardWork, specs: Sequence[ShardSpec], pool: ReadingPool | None
 ) -> Iterator[LoadedFile]:
     """Read the files of shards that follow each other as one line, so that reading ahead goes on between them."""
-    options = specs[0].options if specs else PlanOptions()
+    options, resampler = specs[0].options if specs else PlanOptions(), work.encoder.resampler
     return load_files(
         list(chain.from_iterable(spec.items for spec in specs)),
         source=work.source,
-        channels=check_policy(work.collection.channels, each=True),
         options=ReadOptions(
             allow_truncated=options.allow_truncated,
             long_seconds=work.limits.long_seconds,
             limits=options.limits,
+            loudness=options.loudness,
+            channels=check_policy(work.collection.channels, each=True),
+            sampling_rate=work.collection.sampling_rate if resampler else None,
+            resampler=resampler or Resampler(),
         ),
         pool=pool,
         repaired=work.repaired,

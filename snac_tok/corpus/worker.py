@@ -69,13 +69,13 @@ class BatchLimits:
     """How much is encoded in one call; changes speed and memory, never the records.
 
     Attributes:
-        max_seconds: of sound, all channels together; a longer file goes alone. The encoder puts clips of similar
-            length together.
+        max_seconds: of sound, all channels together; a longer file goes alone; None is what the encoder says. It puts
+            clips of similar length together.
         max_files: at most.
         long_seconds: a file that claims to last longer, or does not say, is read and encoded block by block.
     """
 
-    max_seconds: float = 120.0
+    max_seconds: float | None = None
     max_files: int = 1024
     long_seconds: float = LONG_SECONDS
 
@@ -132,12 +132,13 @@ def encode_shard(
         CodesError: the encoder gave codes that do not fit its own layout or codebook.
     """
     limits = limits or BatchLimits()
+    most_seconds = encoder.seconds_per_call if limits.max_seconds is None else limits.max_seconds
     rate, size = spec.info.collection.sampling_rate, spec.info.collection.codebook_size
     names = spec.options.columns
     flatten = spec.info.collection.frame_layout().flatten
     with ShardWriter(out, info=spec.info, columns=names, replace=replace) as shard:
         begun = time.monotonic()
-        for batch in _batches(files, limits):
+        for batch in _batches(files, max_seconds=most_seconds, max_files=limits.max_files):
             read = time.monotonic()
             failures = [loaded.failure for loaded in batch if loaded.failure]
             clips = [(clip, loaded.file) for loaded in batch for clip in loaded.clips]
@@ -161,17 +162,19 @@ def encode_shard(
     return check_shard(shard.path, expected=spec.info)
 
 
-def _batches(files: Iterable[LoadedFile], limits: BatchLimits) -> Iterator[list[LoadedFile]]:
+def _batches(
+    files: Iterable[LoadedFile], *, max_seconds: float, max_files: int
+) -> Iterator[list[LoadedFile]]:
     batch: list[LoadedFile] = []
     seconds = 0.0
     for loaded in files:
         is_long = loaded.is_long
-        if batch and (is_long or seconds + loaded.seconds_in_memory > limits.max_seconds):
+        if batch and (is_long or seconds + loaded.seconds_in_memory > max_seconds):
             yield batch
             batch, seconds = [], 0.0
         batch.append(loaded)
         seconds += loaded.seconds_in_memory
-        if is_long or len(batch) >= limits.max_files or seconds >= limits.max_seconds:
+        if is_long or len(batch) >= max_files or seconds >= max_seconds:
             yield batch
             batch, seconds = [], 0.0
     if batch:
