@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +18,6 @@ from snac_tok.frames import preset_names
 from snac_tok.generation import FrameGrammarProcessor
 
 BASE = 16
-ROOT = Path(__file__).parents[2]
 TINY = preset("plain", codebook_size=8, base=BASE)
 START, END, PAD = (TINY.special_id(name) for name in ("bos", "eos", "pad"))
 
@@ -271,22 +267,7 @@ def test_bad_input_is_one_sentence(make, error, sentence):
 
 
 @pytest.mark.slow
-def test_the_benchmark_prints_every_row():
+def test_the_benchmark_prints_every_row(run_script):
     """scripts/bench_grammar.py: two states, each batch, the same scores as the walk."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "scripts" / "bench_grammar.py"),
-            "--runs",
-            "2",
-            "--frames",
-            "3",
-            "--batches",
-            "1",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
-    )
-    assert done.stdout.count("same scores") == 2
+    printed = run_script("bench_grammar.py", "--runs", "2", "--frames", "3", "--batches", "1")
+    assert printed.count("same scores") == 2
