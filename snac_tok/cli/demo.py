@@ -22,7 +22,7 @@ from snac_tok.cli.shared_options import (
 @click.command(
     epilog=examples(
         "snac-tok demo --model tiny",
-        "snac-tok demo --model hubertsiuzdak/snac_24khz --model run/codec",
+        "snac-tok demo --model hubertsiuzdak/snac_24khz --decoder run/codec",
         "snac-tok demo --model tiny --port 9000 --max-seconds 60",
     )
 )
@@ -32,6 +32,13 @@ from snac_tok.cli.shared_options import (
     multiple=True,
     metavar="NAME",
     help="A codec, as for `snac-tok decode`; repeat it to compare others with the first.",
+)
+@click.option(
+    "--decoder",
+    "decoders",
+    multiple=True,
+    metavar="NAME",
+    help="Another decoder for the first codec's codes, as for `snac-tok decode`; repeat it to compare several.",
 )
 @device_option
 @host_option
@@ -44,12 +51,20 @@ from snac_tok.cli.shared_options import (
     metavar="S",
     help="The longest sound that the page takes.",
 )
-def demo(*, models: tuple[str, ...], device: str, host: str, port: int, max_seconds: float) -> None:
+def demo(
+    *,
+    models: tuple[str, ...],
+    decoders: tuple[str, ...],
+    device: str,
+    host: str,
+    port: int,
+    max_seconds: float,
+) -> None:
     """Open a page on which one records or uploads a sound, sees its tokens, and hears them.
 
-    It plays the sound with all levels and with fewer, with other noise, and by other codecs, and it speaks the tokens
-    that a language model wrote. It works without a network, and nothing leaves this machine. It needs gradio, the extra
-    "demo". Ctrl-C ends it.
+    It plays the sound with all levels and with fewer, with other noise, and by other codecs and decoders, and it speaks
+    the tokens that a language model wrote. It works without a network, and nothing leaves this machine. It needs
+    gradio, the extra "demo". Ctrl-C ends it.
     """
     from snac_tok.audio.optional import import_optional
 
@@ -62,8 +77,14 @@ def demo(*, models: tuple[str, ...], device: str, host: str, port: int, max_seco
     with listening_socket(host, port) as listener:
         if host not in LOOPBACK:
             say(f"{host} can be reached by others, and whoever reaches it can use the page")
-        names = dict.fromkeys(models or (default_model(),))
-        tokenizers = {name: load_tokenizer(name, device=device, preset="plain") for name in names}
+        first, *others = dict.fromkeys(models or (default_model(),))
+        wanted: dict[str, tuple[str, str | None]] = {first: (first, None)}
+        wanted |= {f"{first} with the decoder {decoder}": (first, decoder) for decoder in decoders}
+        wanted |= {name: (name, None) for name in others}
+        tokenizers = {
+            shown: load_tokenizer(name, decoder=decoder, device=device, preset="plain")
+            for shown, (name, decoder) in wanted.items()
+        }
         # Of the options that the library's sentences may name, the page has none.
         app = create_demo(tokenizers, max_seconds=max_seconds, say_error=partial(in_options, options={}))
         say(f"the page is at {address_of(host, listener)}")

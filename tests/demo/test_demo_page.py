@@ -36,8 +36,8 @@ def page_of(*options):
     command = [sys.executable, "-m", "snac_tok", "demo", "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            said = process.stderr.readline()
-            yield re.search(r"at (http://127\.0\.0\.1:\d+)", said)[1]
+            found = (re.search(r"at (http://127\.0\.0\.1:\d+)", line) for line in process.stderr)
+            yield next(filter(None, found))[1]
         finally:
             process.kill()
 
@@ -49,7 +49,8 @@ def seen(tmp_path_factory):
     SNAC.from_pretrained("tiny").save_pretrained(folder / "other")
     write_audio(folder / "long.wav", np.full(31 * 8000, 0.1, np.float32), 8000)
     (folder / "text.wav").write_text("no sound at all")
-    with page_of("--model", "tiny", "--model", str(folder / "other")) as address:
+    other = str(folder / "other")
+    with page_of("--model", "tiny", "--model", other, "--decoder", other) as address:
         visit = subprocess.run(
             [sys.executable, Path(__file__).with_name("visit.py"), address, BROWSER, SPEECH, folder],
             capture_output=True,
@@ -102,8 +103,8 @@ def test_tokens_are_seen(seen):
 
 
 def test_noises_and_codecs_are_compared(seen):
-    """Three noises of the first codec, and what the second makes of the sound."""
-    assert_sounds(seen["compared"], [read_audio(SPEECH).duration_seconds] * 4)
+    """Three noises of the first codec, its other decoder, and what the second codec makes of the sound."""
+    assert_sounds(seen["compared"], [read_audio(SPEECH).duration_seconds] * 5)
 
 
 def test_pasted_tokens_are_spoken(seen):
