@@ -93,7 +93,7 @@ def written(codes: Sequence[Any], table: Vocabulary) -> str:
 
 def sounds_by_level(recording: Recording, tokenizer: SnacTokenizer) -> Iterator[tuple[str, str, Waveform]]:
     """Yield (name, remark, sound): the recording, then all levels, then fewer."""
-    yield "Recording", f"one channel, {recording.sound.sampling_rate} Hz", recording.sound
+    yield "Recording", f"one channel, {recording.sound.sampling_rate / 1000:g} kHz", recording.sound
     for levels in range(len(recording.codes), 0, -1):
         reduced = with_table(tokenizer, table_of("plain", tokenizer, levels=levels))
         rate = reduced.vocabulary.layout.slots_per_frame * tokenizer.codec.config.frames_per_second
@@ -107,13 +107,17 @@ def sounds_to_compare(
     (name, tokenizer), *others = tokenizers.items()
     plain = with_table(tokenizer, table_of("plain", tokenizer))
     for seed in seeds:
-        yield "Without noise" if seed == "off" else f"Seed {seed}", name, _decoded(recording, plain, seed)
+        yield _named(seed).capitalize(), name, _decoded(recording, plain, seed)
     for name, other in others:
         sound = other.preprocessing.whole(recording.sound, name="the recording")
         (codes,) = other.encode_codes([sound])
         plain = with_table(other, table_of("plain", other))
         heard = _decoded(Recording(sound=sound, codes=codes), plain, seeds[0])
-        yield name, f"noise {seeds[0]}", heard
+        yield name, _named(seeds[0]), heard
+
+
+def _named(seed: Seed) -> str:
+    return "without noise" if seed == "off" else f"seed {seed}"
 
 
 def _decoded(recording: Recording, tokenizer: SnacTokenizer, seed: Seed) -> Waveform:

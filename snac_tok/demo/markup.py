@@ -33,12 +33,17 @@ _SPREAD = 34
 
 def problem(sentence: str) -> str:
     """Return a sentence about what went wrong, as HTML."""
-    return f'<p class="problem" role="alert">{html.escape(sentence[:1].upper() + sentence[1:])}</p>'
+    return f'<p class="problem" role="alert">{_sentence(sentence)}</p>'
 
 
 def hint(sentence: str) -> str:
     """Return a quiet sentence as HTML."""
-    return f'<p class="hint">{html.escape(sentence)}</p>'
+    return f'<p class="hint">{_sentence(sentence)}</p>'
+
+
+def _sentence(text: str) -> str:
+    """Return what the library says, as HTML: a sentence of a page begins with a capital."""
+    return html.escape(text[:1].upper() + text[1:])
 
 
 def players(sounds: Iterable[tuple[str, str, Waveform]]) -> str:

@@ -91,10 +91,11 @@ def _add_recording(gradio: Any, handlers: Handlers) -> None:
 def _add_comparison(gradio: Any, handlers: Handlers, recording: Any) -> None:
     """Add what compares noises and codecs."""
     names = list(handlers.tokenizers)[1:]
-    others = f", and with what {', '.join(map(html.escape, names))} makes of it" if names else ""
+    others = f". Below stand {html.escape(' and '.join(names))}, too" if names else ""
+    heading = "Noise, and other codecs" if names else "Noise"
     gradio.HTML(
-        "<h2>Noise</h2><p class='hint'>The decoder adds noise. A seed makes it repeatable; compare it with others, or "
-        f"with none{others}.</p>"
+        f"<h2>{heading}</h2><p class='hint'>The decoder adds noise. A seed makes it repeatable; compare it with "
+        f"others, or with none{others}.</p>"
     )
     with gradio.Row(equal_height=True):
         seeds = gradio.Textbox("off, 0, 1", label="Seeds", max_lines=1, elem_id="seeds", scale=3)
