@@ -251,7 +251,7 @@ class _Crew:
             self._told = now
         elif now - self._told > _PATIENCE_SECONDS:
             self._told = now
-            _log.warning("still waiting for a worker: the cluster's machines may have no room for one now.")
+            _log.warning("no worker is ready yet: they are starting, or the cluster has no room for one now.")
 
 
 def _known_recording(work: ShardWork, specs: Sequence[ShardSpec]) -> Path | None:
