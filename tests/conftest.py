@@ -10,11 +10,11 @@ import torch
 from hub_stand_in import dead, hub
 from hypothesis import settings
 
+from snac_tok.codec import SNAC
+
 # A machine that does other work fails no test: how long an example takes says nothing of whether it is right.
 settings.register_profile("without a clock", deadline=None)
 settings.load_profile("without a clock")
-
-from snac_tok.codec import SNAC
 
 __all__ = ["dead", "hub"]
 
