@@ -68,7 +68,7 @@ def _rest_of(stream):
 @pytest.mark.slow
 def test_sigterm_lets_streams_finish_then_sends_the_others_away(speech, whole):
     """New ones are refused at once; who ends in the grace time gets all; the rest get a word; the exit code is 0."""
-    with _process("--grace-seconds", "1.5") as (process, place), ExitStack() as stack:
+    with _process("--grace-seconds", "4") as (process, place), ExitStack() as stack:
         streams = [
             stack.enter_context(connect(f"ws://{place}/stream", proxy=None, close_timeout=1))
             for _ in range(6)
@@ -93,7 +93,7 @@ def test_sigterm_lets_streams_finish_then_sends_the_others_away(speech, whole):
             assert code == 1001
         code, lines = _ended(process)
         assert code == 0
-        assert 1.0 < time.monotonic() - begin < 6
+        assert 3.0 < time.monotonic() - begin < 30
         assert sorted(line.get("reason", "") for line in lines) == ["", "", "", *["shutting_down"] * 3]
 
 
