@@ -31,10 +31,10 @@ def check_apart(source: Path, out: Path) -> None:
     """See that shards do not go among the recordings they are made of.
 
     Raises:
-        ShardError: `out` is `source` or lies in it.
+        ShardError: `source` is a folder, and `out` is that folder or lies in it.
     """
     # Not Path.resolve, which a link that leads round in a circle makes fail.
-    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
+    if source.is_dir() and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
         raise ShardError(
             f"the shards cannot go into {out}: it lies in {source}, the folder of the recordings, or is that "
             "folder; choose one outside of it."

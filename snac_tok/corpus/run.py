@@ -37,14 +37,13 @@ from snac_tok.sources.processes import ProcessOptions
 from snac_tok.sources.read_ahead import ReadingPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from snac_tok.audio import ChannelPolicy
     from snac_tok.corpus.plan import Plan, PlannedFile, ShardSpec
     from snac_tok.corpus.progress import Progress
     from snac_tok.corpus.ray_engine import RayEngine
     from snac_tok.corpus.worker import SoundEncoder
-    from snac_tok.shards import CheckedShard
 
 # With fewer recordings and bytes than these, starting processes takes longer than they save.
 _MANY_FILES = 256
@@ -128,8 +127,7 @@ def shard_folder(
     """
     started = time.monotonic()
     source, out = Path(source), Path(out)
-    if source.is_dir():
-        check_apart(source, out)
+    check_apart(source, out)
     limits, max_error_rate = limits or BatchLimits(), _checked_rate(max_error_rate)
     options = PlanOptions(
         clips_per_shard=clips_per_shard,
@@ -148,9 +146,7 @@ def shard_folder(
 
     base, columns, planned = planned_items(source, extensions=extensions, keep_columns=keep_columns)
     options = replace_fields(options, columns=columns)
-    failed = failed_before(out) if rerun_errors else set()
-    if rerun_errors:
-        planned = with_planned_sizes(planned, out)
+    planned, failed = _tried_again(planned, out, rerun_errors=rerun_errors)
     if dedupe:
         planned = marked_duplicates(
             planned,
@@ -181,9 +177,16 @@ def shard_folder(
         processes=processes,
         repaired=frozenset(failed),
     )
-    made = engine.make_shards(work, missing, counter) if engine else _made_here(work, missing, counter)
-    for index, shard in made:
-        shards.add(index, shard)
+    if engine:
+        for index, shard in engine.make_shards(work, missing, counter):
+            shards.add(index, shard)
+    else:
+        make = shard_maker(work, counter.batch_done)
+        with ReadingPool(processes) if processes.jobs and missing else nullcontext() as pool:
+            for spec, files, late in loaded_shards(work, missing, pool):
+                if late:
+                    counter.shard_adopted(spec, late)
+                shards.add(spec.info.index, late or make(spec, files=files))
     if array_task is None:
         shards.finish(out, plan.head)
     return result_of(
@@ -195,15 +198,13 @@ def shard_folder(
     )
 
 
-def _made_here(
-    work: ShardWork, specs: Sequence[ShardSpec], counter: ProgressCounter
-) -> Iterator[tuple[int, CheckedShard]]:
-    make = shard_maker(work, counter.batch_done)
-    with ReadingPool(work.processes) if work.processes.jobs and specs else nullcontext() as pool:
-        for spec, files, late in loaded_shards(work, specs, pool):
-            if late:
-                counter.shard_adopted(spec, late)
-            yield spec.info.index, late or make(spec, files=files)
+def _tried_again(
+    planned: list[PlannedFile], out: Path, *, rerun_errors: bool
+) -> tuple[list[PlannedFile], set[str]]:
+    """Return what is planned, and the names of those recordings that failed before and are made again."""
+    if not rerun_errors:
+        return planned, set()
+    return with_planned_sizes(planned, out), failed_before(out)
 
 
 def _specs_of(plan: Plan, array_task: tuple[int, int] | None) -> list[ShardSpec]:
