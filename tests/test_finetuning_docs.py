@@ -1,6 +1,7 @@
 """The blocks of docs/finetuning.md run as they stand, from a folder of recordings to a wav."""
 
 import ast
+import ctypes
 import importlib
 import inspect
 import re
@@ -14,6 +15,7 @@ from snac_tok import preset, read_audio
 from snac_tok.prompts import prompt_format
 
 ROOT = Path(__file__).parents[1]
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 PAGE = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
 
 
@@ -38,7 +40,19 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def kept_memory():
+    """Freed memory stays with the process: fetching a step's 100 MB of scores anew takes as long as computing them."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)  # glibc has it
+    for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+        mallopt(parameter, 1 << 30)
+    yield
+    mallopt(M_MMAP_THRESHOLD, 32 << 20)
+    mallopt(M_TRIM_THRESHOLD, 64 << 20)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("kept_memory")
 def test_the_page_runs_from_recordings_to_speech(workplace):
     """The page's figures are true, and what was saved says its sentences without anything of the first part."""
     training, heading, speaking = PAGE.partition("## 8. Speaking\n")
