@@ -41,4 +41,10 @@ def merge_shards(out: str | Path) -> ShardingResult:
         info = head.shard_info(index)
         shards.add(index, check_shard(out / info.name, expected=info))
     shards.finish(out, head)
-    return result_of(shards, started=started, num_adopted=len(shards))
+    return result_of(
+        shards.entries,
+        shards.failures,
+        sampling_rate=shards.collection.sampling_rate,
+        started=started,
+        num_adopted=len(shards),
+    )

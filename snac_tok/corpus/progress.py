@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ class ProgressCounter:
         self._callback = callback
         items = [item for spec in specs for item in spec.items]
         self._max_failures = max_error_rate * len(items)
-        self._codes: dict[str, int] = {}
+        self._codes: Counter[str] = Counter()
         self.state = Progress(
             done_files=0,
             total_files=len(items),
@@ -84,58 +85,49 @@ class ProgressCounter:
         Raises:
             TooManyFailuresError: more recordings failed than may.
         """
-        self.state = dataclasses.replace(
-            self.state,
-            duration_seconds=self.state.duration_seconds + done.duration_seconds,
-            reading_seconds=self.state.reading_seconds + done.reading_seconds,
-            encoding_seconds=self.state.encoding_seconds + done.encoding_seconds,
-        )
-        self._count(done.num_files, done.num_bytes, done.failures)
+        self._add_batch(done)
+        self._tell(done.failures)
 
     def shard_adopted(self, spec: ShardSpec, shard: CheckedShard) -> None:
         """Count a shard that was there before; as `batch_done`."""
         num_bytes = sum(item.num_bytes for item in spec.items)
-        self.state = dataclasses.replace(self.state, adopted_bytes=self.state.adopted_bytes + num_bytes)
-        self._count(len(spec.items), num_bytes, shard.failures)
+        self._add(shard.failures, done_files=len(spec.items), done_bytes=num_bytes, adopted_bytes=num_bytes)
+        self._tell(shard.failures)
 
     def take_back(self, batches: Iterable[BatchDone]) -> None:
         """Forget batches of a shard that somebody must begin anew."""
         for done in batches:
-            failed = [failure for failure in done.failures if not failure.is_left_out]
-            for failure in failed:
-                self._codes[failure.code] -= 1
-            state = self.state
-            self.state = dataclasses.replace(
-                state,
-                done_files=state.done_files - done.num_files,
-                done_bytes=state.done_bytes - done.num_bytes,
-                num_failures=state.num_failures - len(failed),
-                num_left_out=state.num_left_out - len(done.failures) + len(failed),
-                duration_seconds=state.duration_seconds - done.duration_seconds,
-                reading_seconds=state.reading_seconds - done.reading_seconds,
-                encoding_seconds=state.encoding_seconds - done.encoding_seconds,
-            )
+            self._add_batch(done, sign=-1)
 
-    def _count(self, num_files: int, num_bytes: int, failures: Iterable[Failure]) -> None:
-        state, found = self.state, list(failures)
-        failed = [failure for failure in found if not failure.is_left_out]
-        for failure in failed:
-            self._codes[failure.code] = self._codes.get(failure.code, 0) + 1
-        self.state = dataclasses.replace(
-            state,
-            done_files=state.done_files + num_files,
-            done_bytes=state.done_bytes + num_bytes,
-            num_failures=state.num_failures + len(failed),
-            num_left_out=state.num_left_out + len(found) - len(failed),
+    def _add_batch(self, done: BatchDone, *, sign: int = 1) -> None:
+        self._add(
+            done.failures,
+            sign=sign,
+            done_files=done.num_files,
+            done_bytes=done.num_bytes,
+            duration_seconds=done.duration_seconds,
+            reading_seconds=done.reading_seconds,
+            encoding_seconds=done.encoding_seconds,
         )
+
+    def _add(self, failures: Sequence[Failure], *, sign: int = 1, **amounts: float) -> None:
+        """Add to the state, or take away from it."""
+        failed = [failure.code for failure in failures if not failure.is_left_out]
+        for code in failed:
+            self._codes[code] += sign
+        amounts |= {"num_failures": len(failed), "num_left_out": len(failures) - len(failed)}
+        new = {name: getattr(self.state, name) + sign * amount for name, amount in amounts.items()}
+        self.state = dataclasses.replace(self.state, **new)
+
+    def _tell(self, failures: Sequence[Failure]) -> None:
         if self._callback:
             self._callback(self.state)
-        self._check_rate(failed[-1] if failed else None)
+        self._check_rate(next((each for each in reversed(failures) if not each.is_left_out), None))
 
     def _check_rate(self, last: Failure | None) -> None:
         if self.state.num_failures <= self._max_failures or last is None:
             return
-        codes = ", ".join(f"{number:,} {code}" for code, number in sorted(self._codes.items()))
+        codes = ", ".join(f"{number:,} {code}" for code, number in sorted(self._codes.items()) if number)
         raise TooManyFailuresError(
             f"{self.state.num_failures:,} of {counted(self.state.total_files, 'recording')} could not be used "
             f"({codes}; the last one: {last.reason.rstrip('.')}), and that is more than was allowed; finished shards "

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from snac_tok.corpus.finishing import MadeShards
     from snac_tok.corpus.progress import Progress
-    from snac_tok.shards import Failure, Manifest
+    from snac_tok.shards import Failure, Manifest, ShardEntry
 
 _SECONDS_PER_HOUR = 3600
 
@@ -50,25 +49,38 @@ class ShardingResult:
 
 
 def result_of(
-    shards: MadeShards,
+    entries: Sequence[ShardEntry],
+    failures: Sequence[Failure],
     *,
+    sampling_rate: int,
     started: float,
     num_adopted: int,
+    was_finished: bool = False,
     is_complete: bool = True,
     progress: Progress | None = None,
 ) -> ShardingResult:
-    """Add up shards that a run, begun at `started` on the monotonic clock, has made or kept."""
-    failures, entries = shards.failures, shards.entries
+    """Add up shards and failures of a run that was begun at `started` on the monotonic clock.
+
+    Args:
+        entries: of the shards that it made or kept.
+        failures: that are listed of them; a folder may have lost its list.
+        sampling_rate: of the codec, in Hz.
+        started: when it was begun.
+        num_adopted: as in the result, like the next two.
+        was_finished: likewise.
+        is_complete: likewise.
+        progress: what it came to in the end; None for a run that did nothing.
+    """
     num_left_out = sum(failure.is_left_out for failure in failures)
-    num_samples = sum(entry.num_samples for entry in entries)
     return ShardingResult(
         num_clips=sum(entry.num_records for entry in entries),
-        num_failures=len(failures) - num_left_out,
+        num_failures=sum(entry.num_failures for entry in entries) - num_left_out,
         num_left_out=num_left_out,
         num_tokens=sum(entry.num_tokens for entry in entries),
-        hours=num_samples / shards.collection.sampling_rate / _SECONDS_PER_HOUR,
+        hours=sum(entry.num_samples for entry in entries) / sampling_rate / _SECONDS_PER_HOUR,
         num_shards=len(entries),
         num_adopted_shards=num_adopted,
+        was_finished=was_finished,
         is_complete=is_complete,
         elapsed_seconds=time.monotonic() - started,
         reading_seconds=progress.reading_seconds if progress else 0.0,
@@ -78,15 +90,11 @@ def result_of(
 
 def result_before(manifest: Manifest, failures: Sequence[Failure], *, started: float) -> ShardingResult:
     """Tell of a collection that an earlier run has finished."""
-    num_left_out = sum(failure.is_left_out for failure in failures)
-    return ShardingResult(
-        num_clips=manifest.num_records,
-        num_failures=manifest.num_failures - num_left_out,
-        num_left_out=num_left_out,
-        num_tokens=manifest.num_tokens,
-        hours=manifest.hours,
-        num_shards=len(manifest.shards),
-        num_adopted_shards=len(manifest.shards),
+    return result_of(
+        manifest.shards,
+        failures,
+        sampling_rate=manifest.collection.sampling_rate,
+        started=started,
+        num_adopted=len(manifest.shards),
         was_finished=True,
-        elapsed_seconds=time.monotonic() - started,
     )

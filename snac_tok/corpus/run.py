@@ -190,7 +190,9 @@ def shard_folder(
     if array_task is None:
         shards.finish(out, plan.head)
     return result_of(
-        shards,
+        shards.entries,
+        shards.failures,
+        sampling_rate=shards.collection.sampling_rate,
         started=started,
         num_adopted=num_adopted,
         is_complete=array_task is None,
