@@ -2,8 +2,10 @@
 
 import doctest
 import io
+import re
 import sys
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,3 +144,12 @@ def test_without_gradio_one_sentence_names_the_extra(monkeypatch):
     assert result.exit_code == 2
     assert result.stderr.startswith("snac-tok: the page needs gradio, which is not installed")
     assert "extra 'demo'" in result.stderr
+
+
+def test_the_docs_block_makes_the_application():
+    """The Python of docs/demo.md runs as it stands."""
+    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(compile(block, "docs/demo.md", "exec"), names)
+    assert names["app"].title == "snac-tok demo"
