@@ -1,7 +1,7 @@
-"""Three questions of the SNAC paper, asked of small codecs: time scales, noise blocks, depthwise convolutions.
+"""Questions asked of small codecs: time scales, noise blocks and depthwise convolutions; how codebooks should start.
 
-Every variant of configs/experiments.yaml is trained for the same number of steps from the same seed on the same crops,
-then sends held-out clips through itself. A killed script goes on where it was.
+Every variant of a question of configs/experiments.yaml is trained for the same number of steps from the same seed on
+the same crops, then sends held-out clips through itself. A killed script goes on where it was.
 
     snac-tok prepare train-clips -o ready/train --sampling-rate 24000
     snac-tok prepare other-clips -o ready/heldout --sampling-rate 24000
@@ -11,6 +11,7 @@ then sends held-out clips through itself. A killed script goes on where it was.
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,10 @@ def main() -> None:
     )
     print(f"{options.steps} steps from seeds {options.seeds}, held out: {options.heldout}\n")
     rows = []
-    for name, changes in plan["variants"].items():
+    for name, changes in plan["questions"][options.question].items():
         for seed in options.seeds:
-            config = TrainingConfig.from_dict(
-                merged(merged(plan["base"], changes or {}), _run_of(options, seed))
-            )
+            settings = merged(merged(plan["base"], changes), _run_of(options, seed))
+            config = TrainingConfig.from_dict(in_stages(settings))
             folder = options.out / f"{name}-{seed}"
             seconds = trained(config, folder, label=f"{name}, seed {seed}")
             rows.append((name, seed, seconds, measured(folder, options.heldout, name=name)))
@@ -55,6 +55,20 @@ def merged(base: Any, changes: Any) -> Any:
     if not (isinstance(base, dict) and isinstance(changes, dict)):
         return changes
     return base | {name: merged(base.get(name), value) for name, value in changes.items()}
+
+
+def in_stages(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings whose stages have steps in the place of shares of the run; others as they are."""
+    if "stages" not in settings:
+        return settings
+    # All of it together makes the run's length, whatever the shares are rounded to.
+    ends = [0, *itertools.accumulate(stage["steps"] for stage in settings["stages"])]
+    cuts = [round(end * settings["steps"]) for end in ends]
+    stages = [
+        stage | {"steps": end - start}
+        for stage, (start, end) in zip(settings["stages"], itertools.pairwise(cuts), strict=True)
+    ]
+    return {name: value for name, value in settings.items() if name != "steps"} | {"stages": stages}
 
 
 def trained(config: TrainingConfig, folder: Path, *, label: str) -> float:
@@ -124,6 +138,9 @@ def _options() -> argparse.Namespace:
         "--heldout", required=True, type=Path, help="a prepared folder that is never trained on"
     )
     parser.add_argument("-o", "--out", required=True, type=Path, help="where runs are kept")
+    parser.add_argument(
+        "--question", default="paper", help="of configs/experiments.yaml (default: %(default)s)"
+    )
     parser.add_argument("--steps", type=int, default=600, help="of every variant (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="(default: 0)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="(default: all cores)")

@@ -26,9 +26,24 @@ def test_experiments_spend_equal_bits():
     plan = yaml.safe_load((CONFIGS / "experiments.yaml").read_text())
     data = {"data": {"train": [{"folder": "ready"}], "crop_samples": 8192}}
     base = TrainingConfig.from_dict(plan["base"] | data)
-    for changes in plan["variants"].values():
+    for changes in plan["questions"]["paper"].values():
         codec = plan["base"]["codec"] | changes.get("codec", {})
         variant = TrainingConfig.from_dict(plan["base"] | data | {"codec": codec})
         variant.check_crop(variant.codec)
         assert variant.codec.bits_per_second == base.codec.bits_per_second
         assert variant.codec.tokens_per_second == base.codec.tokens_per_second
+
+
+@pytest.mark.parametrize("steps", [7, 200])
+def test_experiments_in_stages_have_the_length_that_was_asked_for(steps, monkeypatch):
+    """Shares of the run become steps, of which none is lost or added."""
+    monkeypatch.syspath_prepend(str(CONFIGS.parent / "scripts"))
+    import experiments
+
+    plan = yaml.safe_load((CONFIGS / "experiments.yaml").read_text())
+    data = {"data": {"train": [{"folder": "ready"}], "crop_samples": 8192}, "steps": steps}
+    for changes in plan["questions"]["codebooks"].values():
+        settings = experiments.merged(experiments.merged(plan["base"], changes), data)
+        config = TrainingConfig.from_dict(experiments.in_stages(settings))
+        assert sum(stage.steps for stage in config.stages) == steps
+    assert experiments.in_stages(data) == data
