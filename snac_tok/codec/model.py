@@ -8,7 +8,8 @@ import torch
 
 from snac_tok.codec import calling, inference, ragged
 from snac_tok.codec.as_built import check_as_built
-from snac_tok.codec.graphs import CudaGraphs, GraphedChunks, GraphReport
+from snac_tok.codec.cuda_graphs import CudaGraphs
+from snac_tok.codec.graphs import GraphedChunks, GraphReport
 from snac_tok.codec.inputs import checked_audio, checked_codes
 from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.precision import full_precision

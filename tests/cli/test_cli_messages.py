@@ -53,7 +53,7 @@ UNREACHABLE = {
     "audio/writing.py": "its own advice is for bare samples",
     "audio/resampling.py": "the commands take the default resampler",
     "codec/calling.py": "codecs that were changed in Python",
-    "codec/graphs.py": "graphs are asked for in Python",
+    "codec/cuda_graphs.py": "graphs are asked for in Python",
     "codec/network.py": "as above",
     "codec/hub_options.py": "arguments of from_pretrained",
     "corpus/plan.py": "plans are made by the commands themselves",
