@@ -69,7 +69,7 @@ def residual_unit(
     tiles = -(-count // block["BLOCK_T"])
     programs = tiles + -(-kept_count // block["BLOCK_T"])
     ((taps,),), ((matrix,),) = prepacked(weights.taps, _taps_first), prepacked(weights.matrix, _input_first)
-    _launch(
+    launch(
         kernels.residual_unit,
         (batch * programs,),
         out,
@@ -132,7 +132,7 @@ def noise_block(
     out, block = _empty(rows, length), _block(channels)
     ((matrix,),) = prepacked(weight, _input_first)
     tiles = -(-length // block["BLOCK_T"])
-    _launch(
+    launch(
         kernels.noise_block,
         (batch * tiles,),
         out,
@@ -183,7 +183,7 @@ def last_layers(
     block_t, block_c = 64, max(16, 1 << (channels - 1).bit_length())
     tiles = -(-count // block_t)
     programs = tiles + -(-kept_count // block_t)
-    _launch(
+    launch(
         kernels.last_layers,
         (batch * programs,),
         out,
@@ -220,7 +220,7 @@ def extended(x: torch.Tensor, alpha: torch.Tensor, before: torch.Tensor | int, a
     out = _empty(rows, kept_length + length + after)
     block_t, block_c = 32, min(64, max(16, 1 << (channels - 1).bit_length()))
     tiles = -(-out.shape[1] // block_t)
-    _launch(
+    launch(
         kernels.extended,
         (batch * tiles, -(-channels // block_c)),
         out,
@@ -289,9 +289,9 @@ def _product_type(x: torch.Tensor) -> Any:
     return {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}[x.dtype]
 
 
-def _launch(kernel: Any, grid: tuple[int, ...], *values: Any, **constants: Any) -> None:
+def launch(kernel: Any, grid: tuple[int, ...], *values: Any, **constants: Any) -> None:
     """Run a kernel on its tensors' device, which need not be the current one."""
-    if not grid[0]:
+    if not all(grid):
         return
     device = values[0].device
     place: AbstractContextManager[object] = (

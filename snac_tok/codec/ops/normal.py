@@ -6,15 +6,11 @@ one value a position, for all of its channels.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
-
 import torch
 import triton
 import triton.language as tl
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from snac_tok.codec.ops.launches import launch
 
 _BLOCK = 1024
 
@@ -32,13 +28,8 @@ def normal_rows(
     """
     rows = len(seeds_and_starts)
     out = torch.empty((rows, length), device=seeds_and_starts.device, dtype=dtype)
-    if not out.numel():
-        return out
-    place: AbstractContextManager[object] = torch.cuda.device(out.device) if out.is_cuda else nullcontext()
-    with place:
-        normal_kernel[rows, triton.cdiv(length, _BLOCK)](
-            out, seeds_and_starts.contiguous(), layer_key, length, BLOCK=_BLOCK
-        )
+    grid = (rows, triton.cdiv(length, _BLOCK))
+    launch(normal_kernel, grid, out, seeds_and_starts.contiguous(), layer_key, length, BLOCK=_BLOCK)
     return out
 
 
