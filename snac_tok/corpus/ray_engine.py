@@ -94,8 +94,8 @@ class RayEngine:
             num_workers = self.workers or self._room(ray)
             # A worker's current folder is another one. Links stay: on another machine they may lead elsewhere.
             work = replace(work, out=work.out.absolute(), source=work.source.absolute())
-            with _Crew(ray, self, work, specs, counter) as crew:
-                yield from crew.make_shards(num_workers)
+            with _Workers(ray, self, work, specs, counter) as workers:
+                yield from workers.make_shards(num_workers)
 
     def _room(self, ray: Any) -> int:
         """Return how many workers the cluster's machines have room for."""
@@ -123,8 +123,8 @@ class _Place:
     batches: list[BatchDone] = field(default_factory=list)
 
 
-class _Crew:
-    """The workers of one run; a context manager that sends them home."""
+class _Workers:
+    """The workers of one run; a context manager that ends them."""
 
     def __init__(
         self,
@@ -158,13 +158,13 @@ class _Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for place in self._places.values():
-            self._dismiss(place)
+            self._end(place)
 
     def make_shards(self, num_workers: int) -> Iterator[tuple[int, CheckedShard]]:
         """Give shards to whoever is ready, until all are made."""
         while self._num_open:
             while len(self._places) < min(num_workers, self._num_open):
-                self._hire()
+                self._start_worker()
             ready, _ = self._ray.wait(list(self._places), timeout=_WAIT_SECONDS)
             self._tell_of_waiting()
             for stream in ready:
@@ -185,7 +185,7 @@ class _Crew:
                     yield answer.index, copy.deepcopy(answer.shard)
                 self._give(place)
 
-    def _hire(self) -> None:
+    def _start_worker(self) -> None:
         with write_errors_named(self._work.out):
             probe = HiddenFile(self._work.out / "_probe")
             probe.path.write_bytes(ASKED)
@@ -194,9 +194,9 @@ class _Crew:
         self._places[place.actor.prepare.options(num_returns="streaming").remote(*arguments)] = place
 
     def _give(self, place: _Place) -> None:
-        """Give a worker a shard, or send it home where there is none: who needs one later is hired anew."""
+        """Give a worker a shard, or end it where there is none; if one is needed later, a new one is started."""
         if place.spec is None and not comes(lambda: place.probe.path.read_bytes() == ANSWERED):
-            self._dismiss(place)
+            self._end(place)
             raise ShardError(
                 f"{self._work.out} is not shared: this machine does not see what a worker writes there; choose a "
                 "folder on a filesystem that every machine of the cluster mounts at the same path."
@@ -204,7 +204,7 @@ class _Crew:
         place.probe.discard()
         self._deaths.pop(_START, None)
         if not self._todo:
-            self._dismiss(place)
+            self._end(place)
             return
         place.spec, place.batches = self._todo.popleft(), []
         self._places[place.actor.make.options(num_returns="streaming").remote(place.spec)] = place
@@ -223,7 +223,7 @@ class _Crew:
         Raises:
             Exception: `error`, if it is ours, or has ended several workers.
         """
-        self._dismiss(place)
+        self._end(place)
         self._counter.take_back(place.batches)
         if isinstance(error, SnacTokError):
             raise error
@@ -240,7 +240,7 @@ class _Crew:
             self._todo.appendleft(place.spec)
         _log.warning("a worker has ended (%s); another one goes on with %s.", _reason(error), task)
 
-    def _dismiss(self, place: _Place) -> None:
+    def _end(self, place: _Place) -> None:
         place.probe.discard()
         with contextlib.suppress(Exception):  # it is dead already, or the cluster is
             self._ray.kill(place.actor)
