@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmark.clips import batch_row, clips_decode_row, clips_encode_row, decode_row, encode_row, short_row
+from benchmark.compiled import compiled_row
 from benchmark.exactness import exactness_row
 from benchmark.networks import CONFIGS, DTYPES, load_ours, load_pair, use_device
 from benchmark.precision import precision_cells
@@ -45,6 +46,7 @@ ROWS = {
     "streams": streams_row,
     "memory": memory_row,
     "faults": faults_row,
+    "compiled": compiled_row,
     "precision": precision_row,
     "exactness": exactness_row,
 }
@@ -53,6 +55,7 @@ ROWS = {
 def default_rows(options: argparse.Namespace) -> list[str]:
     """Leave out what says nothing on this device or in this precision."""
     dropped = {"faults", "exactness"} if torch.device(options.device).type == "cuda" else {"batch"}
+    dropped |= {"compiled"}  # twice the networks, four times the work
     dropped |= {"precision"} if options.dtype == "fp32" else {"exactness"}
     return [name for name in ROWS if name not in dropped]
 

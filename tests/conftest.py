@@ -1,5 +1,7 @@
 """Fixtures for every folder of tests."""
 
+import importlib.util
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -11,14 +13,35 @@ from hub_stand_in import dead, hub
 from hypothesis import settings
 
 from snac_tok.codec import SNAC
+from snac_tok.codec.ops import backend
 
 # A machine that does other work fails no test: how long an example takes says nothing of whether it is right.
 settings.register_profile("without a clock", deadline=None)
 settings.load_profile("without a clock")
 
+# As an installation without extras runs; loading numba's loops would take each of many processes a second. What a codec
+# computes is tested with the loops, too (`kernels`).
+os.environ["SNAC_TOK_KERNELS"] = backend.kernel_mode = "off"
+COMPUTED = {1, 3, 4, 5, 9}  # the laws of what a codec computes
+
 __all__ = ["dead", "hub"]
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def pytest_generate_tests(metafunc):
+    """Hold every way of computing to the laws."""
+    laws = {mark.args[0] for mark in metafunc.definition.iter_markers("law")}
+    if laws & COMPUTED and importlib.util.find_spec("numba"):
+        metafunc.parametrize("kernels", ["off", "auto"], ids=["", "numba"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def kernels(request):
+    """Which kernels the codec takes in this test."""
+    backend.kernel_mode = getattr(request, "param", "off")
+    yield
+    backend.kernel_mode = "off"
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def table_of(text):
 @pytest.mark.slow
 def test_the_codec_benchmark_prints_every_row_of_one_process(run_script):
     """Both networks, in turns: codes equal, audio equal with equal noise, every promised row."""
-    names = "encode,decode,short,batch,clips-encode,clips-decode,stream,streams,faults,exactness"
+    names = "encode,decode,short,batch,clips-encode,clips-decode,stream,streams,faults,exactness,compiled"
     machine, headers, rows = table_of(run_script("bench_codec.py", *TINY, "--rows", names, "--markdown"))
     assert "torch threads: 1" in machine
     assert headers == ["", "snac", "ours", "ratio", "note"]
@@ -61,7 +61,9 @@ def test_the_codec_benchmark_prints_every_row_of_one_process(run_script):
         "decode 0.5 s, rms from float64",
         "decode 0.5 s, rms from snac's, 1 thread and 2",
     }
-    assert len(rows) == 20
+    ways = [f"{each}, {how}" for each in ("fp32", "bf16") for how in ("torch's operators", "numba's loops")]
+    assert rows.keys() >= {f"{what} 0.5 s, {way}" for what in ("encode", "decode") for way in ways}
+    assert len(rows) == 28
     assert 0 < float(rows["decode 0.5 s, rms from float64"][1]) < 1e-6
     speeds = [row for what, row in rows.items() if "page faults" not in what and "rms" not in what]
     assert all(row[1].endswith(" x") for row in speeds)

@@ -14,7 +14,7 @@ from torch import nn
 from snac_tok.codec.as_built import all_modules
 from snac_tok.codec.config import KERNEL_SIZE, RESIDUAL_DILATIONS
 from snac_tok.codec.geometry import Conv, rate_conv
-from snac_tok.codec.ops.reference import Kept, UnitWeights, snake
+from snac_tok.codec.ops.reference import Kept, UnitWeights, add_delayed, snake
 from snac_tok.codec.weight_norm import NormConv1d, NormConvTranspose1d
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ResidualUnit(nn.Module):
             return self._step_in_one_kernel(x, context, kernels)
         slot = context.next_slot()
         out = narrow.step(wide.step(x, context, first.alpha), context, second.alpha)
-        context.state.write(slot, _add_delayed(out, context.state.read(slot), x))
+        context.state.write(slot, add_delayed(out, context.state.read(slot), x))
         return out
 
     def _step_in_one_kernel(self, x: torch.Tensor, context: StepContext, kernels: Kernels) -> torch.Tensor:
@@ -246,16 +246,3 @@ def make_conv(in_channels: int, out_channels: int, conv: Conv, groups: int = 1) 
 def make_pointwise(in_channels: int, out_channels: int) -> NormConv1d:
     """Return a 1x1 convolution."""
     return NormConv1d(in_channels, out_channels, kernel_size=1)
-
-
-def _add_delayed(out: torch.Tensor, before: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
-    """Add to out (B, C, n), in place, the first n values of `before` continued with x; return those left over."""
-    if before is None:
-        before = x[..., :0]
-    held, count = before.shape[-1], out.shape[-1]
-    if held > count:
-        out.add_(before[..., :count])
-        return torch.cat((before[..., count:], x), dim=-1)
-    out[..., :held].add_(before)
-    out[..., held:].add_(x[..., : count - held])
-    return x[..., count - held :].clone()

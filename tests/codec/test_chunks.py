@@ -13,7 +13,6 @@ from snac_tok.codec import SNAC, inference, latent_dependence, latent_influence,
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.context import RowEnds
 from snac_tok.codec.incremental import ChunkDecoder
-from snac_tok.codec.ops import cpu
 from snac_tok.codec.state import StreamState
 from snac_tok.errors import CodesError, WaveformError
 
@@ -116,18 +115,19 @@ def test_every_output_comes_out_as_early_as_it_is_final(small_codec):
 @pytest.mark.parametrize("padding", [3, 9, 27])
 def test_a_kept_end_that_is_one_sample_short_would_be_noticed(small_codec, monkeypatch, padding):
     """The tests have teeth: let layers of one dilation forget the oldest sample they keep, and chunks do not join."""
-    extend = cpu.extend
+    read = StreamState.read
 
-    def forgetful(x, alpha=None, before=0, after=0):
+    def forgetful(state, slot):
         # A layer keeps its padding on both sides.
-        if isinstance(before, torch.Tensor) and before.shape[-1] == 2 * padding:
-            before = torch.cat((torch.zeros_like(before[..., :1]), before[..., 1:]), dim=-1)
-        return extend(x, alpha, before, after)
+        kept = read(state, slot)
+        if kept is None or kept.shape[-1] != 2 * padding:
+            return kept
+        return torch.cat((torch.zeros_like(kept[..., :1]), kept[..., 1:]), dim=-1)
 
     latents = torch.randn(1, small_codec.latent_dim, 160, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = small_codec.fold_weight_norm().decoder.model(latents, None)
-        monkeypatch.setattr(cpu, "extend", forgetful)
+        monkeypatch.setattr(StreamState, "read", forgetful)
         found = run_in(small_codec.decoder, latents, [128])
     assert (found - wanted).abs().max() > 20 * TOLERANCE * wanted.abs().max()
 

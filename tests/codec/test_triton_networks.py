@@ -34,7 +34,7 @@ class Pair:
 
     def run(self, monkeypatch, parts, *, fused=True, state=None, last=True, valid=None):
         """Run the parts of the clip, each through kernels or not."""
-        monkeypatch.setattr(backend, "kernel_mode", "on" if fused else "auto")
+        monkeypatch.setattr(backend, "kernel_mode", "on" if fused else "off")
         state, outputs = state or StreamState(), []
         for at, part in enumerate(parts):
             end = last and at == len(parts) - 1
@@ -162,6 +162,7 @@ def kernels_of(x):
 def test_when_kernels_are_taken(interpreted, monkeypatch):
     """On a GPU, or where they are asked for; never where a gradient, a graph or autocast would miss them."""
     x = torch.zeros(1, 16, 4)
+    monkeypatch.setattr(backend, "kernel_mode", "off")
     assert kernels_of(x) is None
     assert StepContext(x, StreamState(), last=False).ops is cpu
     monkeypatch.setattr(backend, "kernel_mode", "on")
@@ -177,13 +178,13 @@ def test_when_kernels_are_taken(interpreted, monkeypatch):
         patch.setattr(torch.compiler, "is_compiling", lambda: True)
         assert kernels_of(x) is None
     with monkeypatch.context() as patch:
-        backend._load_kernels.cache_clear()
+        backend._load.cache_clear()
         patch.setitem(sys.modules, "triton", None)
         for name in ("gpu", "kernels", "launches", "normal", "trials"):
             patch.delitem(sys.modules, f"snac_tok.codec.ops.{name}")
             patch.delattr(f"snac_tok.codec.ops.{name}")
         assert kernels_of(x) is None
-    backend._load_kernels.cache_clear()
+    backend._load.cache_clear()
 
 
 def test_a_gpu_is_asked_for_kernels_unless_they_are_off(monkeypatch):

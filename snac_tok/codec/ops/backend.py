@@ -1,4 +1,4 @@
-"""Which operations a chunk takes: CPU-optimised ones, GPU kernels, or torch's own.
+"""Which operations a chunk takes: compiled kernels (on a GPU or a CPU), CPU-optimised ones, or torch's own.
 
 Inference only: gradients are not recorded. All tensors have the shape (B, C, T), whatever a backend's memory layout is.
 """
@@ -6,6 +6,7 @@ Inference only: gradients are not recorded. All tensors have the shape (B, C, T)
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, cast
@@ -17,8 +18,11 @@ from snac_tok.codec.ops import cpu, reference
 if TYPE_CHECKING:
     from snac_tok.codec.ops.reference import Kept, UnitWeights
 
-# SNAC_TOK_KERNELS: "auto" takes Triton kernels for tensors on a GPU, "off" never, "on" for tensors on a CPU, too, which
-# needs Triton's interpreter (TRITON_INTERPRET=1) and is for tests.
+_log = logging.getLogger(__name__)
+
+# SNAC_TOK_KERNELS: "auto" takes Triton kernels for tensors on a GPU and numba's loops for those on a CPU, where they
+# are installed; "off" takes neither; "on" takes Triton kernels on a CPU, which needs its interpreter
+# (TRITON_INTERPRET=1) and is for tests.
 kernel_mode = os.environ.get("SNAC_TOK_KERNELS", "auto")
 
 
@@ -54,7 +58,10 @@ class Backend(Protocol):
 
 
 class Kernels(Backend, Protocol):
-    """Operations of which some take the place of several layers; `gpu` says what each computes."""
+    """Operations of which some take the place of several layers; `gpu` and `compiled` say what each computes.
+
+    A module has what its `takes_…` ever says yes to.
+    """
 
     def takes_unit(self, x: torch.Tensor, dilation: int) -> bool:
         """Say whether `residual_unit` can be used for inputs like x."""
@@ -105,30 +112,38 @@ class Kernels(Backend, Protocol):
 
 
 def kernels_for(x: torch.Tensor) -> Kernels | None:
-    """Return the GPU kernels for a chunk like x; None where there are none, or where they cannot be used.
+    """Return the kernels for a chunk like x; None where there are none, or where they cannot be used.
 
     They record no gradients, and neither compiled graphs nor autocast see through them.
     """
-    if x.device.type != "cuda" and kernel_mode != "on":
-        return None
+    on_gpu = x.device.type == "cuda" or kernel_mode == "on"
     usable = (
         kernel_mode != "off"
+        and (on_gpu or x.device.type == "cpu")
         and x.dtype in (torch.float32, torch.float16, torch.bfloat16)
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not torch.is_autocast_enabled(x.device.type)
     )
-    return _load_kernels() if usable else None
+    return _load("gpu" if on_gpu else "compiled") if usable else None
 
 
-@lru_cache(maxsize=1)
-def _load_kernels() -> Kernels | None:
-    # By name and not as a statement: code that is exported to run without us leaves this module out, because whoever
-    # loads it would be asked for Triton.
+@lru_cache(maxsize=2)
+def _load(module: str) -> Kernels | None:
+    # By name and not as a statement: code that is exported to run without us leaves these modules out, because whoever
+    # loads it would be asked for Triton and numba.
     try:
-        return cast("Kernels", importlib.import_module(f"{__name__.rpartition('.')[0]}.gpu"))
-    except ImportError:  # Triton comes with torch for CUDA alone
+        return cast("Kernels", importlib.import_module(f"{__name__.rpartition('.')[0]}.{module}"))
+    except ModuleNotFoundError:  # Triton comes with torch for CUDA alone, and numba is an extra
+        return None
+    except Exception as caught:  # noqa: BLE001 - whatever a compiler raises that does not suit the other packages
+        _log.warning(
+            "The kernels in ops/%s.py cannot be used (%s: %s); torch's operations run instead, which takes longer.",
+            module,
+            type(caught).__name__,
+            str(caught).partition("\n")[0],
+        )
         return None
 
 

@@ -112,8 +112,18 @@ def conv1d(
 def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Convolve transposed, without the ends."""
     repeated = None if bias is None else bias.repeat(weight.shape[-1] // 2)
-    out = gemm(channels_last(x), prepacked(weight, _upsampling_matrices), repeated)
+    out = gemm(channels_last(x), upsampling_matrices(weight), repeated)
     return out.reshape(len(x), -1, weight.shape[1]).transpose(1, 2)
+
+
+def upsampling_matrices(weight: torch.Tensor) -> Matrices:
+    """Return the matrices of a transposed convolution, prepacked."""
+    return prepacked(weight, _upsampling_matrices)
+
+
+def pointwise_matrices(weight: torch.Tensor) -> Matrices:
+    """Return the matrix of a 1x1 convolution, prepacked."""
+    return prepacked(weight, partial(_taps_by_step, step=1))
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

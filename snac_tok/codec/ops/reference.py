@@ -117,3 +117,16 @@ def residual_unit(x: torch.Tensor, weights: UnitWeights, *, dilation: int) -> to
     padded = extend(x, first, padding, padding)
     middle = conv1d(padded, taps, taps_bias, dilation=dilation, groups=len(taps))
     return x + conv1d(snake(middle, second), matrix, bias)
+
+
+def add_delayed(out: torch.Tensor, before: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    """Add to out (B, C, n), in place, the first n values of `before` continued with x; return those left over."""
+    if before is None:
+        before = x[..., :0]
+    held, count = before.shape[-1], out.shape[-1]
+    if held > count:
+        out.add_(before[..., :count])
+        return torch.cat((before[..., count:], x), dim=-1)
+    out[..., :held].add_(before)
+    out[..., held:].add_(x[..., : count - held])
+    return x[..., count - held :].clone()
