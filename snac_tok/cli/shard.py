@@ -286,9 +286,9 @@ def _uses_of_time(summary: ShardingResult) -> list[tuple[str, str]]:
     encoding = summary.encoding_seconds / summary.elapsed_seconds
     reading = summary.reading_seconds / summary.elapsed_seconds
     rest = max(0.0, 1 - encoding - reading)
-    return [
-        ("time", f"{encoding:.0%} encoding, {reading:.0%} waiting for files, {rest:.0%} writing and all else")
-    ]
+    on_gpu = f"; the GPU had work for {summary.device_seconds / summary.elapsed_seconds:.0%}"
+    uses = f"{encoding:.0%} encoding, {reading:.0%} waiting for files, {rest:.0%} writing and all else"
+    return [("time", uses + on_gpu if summary.device_seconds else uses)]
 
 
 def _forecast(found: Estimate) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snac_tok.codec.ops.backend import backend_for, kernels_for
+from snac_tok.codec.transfers import to_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ class RowEnds:
 
     def __init__(self, x: torch.Tensor, valid: Sequence[int]) -> None:
         self.total = x.shape[-1]
-        self.valid = torch.tensor(valid, device=x.device)[:, None, None]  # (B, 1, 1)
+        self.valid = to_device(torch.tensor(valid), x.device)[:, None, None]  # (B, 1, 1)
         self._at: dict[int, torch.Tensor] = {}
 
     def at(self, length: int) -> torch.Tensor:

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snac_tok.codec.forks import use_one_thread
+from snac_tok.codec.transfers import to_device
 from snac_tok.errors import MAX_LEVEL, CodesError, WaveformError, wrong_scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snac_tok.codec.config import CodecConfig
-
-# torch does not give pinned memory back to the system: an hour of sound waits for its copy instead.
-_MOST_PINNED_BYTES = 64 * 2**20
 
 
 def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
@@ -40,7 +38,7 @@ def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dty
     # NaN wins both comparisons. Where the audio comes from: asking a GPU would wait for all that it still has to do.
     if _has_values():
         _check_values(audio)
-    return _sent(audio.to(dtype), device)
+    return to_device(audio.to(dtype), device)
 
 
 def _check_values(audio: torch.Tensor) -> None:
@@ -65,7 +63,7 @@ def checked_codes(
         raise CodesError(f"the codes are {found}; a list of 1 to {config.num_levels} levels is needed.")
     for level, values in enumerate(codes):
         _check_level(level, values, codes[0], config)
-    return [_sent(values.to(torch.int64), device) for values in codes]
+    return [to_device(values.to(torch.int64), device) for values in codes]
 
 
 def _check_level(level: int, codes: torch.Tensor, coarsest: torch.Tensor, config: CodecConfig) -> None:
@@ -101,15 +99,6 @@ def _extremes(values: torch.Tensor) -> list[Any]:
     """Return the lowest and the highest value; a tenth of the time of asking each value whether it is finite."""
     found: list[Any] = torch.stack(torch.aminmax(values)).tolist()
     return found
-
-
-def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return values on the device; on the way to a GPU through pinned memory, so that nobody waits for the copy."""
-    if device.type != "cuda" or values.device.type != "cpu" or values.nbytes > _MOST_PINNED_BYTES:
-        return values.to(device)
-    # Memory of our own, even if theirs is pinned: they may write to it before it is read. torch keeps ours until then.
-    staged = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
-    return staged.to(device, non_blocking=True)
 
 
 def _kind(value: object) -> str:

@@ -233,13 +233,20 @@ class SNAC(Pretrained):
     def _checked_clip(self, at: int, clip: torch.Tensor) -> torch.Tensor:
         try:
             shaped = clip[None, None] if clip.ndim == 1 else clip[None]
-            return checked_audio(shaped, device=self.device, dtype=self.dtype)
+            return checked_audio(shaped, device=self._place_of(shaped), dtype=self.dtype)
         except (AttributeError, WaveformError) as error:
             raise WaveformError(f"clip {at}: {error}") from error
 
     def _checked_codes_of(self, at: int, codes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         try:
             rows = [level[None] for level in codes]
-            return checked_codes(rows, config=self.config, device=self.device)
+            return checked_codes(
+                rows, config=self.config, device=self._place_of(rows[0]) if rows else self.device
+            )
         except (TypeError, CodesError) as error:
             raise CodesError(f"clip {at}: {error}") from error
+
+    def _place_of(self, clip: torch.Tensor) -> torch.device:
+        """Return where a clip of a batch is to be: for a GPU where it is, because `ragged` sends many at once."""
+        on_cpu = self.device.type == "cpu" or not isinstance(clip, torch.Tensor)
+        return self.device if on_cpu else clip.device

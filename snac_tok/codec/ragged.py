@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
-
 from snac_tok.codec import inference
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.state import StreamState
+from snac_tok.codec.transfers import to_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import torch
 
     from snac_tok.codec.network import Network
     from snac_tok.codec.noise import Noise
@@ -28,16 +28,21 @@ _MAX_PADDING = 0.25
 
 
 def encode_padded(codec: Network, clips: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
-    """Encode checked clips (1, 1, T_i) to codes [[(1, T_ik)]], those of similar length together."""
+    """Encode checked clips (1, 1, T_i), on the host or the device, to codes [[(1, T_ik)]] there.
+
+    Those of similar length run together. They are sent call by call, so that the device begins with the first; nobody
+    waits for it.
+    """
     config = codec.config
     lengths = [config.padded_num_samples(clip.shape[-1]) for clip in clips]
     results: list[list[torch.Tensor]] = [[] for _ in clips]
     for group in similar(lengths, limit=inference.encode_chunk_samples(codec)):
         longest = lengths[group[-1]]
-        rows = torch.cat([F.pad(clips[at], (0, longest - clips[at].shape[-1])) for at in group])
         if len(group) == 1:
-            results[group[0]] = inference.encode_clips(codec, [clips[group[0]]])[0]
+            alone = to_device(clips[group[0]], codec.device)
+            results[group[0]] = inference.encode_clips(codec, [alone])[0]
             continue
+        rows = _rows([clips[at] for at in group], longest, codec.device)
         valid = row_ends([lengths[at] for at in group])
         with full_precision(rows):
             latents = run_chunk(codec.encoder, rows, StreamState(), last=True, valid=valid)
@@ -54,7 +59,7 @@ def encode_padded(codec: Network, clips: Sequence[torch.Tensor]) -> list[list[to
 def decode_padded(
     codec: Network, clips: Sequence[Sequence[torch.Tensor]], noise: Noise
 ) -> list[torch.Tensor]:
-    """Decode checked codes [[(1, T_ik)]] of one number of levels to audio [(1, 1, T_i)], likewise."""
+    """Decode checked codes [[(1, T_ik)]] of one number of levels to audio [(1, 1, T_i)], as `encode_padded` encodes."""
     config = codec.config
     lengths = [codes[0].shape[-1] for codes in clips]
     results: list[torch.Tensor] = [codes[0] for codes in clips]
@@ -63,12 +68,12 @@ def decode_padded(
     per_window = config.latents_multiple // config.latents_per_frame
     for group in similar(lengths, limit=limit, alone=lambda at: lengths[at] % per_window > 0):
         if len(group) == 1:
-            rows_alone = inference.with_noise(codec, clips[group[0]], noise)
-            (results[group[0]],) = inference.decode_clips(codec, rows_alone)
+            alone = [to_device(level, codec.device) for level in clips[group[0]]]
+            (results[group[0]],) = inference.decode_clips(codec, inference.with_noise(codec, alone, noise))
             continue
         longest = lengths[group[-1]]
         levels = [
-            torch.cat([F.pad(clips[at][k], (0, (longest - lengths[at]) * count)) for at in group])
+            _rows([clips[at][k] for at in group], longest * count, codec.device)
             for k, count in zip(range(len(clips[0])), config.codes_per_frame, strict=False)
         ]
         with full_precision(next(codec.parameters())):
@@ -79,6 +84,16 @@ def decode_padded(
         for row, at in enumerate(group):
             results[at] = audio[row : row + 1, :, : lengths[at] * config.frame_length]
     return results
+
+
+def _rows(clips: Sequence[torch.Tensor], length: int, device: torch.device) -> torch.Tensor:
+    """Return clips (1, …, T_i) as rows (B, …, length); those of the host are put together there and sent at once."""
+    if any(clip.device.type != "cpu" for clip in clips):
+        clips = [to_device(clip, device) for clip in clips]
+    rows = clips[0].new_zeros((len(clips), *clips[0].shape[1:-1], length))
+    for row, clip in enumerate(clips):
+        rows[row, ..., : clip.shape[-1]] = clip[0]
+    return to_device(rows, device)
 
 
 def row_ends(lengths: list[int]) -> list[int] | None:

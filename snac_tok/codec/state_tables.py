@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snac_tok.codec.state import StreamState, rows_like
+from snac_tok.codec.transfers import to_device
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -61,18 +62,22 @@ class _Table:
         first, count = indices[0], len(indices)
         if list(indices) == list(range(first, first + count)):
             return [None if layer is None else layer[first : first + count] for layer in self.layers]
-        return [
-            None if layer is None else layer.index_select(0, torch.tensor(indices, device=layer.device))
-            for layer in self.layers
-        ]
+        index = self._index(indices)
+        return [None if layer is None else layer.index_select(0, index) for layer in self.layers]
 
     def write(self, indices: Sequence[int], kept: Sequence[torch.Tensor | None]) -> None:
         """Write the state of some rows; the table grows if they lie behind its end."""
         if max(indices) >= self.num_rows:
             self.layers = [_grown(layer, max(indices) + 1) for layer in self.layers]
+        index = self._index(indices)
         for layer, new in zip(self.layers, kept, strict=True):
             if layer is not None and new is not None:
-                layer.index_copy_(0, torch.tensor(indices, device=layer.device), new)
+                layer.index_copy_(0, index, new)
+
+    def _index(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return the indices where the layers are, sent once and not waited for."""
+        device = next((layer.device for layer in self.layers if layer is not None), torch.device("cpu"))
+        return to_device(torch.tensor(indices), device)
 
     def apart(self, kept: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
         """Return what layers keep, with copies of what still lies in this table, where others may write to it."""

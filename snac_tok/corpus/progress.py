@@ -32,7 +32,8 @@ class Progress:
         num_left_out: so far, as asked for, by length or size.
         duration_seconds: of sound encoded by this run.
         reading_seconds: that the encoding process waited for files, or read them itself.
-        encoding_seconds: that it encoded; the rest of its time went into writing and all else.
+        encoding_seconds: that it encoded, or waited for a GPU; the rest of its time went into writing and all else.
+        device_seconds: for how long the GPU had work meanwhile; 0 on a CPU.
         is_comparing: whether recordings are only compared yet, to leave duplicates out.
     """
 
@@ -46,6 +47,7 @@ class Progress:
     duration_seconds: float = 0.0
     reading_seconds: float = 0.0
     encoding_seconds: float = 0.0
+    device_seconds: float = 0.0
     is_comparing: bool = False
 
 
@@ -108,6 +110,7 @@ class ProgressCounter:
             duration_seconds=done.duration_seconds,
             reading_seconds=done.reading_seconds,
             encoding_seconds=done.encoding_seconds,
+            device_seconds=done.device_seconds,
         )
 
     def _add(self, failures: Sequence[Failure], *, sign: int = 1, **amounts: float) -> None:

@@ -31,7 +31,8 @@ class ShardingResult:
         is_complete: whether the collection has its manifest now; after an array task it may not.
         elapsed_seconds: wall time of this run.
         reading_seconds: of them, waiting for files in the encoding process, or reading them there.
-        encoding_seconds: of them, encoding.
+        encoding_seconds: of them, encoding, or waiting for a GPU.
+        device_seconds: of them, those in which the GPU had work; 0 on a CPU.
     """
 
     num_clips: int
@@ -46,6 +47,7 @@ class ShardingResult:
     elapsed_seconds: float
     reading_seconds: float = 0.0
     encoding_seconds: float = 0.0
+    device_seconds: float = 0.0
 
 
 def result_of(
@@ -85,6 +87,7 @@ def result_of(
         elapsed_seconds=time.monotonic() - started,
         reading_seconds=progress.reading_seconds if progress else 0.0,
         encoding_seconds=progress.encoding_seconds if progress else 0.0,
+        device_seconds=progress.device_seconds if progress else 0.0,
     )
 
 

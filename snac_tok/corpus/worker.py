@@ -8,16 +8,20 @@ since that says nothing about the file.
               │                                              └ fails: one by one, so that one bad clip
               │                                                takes none of its neighbours along
               └ long: alone, block by block, so that it never stands in memory whole
+
+On a GPU the next batch is read, and its encoding is begun, before the codes of this one are waited for (`pipelined`).
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
-from dataclasses import replace as replace_fields
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from snac_tok.audio import Waveform
+from snac_tok.codec.transfers import pipelined
 from snac_tok.corpus.loading import file_failure
 from snac_tok.errors import AudioError, CodesError
 from snac_tok.shards import Record, ShardWriter, check_shard, raw_codes
@@ -60,6 +64,22 @@ class SoundEncoder(Protocol):
         """The fields of `CollectionInfo`."""
 
 
+@runtime_checkable
+class BackgroundEncoder(Protocol):
+    """A `SoundEncoder` that can encode on a device of its own, while the next batch is read; `SnacTokenizer` is one."""
+
+    @property
+    def batches_ahead(self) -> int:
+        """How many batches are to be begun before one is waited for; 0 where there is no such device."""
+
+    @property
+    def device_seconds(self) -> float:
+        """For how long the device has had batches to work on, so far."""
+
+    def begin_codes(self, waveforms: list[Waveform]) -> Callable[[], list[list[npt.NDArray[np.int64]]]]:
+        """Begin what `encode_codes` does, raise what it raises, and return what waits for the codes."""
+
+
 # Codes (T_k,) per level, and samples at the codec's rate.
 _Encoded: TypeAlias = "tuple[list[npt.NDArray[np.int64]], int]"
 
@@ -90,7 +110,8 @@ class BatchDone:
         failures: of those that gave no record.
         duration_seconds: of the sound that was encoded.
         reading_seconds: that this process waited for the files, or read them itself.
-        encoding_seconds: that it encoded.
+        encoding_seconds: that it encoded, or waited for the device that does.
+        device_seconds: for how long that device had work, while this process also read and wrote; 0 on a CPU.
     """
 
     num_files: int
@@ -99,6 +120,7 @@ class BatchDone:
     duration_seconds: float
     reading_seconds: float = 0.0
     encoding_seconds: float = 0.0
+    device_seconds: float = 0.0
 
 
 def encode_shard(
@@ -137,14 +159,14 @@ def encode_shard(
     names = spec.options.columns
     flatten = spec.info.collection.frame_layout().flatten
     with ShardWriter(out, info=spec.info, columns=names, replace=replace) as shard:
-        begun = time.monotonic()
-        for batch in _batches(files, max_seconds=most_seconds, max_files=limits.max_files):
-            read = time.monotonic()
+        reading = _Reading(_batches(files, max_seconds=most_seconds, max_files=limits.max_files))
+        ahead = encoder.batches_ahead if isinstance(encoder, BackgroundEncoder) else 0
+        clock = _Clock(encoder, reading)
+        for outcomes in pipelined(partial(_begin_clips, encoder=encoder), reading, ahead=ahead):
+            times, batch = clock.lap(), reading.taken.popleft()
             failures = [loaded.failure for loaded in batch if loaded.failure]
             clips = [(clip, loaded.file) for loaded in batch for clip in loaded.clips]
             num_samples = 0
-            outcomes = _encode_clips([clip for clip, _ in clips], encoder)
-            encoded = time.monotonic()
             for (clip, file), outcome in zip(clips, outcomes, strict=True):
                 if isinstance(outcome, AudioError):
                     failures.append(file_failure(file, outcome, source))
@@ -156,9 +178,8 @@ def encode_shard(
             for failure in failures:
                 shard.add_failure(failure)
             if on_batch:
-                done = _batch_done(batch, failures, num_samples / rate)
-                on_batch(replace_fields(done, reading_seconds=read - begun, encoding_seconds=encoded - read))
-            begun = time.monotonic()
+                on_batch(_batch_done(batch, failures, num_samples / rate, times))
+            clock.start()
     return check_shard(shard.path, expected=spec.info)
 
 
@@ -181,23 +202,91 @@ def _batches(
         yield batch
 
 
-def _encode_clips(clips: Sequence[Clip], encoder: SoundEncoder) -> list[_Encoded | AudioError]:
-    """Codes and samples per clip, or what is wrong with it; what does not stand in memory goes alone."""
+class _Reading:
+    """The clips of one batch after another, as they are read.
+
+    Attributes:
+        seconds: that reading took so far.
+        taken: batches whose clips were handed out, in order.
+    """
+
+    def __init__(self, batches: Iterator[list[LoadedFile]]) -> None:
+        self._batches = batches
+        self.seconds = 0.0
+        self.taken: deque[list[LoadedFile]] = deque()
+
+    def __iter__(self) -> Iterator[list[Clip]]:
+        while True:
+            begun = time.monotonic()
+            batch = next(self._batches, None)
+            self.seconds += time.monotonic() - begun
+            if batch is None:
+                return
+            self.taken.append(batch)
+            yield [clip for loaded in batch for clip in loaded.clips]
+
+
+class _Clock:
+    """Tells what the time between two batches went into."""
+
+    def __init__(self, encoder: SoundEncoder, reading: _Reading) -> None:
+        self._encoder, self._reading = encoder, reading
+        self.start()
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._before = time.monotonic(), self._reading.seconds, self._on_device
+
+    def lap(self) -> dict[str, float]:
+        """Return the seconds since the start, by the names of `BatchDone`."""
+        begun, read, worked = self._before
+        reading = self._reading.seconds - read
+        return {
+            "reading_seconds": reading,
+            "encoding_seconds": time.monotonic() - begun - reading,
+            "device_seconds": self._on_device - worked,
+        }
+
+    @property
+    def _on_device(self) -> float:
+        return self._encoder.device_seconds if isinstance(self._encoder, BackgroundEncoder) else 0.0
+
+
+def _begin_clips(clips: Sequence[Clip], encoder: SoundEncoder) -> Callable[[], list[_Encoded | AudioError]]:
+    """Begin to encode clips; what does not stand in memory goes alone.
+
+    Returns:
+        what waits for codes and samples per clip, or what is wrong with it.
+    """
     try:
         if len(clips) == 1 and not isinstance(clips[0].sound, Waveform):
-            return [encoder.encode_blocks(clips[0].sound)]
+            whole = encoder.encode_blocks(clips[0].sound)
+            return lambda: [whole]
         waveforms = [clip.sound for clip in clips if isinstance(clip.sound, Waveform)]
         if len(waveforms) == len(clips):
             lengths = [encoder.num_samples(waveform) for waveform in waveforms]
+            if isinstance(encoder, BackgroundEncoder) and encoder.batches_ahead:
+                return partial(_with_lengths, encoder.begin_codes(waveforms), lengths)
             codes = encoder.encode_codes(waveforms) if waveforms else []
-            if len(codes) != len(clips):
-                raise CodesError(f"the encoder gave codes for {len(codes)} of {len(clips)} clips.")
-            return list(zip(codes, lengths, strict=True))
+            return partial(_with_lengths, lambda: codes, lengths)
     except AudioError as error:
         if len(clips) == 1:
-            return [error]
+            failures: list[_Encoded | AudioError] = [error]
+            return lambda: failures
+    except StopIteration as error:  # `map` would take it for the end
+        raise CodesError("the encoder raised StopIteration; batches are never ended this way.") from error
     # One bad clip takes none of its neighbours along; of a long file each channel is read by itself.
-    return [result for clip in clips for result in _encode_clips([clip], encoder)]
+    outcomes = [outcome for clip in clips for outcome in _begin_clips([clip], encoder)()]
+    return lambda: outcomes
+
+
+def _with_lengths(
+    finish: Callable[[], list[list[npt.NDArray[np.int64]]]], lengths: list[int]
+) -> list[_Encoded | AudioError]:
+    codes = finish()
+    if len(codes) != len(lengths):
+        raise CodesError(f"the encoder gave codes for {len(codes)} of {len(lengths)} clips.")
+    return list(zip(codes, lengths, strict=True))
 
 
 def _record(
@@ -219,10 +308,13 @@ def _record(
     )
 
 
-def _batch_done(files: list[LoadedFile], failures: list[Failure], duration_seconds: float) -> BatchDone:
+def _batch_done(
+    files: list[LoadedFile], failures: list[Failure], duration_seconds: float, times: dict[str, float]
+) -> BatchDone:
     return BatchDone(
         num_files=len(files),
         num_bytes=sum(loaded.file.num_bytes for loaded in files),
         failures=tuple(failures),
         duration_seconds=duration_seconds,
+        **times,
     )

@@ -1,22 +1,43 @@
-"""Rows' sound to codes: short clips in batches, long ones alone, with at most the requested seconds in memory."""
+"""Rows' sound to codes: short clips in batches, long ones alone, with at most the requested seconds in memory.
+
+On a GPU threads read the rows, and the next batch is begun before the codes of this one are waited for.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
 
 from snac_tok.audio import Waveform
+from snac_tok.codec.transfers import pipelined
 from snac_tok.errors import AudioError
 from snac_tok.mapping.rows import load_row
-from snac_tok.sources.reading import LongSound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
 
+    from snac_tok.sources.reading import LongSound
     from snac_tok.tokenizer import SnacTokenizer
+    from snac_tok.tokenizer.preprocessing import Preprocessing
+
+    Sound = Waveform | LongSound | AudioError
+    Portion = Mapping[int, Sound]
+
+T = TypeVar("T")
+
+# More of them gain nothing: Python hands each its next row.
+_MOST_THREADS = 16
+# What may be read before it is needed, so that reading goes on while a batch is begun or waited for; the files in
+# progress come on top.
+_ROWS_AHEAD, _BYTES_AHEAD = 128, 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,37 +59,82 @@ def encode_rows(
         encoder: the codec and its preprocessing.
         seconds_per_call: how much sound is read before the network runs.
     """
+    ahead = encoder.batches_ahead
+    threads = min(_MOST_THREADS, torch.get_num_threads()) if ahead else 0
+    load = partial(_load, preprocessing=encoder.preprocessing)
+    sounds = _read(enumerate(zip(audio, rates, strict=True)), load, threads=threads)
     results: dict[int, Encoded | AudioError] = {}
-    for portion in _portions(audio, rates, encoder, seconds_per_call):
-        short = {at: sound for at, sound in portion.items() if isinstance(sound, Waveform)}
-        codes = encoder.encode_codes(list(short.values())) if short else []
-        for (at, waveform), levels in zip(short.items(), codes, strict=True):
-            results[at] = Encoded(codes=levels, num_samples=waveform.num_samples)
+    begin = partial(_begin, encoder=encoder)
+    for portion, codes in pipelined(begin, _portions(sounds, seconds_per_call), ahead=ahead):
+        whole = iter(codes)
         for at, sound in portion.items():
-            if isinstance(sound, LongSound):
-                results[at] = _encode_long(sound, encoder, name=_named(at))
+            if isinstance(sound, Waveform):
+                results[at] = Encoded(codes=next(whole), num_samples=sound.num_samples)
             elif isinstance(sound, AudioError):
                 results[at] = sound
+            else:
+                results[at] = _encode_long(sound, encoder, name=_named(at))
     return [results[at] for at in range(len(audio))]
 
 
-def _portions(
-    audio: Sequence[Any], rates: Sequence[Any], encoder: SnacTokenizer, most_seconds: float
-) -> Iterator[Mapping[int, Waveform | LongSound | AudioError]]:
-    """Read rows until enough sound is in memory."""
-    portion: dict[int, Waveform | LongSound | AudioError] = {}
+def _read(rows: Iterable[T], load: Callable[[T], Sound], *, threads: int) -> Iterator[Sound]:
+    """Yield what `load` makes of each row, in order; with threads, of rows ahead of the one that is asked for.
+
+    What `load` raises comes in the row's turn. The threads end with the iterator.
+    """
+    if not threads:
+        yield from map(load, rows)
+        return
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="snac_tok_rows")
+    running: deque[Future[Sound]] = deque()
+    try:
+        for row in rows:
+            running.append(pool.submit(load, row))
+            while len(running) > _ROWS_AHEAD or _num_bytes(running) > _BYTES_AHEAD:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _num_bytes(running: Iterable[Future[Sound]]) -> int:
+    """Return how much memory the sound takes that has been read already."""
+    done = [each.result() for each in running if each.done() and not each.exception()]
+    return sum(sound.samples.nbytes for sound in done if isinstance(sound, Waveform))
+
+
+def _load(row: tuple[int, tuple[Any, Any]], *, preprocessing: Preprocessing) -> Sound:
+    at, (value, rate) = row
+    try:
+        return load_row(value, rate, preprocessing, name=_named(at))
+    except AudioError as error:
+        return error
+
+
+def _portions(sounds: Iterator[Waveform | LongSound | AudioError], most_seconds: float) -> Iterator[Portion]:
+    """Take rows, by number, until enough sound is in memory."""
+    portion: dict[int, Sound] = {}
     seconds = 0.0
-    for at, (value, rate) in enumerate(zip(audio, rates, strict=True)):
-        try:
-            sound = portion[at] = load_row(value, rate, encoder.preprocessing, name=_named(at))
-        except AudioError as error:
-            portion[at] = error
-            continue
+    for at, sound in enumerate(sounds):
+        portion[at] = sound
         seconds += sound.duration_seconds if isinstance(sound, Waveform) else 0.0
         if seconds >= most_seconds:
             yield portion
             portion, seconds = {}, 0.0
     yield portion
+
+
+def _begin(
+    portion: Portion, encoder: SnacTokenizer
+) -> Callable[[], tuple[Portion, list[list[npt.NDArray[np.int64]]]]]:
+    """Begin to encode what stands in memory; what is returned waits for its codes."""
+    whole = [sound for sound in portion.values() if isinstance(sound, Waveform)]
+    if encoder.batches_ahead:
+        finish = encoder.begin_codes(whole)
+        return lambda: (portion, finish())
+    codes = encoder.encode_codes(whole) if whole else []
+    return lambda: (portion, codes)
 
 
 def _named(at: int) -> str:

@@ -11,13 +11,14 @@ import torch
 
 from snac_tok import __version__
 from snac_tok.audio import Waveform, resampled_length
+from snac_tok.codec.transfers import batches_ahead, queued
 from snac_tok.errors import WaveformError
 from snac_tok.frames import FrameLayout
 from snac_tok.sources.reading import read_sound
 from snac_tok.tokenizer.eval_mode import eval_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -36,11 +37,13 @@ class ClipEncoder:
     Attributes:
         codec: the network.
         preprocessing: one channel, the codec's rate.
+        device_seconds: for how long a GPU has had batches of this encoder to work on, so far.
     """
 
     def __init__(self, codec: SNAC, preprocessing: Preprocessing) -> None:
         self.codec = codec
         self.preprocessing = preprocessing
+        self.device_seconds = 0.0
 
     @property
     def sampling_rate(self) -> int:
@@ -78,15 +81,56 @@ class ClipEncoder:
             SamplingRateError: a clip is at another rate and the tokenizer does not resample.
             WaveformError: a clip has no samples, or channels that cannot be mixed to one.
         """
-        names = names or ["the recording"] * len(waveforms)
-        whole = self.preprocessing.whole
-        clips = [
-            torch.from_numpy(whole(waveform, name=name).samples)
-            for waveform, name in zip(waveforms, names, strict=True)
-        ]
+        if self.batches_ahead:
+            return self.begin_codes(waveforms, names=names)()
+        clips = self._clips(waveforms, names)
         with eval_mode(self.codec):
             batch = self.codec.encode_batch(clips)
         return [[level.cpu().numpy() for level in codes] for codes in batch]
+
+    @property
+    def batches_ahead(self) -> int:
+        """How many batches are to be begun before one is waited for: none on a CPU, one on a GPU."""
+        return batches_ahead(self.codec.device)
+
+    def begin_codes(
+        self, waveforms: Sequence[Waveform], *, names: Sequence[str] | None = None
+    ) -> Callable[[], list[list[npt.NDArray[np.int64]]]]:
+        """Begin what `encode_codes` does, and return what waits for its result; `pipelined` takes both.
+
+        A GPU encodes meanwhile, and the host may read the next batch. On a CPU all is done when this returns.
+
+        Raises:
+            SamplingRateError: as in `encode_codes`.
+            WaveformError: likewise.
+        """
+        if not self.batches_ahead:
+            done = self.encode_codes(waveforms, names=names)
+            return lambda: done
+        clips = self._clips(waveforms, names)
+
+        def encode() -> list[torch.Tensor]:
+            with eval_mode(self.codec):
+                return [level for codes in self.codec.encode_batch(clips) for level in codes]
+
+        wait = queued(encode, self.codec.device)
+        num_levels = len(self.codec.vq_strides)
+
+        def finish() -> list[list[npt.NDArray[np.int64]]]:
+            levels, seconds = wait()
+            self.device_seconds += seconds
+            arrays = [level.numpy() for level in levels]
+            return [arrays[at : at + num_levels] for at in range(0, len(arrays), num_levels)]
+
+        return finish
+
+    def _clips(self, waveforms: Sequence[Waveform], names: Sequence[str] | None) -> list[torch.Tensor]:
+        names = names or ["the recording"] * len(waveforms)
+        whole = self.preprocessing.whole
+        return [
+            torch.from_numpy(whole(waveform, name=name).samples)
+            for waveform, name in zip(waveforms, names, strict=True)
+        ]
 
     def encode_blocks(
         self, blocks: Iterable[Waveform], *, name: str = "the recording"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from snac_tok.audio import Waveform
+from snac_tok.codec.transfers import batches_ahead, pipelined, queued
 from snac_tok.errors import TokenError, WaveformError
 from snac_tok.frames.id_table import MAX_LENGTH
 from snac_tok.streaming.frame_repair import repair_ids
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
     from snac_tok.streaming.repair_report import OnError
 
-# How many rows of a batch are decoded in one call; their sound stays on the codec's device until all are done.
-_ROWS_AT_ONCE = 64
+# How much is decoded in one call: rows on a CPU; on a GPU sound, about three of its calls of the 24 kHz decoder, whose
+# copy to the host is queued before the next call.
+_ROWS_AT_ONCE, _GPU_SECONDS = 64, 480.0
 
 
 class IdDecoder:
@@ -150,12 +152,42 @@ class IdDecoder:
             clips.append(levels)
             reports[f"row {row}"] = report
         warn_of_repairs(reports)
-        groups = (slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(clips), _ROWS_AT_ONCE))
+        sounds = self._sounds(clips, noise)
+        return [self._waveform(sounds[row], length) for row, length in enumerate(lengths)]
+
+    def _sounds(self, clips: list[list[torch.Tensor]], noise: Noise) -> dict[int, torch.Tensor]:
+        """Decode rows of codes [(T_k,)] to sound (1, T) on the host, by row."""
+        device = self.codec.device
+        sounds: dict[int, torch.Tensor] = {}
+
+        def begin(rows: Sequence[int]) -> Callable[[], tuple[list[torch.Tensor], float]]:
+            group = [clips[row] for row in rows]
+            return queued(
+                lambda: [sound.float() for sound in self.codec.decode_batch(group, noise=noise)], device
+            )
+
+        groups = self._groups([len(levels[0]) for levels in clips])
         with eval_mode(self.codec):
-            sounds = [
-                sound for group in groups for sound in self.codec.decode_batch(clips[group], noise=noise)
-            ]
-        return list(map(self._waveform, sounds, lengths))
+            found = pipelined(begin, groups, ahead=batches_ahead(device))
+            for rows, (made, _) in zip(groups, found, strict=True):
+                sounds |= zip(rows, made, strict=True)
+        return sounds
+
+    def _groups(self, frames: list[int]) -> list[list[int]]:
+        """Return the rows, of so many frames each, that are decoded in one call; on a GPU those of similar length."""
+        rows = list(range(len(frames)))
+        if not batches_ahead(self.codec.device):
+            return [rows[start : start + _ROWS_AT_ONCE] for start in rows[::_ROWS_AT_ONCE]]
+        most = _GPU_SECONDS * self.codec.config.frames_per_second
+        groups: list[list[int]] = []
+        held = most
+        for row in sorted(rows, key=frames.__getitem__):
+            if held + frames[row] > most:
+                groups.append([])
+                held = 0
+            groups[-1].append(row)
+            held += frames[row]
+        return groups
 
     def _levels(self, ids: Any, on_error: OnError) -> tuple[list[torch.Tensor], RepairReport]:
         """Check or repair ids; return their codes [(T_k,)], and what was repaired."""

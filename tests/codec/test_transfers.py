@@ -1,0 +1,317 @@
+"""Batches one behind the other: in what order everything happens, whatever fails, and that no hidden wait undoes it.
+
+A stand-in for the GPU keeps a queue: a copy out writes nothing before its place in the queue is waited for.
+"""
+
+import itertools
+import threading
+from contextlib import nullcontext
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_codec import SMALL
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from snac_tok.codec import SNAC, transfers
+from snac_tok.codec.context import StepContext
+from snac_tok.codec.noise import RowNoise
+from snac_tok.codec.state_tables import StateRow, StateTables
+from snac_tok.codec.transfers import batches_ahead, pipelined, queued, to_device
+
+CPU = torch.device("cpu")
+
+
+class Queue:
+    """The stand-in: copies to it are there at once, copies from it when a mark behind them is waited for."""
+
+    def __init__(self):
+        self.events, self._pending, self._done = [], [], 0
+
+    def stage(self, values):
+        """Copy in."""
+        self.events.append("in")
+        return values.clone()
+
+    def fetch(self, values):
+        """Begin to copy out: what is read too early is garbage."""
+        self.events.append("out")
+        there = torch.full_like(values, -1)
+        self._pending.append(lambda: there.copy_(values))
+        return there
+
+    def mark(self):
+        """Remember the place."""
+        return _Place(self, self._done + len(self._pending))
+
+    def finish(self, place):
+        """Do what stands before a place."""
+        while self._done < place:
+            self._pending.pop(0)()
+            self._done += 1
+
+
+class _Place:
+    def __init__(self, queue, place):
+        self.queue, self.place = queue, place
+
+    def wait(self):
+        self.queue.events.append("wait")
+        self.queue.finish(self.place)
+
+    def seconds_since(self, earlier):
+        assert self.queue._done >= self.place >= earlier.place
+        return 0.5
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    """A CPU that has the stand-in."""
+    found = Queue()
+    monkeypatch.setattr(transfers, "copies_for", lambda _: found)
+    return found
+
+
+def test_the_next_batch_is_queued_before_this_one_is_waited_for(queue):
+    """Copy in, run, begin to copy out; then the same for the next; only then wait. Each result is its own."""
+
+    def begin(number):
+        def run():
+            sent = to_device(torch.full((3,), number), CPU)
+            queue.events.append(f"run{number}")
+            return [sent * 10, sent[:1] + 1]
+
+        return queued(run, CPU)
+
+    def batches():
+        for number in range(3):
+            queue.events.append(f"read{number}")
+            yield number
+
+    results = []
+    for values, seconds in pipelined(begin, batches(), ahead=batches_ahead(CPU)):
+        queue.events.append("use")
+        results.append((values[0].tolist(), values[1].tolist(), seconds))
+    assert results == [([number * 10] * 3, [number + 1], 0.5) for number in range(3)]
+    first, second, third = (f"read{number} in run{number} out " for number in range(3))
+    wanted = f"{first}{second}wait use {third}wait use wait use"
+    assert queue.events == wanted.split()
+
+
+def test_results_are_in_ordinary_memory_and_do_not_keep_each_other(queue):
+    """Many small ones come in one copy; large ones alone; none at all is nothing."""
+    values = [torch.arange(6).view(2, 3), torch.arange(4)]
+    found, _ = queued(lambda: values, CPU)()
+    assert queue.events.count("out") == 1
+    assert all(map(torch.equal, found, values))
+    assert len({each.untyped_storage().data_ptr() for each in (*found, *values)}) == 4
+    large = [torch.zeros(transfers._PACKED_BYTES // 4), torch.ones(2, 1)]
+    found, _ = queued(lambda: large, CPU)()
+    assert queue.events.count("out") == 3
+    assert all(map(torch.equal, found, large))
+    assert queued(list, CPU)()[0] == []
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_more_than_may_be_pinned_waits(queue, monkeypatch, size):
+    """Such a copy goes the plain way, in and out."""
+    monkeypatch.setattr(transfers, "_MOST_PINNED_BYTES", 8)
+    monkeypatch.setattr(transfers, "_PACKED_BYTES", 0)
+    values = torch.arange(size)
+    found, _ = queued(lambda: [to_device(values, CPU), values], CPU)()
+    assert torch.equal(found[0], values)
+    assert torch.equal(found[1], values)
+    assert queue.events.count("in") == (size == 1)
+    assert queue.events.count("out") == 2 * (size == 1)
+
+
+def test_a_cpu_gets_no_copy_no_thread_and_the_order_of_a_loop():
+    """Results are the very tensors that were made."""
+    events, threads, made = [], threading.active_count(), []
+
+    def begin(number):
+        events.append(f"run {number}")
+        made.append(torch.full((2,), number))
+        return queued(lambda: [to_device(made[-1], CPU)], CPU)
+
+    def batches():
+        for number in range(3):
+            events.append(f"read {number}")
+            yield number
+
+    for (found,), seconds in pipelined(begin, batches(), ahead=batches_ahead(CPU)):
+        assert found is made[-1]
+        assert seconds == 0.0
+        events.append("use")
+    assert events == [
+        f"{what}{n}" if what != "use" else what for n in range(3) for what in ("read ", "run ", "use")
+    ]
+    assert threading.active_count() == threads
+
+
+class FailedError(Exception):
+    """Of a batch."""
+
+
+class Batches:
+    """Numbered batches, some of which fail somewhere."""
+
+    def __init__(self, count, fails):
+        self.count, self.fails = count, fails
+        self.begun, self.waited = [], []
+
+    def _fail(self, number, place):
+        if self.fails.get(number) == place:
+            raise FailedError(number)
+
+    def __iter__(self):
+        for number in range(self.count):
+            self._fail(number, "read")
+            yield number
+
+    def begin(self, number):
+        """Begin one."""
+        self._fail(number, "begin")
+        self.begun.append(number)
+
+        def finish():
+            self.waited.append(number)
+            self._fail(number, "finish")
+            return number
+
+        return finish
+
+
+FAILURES = st.dictionaries(st.integers(0, 7), st.sampled_from(["read", "begin", "finish"]), max_size=3)
+
+
+@settings(max_examples=80, deadline=None)
+@given(count=st.integers(0, 7), ahead=st.integers(0, 3), fails=FAILURES, stop=st.integers(0, 8))
+def test_results_and_errors_come_in_order(count, ahead, fails, stop):
+    """As from a plain loop, wherever something fails and whenever somebody stops; nothing is begun behind an error."""
+    batches, results = Batches(count, fails), []
+    bad = min((number for number in fails if number < count), default=None)
+    wanted = list(range(count if bad is None else bad))
+    found = pipelined(batches.begin, batches, ahead=ahead)
+    results += itertools.islice(found, min(stop, len(wanted)))
+    assert results == wanted[:stop]
+    assert len(batches.begun) <= len(results) + ahead
+    if stop <= len(wanted):
+        return
+    with nullcontext() if bad is None else pytest.raises(FailedError, match=f"^{bad}$"):
+        results.extend(found)
+    assert results == wanted
+    assert batches.begun == list(range(len(batches.begun)))
+    assert len(batches.begun) <= len(wanted) + 1 + ahead
+    assert batches.waited == list(range(len(batches.waited)))
+    assert ahead == 0 or next(found, None) is None
+
+
+def test_an_error_that_nobody_waits_for_is_logged(caplog):
+    """Who stops early hears of it; an interruption is not held back."""
+
+    def begin(number):
+        if number == 1:
+            raise FailedError("no room")
+        return lambda: number
+
+    found = pipelined(begin, range(3), ahead=1)
+    assert next(found) == 0
+    found.close()
+    assert "A batch failed whose result nobody has waited for: FailedError('no room')" in caplog.text
+
+    def interrupted():
+        yield 0
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(pipelined(begin, interrupted(), ahead=1))
+
+
+class Waits(TorchDispatchMode):
+    """Counts copies between devices that the host would wait for."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.sent = [], 0
+
+    def __torch_dispatch__(self, func, _types, args=(), kwargs=None):
+        """Look at the devices on both sides."""
+        out = func(*args, **(kwargs or {}))
+        sides = {each.device.type for each in (*args, out) if isinstance(each, torch.Tensor)}
+        if len(sides) > 1 and func.name() in ("aten::_to_copy", "aten::copy_"):
+            self.sent += 1
+            if not ((kwargs or {}).get("non_blocking") or (len(args) > 2 and args[2])):
+                self.found.append(func.name())
+        return out
+
+
+class MadeElsewhere(TorchFunctionMode):
+    """Counts tensors of Python's numbers that are made on a device: their copy is waited for."""
+
+    def __init__(self, waits):
+        super().__init__()
+        self.waits = waits
+
+    def __torch_function__(self, func, _types, args=(), kwargs=None):
+        """Look where it is made."""
+        if func in (torch.tensor, torch.as_tensor) and (kwargs or {}).get("device") not in (None, CPU):
+            self.waits.found.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+class MetaCopies:
+    """A device whose tensors have no values: reading one back is an error, so nothing can wait for one."""
+
+    device = torch.device("meta")
+
+    def stage(self, values):
+        """As on a GPU."""
+        return values.to(self.device, non_blocking=True)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """A codec on a device that cannot be waited for, and what counts the waits."""
+    monkeypatch.setattr(
+        transfers, "copies_for", lambda device: MetaCopies() if device.type == "meta" else None
+    )
+    waits = Waits()
+    codec = SNAC.from_config(SMALL).eval().to("meta")
+    with MadeElsewhere(waits), waits, torch.no_grad():
+        yield codec, waits
+
+
+def test_no_batch_waits_for_the_one_before(elsewhere):
+    """Clips of many lengths, alone and side by side, their noise, and rows of streams: all is only queued."""
+    codec, waits = elsewhere
+    codes = codec.encode_batch([torch.zeros(1, length) for length in (500, 490, 480, 3000, 50, 2900)])
+    assert waits.sent < 10  # a few calls of the network, with where their rows end
+    assert {level.device.type for levels in codes for level in levels} == {"meta"}
+    host = [[torch.zeros(each.shape, dtype=torch.int64) for each in levels] for levels in codes]
+    for noise in (3, "off", "random"):
+        codec.decode_batch(host, noise=noise)
+        codec.decode([level[None] for level in host[0]], noise=noise)
+    states, rows = StateTables(), [StateRow() for _ in range(4)]
+    latents = torch.zeros(4, codec.latent_dim, 8, device="meta")
+    for _ in range(6):
+        batch = states.read(rows)
+        noise = RowNoise(seeds=[1, None, 2, 1], positions=[row.positions for row in rows])
+        codec.decoder.step(latents, StepContext(latents, batch, last=False, noise=noise))
+        states.write(rows, batch)
+    batch = states.read([rows[0], rows[2]])
+    codec.decoder.step(latents[:2], StepContext(latents[:2], batch, last=False))
+    states.write([rows[0], rows[2]], batch)
+    assert waits.found == []
+
+
+def test_a_wait_would_be_seen(elsewhere):
+    """The same test notices a plain copy, a tensor that is made there, and a value that is read."""
+    codec, waits = elsewhere
+    torch.zeros(3).to("meta")
+    torch.tensor([1], device="meta")
+    assert waits.found == ["aten::_to_copy", "tensor"]
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        codec.encode_batch([torch.zeros(1, 50)])[0][0].cpu()
