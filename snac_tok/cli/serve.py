@@ -108,6 +108,11 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="What happens to ids that are out of place in a stream.",
 )
 @device_option
+@click.option(
+    "--cuda-graphs/--no-cuda-graphs",
+    default=None,
+    help="Launch all kernels of a step at once, as a CUDA graph.  [default: on a GPU]",
+)
 @host_option
 @port_option(8000)
 @click.option(
@@ -185,6 +190,7 @@ def serve(
     decoder: str | None,
     preset: str | None,
     device: str,
+    cuda_graphs: bool | None,
     on_error: OnError,
     host: str,
     port: int,
@@ -221,6 +227,10 @@ def serve(
         total_seconds=total_seconds,
         grace_seconds=grace_seconds,
     )
+    if cuda_graphs and not device.startswith("cuda"):
+        raise click.UsageError(
+            f"--cuda-graphs needs a GPU, and the network is to run on {device}: add --device cuda, or leave it out"
+        )
     key = _api_key(api_key_file)
     # Before a model is loaded, which takes long.
     with listening_socket(host, port) as listener:
@@ -229,6 +239,7 @@ def serve(
                 f"{host} can be reached by others, and no key is asked for: set {KEY_VARIABLE}, or --api-key-file"
             )
         tokenizer = load_tokenizer(model, decoder=decoder, device=device, preset=preset or "auto")
+        with_graphs = _use_graphs(tokenizer, wanted=cuda_graphs)
         with without_trial_warning():
             app = create_app(
                 tokenizer,
@@ -240,9 +251,20 @@ def serve(
             )
         # Each request's line says what was repaired.
         warnings.filterwarnings("ignore", category=LostSpeechWarning)
-        place = address_of(host, listener)
+        place = address_of(host, listener) + (", with CUDA graphs" if with_graphs else "")
         run_server(app, listener, on_start=lambda: say(f"serving {tokenizer.vocabulary.name} ids at {place}"))
+        if report := tokenizer.codec.graph_report:
+            say(f"CUDA graphs: {report}")
     return 0
+
+
+def _use_graphs(tokenizer: SnacTokenizer, *, wanted: bool | None) -> bool:
+    """Let the codec's steps be CUDA graphs if that is asked for, or on a GPU if nobody says; say whether they are."""
+    if wanted is None:
+        wanted = tokenizer.device.type == "cuda"
+    if wanted:
+        tokenizer.codec.use_cuda_graphs()
+    return wanted
 
 
 def _api_key(path: Path | None) -> str | None:

@@ -56,6 +56,13 @@ class GraphReport:
     replayed_chunks: int
     other_chunks: int
 
+    def __str__(self) -> str:
+        """Return it for people."""
+        return (
+            f"{self.graphs} captured in {self.capture_seconds:.1f} s; {self.replayed_chunks:,} chunks ran as graphs, "
+            f"{self.other_chunks:,} without"
+        )
+
     def __add__(self, other: GraphReport) -> GraphReport:
         """Return the report of both networks of a codec."""
         return GraphReport(**{name: getattr(self, name) + getattr(other, name) for name in vars(self)})
@@ -102,7 +109,7 @@ class GraphedChunks:
     @property
     def report(self) -> GraphReport:
         """What has been done so far."""
-        graphs = sum(graph is not None for graph in self._graphs.values())
+        graphs = sum(graph is not None for graph in list(self._graphs.values()))  # others may capture one now
         return GraphReport(
             graphs=graphs,
             capture_seconds=self._seconds,
@@ -153,9 +160,10 @@ class GraphedChunks:
         if whole_clip or (state.signature() == shape.kept and not shape.last):
             start = before or [0] * len(state.positions)
             lengths = [now - then for now, then in zip(state.positions, start, strict=True)]
-            if len(self._noise_lengths) >= _REMEMBERED * max(1, self.limit):
-                self._noise_lengths.pop(next(iter(self._noise_lengths.keys() - self._graphs.keys())))
-            self._noise_lengths[shape] = lengths
+            with self.device.turn():  # other threads may forget one of theirs meanwhile
+                if len(self._noise_lengths) >= _REMEMBERED * max(1, self.limit):
+                    self._noise_lengths.pop(next(iter(self._noise_lengths.keys() - self._graphs.keys())))
+                self._noise_lengths[shape] = lengths
         return out
 
     def _graph(

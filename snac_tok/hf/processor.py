@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class SnacProcessor(ProcessorMixin):
         feature_extractor: a `SnacFeatureExtractor`; says at which rate sound comes out.
         tokenizer: of the language model, with audio tokens in it (`add_audio_tokens`).
         codec: "tiny", a folder or a hub repository; loaded when sound is first needed, and saved by name only.
-            Recordings are resampled to its rate. `audio_tokenizer.to(device)` moves it.
+            Recordings are resampled to its rate. It runs on the CPU; `to("cuda", dtype=torch.float16)` moves it.
         vocabulary: the audio ids, as `add_audio_tokens` returned them; or a preset's name.
         prompt: the order of special ids around text and speech: a family's name (`snac_tok.prompts.prompt_names`), a
             `PromptFormat`, or None for what the vocabulary's own models were trained with.
@@ -120,6 +120,11 @@ class SnacProcessor(ProcessorMixin):
                     self.codec, preset=self.audio_vocabulary, decoder=self.decoder, **self._hub_options
                 )
         return self._audio
+
+    def to(self, device: str | torch.device | None = None, *, dtype: torch.dtype | None = None) -> Self:
+        """Move the codec to a device, and its weights to a dtype, as `SNAC.to` does; neither is saved."""
+        self.audio_tokenizer.to(device, dtype=dtype)
+        return self
 
     @property
     def sampling_rate(self) -> int:
@@ -191,14 +196,14 @@ class SnacProcessor(ProcessorMixin):
         skip_special_tokens: bool = True,
         clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - there are no spaces in sound
     ) -> Any:
-        """Turn what a language model wrote into sound.
+        """Turn what a language model wrote into sound, all rows in few calls of the codec.
 
         Speech is what follows the last start of speech, up to its end or the first id that is out of place; a
         warning counts the ids behind such an id, which make no sound.
 
         Args:
             sequences: ids (n,), or (B, n) as `generate` returns them, prompts included or not.
-            noise: as in `SNAC.decode`.
+            noise: as in `SNAC.decode`; on a GPU random noise depends on the other rows.
             on_error: with "resync" or "conceal" speech goes on behind an id that is out of place, as in
                 `SnacTokenizer.decode`.
             skip_special_tokens: as in `SnacTokenizer.decode`, and so is the next.
@@ -215,7 +220,21 @@ class SnacProcessor(ProcessorMixin):
             speeches.append(speech)
             reports[f"sequence {at}"] = report
         warn_of_repairs(reports)
-        sounds = [self._sound(at, rows[at], speech, noise) for at, speech in enumerate(speeches)]
+        for at, speech in enumerate(speeches):
+            if not speech.size:
+                _logger.warning(
+                    "sequence %d has no whole frame of speech in its %d ids: its sound is empty.",
+                    at,
+                    len(rows[at]),
+                )
+        spoken = [at for at, speech in enumerate(speeches) if speech.size]
+        # Where nothing is spoken, no codec is loaded.
+        made = (
+            self.audio_tokenizer.batch_decode([speeches[at] for at in spoken], noise=noise) if spoken else []
+        )
+        sounds = [torch.zeros(0) for _ in rows]
+        for at, sound in zip(spoken, made, strict=True):
+            sounds[at] = torch.from_numpy(sound.samples[0])
         return sounds if _is_batch(sequences) else sounds[0]
 
     def batch_decode(
@@ -309,14 +328,6 @@ class SnacProcessor(ProcessorMixin):
         speech = speech_ids(ids, self.audio_vocabulary, prompt=self.prompts, on_fault="keep")
         found = repair_ids(speech, self.audio_vocabulary, on_error=on_error)
         return found.ids, found.report
-
-    def _sound(self, at: int, ids: Any, speech: np.ndarray[Any, Any], noise: Any) -> torch.Tensor:
-        if not speech.size:
-            _logger.warning(
-                "sequence %d has no whole frame of speech in its %d ids: its sound is empty.", at, len(ids)
-            )
-            return torch.zeros(0)
-        return torch.from_numpy(self.audio_tokenizer.decode(speech, noise=noise).samples[0])
 
     def _batch(
         self, rows: list[dict[str, Any]], return_tensors: str | None, multiple: int | None, *, training: bool

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+    from snac_tok.codec.graphs import GraphReport
     from snac_tok.generation import StreamTiming
     from snac_tok.serving.decoding import StepSeen
 
@@ -21,9 +28,12 @@ class Metrics:
 
     Args:
         frame_samples: how many samples a frame has.
+        graph_report: tells of the codec's CUDA graphs when it is asked; None where there are none.
     """
 
-    def __init__(self, *, frame_samples: int) -> None:
+    def __init__(
+        self, *, frame_samples: int, graph_report: Callable[[], GraphReport | None] = lambda: None
+    ) -> None:
         self._frame_samples = frame_samples
         self._registry = CollectorRegistry()
         self.streams = Gauge("snac_tok_streams_open", "Streams that are decoded now", registry=self._registry)
@@ -59,6 +69,8 @@ class Metrics:
             buckets=_STREAMS,
         )
 
+        self._registry.register(_GraphFigures(graph_report))
+
     def note_step(self, step: StepSeen) -> None:
         """Count a step of the decoder."""
         self._frames.inc(step.num_samples / self._frame_samples)
@@ -74,3 +86,22 @@ class Metrics:
     def text(self) -> bytes:
         """Return all of it in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+class _GraphFigures(Collector):
+    """What CUDA graphs have done, read when somebody asks."""
+
+    def __init__(self, report: Callable[[], GraphReport | None]) -> None:
+        self._report = report
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the figures; nothing without graphs."""
+        if (report := self._report()) is None:
+            return
+        yield GaugeMetricFamily("snac_tok_cuda_graphs", "CUDA graphs captured", value=report.graphs)
+        chunks = CounterMetricFamily(
+            "snac_tok_cuda_graph_chunks", "Chunks that ran as graphs, and without", labels=["as_graph"]
+        )
+        chunks.add_metric(["yes"], report.replayed_chunks)
+        chunks.add_metric(["no"], report.other_chunks)
+        yield chunks

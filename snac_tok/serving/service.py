@@ -41,7 +41,10 @@ class Service:
     ) -> None:
         self.tokenizer, self.source, self.limits = tokenizer, source, limits
         self.gate = Gate(limits)
-        self.metrics = Metrics(frame_samples=tokenizer.codec.config.frame_length)
+        codec = tokenizer.codec
+        self.metrics = Metrics(
+            frame_samples=codec.config.frame_length, graph_report=lambda: codec.graph_report
+        )
         self.decoder = SharedDecoder(tokenizer, on_error=on_error, on_step=self.metrics.note_step)
         # Whole recordings take turns: several at once are no faster, and take more memory.
         self._turn = asyncio.Lock()

@@ -1,0 +1,45 @@
+"""`snac-tok serve --cuda-graphs`: on where there is a GPU, refused where there is none, and told of in the figures."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from snac_tok.cli.program import program
+from snac_tok.cli.serve import _use_graphs
+from snac_tok.codec import SNAC
+from snac_tok.codec.graphs import GraphReport
+
+
+def test_without_a_gpu_it_is_refused_before_anything_is_loaded():
+    """In one sentence that says what to do."""
+    result = CliRunner().invoke(program, ["serve", "--model", "no/such", "--port", "0", "--cuda-graphs"])
+    assert result.exit_code == 2
+    assert "--cuda-graphs needs a GPU, and the network is to run on cpu: add --device cuda" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "used"),
+    [("cuda", None, 1), ("cuda", True, 1), ("cuda", False, 0), ("cpu", None, 0), ("cpu", False, 0)],
+)
+def test_it_is_on_on_a_gpu_unless_somebody_says_otherwise(device, wanted, used):
+    """The codec is asked once, or not at all."""
+    asked = []
+    codec = SimpleNamespace(use_cuda_graphs=lambda: asked.append(1))
+    tokenizer = SimpleNamespace(codec=codec, device=SimpleNamespace(type=device))
+    assert _use_graphs(tokenizer, wanted=wanted) == bool(used)
+    assert len(asked) == used
+
+
+def test_the_figures_tell_of_graphs_where_there_are_some(serve, monkeypatch):
+    """And say nothing where there are none."""
+    server = serve()
+    assert "cuda_graph" not in server.client.get("/metrics").text
+    report = GraphReport(graphs=7, capture_seconds=0.5, replayed_chunks=1200, other_chunks=30)
+    monkeypatch.setattr(SNAC, "graph_report", property(lambda _: report))
+    assert server.metric("snac_tok_cuda_graphs") == 7
+    assert server.metric('snac_tok_cuda_graph_chunks_total{as_graph="yes"}') == 1200
+    assert server.metric('snac_tok_cuda_graph_chunks_total{as_graph="no"}') == 30
+    assert str(report) == "7 captured in 0.5 s; 1,200 chunks ran as graphs, 30 without"
