@@ -114,7 +114,8 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
     "--jobs",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Decode in N processes that may crash; 0 is none.  [default: none for a few files, else 1 for 4 cores]",
+    help="Decode in N processes that may crash; 0 is none.  "
+    "[default: none for a few files, else 1 for 4 cores, on a GPU 1 a core]",
 )
 @click.option(
     "--decode-timeout",

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 # With fewer recordings and bytes than these, starting processes takes longer than they save.
 _MANY_FILES = 256
 _MANY_BYTES = 256 << 20
-# One process decodes faster than four cores encode.
+# One process decodes faster than four cores encode; a GPU encodes faster than all of them decode, up to a point.
 _CORES_PER_JOB = 4
-_MOST_JOBS = 8
+_MOST_JOBS, _MOST_GPU_JOBS = 8, 16
 
 
 def shard_folder(
@@ -111,7 +111,8 @@ def shard_folder(
         keep_columns: what metadata, manifests and archives tell of recordings and shards keep, beside the text; None
             keeps speaker and language where there are any.
         jobs: in how many other processes files are decoded, while this one encodes; 0 decodes in this one. None is 0
-            for small collections and otherwise one for every four cores; with an engine, one for each of its workers.
+            for small collections and otherwise one for every four cores, or on a GPU for all cores but one; with an
+            engine, one for each of its workers.
             Changes the speed, never the shards.
         decode_timeout: seconds after which a decoder that gives nothing is ended; not with jobs=0.
         decode_memory: bytes that each decoding process may take; None sets no limit; not with jobs=0.
@@ -139,7 +140,7 @@ def shard_folder(
 
     def decoding(items: Sequence[PlannedFile]) -> ProcessOptions:
         return ProcessOptions(
-            jobs=_num_jobs(jobs, items, engine),
+            jobs=_num_jobs(jobs, items, engine, on_gpu=getattr(encoder, "batches_ahead", 0) > 0),
             timeout_seconds=decode_timeout,
             max_memory_bytes=decode_memory,
         )
@@ -222,7 +223,9 @@ def _checked_rate(max_error_rate: float) -> float:
     return max_error_rate
 
 
-def _num_jobs(jobs: int | None, items: Sequence[PlannedFile], engine: RayEngine | None) -> int:
+def _num_jobs(
+    jobs: int | None, items: Sequence[PlannedFile], engine: RayEngine | None, *, on_gpu: bool
+) -> int:
     if jobs is not None and jobs < 0:
         raise ShardError(f"jobs is {jobs}; a number of processes, or 0 for none, is needed.")
     if jobs is not None:
@@ -231,7 +234,8 @@ def _num_jobs(jobs: int | None, items: Sequence[PlannedFile], engine: RayEngine 
         return 1  # of each worker: a file that crashes its decoder must not end the worker
     if len(items) < _MANY_FILES and sum(item.num_bytes for item in items) < _MANY_BYTES:
         return 0
-    return max(1, min(_MOST_JOBS, (os.cpu_count() or 1) // _CORES_PER_JOB))
+    cores = os.cpu_count() or 1
+    return max(1, min(_MOST_GPU_JOBS, cores - 1) if on_gpu else min(_MOST_JOBS, cores // _CORES_PER_JOB))
 
 
 def _adopted(

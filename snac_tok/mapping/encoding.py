@@ -5,11 +5,9 @@ On a GPU threads read the rows, and the next batch is begun before the codes of 
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,9 +15,10 @@ from snac_tok.audio import Waveform
 from snac_tok.codec.transfers import pipelined
 from snac_tok.errors import AudioError
 from snac_tok.mapping.rows import load_row
+from snac_tok.sources.read_ahead import read_in_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -31,13 +30,8 @@ if TYPE_CHECKING:
     Sound = Waveform | LongSound | AudioError
     Portion = Mapping[int, Sound]
 
-T = TypeVar("T")
-
 # More of them gain nothing: Python hands each its next row.
 _MOST_THREADS = 16
-# What may be read before it is needed, so that reading goes on while a batch is begun or waited for; the files in
-# progress come on top.
-_ROWS_AHEAD, _BYTES_AHEAD = 128, 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +56,8 @@ def encode_rows(
     ahead = encoder.batches_ahead
     threads = min(_MOST_THREADS, torch.get_num_threads()) if ahead else 0
     load = partial(_load, preprocessing=encoder.preprocessing)
-    sounds = _read(enumerate(zip(audio, rates, strict=True)), load, threads=threads)
+    rows = enumerate(zip(audio, rates, strict=True))
+    sounds = read_in_threads(load, rows, threads=threads) if threads else map(load, rows)
     results: dict[int, Encoded | AudioError] = {}
     begin = partial(_begin, encoder=encoder)
     for portion, codes in pipelined(begin, _portions(sounds, seconds_per_call), ahead=ahead):
@@ -75,33 +70,6 @@ def encode_rows(
             else:
                 results[at] = _encode_long(sound, encoder, name=_named(at))
     return [results[at] for at in range(len(audio))]
-
-
-def _read(rows: Iterable[T], load: Callable[[T], Sound], *, threads: int) -> Iterator[Sound]:
-    """Yield what `load` makes of each row, in order; with threads, of rows ahead of the one that is asked for.
-
-    What `load` raises comes in the row's turn. The threads end with the iterator.
-    """
-    if not threads:
-        yield from map(load, rows)
-        return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="snac_tok_rows")
-    running: deque[Future[Sound]] = deque()
-    try:
-        for row in rows:
-            running.append(pool.submit(load, row))
-            while len(running) > _ROWS_AHEAD or _num_bytes(running) > _BYTES_AHEAD:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _num_bytes(running: Iterable[Future[Sound]]) -> int:
-    """Return how much memory the sound takes that has been read already."""
-    done = [each.result() for each in running if each.done() and not each.exception()]
-    return sum(sound.samples.nbytes for sound in done if isinstance(sound, Waveform))
 
 
 def _load(row: tuple[int, tuple[Any, Any]], *, preprocessing: Preprocessing) -> Sound:
@@ -117,6 +85,8 @@ def _portions(sounds: Iterator[Waveform | LongSound | AudioError], most_seconds:
     portion: dict[int, Sound] = {}
     seconds = 0.0
     for at, sound in enumerate(sounds):
+        if isinstance(sound, Exception) and not isinstance(sound, AudioError):
+            raise sound
         portion[at] = sound
         seconds += sound.duration_seconds if isinstance(sound, Waveform) else 0.0
         if seconds >= most_seconds:

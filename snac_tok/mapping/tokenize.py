@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+import torch
+
 from snac_tok.mapping.devices import threads_each
 from snac_tok.mapping.mapper import SnacMapper
 from snac_tok.mapping.mapper_options import with_mapping_options
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 DatasetT = TypeVar("DatasetT")
 
+_ROWS, _GPU_ROWS = 128, 1024
+
 
 @requires(codec=NO_CODEC)
 @with_mapping_options
@@ -32,7 +36,7 @@ def tokenize_dataset(
     text_tokenizer: Any = None,
     device: str = "cpu",
     keep_audio: bool = False,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     num_proc: int = 1,
     rows_per_file: int | None = None,
     description: str = "Tokenizing audio",
@@ -52,7 +56,8 @@ def tokenize_dataset(
         text_tokenizer: as in `SnacMapper`.
         device: as in `SnacMapper`.
         keep_audio: keep the audio column, undecoded; this copies every sound into the new files.
-        batch_size: how many rows the mapper gets at a time; it does not change results.
+        batch_size: how many rows the mapper gets at a time; it does not change results. None is 128, or 1,024 on a
+            GPU, which does nothing between two of them.
         num_proc: how many processes work; with a GPU, start them with `multiprocess.set_start_method("spawn")`.
         rows_per_file: for datasets on disk: store results after so many rows, so that a killed run continues from
             there; without it, a run in one process starts again.
@@ -94,7 +99,7 @@ def tokenize_dataset(
         mapper=mapper,
         column=column,
         keep_audio=keep_audio,
-        batch_size=batch_size,
+        batch_size=_batch_size(device) if batch_size is None else batch_size,
         num_proc=num_proc,
         rows_per_file=rows_per_file,
         description=description,
@@ -103,6 +108,10 @@ def tokenize_dataset(
         return type(dataset)({name: work.mapped(split) for name, split in dataset.items()})
     result: DatasetT = work.mapped(dataset)
     return result
+
+
+def _batch_size(device: str) -> int:
+    return _GPU_ROWS if torch.device(device).type == "cuda" else _ROWS
 
 
 # doctest skips decorated functions.

@@ -1,18 +1,20 @@
-"""Reads recordings in several processes, ahead of whoever uses them, in their order.
+"""Reads recordings in several processes, or threads, ahead of whoever uses them, in their order.
 
     recordings ─┬─ thread ─ process ─┐
                 ├─ thread ─ process ─┼─ in order, as far ahead as memory allows ─ whoever asked
                 └─ thread ─ process ─┘
 
-`processes.py` says what becomes of a process that dies.
+`processes.py` says what becomes of a process that dies. Threads of this process need no other one; a decoder that
+crashes takes it along.
 """
 
 from __future__ import annotations
 
 import threading
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from snac_tok.audio import Waveform
 from snac_tok.sources.clips import Clips
 from snac_tok.sources.processes import ReadingProcess
 
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
-    from snac_tok.audio import Waveform
     from snac_tok.sources.clips import ReadOptions
     from snac_tok.sources.processes import LongInfo, ProcessOptions
     from snac_tok.sources.recording import Recording
+
+T = TypeVar("T")
 
 # How much decoded sound waits for whoever uses it; the file in progress of each process comes on top.
 _AHEAD_BYTES = 256 << 20
@@ -112,10 +115,42 @@ class ReadingPool:
         return RemoteLongSound(found, lambda: self._for_blocks.blocks(recording, options))
 
 
+def read_in_threads(read: Callable[[T], Any], recordings: Iterable[T], *, threads: int) -> Iterator[Any]:
+    """Yield what `read` makes of each recording, or what it raised, in order; the threads end with the iterator."""
+    stopped = threading.Event()
+    shelf = _Shelf(enumerate(recordings), stopped)
+
+    def fill() -> None:
+        while (job := shelf.next_job()) is not None:
+            number, recording = job
+            try:
+                shelf.put(number, read(recording))
+            except Exception as error:  # noqa: BLE001 - raised where the recording is used
+                shelf.put(number, error)
+
+    fillers = [
+        threading.Thread(target=fill, name=f"snac_tok_read_{number}", daemon=True)
+        for number in range(threads)
+    ]
+    try:
+        for each in fillers:
+            each.start()
+        for number in count():
+            found = shelf.take(number)
+            if found is None:
+                return
+            yield found
+    finally:
+        stopped.set()
+        for each in fillers:
+            if each.ident is not None:
+                each.join()
+
+
 class _Shelf:
     """Hands recordings out and puts their sound in order, so that not too much of it waits."""
 
-    def __init__(self, jobs: Iterator[tuple[int, Recording]], stopped: threading.Event) -> None:
+    def __init__(self, jobs: Iterator[tuple[int, Any]], stopped: threading.Event) -> None:
         self._jobs, self._stopped = jobs, stopped
         self._changed = threading.Condition()
         self._found: dict[int, Any] = {}
@@ -123,7 +158,7 @@ class _Shelf:
         self._is_empty = False
         self._failure: Exception | None = None
 
-    def next_job(self) -> tuple[int, Recording] | None:
+    def next_job(self) -> tuple[int, Any] | None:
         """Return the next recording as soon as there is room for it; None where there is nothing left to do."""
         with self._changed:
             while self._is_full() and not self._stopped.is_set():
@@ -165,4 +200,5 @@ class _Shelf:
 
 
 def _size(found: Any) -> int:
-    return found.waveform.samples.nbytes if isinstance(found, Clips) else 0
+    sound = found.waveform if isinstance(found, Clips) else found
+    return sound.samples.nbytes if isinstance(sound, Waveform) else 0

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from device_queue import DeviceQueue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_codec import SMALL
@@ -24,52 +25,10 @@ from snac_tok.codec.transfers import batches_ahead, pipelined, queued, to_device
 CPU = torch.device("cpu")
 
 
-class Queue:
-    """The stand-in: copies to it are there at once, copies from it when a mark behind them is waited for."""
-
-    def __init__(self):
-        self.events, self._pending, self._done = [], [], 0
-
-    def stage(self, values):
-        """Copy in."""
-        self.events.append("in")
-        return values.clone()
-
-    def fetch(self, values):
-        """Begin to copy out: what is read too early is garbage."""
-        self.events.append("out")
-        there = torch.full_like(values, -1)
-        self._pending.append(lambda: there.copy_(values))
-        return there
-
-    def mark(self):
-        """Remember the place."""
-        return _Place(self, self._done + len(self._pending))
-
-    def finish(self, place):
-        """Do what stands before a place."""
-        while self._done < place:
-            self._pending.pop(0)()
-            self._done += 1
-
-
-class _Place:
-    def __init__(self, queue, place):
-        self.queue, self.place = queue, place
-
-    def wait(self):
-        self.queue.events.append("wait")
-        self.queue.finish(self.place)
-
-    def seconds_since(self, earlier):
-        assert self.queue._done >= self.place >= earlier.place
-        return 0.5
-
-
 @pytest.fixture
 def queue(monkeypatch):
     """A CPU that has the stand-in."""
-    found = Queue()
+    found = DeviceQueue()
     monkeypatch.setattr(transfers, "copies_for", lambda _: found)
     return found
 
