@@ -141,7 +141,7 @@ def main() -> None:
             report.add({"what": "snac", "error": f"left out: {error}"})
     else:
         report.add({"what": "snac", "note": "left out: no --snac-wheel"})
-    from benchmark import gpu
+    from benchmark import gpu, whole_paths
     from benchmark.networks import use_device
 
     use_device(options.device, threads=torch.get_num_threads())
@@ -153,6 +153,7 @@ def main() -> None:
         "speed": partial(gpu.speed_rows, check, peer=peer),
         "streams": partial(gpu.stream_rows, check),
         "tokenizer": partial(gpu.tokenizer_rows, check),
+        "files": partial(whole_paths.file_rows, check),
         # Compiles much, of which little is used elsewhere.
         "units": partial(gpu.unit_rows, check),
         "profile": partial(gpu.profile_rows, check),

@@ -57,6 +57,10 @@ def test_every_row_comes_on_a_bare_machine(wheel_folder, tmp_path):
     for what in ("encode 2 x 0.3 s, fp32", "decode 1 x 0.2 s, fp32"):
         assert min(rows[what][name] for name in ("value", "plain", "snac")) > 0
     assert {"step of 1 streams, fp32", "step of 2 streams, fp32", "training, fp32", "copy"} <= set(rows)
+    files = {what: row for what, row in rows.items() if what.startswith("3 files to ids, ")}
+    assert len(files) == 3
+    assert all(row["value"] > 0 and row["note"].endswith("the same ids") for row in files.values())
+    assert rows["3 rows of ids to sound"]["value"] > 0
     assert sum(what.startswith("profile: ") for what in rows) == 10
 
 

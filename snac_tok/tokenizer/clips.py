@@ -37,7 +37,7 @@ class ClipEncoder:
     Attributes:
         codec: the network.
         preprocessing: one channel, the codec's rate.
-        device_seconds: for how long a GPU has had batches of this encoder to work on, so far.
+        device_seconds: for how long a GPU has had batches of this object to work on, so far.
     """
 
     def __init__(self, codec: SNAC, preprocessing: Preprocessing) -> None:

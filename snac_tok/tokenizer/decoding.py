@@ -34,6 +34,7 @@ class IdDecoder:
 
     codec: SNAC
     vocabulary: Vocabulary
+    device_seconds: float
     strip_specials: Callable[[Any], Any]
 
     def decode(
@@ -169,8 +170,9 @@ class IdDecoder:
         groups = self._groups([len(levels[0]) for levels in clips])
         with eval_mode(self.codec):
             found = pipelined(begin, groups, ahead=batches_ahead(device))
-            for rows, (made, _) in zip(groups, found, strict=True):
+            for rows, (made, seconds) in zip(groups, found, strict=True):
                 sounds |= zip(rows, made, strict=True)
+                self.device_seconds += seconds
         return sounds
 
     def _groups(self, frames: list[int]) -> list[list[int]]:
