@@ -274,3 +274,76 @@ def test_a_wait_would_be_seen(elsewhere):
     assert waits.found == ["aten::_to_copy", "tensor"]
     with pytest.raises((RuntimeError, NotImplementedError)):
         codec.encode_batch([torch.zeros(1, 50)])[0][0].cpu()
+
+
+def test_what_is_asked_of_cuda(monkeypatch):
+    """Pinned memory on both ways, copies that nobody waits for, events in the stream of the codec's own device."""
+    asked, empty, copied, moved = [], torch.empty, torch.Tensor.copy_, torch.Tensor.to
+
+    class Event:
+        def __init__(self, **options):
+            asked.append(("event", options))
+
+        def record(self, stream):
+            asked.append(("record", stream))
+
+        def synchronize(self):
+            asked.append(("synchronize",))
+
+        def elapsed_time(self, _later):
+            return 1500.0
+
+    def pinned(*shape, pin_memory, **options):
+        asked.append(("pinned", pin_memory))
+        return empty(*shape, **options)
+
+    def copy_(self, values, non_blocking=False):
+        asked.append(("copy", non_blocking))
+        return copied(self, values)
+
+    def to(self, *place, **options):
+        if place and isinstance(place[0], torch.device) and place[0].type == "cuda":
+            asked.append(("to", *place, options))
+            return self
+        return moved(self, *place, **options)
+
+    device = torch.device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda where: f"stream of {where}")
+    monkeypatch.setattr(torch, "empty", pinned)
+    monkeypatch.setattr(torch.Tensor, "copy_", copy_)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    (found,), seconds = queued(lambda: [to_device(torch.arange(3), device)], device)()
+    monkeypatch.undo()
+    assert (found.tolist(), seconds) == ([0, 1, 2], 1.5)
+    event = ("event", {"enable_timing": True, "blocking": True})
+    assert asked == [
+        event,
+        ("record", "stream of cuda:1"),
+        ("pinned", True),
+        ("copy", False),
+        ("to", device, {"non_blocking": True}),
+        ("pinned", True),
+        ("copy", True),
+        event,
+        ("record", "stream of cuda:1"),
+        ("synchronize",),
+    ]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu():
+    """Batches one behind the other give what each gives alone, and small results do not wait for what is behind."""
+    torch.manual_seed(0)
+    codec = SNAC.from_config(SMALL).eval().cuda()
+    batches = [[torch.rand(1, 400 + 37 * at) - 0.5 for at in range(size)] for size in (5, 1, 7, 3)]
+
+    def encode(clips):
+        return queued(lambda: [x for codes in codec.encode_batch(clips) for x in codes], codec.device)
+
+    wanted = [[x.cpu() for codes in codec.encode_batch(clips) for x in codes] for clips in batches]
+    found = list(pipelined(encode, batches, ahead=batches_ahead(codec.device)))
+    for (levels, seconds), others in zip(found, wanted, strict=True):
+        assert seconds > 0
+        assert all(map(torch.equal, levels, others))
