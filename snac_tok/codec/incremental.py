@@ -14,6 +14,7 @@ from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.chunked import Unchanged, run_chunk
 from snac_tok.codec.inference import decode_chunk, encode_chunk
 from snac_tok.codec.state import StreamState
+from snac_tok.codec.transfers import to_device
 from snac_tok.errors import CodesError, WaveformError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class ChunkDecoder:
         self._unchanged.check()
         if not self.state.kept:
             check_as_built(self.codec.decoder)
-        here = [level.to(self.codec.device) for level in codes]
+        here = [to_device(level, self.codec.device) for level in codes]
         state = self.state.fork()
         audio = decode_chunk(self.codec, here, state, last=last, noise=self.noise)
         self.state = state

@@ -17,6 +17,7 @@ import torch
 from snac_tok.codec.chunked import Unchanged, run_chunk
 from snac_tok.codec.noise import RowNoise
 from snac_tok.codec.precision import full_precision
+from snac_tok.codec.transfers import to_device
 from snac_tok.errors import CodesError
 from snac_tok.streaming.decoder import stream_noise
 from snac_tok.streaming.frame_buffer import FrameBuffer
@@ -264,6 +265,6 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
         if not codes[0]:
             shape = (num_streams, self.codec.latent_dim, 0)
             return torch.empty(shape, device=device, dtype=dtype) if is_begun else None
-        levels = [torch.cat(level).to(device) for level in zip(*codes, strict=True)]
+        levels = [to_device(torch.cat(level), device) for level in zip(*codes, strict=True)]
         with full_precision(next(self.codec.parameters())):
             return self.codec.quantizer.from_codes(levels)

@@ -16,6 +16,7 @@ from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.chunked import Unchanged
 from snac_tok.codec.inference import encode_chunk
 from snac_tok.codec.state_tables import StateRow, StateTables
+from snac_tok.codec.transfers import to_device
 from snac_tok.errors import SamplingRateError, WaveformError
 from snac_tok.streaming.encoder import checked_block
 from snac_tok.streaming.pairing import paired_for_streams
@@ -228,7 +229,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
         samples = np.pad(samples, ((0, 0), (0, _padding(streams[0], self.codec))))
         if not samples.shape[1] and not streams[0].num_samples:
             return [np.zeros((len(streams), 0), np.int64) for _ in self.codec.vq_strides], state, unfinished
-        audio = torch.from_numpy(samples)[:, None].to(device=self.codec.device, dtype=self.codec.dtype)
+        audio = to_device(torch.from_numpy(samples)[:, None].to(self.codec.dtype), self.codec.device)
         codes = encode_chunk(self.codec, audio, state, unfinished, last=last)
         return [level.cpu().numpy() for level in codes], state, unfinished
 

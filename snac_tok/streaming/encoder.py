@@ -12,6 +12,7 @@ import torch
 from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_rate
 from snac_tok.audio.values import as_float32, check_values
 from snac_tok.codec.incremental import ChunkEncoder
+from snac_tok.codec.transfers import to_device
 from snac_tok.errors import SamplingRateError, WaveformError
 from snac_tok.streaming.pairing import paired_for_streams
 
@@ -158,7 +159,7 @@ class StreamEncoder:
 
     def _tensor(self, samples: npt.NDArray[np.float32]) -> torch.Tensor:
         audio = torch.from_numpy(np.ascontiguousarray(samples))[None]
-        return audio.to(device=self.codec.device, dtype=self.codec.dtype)
+        return to_device(audio.to(self.codec.dtype), self.codec.device)
 
     def _ids(self, pieces: Sequence[list[torch.Tensor]]) -> npt.NDArray[np.int64]:
         if not pieces:
