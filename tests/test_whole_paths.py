@@ -22,7 +22,7 @@ from snac_tok.frames import FrameLayout
 from snac_tok.mapping import encoding
 from snac_tok.mapping.encoding import encode_rows
 from snac_tok.sources import read_ahead
-from snac_tok.tokenizer import decoding
+from snac_tok.tokenizer import clips, decoding
 
 RATE = 8_000
 
@@ -78,6 +78,25 @@ def test_a_batch_of_clips_is_begun_and_waited_for(tok, with_device):
     assert tok.device_seconds - before == 0.5 * 4
     with pytest.raises(WaveformError):
         tok.begin_codes([Waveform(samples=np.zeros((1, 0), np.float32), sampling_rate=RATE)])
+
+
+def test_a_list_of_recordings_is_encoded_while_it_is_read(tok, with_device, monkeypatch, tmp_path):
+    """Files, arrays of another rate, and a long file among them; the first that cannot be read is named."""
+    sounds = waveforms(8)
+    paths = sorted(folder_of(tmp_path / "sounds", sounds).iterdir())
+    mixed = [*paths, *(Waveform(samples=each.samples, sampling_rate=11_025) for each in sounds)]
+    monkeypatch.setattr("snac_tok.sources.reading.LONG_SECONDS", 0.18)
+    wanted = tok(mixed)
+    assert any(count / RATE > 0.18 for count in wanted.num_samples)
+    queue, threads = with_device(), threading.active_count()
+    monkeypatch.setattr(clips, "_PART_SECONDS", 0.3)
+    found = tok(mixed)
+    assert found["input_ids"] == wanted["input_ids"]
+    assert found.num_samples == wanted.num_samples
+    assert queue.events.count("wait") > 3
+    with pytest.raises(WaveformError, match="clip 2"):
+        tok([*sounds[:2], np.full(300, np.nan, np.float32), *sounds], sampling_rate=RATE)
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize("noise", [3, "off"])

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     Sound = Waveform | LongSound | AudioError
     Portion = Mapping[int, Sound]
 
-# More of them gain nothing: Python hands each its next row.
-_MOST_THREADS = 16
-
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
@@ -54,10 +51,9 @@ def encode_rows(
         seconds_per_call: how much sound is read before the network runs.
     """
     ahead = encoder.batches_ahead
-    threads = min(_MOST_THREADS, torch.get_num_threads()) if ahead else 0
     load = partial(_load, preprocessing=encoder.preprocessing)
     rows = enumerate(zip(audio, rates, strict=True))
-    sounds = read_in_threads(load, rows, threads=threads) if threads else map(load, rows)
+    sounds = read_in_threads(load, rows, threads=torch.get_num_threads()) if ahead else map(load, rows)
     results: dict[int, Encoded | AudioError] = {}
     begin = partial(_begin, encoder=encoder)
     for portion, codes in pipelined(begin, _portions(sounds, seconds_per_call), ahead=ahead):

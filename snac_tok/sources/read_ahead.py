@@ -31,6 +31,8 @@ T = TypeVar("T")
 # How much decoded sound waits for whoever uses it; the file in progress of each process comes on top.
 _AHEAD_BYTES = 256 << 20
 _AHEAD_FILES = 2048
+# More gain nothing: Python hands each its next recording.
+_MOST_THREADS = 16
 
 
 class RemoteLongSound:
@@ -119,6 +121,7 @@ def read_in_threads(read: Callable[[T], Any], recordings: Iterable[T], *, thread
     """Yield what `read` makes of each recording, or what it raised, in order; the threads end with the iterator."""
     stopped = threading.Event()
     shelf = _Shelf(enumerate(recordings), stopped)
+    threads = min(threads, _MOST_THREADS)
 
     def fill() -> None:
         while (job := shelf.next_job()) is not None:
