@@ -215,6 +215,7 @@ def serve(
     """
     from snac_tok.errors import LostSpeechWarning
     from snac_tok.serving import Limits, create_app, run_server
+    from snac_tok.serving.decoding import run_typical_steps
     from snac_tok.serving.server import listening_socket
     from snac_tok.streaming.pairing import without_trial_warning
 
@@ -249,6 +250,8 @@ def serve(
                 api_key=key,
                 allow_origins=origins,
             )
+        if with_graphs:
+            run_typical_steps(tokenizer, most_streams=max_clients)
         # Each request's line says what was repaired.
         warnings.filterwarnings("ignore", category=LostSpeechWarning)
         place = address_of(host, listener) + (", with CUDA graphs" if with_graphs else "")

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 # Whole: what is left of a frame is a fault, and repaired as one.
 Kind: TypeAlias = Literal["push", "end", "end whole", "abort"]
 _NOTHING = np.zeros(0, np.float32)
+# The layers of the released codecs hold as much as they ever do after ten frames; a graph is made soon after.
+_TYPICAL_STEPS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +201,21 @@ class SharedDecoder:
         if job.name in self._streams:
             self._streams.abort(job.name)
         settle(job.answer, error)
+
+
+def run_typical_steps(tokenizer: CodecWithVocabulary, *, most_streams: int) -> None:
+    """Run steps of 1, 2, 4, … streams with a frame each, so that their CUDA graphs are there before clients come."""
+    codes_per_frame = tokenizer.vocabulary.layout.codes_per_frame
+    frame = tokenizer.vocabulary.encode([np.zeros(count, np.int64) for count in codes_per_frame])
+    for power in range((most_streams - 1).bit_length() + 1):
+        streams = BatchStreamDecoder(tokenizer)
+        names = range(1 << power)
+        for name in names:
+            streams.open(name)
+        for _ in range(_TYPICAL_STEPS):
+            for name in names:
+                streams.push(name, frame)
+            streams.step()
 
 
 def settle(future: asyncio.Future[Any] | None, answer: Any) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from snac_tok.cli.program import program
 from snac_tok.cli.serve import _use_graphs
 from snac_tok.codec import SNAC
-from snac_tok.codec.graphs import GraphReport
+from snac_tok.codec.graphs import GraphedChunks, GraphReport
+from snac_tok.serving.decoding import run_typical_steps
+
+# The module, which the package hides behind the command.
+serve_command = sys.modules["snac_tok.cli.serve"]
 
 
 def test_without_a_gpu_it_is_refused_before_anything_is_loaded():
@@ -43,3 +51,46 @@ def test_the_figures_tell_of_graphs_where_there_are_some(serve, monkeypatch):
     assert server.metric('snac_tok_cuda_graph_chunks_total{as_graph="yes"}') == 1200
     assert server.metric('snac_tok_cuda_graph_chunks_total{as_graph="no"}') == 30
     assert str(report) == "7 captured in 0.5 s; 1,200 chunks ran as graphs, 30 without"
+
+
+class Recorder:
+    """Captures steps on a CPU by keeping them."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        self.captured = []
+
+    def turn(self):
+        """Nothing else replays."""
+        return nullcontext()
+
+    def capture(self, step):
+        """Note how many rows there are."""
+        rows = len(step()[0])
+        self.captured.append(rows)
+        return step
+
+
+def test_graphs_of_steady_steps_are_there_before_clients_come(tok):
+    """For each power of two up to the most clients, also if their number is none."""
+    tokenizer = copy.deepcopy(tok)
+    recorder = Recorder()
+    decoder = tokenizer.codec.decoder
+    decoder.graphs = GraphedChunks(decoder, limit=32, device=recorder)
+    run_typical_steps(tokenizer, most_streams=3)
+    assert recorder.captured == [1, 2, 4]
+    assert decoder.graphs.report.replayed_chunks > 3
+
+
+def test_a_server_with_graphs_says_so_and_what_they_did(monkeypatch):
+    """At its start and at its end, on stderr."""
+    report = GraphReport(graphs=1, capture_seconds=0.1, replayed_chunks=2, other_chunks=3)
+    monkeypatch.setattr(serve_command, "_use_graphs", lambda *_given, **_options: True)
+    monkeypatch.setattr(SNAC, "graph_report", property(lambda _: report))
+    monkeypatch.setattr("snac_tok.serving.decoding.run_typical_steps", lambda *_given, **_options: None)
+    monkeypatch.setattr("snac_tok.serving.run_server", lambda _app, _listener, *, on_start: on_start())
+    result = CliRunner().invoke(program, ["serve", "--model", "tiny", "--preset", "orpheus", "--port", "0"])
+    assert result.exit_code == 0, result.output
+    assert "with CUDA graphs\n" in result.stderr
+    assert "CUDA graphs: 1 captured in 0.1 s; 2 chunks ran as graphs, 3 without" in result.stderr
