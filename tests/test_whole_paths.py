@@ -5,16 +5,19 @@ A stand-in takes the GPU's place (`device_queue`): whatever is read before it is
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from device_queue import DeviceQueue
 from small_codec import SMALL
 
 from snac_tok import SNAC, SnacMapper, SnacTokenizer, Waveform, shard_folder, write_audio
+from snac_tok.cli.program import program
 from snac_tok.codec import transfers
 from snac_tok.corpus import BatchLimits
 from snac_tok.errors import WaveformError
@@ -250,3 +253,15 @@ def test_a_mapper_gives_the_same_columns(with_device):
     assert found["error"] == wanted["error"]
     assert same(found["input_ids"], wanted["input_ids"])
     assert found["num_samples"] == wanted["num_samples"]
+
+
+def test_the_command_says_for_how_much_of_the_time_the_gpu_had_work(tok, with_device, tmp_path, monkeypatch):
+    """Only where there was one."""
+    source = folder_of(tmp_path / "sounds", waveforms(3))
+    monkeypatch.setattr("snac_tok.cli.shard.load_tokenizer", lambda *_given, **_options: tok)
+    plain = CliRunner().invoke(program, ["shard", str(source), str(tmp_path / "plain")])
+    assert plain.exit_code == 0
+    assert "the GPU" not in plain.output
+    with_device()
+    made = CliRunner().invoke(program, ["shard", str(source), str(tmp_path / "made")])
+    assert re.search(r"writing and all else; the GPU had work for \d+%\n", made.output)

@@ -28,7 +28,8 @@ class Execution:
 
     Attributes:
         device: "cpu", "cuda" (worker i takes GPU i modulo their number), "cuda:1", …
-        threads: torch's, in a worker process; None means one, so that workers do not compete for cores.
+        threads: torch's, in a worker process, and those that read for a GPU; None means one, so that workers do not
+            compete for cores.
         seconds_per_call: how much sound is read before the network runs; this limits memory.
         hub_options: how the codec's files are fetched; the hash has the weights instead.
     """
