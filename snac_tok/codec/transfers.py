@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import os
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import torch
 
 from snac_tok.codec.cuda_copies import CudaCopies
+from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -64,7 +66,8 @@ def queued(
 
     Returns:
         a function that waits for the results and returns them, in ordinary memory of the host, with the seconds for
-        which the device had this work; 0 on a CPU. What fails on the device is raised there.
+        which the device had this work; 0 on a CPU. What fails on the device is raised there,
+        and NetworkError in a process that was forked meanwhile.
     """
     copies = copies_for(device)
     if copies is None:
@@ -73,12 +76,18 @@ def queued(
     begin = copies.mark()
     results = list(run())
     sizes, shapes = [each.numel() for each in results], [each.shape for each in results]
-    packed = len(results) > 1 and sum(each.nbytes for each in results) <= _PACKED_BYTES
+    alike = len({each.dtype for each in results}) == 1
+    packed = alike and len(results) > 1 and sum(each.nbytes for each in results) <= _PACKED_BYTES
     parts = [torch.cat([each.reshape(-1) for each in results])] if packed else results
     coming = [copies.fetch(each) if each.nbytes <= _MOST_PINNED_BYTES else each for each in parts]
-    end = copies.mark()
+    end, owner = copies.mark(), os.getpid()
 
     def wait() -> tuple[list[torch.Tensor], float]:
+        if os.getpid() != owner:
+            raise NetworkError(
+                "this batch was begun before the process was forked, and the GPU stays with the parent: wait for it there, "
+                "or begin it again in a process that was spawned."
+            )
         end.wait()
         found = list(torch.split(coming[0], sizes)) if packed else coming
         # Pinned memory stays ours; whoever keeps one result does not keep the others'.

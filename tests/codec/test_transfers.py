@@ -4,6 +4,7 @@ A stand-in for the GPU keeps a queue: a copy out writes nothing before its place
 """
 
 import itertools
+import os
 import threading
 from contextlib import nullcontext
 
@@ -21,6 +22,7 @@ from snac_tok.codec.context import StepContext
 from snac_tok.codec.noise import RowNoise
 from snac_tok.codec.state_tables import StateRow, StateTables
 from snac_tok.codec.transfers import batches_ahead, pipelined, queued, to_device
+from snac_tok.errors import NetworkError
 
 CPU = torch.device("cpu")
 
@@ -66,9 +68,12 @@ def test_results_are_in_ordinary_memory_and_do_not_keep_each_other(queue):
     assert queue.events.count("out") == 1
     assert all(map(torch.equal, found, values))
     assert len({each.untyped_storage().data_ptr() for each in (*found, *values)}) == 4
+    mixed = [torch.arange(2), torch.ones(2)]
+    found, _ = queued(lambda: mixed, CPU)()
+    assert [each.dtype for each in found] == [torch.int64, torch.float32]
     large = [torch.zeros(transfers._PACKED_BYTES // 4), torch.ones(2, 1)]
     found, _ = queued(lambda: large, CPU)()
-    assert queue.events.count("out") == 3
+    assert queue.events.count("out") == 5
     assert all(map(torch.equal, found, large))
     assert queued(list, CPU)()[0] == []
 
@@ -84,6 +89,25 @@ def test_more_than_may_be_pinned_waits(queue, monkeypatch, size):
     assert torch.equal(found[1], values)
     assert queue.events.count("in") == (size == 1)
     assert queue.events.count("out") == 2 * (size == 1)
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_forked_process_does_not_wait_for_its_parent_s_batch():
+    """It says so in one sentence; the parent gets its result."""
+    wait = queued(lambda: [torch.ones(1)], CPU)
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            wait()
+        except NetworkError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert b"begun before the process was forked" in os.read(reader, 1000)
+    os.close(reader)
+    os.close(writer)
+    assert wait()[0] == [torch.ones(1)]
 
 
 def test_a_cpu_gets_no_copy_no_thread_and_the_order_of_a_loop():
