@@ -85,8 +85,8 @@ def queued(
     def wait() -> tuple[list[torch.Tensor], float]:
         if os.getpid() != owner:
             raise NetworkError(
-                "this batch was begun before the process was forked, and the GPU stays with the parent: wait for it there, "
-                "or begin it again in a process that was spawned."
+                "this batch was begun before the process was forked, and the GPU stays with the parent: wait for it "
+                "there, or begin it again in a process that was spawned."
             )
         end.wait()
         found = list(torch.split(coming[0], sizes)) if packed else coming
