@@ -91,6 +91,33 @@ def test_more_than_may_be_pinned_waits(queue, monkeypatch, size):
     assert queue.events.count("out") == 2 * (size == 1)
 
 
+@pytest.mark.parametrize(("reading", "running"), [(1, 5), (3, 3), (5, 1)])
+def test_whichever_of_host_and_device_is_slower_never_stands_still(reading, running):
+    """By a clock that only reading, running and waiting move."""
+
+    def spent(ahead):
+        clock = {"host": 0, "device": 0}
+
+        def batches():
+            for number in range(8):
+                clock["host"] += reading
+                yield number
+
+        def begin(_):
+            clock["device"] = done = max(clock.values()) + running
+
+            def finish():
+                clock["host"] = max(clock["host"], done)
+
+            return finish
+
+        list(pipelined(begin, batches(), ahead=ahead))
+        return clock["host"]
+
+    assert spent(0) == 8 * (reading + running)
+    assert spent(1) == 8 * max(reading, running) + min(reading, running)
+
+
 @pytest.mark.usefixtures("queue")
 def test_a_forked_process_does_not_wait_for_its_parent_s_batch():
     """It says so in one sentence; the parent gets its result."""
