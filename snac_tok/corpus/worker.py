@@ -14,21 +14,20 @@ On a GPU the next batch is read, and its encoding is begun, before the codes of 
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from snac_tok.audio import Waveform
 from snac_tok.codec.transfers import pipelined
+from snac_tok.corpus.batches import Clock, Reading
 from snac_tok.corpus.loading import file_failure
 from snac_tok.errors import AudioError, CodesError
 from snac_tok.shards import Record, ShardWriter, check_shard, raw_codes
 from snac_tok.sources.reading import LONG_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -159,9 +158,10 @@ def encode_shard(
     names = spec.options.columns
     flatten = spec.info.collection.frame_layout().flatten
     with ShardWriter(out, info=spec.info, columns=names, replace=replace) as shard:
-        reading = _Reading(_batches(files, max_seconds=most_seconds, max_files=limits.max_files))
-        ahead = encoder.batches_ahead if isinstance(encoder, BackgroundEncoder) else 0
-        clock = _Clock(encoder, reading)
+        reading = Reading(files, max_seconds=most_seconds, max_files=limits.max_files)
+        background = encoder if isinstance(encoder, BackgroundEncoder) else None
+        ahead = background.batches_ahead if background else 0
+        clock = Clock(reading, lambda: background.device_seconds if background else 0.0)
         for outcomes in pipelined(partial(_begin_clips, encoder=encoder), reading, ahead=ahead):
             times, batch = clock.lap(), reading.taken.popleft()
             failures = [loaded.failure for loaded in batch if loaded.failure]
@@ -181,75 +181,6 @@ def encode_shard(
                 on_batch(_batch_done(batch, failures, num_samples / rate, times))
             clock.start()
     return check_shard(shard.path, expected=spec.info)
-
-
-def _batches(
-    files: Iterable[LoadedFile], *, max_seconds: float, max_files: int
-) -> Iterator[list[LoadedFile]]:
-    batch: list[LoadedFile] = []
-    seconds = 0.0
-    for loaded in files:
-        is_long = loaded.is_long
-        if batch and (is_long or seconds + loaded.seconds_in_memory > max_seconds):
-            yield batch
-            batch, seconds = [], 0.0
-        batch.append(loaded)
-        seconds += loaded.seconds_in_memory
-        if is_long or len(batch) >= max_files or seconds >= max_seconds:
-            yield batch
-            batch, seconds = [], 0.0
-    if batch:
-        yield batch
-
-
-class _Reading:
-    """The clips of one batch after another, as they are read.
-
-    Attributes:
-        seconds: that reading took so far.
-        taken: batches whose clips were handed out, in order.
-    """
-
-    def __init__(self, batches: Iterator[list[LoadedFile]]) -> None:
-        self._batches = batches
-        self.seconds = 0.0
-        self.taken: deque[list[LoadedFile]] = deque()
-
-    def __iter__(self) -> Iterator[list[Clip]]:
-        while True:
-            begun = time.monotonic()
-            batch = next(self._batches, None)
-            self.seconds += time.monotonic() - begun
-            if batch is None:
-                return
-            self.taken.append(batch)
-            yield [clip for loaded in batch for clip in loaded.clips]
-
-
-class _Clock:
-    """Tells what the time between two batches went into."""
-
-    def __init__(self, encoder: SoundEncoder, reading: _Reading) -> None:
-        self._encoder, self._reading = encoder, reading
-        self.start()
-
-    def start(self) -> None:
-        """Begin to count."""
-        self._before = time.monotonic(), self._reading.seconds, self._on_device
-
-    def lap(self) -> dict[str, float]:
-        """Return the seconds since the start, by the names of `BatchDone`."""
-        begun, read, worked = self._before
-        reading = self._reading.seconds - read
-        return {
-            "reading_seconds": reading,
-            "encoding_seconds": time.monotonic() - begun - reading,
-            "device_seconds": self._on_device - worked,
-        }
-
-    @property
-    def _on_device(self) -> float:
-        return self._encoder.device_seconds if isinstance(self._encoder, BackgroundEncoder) else 0.0
 
 
 def _begin_clips(clips: Sequence[Clip], encoder: SoundEncoder) -> Callable[[], list[_Encoded | AudioError]]:
