@@ -107,10 +107,8 @@ class NormConv(nn.Module):
     @property
     def weight(self) -> torch.Tensor:
         """The folded weight if it is up to date and no gradient is wanted, else the weight computed now."""
-        folded = self.folded  # another thread may forget it meanwhile
-        if folded is not None and not self.training and not torch.is_grad_enabled() and self._is_fresh():
-            return folded
-        weight: torch.Tensor = self._norm()
+        kept = None if self.training or torch.is_grad_enabled() else self._fresh_fold()
+        weight: torch.Tensor = self._norm() if kept is None else kept
         return weight
 
     @weight.setter
@@ -123,20 +121,25 @@ class NormConv(nn.Module):
         """Return the weight; in eval mode it is computed once and kept."""
         if self.training or torch.compiler.is_compiling():
             return self.weight
-        folded = self.folded  # another thread may forget it meanwhile
-        if folded is None or not self._is_fresh():
+        folded = self._fresh_fold()
+        if folded is None:
+            version = self._norm.version()
             with torch.no_grad():
                 folded = self._norm()
-            self.folded, self._folded_version = folded, self._norm.version()
+            self.folded, self._folded_version = folded, version
         return folded
 
     def unfold(self) -> None:
         """Forget the folded weight."""
         self.folded = None
 
-    def _is_fresh(self) -> bool:
+    def _fresh_fold(self) -> torch.Tensor | None:
+        """Return the folded weight if it is that of today's parameters."""
+        # Another thread may fold anew or forget meanwhile. It writes the weight first and the version then, so a weight
+        # that is read behind a version that fits is never an older one; the other way round it could be.
         # A compiled graph has the folded weight built in; it cannot ask for versions.
-        return torch.compiler.is_compiling() or self._norm.version() == self._folded_version
+        fits = torch.compiler.is_compiling() or self._norm.version() == self._folded_version
+        return self.folded if fits else None
 
     def _load_from_state_dict(self, state_dict: dict[str, torch.Tensor], prefix: str, *args: Any) -> None:
         for old, new in OLD_NAMES.items():

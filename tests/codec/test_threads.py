@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from snac_tok.codec import SNAC, inference
+from snac_tok.codec.layers import make_pointwise
 from snac_tok.codec.state import StreamState
 from snac_tok.codec.threads import Pipeline, run_in_order
+from snac_tok.codec.weight_norm import WeightNorm
 
 
 @pytest.fixture
@@ -160,3 +162,22 @@ def test_whoever_stops_listening_leaves_no_thread_behind(small_codec, threads):
     pieces.close()
     assert threading.active_count() == before
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("ask", [lambda conv: conv.fold(), lambda conv: conv.weight], ids=["fold", "weight"])
+def test_a_weight_that_another_thread_folds_meanwhile_is_never_the_old_one(ask, monkeypatch):
+    """Two chunks come to a layer at once after its weights were loaded anew: neither may run with the old ones."""
+    conv = make_pointwise(4, 4).eval()
+    with torch.no_grad():
+        conv.fold()
+        for parameter in conv.parameters():
+            parameter.mul_(2.0)
+        versions = WeightNorm.version
+
+        def after_the_other_thread(norm):
+            monkeypatch.setattr(WeightNorm, "version", versions)
+            conv.fold()
+            return versions(norm)
+
+        monkeypatch.setattr(WeightNorm, "version", after_the_other_thread)
+        assert torch.equal(ask(conv), conv.parametrizations["weight"]())
