@@ -20,8 +20,9 @@ settings.register_profile("without a clock", deadline=None)
 settings.load_profile("without a clock")
 
 # As an installation without extras runs; loading numba's loops would take each of many processes a second. What a codec
-# computes is tested with the loops, too (`kernels`).
-os.environ["SNAC_TOK_KERNELS"] = backend.kernel_mode = "off"
+# computes is tested with the loops, too (`kernels`), and everything with SNAC_TOK_KERNELS=auto.
+KERNELS = os.environ.setdefault("SNAC_TOK_KERNELS", "off")
+backend.kernel_mode = KERNELS
 COMPUTED = {1, 3, 4, 5, 9}  # the laws of what a codec computes
 
 __all__ = ["dead", "hub"]
@@ -39,9 +40,9 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(autouse=True)
 def kernels(request):
     """Which kernels the codec takes in this test."""
-    backend.kernel_mode = getattr(request, "param", "off")
+    backend.kernel_mode = getattr(request, "param", KERNELS)
     yield
-    backend.kernel_mode = "off"
+    backend.kernel_mode = KERNELS
 
 
 @pytest.fixture
