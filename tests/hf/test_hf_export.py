@@ -84,7 +84,7 @@ def assert_is_the_codecs(found, codec):
 
 @pytest.fixture
 def without_loops(monkeypatch):
-    """numba's loops stay with snac_tok; their sound differs by rounding."""
+    """Numba's loops stay with snac_tok; their sound differs by rounding."""
     monkeypatch.setattr(backend, "kernel_mode", "off")
 
 
