@@ -70,7 +70,7 @@ class RowEnds:
 
     def __init__(self, x: torch.Tensor, valid: Sequence[int]) -> None:
         self.total = x.shape[-1]
-        self.valid = to_device(torch.tensor(valid), x.device)[:, None, None]  # (B, 1, 1)
+        self.valid = to_device(torch.tensor(valid, device="cpu"), x.device)[:, None, None]  # (B, 1, 1)
         self._at: dict[int, torch.Tensor] = {}
 
     def at(self, length: int) -> torch.Tensor:

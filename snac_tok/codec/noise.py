@@ -112,7 +112,9 @@ class RowNoise:
         if len(wanted) == len(rows):
             return values
         at = {row: index for index, row in enumerate((*wanted, None))}
-        return values.index_select(0, to_device(torch.tensor([at[row] for row in rows]), x.device))
+        return values.index_select(
+            0, to_device(torch.tensor([at[row] for row in rows], device="cpu"), x.device)
+        )
 
 
 def checked_noise(noise: Noise, *, fresh: bool = True) -> Noise:
@@ -142,13 +144,13 @@ def _normal_rows(rows: Sequence[tuple[int, int]], layer: int, x: torch.Tensor) -
     """Return the values (rows, T) of rows' seeds and starts for an input x (B, C, T)."""
     kernels, length = kernels_for(x), x.shape[-1]
     if kernels is not None and kernels.takes_normal(x):
-        pairs = to_device(torch.tensor(rows, dtype=torch.int64).reshape(-1, 2), x.device)
+        pairs = to_device(torch.tensor(rows, dtype=torch.int64, device="cpu").reshape(-1, 2), x.device)
         return kernels.normal_rows(pairs, layer_key(layer), length, x.dtype)
     if len(rows) == 1:  # numbers are hashed faster than tensors
         ((seed, start),) = rows
         positions = torch.arange(start, start + length, device=x.device)
         return normal_at(positions, seed=seed, layer=layer).to(x.dtype)[None]
-    pairs = to_device(torch.tensor(rows, dtype=torch.int64).reshape(-1, 2), x.device)
+    pairs = to_device(torch.tensor(rows, dtype=torch.int64, device="cpu").reshape(-1, 2), x.device)
     positions = pairs[:, 1:] + torch.arange(length, device=x.device)
     return normal_at(positions, seed=pairs[:, :1], layer=layer).to(x.dtype)
 

@@ -77,7 +77,7 @@ class _Table:
     def _index(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the indices where the layers are, sent once and not waited for."""
         device = next((layer.device for layer in self.layers if layer is not None), torch.device("cpu"))
-        return to_device(torch.tensor(indices), device)
+        return to_device(torch.tensor(indices, device="cpu"), device)
 
     def apart(self, kept: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
         """Return what layers keep, with copies of what still lies in this table, where others may write to it."""

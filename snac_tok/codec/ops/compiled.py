@@ -78,7 +78,7 @@ def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -
     rows, ((first,), (second,)) = _rows(x).to(torch.bfloat16), matrices
     repeated = None if bias is None else bias.repeat(weight.shape[-1] // 2)
     one, other = _product(rows[:, :-1], first, repeated), _product(rows[:, 1:], second, None)
-    out = torch.empty(one.shape)
+    out = one.new_empty(one.shape, dtype=torch.float32)
     loops.add_products(_bits(one), _bits(other), out.numpy())
     return out.reshape(len(x), -1, weight.shape[1]).transpose(1, 2)
 
@@ -144,7 +144,8 @@ def normal_rows(
     seeds_and_starts: torch.Tensor, layer_key: int, length: int, dtype: torch.dtype
 ) -> torch.Tensor:
     """Return seeded noise (rows, length) bit for bit as `codec.noise.normal_at` gives it."""
-    first, second = torch.empty((2, len(seeds_and_starts), length), dtype=torch.float64).unbind()
+    shape = (2, len(seeds_and_starts), length)
+    first, second = seeds_and_starts.new_empty(shape, dtype=torch.float64).unbind()
     loops.uniform_pairs(seeds_and_starts.numpy(), layer_key, first.numpy(), second.numpy())
     radius = first.log_().mul_(-2.0).sqrt_()
     return radius.mul_(second.mul_(2.0 * math.pi).cos_()).to(dtype)
@@ -155,7 +156,7 @@ def _add_delayed(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Do what `add_delayed` does to a product of bfloat16; return the sum and what is left over."""
     held = _new(rows, 0) if before is None else _rows(before)
-    out = torch.empty(product.shape)
+    out = product.new_empty(product.shape, dtype=torch.float32)
     loops.add_delayed(_bits(product), held.numpy(), rows.numpy(), out.numpy())
     used = out.shape[1] - held.shape[1]
     left = rows[:, used:].clone() if used >= 0 else torch.cat((held[:, used:], rows), dim=1)
