@@ -17,17 +17,25 @@ SPEECH = Path(__file__).parents[1] / "speech"
 CLIP = SPEECH / "LJ001-0008.flac"
 
 
-@pytest.fixture
-def work(tmp_path, monkeypatch, loaded_before):  # noqa: ARG001 - commands find the codec loaded
-    """A new current folder: a.wav, b.flac, stereo.wav and clips/ with two recordings; the default model is tiny."""
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory):
+    """A folder with a.wav, b.flac, stereo.wav and clips/ with two recordings, to be copied."""
+    folder = tmp_path_factory.mktemp("recordings")
     samples, rate = sf.read(CLIP, dtype="float32")
-    sf.write(tmp_path / "a.wav", samples[:20_000], rate)
-    sf.write(tmp_path / "b.flac", samples[20_000:30_000], rate)
-    sf.write(tmp_path / "stereo.wav", np.stack([samples[:9_000], -0.5 * samples[9_000:18_000]], 1), rate)
-    (tmp_path / "clips").mkdir()
+    sf.write(folder / "a.wav", samples[:13_100], rate)  # almost seven frames
+    sf.write(folder / "b.flac", samples[20_000:27_500], rate)  # almost four
+    sf.write(folder / "stereo.wav", np.stack([samples[:9_000], -0.5 * samples[9_000:18_000]], 1), rate)
+    (folder / "clips").mkdir()
     for name in ("a.wav", "b.flac"):
-        shutil.copy(tmp_path / name, tmp_path / "clips")
-    (tmp_path / "clips" / "metadata.csv").write_text("file_name|text\na.wav|has never\n", encoding="utf-8")
+        shutil.copy(folder / name, folder / "clips")
+    (folder / "clips" / "metadata.csv").write_text("file_name|text\na.wav|has never\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path, recordings, monkeypatch, loaded_before):  # noqa: ARG001 - commands find the codec loaded
+    """A new current folder with the recordings; the default model is tiny."""
+    shutil.copytree(recordings, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SNAC_TOK_MODEL", "tiny")
     monkeypatch.delenv("SNAC_TOK_DEBUG", raising=False)
@@ -83,11 +91,45 @@ def other_model(work):
     return "other"
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory):
+    """What commands have made of the recordings."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def shards(run, work):
+def made(run, work, kept):
+    """A function that puts into the folder what a command makes of the recordings: the command runs once."""
+
+    def make(name, *arguments):
+        if not (kept / name).exists():
+            assert run(*arguments).exit_code == 0
+            source, target = work, kept
+        else:
+            source, target = kept, work
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copy2
+        copy(source / name, target / name)
+        return work / name
+
+    return make
+
+
+@pytest.fixture
+def shards(made):
     """A finished shard folder of clips/."""
-    assert run("shard", "clips", "shards").exit_code == 0
-    return work / "shards"
+    return made("shards", "shard", "clips", "shards")
+
+
+@pytest.fixture
+def a_npz(made):
+    """The codes of a.wav."""
+    return made("a.npz", "encode", "a.wav", "-o", "a.npz")
+
+
+@pytest.fixture
+def b_npz(made):
+    """The codes of b.flac."""
+    return made("b.npz", "encode", "b.flac", "-o", "b.npz")
 
 
 @pytest.fixture
@@ -122,7 +164,6 @@ def config(work):
 
 
 @pytest.fixture
-def ready(run, work):
+def ready(made):
     """A prepared folder of clips/."""
-    assert run("prepare", "clips", "-o", "ready", "--sampling-rate", "24000").exit_code == 0
-    return work / "ready"
+    return made("ready", "prepare", "clips", "-o", "ready", "--sampling-rate", "24000")

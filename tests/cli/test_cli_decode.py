@@ -49,10 +49,10 @@ def test_another_decoder(run, refused, work, tokenizer):
     assert re.search(r"^tiny +.*\n *tiny with vocos ", table, re.MULTILINE)
 
 
+@pytest.mark.usefixtures("a_npz")
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_levels_of_raw_codes(run, work, tokenizer, shards, levels):
     """--levels decodes an .npz and shards with their first levels, as it does ids."""
-    run("encode", "a.wav", "-o", "a.npz")
     assert run("decode", "a.npz", "-o", "a1.wav", "--levels", levels).exit_code == 0
     assert run("decode", "shards", "-o", "a2.wav", "--id", "a.wav", "--levels", levels).exit_code == 0
     coarse = SnacTokenizer.from_pretrained("tiny", preset="orpheus", levels=levels)
@@ -63,10 +63,9 @@ def test_levels_of_raw_codes(run, work, tokenizer, shards, levels):
     assert same_sound("a2.wav", expected, work)
 
 
-@pytest.mark.usefixtures("shards")
-def test_more_levels_than_there_are(refused, run):
+@pytest.mark.usefixtures("shards", "a_npz")
+def test_more_levels_than_there_are(refused):
     """The codec has three."""
-    run("encode", "a.wav", "-o", "a.npz")
     assert "levels" in refused("decode", "a.npz", "-o", "x.wav", "--levels", "4")
     assert "levels" in refused("decode", "shards", "-o", "wavs", "--levels", "4")
 
@@ -80,10 +79,10 @@ def test_several_records_have_a_bar(run):
     assert "100%" not in run("decode", "shards", "-o", "again").stderr
 
 
+@pytest.mark.usefixtures("a_npz")
 @pytest.mark.parametrize("noise", ["off", "7"])
 def test_noise_is_the_decoders(run, work, tokenizer, noise):
     """--noise reaches the decoder; the same seed gives the same file."""
-    run("encode", "a.wav", "-o", "a.npz")
     for name in ("one.wav", "two.wav"):
         assert run("decode", "a.npz", "-o", name, "--noise", noise).exit_code == 0
     batch = tokenizer("a.wav")
@@ -178,10 +177,9 @@ def test_one_file_of_shards_alone(run, refused, work, shards):
     assert "another kind" in refused("decode", path.name, "-o", "x")
 
 
-@pytest.mark.usefixtures("shards")
-def test_other_weights_are_refused(refused, run, other_model):
+@pytest.mark.usefixtures("shards", "a_npz")
+def test_other_weights_are_refused(refused, other_model):
     """Shards and .npz files made with other weights than the model's are not decoded into noise."""
-    run("encode", "a.wav", "-o", "a.npz")
     for source, output in (("shards", "wavs"), ("a.npz", "a2.wav")):
         sentence = refused("decode", source, "-o", output, "--model", other_model)
         assert "weights" in sentence
@@ -323,10 +321,9 @@ def spoiled(content, kind):
     ],
 )
 @pytest.mark.parametrize("command", ["decode", "inspect"])
-def test_damaged_npz(refused, run, work, kind, command):
+def test_damaged_npz(refused, b_npz, kind, command):
     """A damaged or hostile .npz is refused by name, whatever is wrong with it."""
-    run("encode", "b.flac", "-o", "b.npz")
-    spoil_npz(work / "b.npz", kind)
+    spoil_npz(b_npz, kind)
     assert "b.npz" in refused(command, "b.npz", *(["-o", "b.wav"] if command == "decode" else []))
 
 

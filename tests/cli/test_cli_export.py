@@ -40,7 +40,7 @@ def test_ids_of_shards_in_parquet(run, work, shards):
         f"files 1 file in ids, {(work / 'ids' / 'train-00000-of-00001.parquet').stat().st_size:,} bytes"
         in words
     )
-    assert "records 2 left out 0 sound 0.0004 h (1.36 s) tokens" in words
+    assert "records 2 left out 0 sound 0.0003 h (0.93 s) tokens" in words
     again = run("export", "shards", "-o", "ids", "--to", "hf", "--preset", "plain")
     assert "finished before: nothing was left to do" in again.stdout
     assert again.exit_code == 0

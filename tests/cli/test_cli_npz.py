@@ -15,10 +15,9 @@ from snac_tok.shards import read_code_file
 
 
 @pytest.fixture
-def arrays(run, work):
+def arrays(b_npz):
     """The arrays of b.npz."""
-    run("encode", "b.flac", "-o", "b.npz")
-    with np.load(work / "b.npz") as found:
+    with np.load(b_npz) as found:
         return dict(found)
 
 

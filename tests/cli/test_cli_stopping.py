@@ -78,7 +78,7 @@ def test_too_many_failures(run, work):
 def test_limits_jobs_and_trying_again(run, work):
     """The options reach the run: what is left out is told, and is no failure."""
     (work / "clips" / "x.wav").write_bytes(b"no sound")
-    options = ("--jobs", "1", "--min-duration", "0.6", "--decode-timeout", "30", "--decode-memory", "4000")
+    options = ("--jobs", "1", "--min-duration", "0.4", "--decode-timeout", "30", "--decode-memory", "4000")
     result = run("shard", "clips", "shards", *options, "--max-file-size", "9", "--batch-seconds", "5")
     assert result.exit_code == 1
     lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())

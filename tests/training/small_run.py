@@ -7,12 +7,13 @@ from prepared_sound import RATE, tone, write_store
 
 from snac_tok.training import TrainingConfig
 
+NUM_SAMPLES = 8_192  # of a clip: longer than any crop
 CODEC = {
     "sampling_rate": RATE,
     "encoder_dim": 4,
-    "encoder_rates": [2, 4],
+    "encoder_rates": [8],
     "decoder_dim": 16,
-    "decoder_rates": [4, 2],
+    "decoder_rates": [8],
     "attn_window_size": None,
     "codebook_size": 16,
     "codebook_dim": 4,
@@ -28,7 +29,8 @@ def write_sound(folder):
     """Prepare a few clips of tones in noise."""
     noise = np.random.default_rng(0)
     clips = {
-        f"clip-{k}": tone(RATE, hertz=200.0 * (k + 1), level=0.3) + noise.uniform(-0.1, 0.1, RATE)
+        f"clip-{k}": tone(NUM_SAMPLES, hertz=200.0 * (k + 1), level=0.3)
+        + noise.uniform(-0.1, 0.1, NUM_SAMPLES)
         for k in range(3)
     }
     return write_store(folder / "ready", clips)

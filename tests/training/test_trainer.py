@@ -6,6 +6,7 @@ import functools
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -44,6 +45,15 @@ def equal(first, second):
 def finished(trainer):
     """Run to the end and return the reports."""
     return list(trainer.run())
+
+
+@pytest.fixture(scope="module")
+def whole(sound, tmp_path_factory):
+    """A finished run of six steps, to be compared with or copied: its folder, weights and reports."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    trainer = Trainer(config(sound), folder)
+    reports = finished(trainer)
+    return SimpleNamespace(folder=folder, weights=weights(trainer), reports=reports)
 
 
 def test_every_loss_falls_on_one_batch(sound, tmp_path, monkeypatch):
@@ -97,14 +107,12 @@ def test_a_resumed_run_is_the_uninterrupted_one(sound, tmp_path, changes):
         assert told(tmp_path / "whole", name) == told(tmp_path / "cut", name)
 
 
-def test_a_finished_run_goes_on_when_told_to(sound, tmp_path):
+def test_a_finished_run_goes_on_when_told_to(sound, whole, tmp_path):
     """More steps are no other run; without a cooldown the schedule does not depend on the end."""
-    whole = Trainer(config(sound, steps=6), tmp_path / "whole")
-    finished(whole)
     finished(Trainer(config(sound, steps=4), tmp_path / "run"))
     longer = Trainer(config(sound, steps=6), tmp_path / "run", resume=True)
     assert [report.step for report in longer.run()] == [5, 6]
-    assert equal(weights(whole), weights(longer))
+    assert equal(whole.weights, weights(longer))
 
 
 def test_training_leaves_the_global_generator_alone(sound, tmp_path):
@@ -162,10 +170,10 @@ def test_decoder_only_leaves_the_codes_as_they_are(sound, tmp_path):
 
 def test_the_adversary_begins_when_told_to(sound, tmp_path):
     """Before, nothing of it shows; a run without one never has any."""
-    reports = finished(Trainer(config(sound, adversarial_from_step=3), tmp_path / "late"))
-    assert [report.losses.keys() >= ADVERSARIAL for report in reports] == [False] * 3 + [True] * 3
-    assert not any(ADVERSARIAL & report.losses.keys() for report in reports[:3])
-    reports = finished(Trainer(config(sound, discriminators=None), tmp_path / "none"))
+    reports = finished(Trainer(config(sound, adversarial_from_step=2, steps=4), tmp_path / "late"))
+    assert [report.losses.keys() >= ADVERSARIAL for report in reports] == [False] * 2 + [True] * 2
+    assert not any(ADVERSARIAL & report.losses.keys() for report in reports[:2])
+    reports = finished(Trainer(config(sound, discriminators=None, steps=2), tmp_path / "none"))
     assert not any(ADVERSARIAL & report.losses.keys() for report in reports)
 
 
@@ -187,13 +195,13 @@ def test_what_a_run_leaves_behind(sound, tmp_path):
         assert torch.equal(value, trainer.average.values[name]), name
 
 
-def test_a_damaged_checkpoint_is_passed_over(sound, tmp_path, caplog):
+def test_a_damaged_checkpoint_is_passed_over(sound, whole, tmp_path, caplog):
     """The one before is taken, and said so; nothing is lost but the steps between."""
-    finished(Trainer(config(sound, checkpoint_every=2), tmp_path / "run"))
+    shutil.copytree(whole.folder, tmp_path / "run")
     newest = tmp_path / "run" / "checkpoints" / "step-00000006.pt"
     newest.write_bytes(newest.read_bytes()[:1000])
-    trainer = Trainer(config(sound, checkpoint_every=2), tmp_path / "run", resume=True)
-    assert trainer.step == 4
+    trainer = Trainer(config(sound), tmp_path / "run", resume=True)
+    assert trainer.step == 3
     assert "step-00000006.pt is damaged" in caplog.text
 
 
@@ -256,10 +264,10 @@ def test_resuming_where_nothing_was_saved_begins_anew(sound, tmp_path):
     assert Trainer(config(sound), tmp_path / "run", resume=True).step == 0
 
 
-def test_a_run_is_not_overwritten_and_not_mixed_up(sound, tmp_path):
+def test_a_run_is_not_overwritten_and_not_mixed_up(sound, whole, tmp_path):
     """A second run into the same folder, or a resumed one with another recipe, is refused."""
-    finished(Trainer(config(sound, steps=3), tmp_path / "run"))
-    with pytest.raises(TrainingError, match=r"holds a run of 3 steps; go on with --resume"):
+    shutil.copytree(whole.folder, tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"holds a run of 6 steps; go on with --resume"):
         Trainer(config(sound), tmp_path / "run")
     with pytest.raises(TrainingError, match=r"other values of losses\.mel, seed; resume with"):
         Trainer(config(sound, seed=3, losses={"mel": 1.0}), tmp_path / "run", resume=True)
@@ -296,7 +304,7 @@ def test_numbers_that_are_none_stop_the_run(sound, tmp_path, monkeypatch):
 
 def test_a_full_disk_loses_no_checkpoint(sound, tmp_path, monkeypatch):
     """Saving fails with a sentence; what was there can be resumed."""
-    run = Trainer(config(sound, checkpoint_every=3), tmp_path / "run")
+    run = Trainer(config(sound, steps=2, checkpoint_every=1), tmp_path / "run")
     finished(run)
 
     def refuse(*_, **__):
@@ -306,7 +314,7 @@ def test_a_full_disk_loses_no_checkpoint(sound, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match="No space left on device"):
         run.save()
     monkeypatch.undo()
-    assert Trainer(config(sound, checkpoint_every=3), tmp_path / "run", resume=True).step == 6
+    assert Trainer(config(sound, steps=2, checkpoint_every=1), tmp_path / "run", resume=True).step == 2
 
 
 def test_the_codec_must_fit_sound_and_crops(sound, tmp_path):

@@ -1,6 +1,7 @@
 """One of several processes: trains what a JSON file lists, one run after another, and keeps what it reached.
 
-Usage: python two_processes.py PLAN.json; PLAN is a list of {"out", "config", "resume", "break_after", "stop_after"}.
+Usage: python two_processes.py PLAN.json [ARGUMENT ...]
+PLAN is a list of {"out", "config", "resume", "break_after", "stop_after"}. Then `snac-tok` runs with the arguments.
 """
 
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from snac_tok import cli
 from snac_tok.training import Trainer, TrainingConfig
 
 
@@ -35,6 +37,8 @@ def main():
             if report.step == entry.get("stop_after") and rank == 1:
                 trainer.stop()
         torch.save(weights(trainer), out / f"weights-{rank}.pt")
+    del sys.argv[1]
+    cli.main()
 
 
 if __name__ == "__main__":
