@@ -45,6 +45,14 @@ def kernels(request):
     backend.kernel_mode = KERNELS
 
 
+def pytest_ignore_collect(collection_path, config):
+    """In the quick run, leave files without a law alone: to import them all would take longer than the laws do."""
+    is_test = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
+    if config.option.markexpr == "law" and is_test:
+        return "mark.law(" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 @pytest.fixture
 def run_script(monkeypatch, capsys):
     """Run a script in this process, which has loaded what it needs, and return what it printed."""

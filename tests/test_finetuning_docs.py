@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snac_tok import preset, read_audio
+from snac_tok import Waveform, preset, read_audio, write_audio
 from snac_tok.prompts import prompt_format
 
 ROOT = Path(__file__).parents[1]
@@ -34,8 +34,12 @@ def execute(text):
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """An empty folder with the real speech where the page expects it."""
+    """A folder with the real speech where the page expects it; of the long clip two seconds: less to learn by heart."""
     shutil.copytree(ROOT / "tests" / "speech", tmp_path / "tests" / "speech")
+    long = read_audio(tmp_path / "tests" / "speech" / "LJ001-0004.flac")
+    rate = long.sampling_rate
+    short = Waveform(samples=long.samples[:, : 2 * rate], sampling_rate=rate)
+    write_audio(tmp_path / "tests" / "speech" / "LJ001-0004.flac", short)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

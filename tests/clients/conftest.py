@@ -35,7 +35,13 @@ MUSIC = {
     "depthwise": False,
 }
 # As small as it gets, for what takes seconds a layer: graphs.
-TINY = MUSIC | {"attn_window_size": None, "vq_strides": [4, 2, 1], "depthwise": True}
+TINY = MUSIC | {
+    "encoder_rates": [6],
+    "decoder_rates": [6],
+    "attn_window_size": None,
+    "vq_strides": [4, 2, 1],
+    "depthwise": True,
+}
 
 
 def pair_of(values):

@@ -6,6 +6,7 @@ import pickle
 import sys
 
 import pytest
+import snac
 import torch
 from test_clients import sound_for
 from torch import nn
@@ -314,6 +315,13 @@ class Decoding(nn.Module):
         return self.model.decode(list(codes))
 
 
+def exported(client, module, arguments, **options):
+    """Our module as a graph. Upstream's stays as it is: what its graph would give, at twice the time."""
+    if client.snac is snac:
+        return module
+    return torch.export.export(module, arguments, **options).module()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strict", [False, True])
 def test_decode_exports(tiny, both, strict):
@@ -324,11 +332,11 @@ def test_decode_exports(tiny, both, strict):
         codes = codes_for(client, batch=1)
         shapes = tuple({1: count * frames} for count in (1, 2, 4))
         with torch.no_grad():
-            program = torch.export.export(
-                Decoding(client.model), tuple(codes), dynamic_shapes=(shapes,), strict=strict
+            graph = exported(
+                client, Decoding(client.model), tuple(codes), dynamic_shapes=(shapes,), strict=strict
             )
         torch.manual_seed(9)
-        return program.module()(*(torch.cat((level, level), dim=1) for level in codes))
+        return graph(*(torch.cat((level, level), dim=1) for level in codes))
 
     both(recipe, tiny, grad=True)
 
@@ -341,8 +349,7 @@ def test_everything_else_exports(tiny, both):
         model, audio = client.model, sound_for(client.values)
         with torch.no_grad():
             z = model.encoder(model.preprocess(audio))
-            sound = torch.export.export(model.decoder, (z,)).module()(z)
-            return sound, torch.export.export(model, (audio,)).module()(audio)
+            return exported(client, model.decoder, (z,))(z), exported(client, model, (audio,))(audio)
 
     both(recipe, tiny, grad=True)
 

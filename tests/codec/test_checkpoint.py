@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import resource
+import shutil
 import struct
 import zipfile
 
@@ -16,11 +17,19 @@ from snac_tok.codec import SNAC, CodecConfig
 from snac_tok.errors import CheckpointError, ConfigError, NetworkError
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, small_config):
+    """The folder of the small codec, to be copied."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("codec") / "saved"
+    SNAC.from_config(small_config).eval().save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path, small_codec):
+def folder(tmp_path, saved):
     """A saved codec."""
-    small_codec.save_pretrained(tmp_path / "saved")
-    return tmp_path / "saved"
+    return shutil.copytree(saved, tmp_path / "saved")
 
 
 def rewrite(folder, change):

@@ -279,7 +279,7 @@ torch.set_num_threads(1)
 codec = SNAC(sampling_rate=8_000, encoder_dim=4, encoder_rates=(2, 3), decoder_dim=16, decoder_rates=(3, 2),
              attn_window_size=None, codebook_size=32, codebook_dim=4, vq_strides=(4, 2, 1)).eval()
 block = torch.randn(1, 1, 10 * codec.sampling_rate) * 0.1
-for blocks in (6, 90):
+for blocks in (6, 48):
     frames = sum(piece[0].shape[-1] for piece in codec.encode_blocks(block for _ in range(blocks)))
     assert frames * codec.config.frame_length >= blocks * block.shape[-1]
     codes = [torch.randint(32, (1, frames * count)) for count in codec.config.codes_per_frame]
@@ -291,8 +291,8 @@ for blocks in (6, 90):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_clip():
-    """A quarter of an hour peaks near where a minute does, in a process of its own; one activation would be 115 MB."""
+    """Eight minutes peak near where one does, in a process of its own; one activation would be 61 MB more."""
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     short, long = map(int, done.stdout.split())
-    # What grows is the codes: 17 MB.
-    assert long - short < 80
+    # What grows is the codes, 9 MB, and what is made of them: 45 to 50 MB in all.
+    assert long - short < 75
