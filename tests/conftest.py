@@ -1,5 +1,6 @@
 """Fixtures for every folder of tests."""
 
+import functools
 import importlib.util
 import os
 import runpy
@@ -53,6 +54,17 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first.
+
+    Processes take tests from the end of each other's lists: what is left there is short, so they end together, and no
+    file whose tests share a long run is divided, which would make both processes run it.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def run_script(monkeypatch, capsys):
     """Run a script in this process, which has loaded what it needs, and return what it printed."""
@@ -78,13 +90,23 @@ def shared_tiny():
     assert all(torch.equal(value, fresh[name]) for name, value in codec.state_dict().items())
 
 
-@pytest.fixture
-def loaded_before(monkeypatch, shared_tiny):
-    """Every tokenizer of "tiny" has the same codec: to load it is most of what a short command or mapping costs."""
+@pytest.fixture(scope="session")
+def tinys_digest():
+    """The digest of the embedded codec's weights."""
+    return SNAC.from_pretrained("tiny").weights_sha256()
 
-    def load(name, *, device="cpu", dtype=None, **options):
-        if (name, str(device), dtype) == ("tiny", "cpu", None) and not options:
+
+@pytest.fixture
+def loaded_before(monkeypatch, shared_tiny, tinys_digest):
+    """Every tokenizer of "tiny" has the same codec: to load it is most of what a short command or mapping costs.
+
+    Its digest is known, too. To compute it forgets what was made from the weights, and nobody changes these here.
+    """
+    monkeypatch.setattr(shared_tiny, "weights_sha256", functools.partial(str, tinys_digest))
+
+    def load(name, *, decoder=None, device="cpu", dtype=None, **options):
+        if (name, decoder, str(device), dtype) == ("tiny", None, "cpu", None) and not options:
             return shared_tiny
-        return SNAC.from_pretrained(name, device=device, dtype=dtype, **options)
+        return SNAC.from_pretrained(name, decoder=decoder, device=device, dtype=dtype, **options)
 
     monkeypatch.setattr("snac_tok.tokenizer.tokenizer.SNAC", SimpleNamespace(from_pretrained=load))
