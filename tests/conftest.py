@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from forked_scripts import script_runner
 from hub_stand_in import dead, hub
 from hypothesis import settings
 
@@ -78,6 +79,13 @@ def run_script(monkeypatch, capsys):
 
     yield run
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def run_forked(tmp_path_factory):
+    """Run a script in a process of its own that has torch and datasets loaded; returncode, stdout and stderr."""
+    with script_runner(tmp_path_factory.mktemp("scripts")) as run:
+        yield run
 
 
 @pytest.fixture(scope="session")

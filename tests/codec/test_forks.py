@@ -1,13 +1,9 @@
 """Forked processes and threads that cannot start: results, or one sentence, but nobody waits for ever."""
 
-import subprocess
-import sys
-
 import pytest
 
-# Everything here is about a process: each case has its own, and ends within the timeout or fails.
+# Everything here is about a process: each case has its own, and ends within five minutes or fails.
 pytestmark = pytest.mark.slow
-TIMEOUT_SECONDS = 300
 
 BEGIN = """
 import os, signal, sys, threading, warnings
@@ -48,16 +44,19 @@ wanted = work(codec)
 )
 
 
-def output_of(script):
+@pytest.fixture
+def output_of(run_forked):
     """Run a script in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+
+    def run(script):
+        done = run_forked(script)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
 
 
-def test_a_forked_child_uses_the_codec_of_its_parent():
+def test_a_forked_child_uses_the_codec_of_its_parent(output_of):
     """On one thread, with the parent's results to the last bit; and so does a child of the child.
 
     But for a clip that was begun before: its threads are the parent's, who goes on; both end by themselves. And nobody
@@ -92,7 +91,7 @@ next(left)
     )
 
 
-def test_a_forked_child_that_asks_for_more_threads_gets_one_and_is_told():
+def test_a_forked_child_that_asks_for_more_threads_gets_one_and_is_told(output_of):
     """Whatever it begins with: a codec of its own, a stream, sound or codes."""
     output_of(
         USED
@@ -148,12 +147,12 @@ assert all(row == [one(0)[0], 1] for row in found), found
 
 
 @pytest.mark.parametrize("imported", ["before", "in the child"])
-def test_pools_of_forked_processes(imported):
+def test_pools_of_forked_processes(output_of, imported):
     """Pools, executors and `datasets.map`; also where a child imports us only after its parent has used torch."""
     output_of(BEGIN + ("import snac_tok.codec\n" if imported == "before" else "") + POOLS)
 
 
-def test_a_fork_while_others_encode_sets_precision_back():
+def test_a_fork_while_others_encode_sets_precision_back(output_of):
     """The child has none of the threads that were inside, and the settings that they will find again."""
     output_of(
         USED
@@ -172,7 +171,7 @@ assert ask() == "bf16"
     )
 
 
-def test_threads_that_cannot_start_are_done_without():
+def test_threads_that_cannot_start_are_done_without(output_of):
     """The work is done by those there are, or here; the process ends, with torch's threads as they were."""
     output_of(
         USED

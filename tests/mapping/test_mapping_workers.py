@@ -1,5 +1,6 @@
 """Workers: the same rows from forks, spawned processes and one process; caches found again; killed runs completed."""
 
+import functools
 import json
 import multiprocessing
 import os
@@ -74,14 +75,18 @@ SnacMapper.__call__ = deadly
 
 
 @pytest.fixture
-def script(tmp_path):
+def script(tmp_path, run_forked):
     """Run the script with something before it; the process and what it wrote."""
 
     def run(folder, *, method="fork", num_proc=1, per_file=0, before=""):
+        arguments = [str(folder), method, str(num_proc), str(per_file)]
+        if method == "fork":
+            return run_forked(before + SCRIPT, *arguments)
+        # Spawned workers load the program anew: it must be a file.
         path = tmp_path / "run.py"
         path.write_text(before + SCRIPT)
-        command = [sys.executable, str(path), str(folder), method, str(num_proc), str(per_file)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(path), *arguments]
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=300
         )
@@ -116,6 +121,7 @@ def caches(folder):
     return sorted(path.name for path in folder.glob("cache-*"))
 
 
+@functools.cache
 def unbroken():
     """The ids of every row, made here and at once."""
     mapper = SnacMapper("tiny", preset="orpheus", sampling_rate=CODEC_RATE)
