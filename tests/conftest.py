@@ -55,17 +55,6 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """Files with slow tests come first.
-
-    Processes take tests from the end of each other's lists: what is left there is short, so they end together, and no
-    file whose tests share a long run is divided, which would make both processes run it.
-    """
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 @pytest.fixture
 def run_script(monkeypatch, capsys):
     """Run a script in this process, which has loaded what it needs, and return what it printed."""
