@@ -108,11 +108,13 @@ def encode(
         channels=channels,
         allow_truncated=allow_truncated,
     )
+    # Once: the digest of its weights takes longer than a short clip.
+    settings = tokenizer.describe() if any(target.file_format == "npz" for target in targets) else {}
     failed, sizes = 0, [_size(sound) for sound in sounds]
     shown = is_wanted(progress, things=len(sounds))
     with ProgressBar("encoding", unit="B", shown=shown, total=sum(sizes)) as bar:
         for sound, target, size in zip(sounds, targets, sizes, strict=True):
-            failed += not _encode_one(tokenizer, sound, target)
+            failed += not _encode_one(tokenizer, settings, sound, target)
             bar.advance(size)
     return 0 if not failed else 1 if failed < len(sounds) else 2
 
@@ -187,7 +189,7 @@ def _size(sound: str) -> int:
     return 0
 
 
-def _encode_one(tokenizer: SnacTokenizer, sound: str, target: _Target) -> bool:
+def _encode_one(tokenizer: SnacTokenizer, settings: dict[str, Any], sound: str, target: _Target) -> bool:
     """Encode and write one sound and tell about it; False where the sound cannot be used."""
     from snac_tok.audio import audio_info
     from snac_tok.errors import AudioError
@@ -200,13 +202,14 @@ def _encode_one(tokenizer: SnacTokenizer, sound: str, target: _Target) -> bool:
     except AudioError as error:
         say(at_the_command_line(error))
         return False
-    written = _write(tokenizer, info, codes, num_samples, target)
+    described = settings | {"source_sampling_rate": info.sampling_rate}
+    written = _write(tokenizer, described, codes, num_samples, target)
     say(f"{name} → {target}: {_account(tokenizer, info, num_samples, written=written)}")
     return True
 
 
 def _write(
-    tokenizer: SnacTokenizer, info: AudioInfo, codes: list[Any], num_samples: int, target: _Target
+    tokenizer: SnacTokenizer, settings: dict[str, Any], codes: list[Any], num_samples: int, target: _Target
 ) -> str:
     """Write ids or codes, whichever the target asks for, and return how many of what."""
     from snac_tok.frames import ids_as_json, ids_as_text, write_ids
@@ -219,7 +222,6 @@ def _write(
         else:
             write_ids(target.path, ids)
         return counted(ids.size, "id")
-    settings = tokenizer.describe() | {"source_sampling_rate": info.sampling_rate}
     levels = [level.astype("uint16") for level in codes]
     content = CodeFile(levels=levels, num_samples=num_samples, settings=settings)
     write_code_file(target.path or standard_output(), content)

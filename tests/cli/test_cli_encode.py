@@ -27,6 +27,19 @@ def test_npz_holds_the_tokenizers_codes(run, tokenizer):
     assert settings["codec_config"] == tokenizer.codec.config.to_dict()
 
 
+def test_weights_are_read_through_once_for_many_sounds(run, tokenizer, monkeypatch):
+    """The digest takes longer than a short clip; each file has it, and its own rate."""
+    asked, describe = [], SnacTokenizer.describe
+    monkeypatch.setattr(SnacTokenizer, "describe", lambda tok: asked.append(1) or describe(tok))
+    Path("other.wav").write_bytes(Path("a.wav").read_bytes())
+    assert run("encode", "a.wav", "other.wav", "-o", "codes/").exit_code == 0
+    assert len(asked) == 1
+    for name in ("a", "other"):
+        settings = read_code_file(Path(f"codes/{name}.npz")).settings
+        assert settings["weights_sha256"] == tokenizer.codec.weights_sha256()
+        assert settings["source_sampling_rate"] == 22_050
+
+
 def test_resampling_is_said_and_recorded(run):
     """A recording at another rate is resampled; the message and the file say from what and how."""
     result = run("encode", "a.wav", "-o", "a.npz")
