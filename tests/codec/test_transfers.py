@@ -267,7 +267,8 @@ class MadeElsewhere(TorchFunctionMode):
 
     def __torch_function__(self, func, _types, args=(), kwargs=None):
         """Look where it is made."""
-        if func in (torch.tensor, torch.as_tensor) and (kwargs or {}).get("device") not in (None, CPU):
+        device = (kwargs or {}).get("device") or CPU
+        if func in (torch.tensor, torch.as_tensor) and torch.device(device) != CPU:
             self.waits.found.append(func.__name__)
         return func(*args, **(kwargs or {}))
 
