@@ -204,7 +204,7 @@ class SharedDecoder:
 
 
 def run_typical_steps(tokenizer: CodecWithVocabulary, *, most_streams: int) -> None:
-    """Run steps of 1, 2, 4, … streams with a frame each, so that their CUDA graphs are there before clients come."""
+    """Run steps of 1, 2, 4, … streams, a frame each: what they need, CUDA graphs too, is there before clients come."""
     codes_per_frame = tokenizer.vocabulary.layout.codes_per_frame
     frame = tokenizer.vocabulary.encode([np.zeros(count, np.int64) for count in codes_per_frame])
     for power in range((most_streams - 1).bit_length() + 1):

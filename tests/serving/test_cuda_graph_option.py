@@ -72,6 +72,16 @@ class Recorder:
         return step
 
 
+@pytest.fixture
+def one_thread():
+    """As a GPU has one queue: on a CPU each of torch's threads takes some of the rows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_graphs_of_steady_steps_are_there_before_clients_come(tok):
     """For each power of two up to the most clients, also if their number is none."""
     tokenizer = copy.deepcopy(tok)
@@ -81,6 +91,22 @@ def test_graphs_of_steady_steps_are_there_before_clients_come(tok):
     run_typical_steps(tokenizer, most_streams=3)
     assert recorder.captured == [1, 2, 4]
     assert decoder.graphs.report.replayed_chunks > 3
+
+
+@pytest.mark.parametrize(("graphs", "streams"), [(True, 7), (False, 1)])
+def test_the_first_client_waits_for_nothing_that_could_be_done_before(monkeypatch, graphs, streams):
+    """Weights are prepared and loops compiled before the server listens; on a GPU graphs are captured, too."""
+    order = []
+    monkeypatch.setattr(serve_command, "_use_graphs", lambda *_given, **_options: graphs)
+    monkeypatch.setattr(
+        "snac_tok.serving.decoding.run_typical_steps",
+        lambda _tok, *, most_streams: order.append(most_streams),
+    )
+    monkeypatch.setattr("snac_tok.serving.run_server", lambda *_given, **_options: order.append("serving"))
+    options = ["--model", "tiny", "--preset", "orpheus", "--port", "0", "--max-clients", "7"]
+    result = CliRunner().invoke(program, ["serve", *options])
+    assert result.exit_code == 0, result.output
+    assert order == [streams, "serving"]
 
 
 def test_a_server_with_graphs_says_so_and_what_they_did(monkeypatch):
