@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmark.networks import DTYPES, load_ours, speech_like
-from snac_tok.codec.ops import backend
+from benchmark.networks import DTYPES, kernels, load_ours, speech_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,8 +34,5 @@ def compiled_row(bench: Bench) -> Iterator[Cells]:
 
 def run_with(function: Callable[[], object], *, loops: bool) -> object:
     """Call a function with the loops or without."""
-    before, backend.kernel_mode = backend.kernel_mode, "auto" if loops else "off"
-    try:
+    with kernels("auto" if loops else "off"):
         return function()
-    finally:
-        backend.kernel_mode = before

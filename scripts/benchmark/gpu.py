@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmark.networks import DTYPES, load_peer, random_codes, speech_like
+from benchmark.networks import DTYPES, kernels, load_peer, random_codes, speech_like
 from benchmark.timing import machine
 from snac_tok.codec import SNAC
 from snac_tok.codec.chunked import run_chunk
-from snac_tok.codec.ops import backend, reference
+from snac_tok.codec.ops import reference
 from snac_tok.codec.state import StreamState
 from snac_tok.frames import FrameLayout
 from snac_tok.streaming import BatchStreamDecoder
@@ -214,7 +214,7 @@ def speed_rows(check: Check, *, peer: bool) -> Iterator[Row]:
             times = {"value": check.seconds(ours)}
             if graphed is not None:
                 times["graphs"] = check.seconds(partial(getattr(graphed, way), *ours.args, **ours.keywords))
-            with plain_path():
+            with kernels("off"):
                 times["plain"] = check.seconds(ours)
             if other is not None:
                 with torch.inference_mode():
@@ -222,16 +222,6 @@ def speed_rows(check: Check, *, peer: bool) -> Iterator[Row]:
             short = length == check.short_seconds
             figures = {name: 1e3 * spent if short else rows * length / spent for name, spent in times.items()}
             yield row | {"unit": "ms" if short else "x real time"} | figures
-
-
-class plain_path:  # noqa: N801 - used as a function
-    """Within it no kernels are used."""
-
-    def __enter__(self) -> None:
-        self._before, backend.kernel_mode = backend.kernel_mode, "off"
-
-    def __exit__(self, *error: object) -> None:
-        backend.kernel_mode = self._before
 
 
 def stream_rows(check: Check) -> Iterator[Row]:

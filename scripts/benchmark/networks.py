@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from snac_tok.codec import PRESETS, SNAC
+from snac_tok.codec.ops import backend
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from snac_tok.codec import CodecConfig
 
@@ -57,6 +59,16 @@ def use_device(name: str, *, threads: int) -> None:
         torch.cuda.set_device(torch.device(name) if ":" in name else 0)
         torch.backends.cuda.matmul.fp32_precision = "ieee"
         torch.backends.cudnn.conv.fp32_precision = "ieee"
+
+
+@contextmanager
+def kernels(mode: str) -> Iterator[None]:
+    """Take kernels as SNAC_TOK_KERNELS=MODE does: "auto", or "off" for torch's operators."""
+    before, backend.kernel_mode = backend.kernel_mode, mode
+    try:
+        yield
+    finally:
+        backend.kernel_mode = before
 
 
 def load_ours(name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> SNAC:
