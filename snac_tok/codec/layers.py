@@ -127,9 +127,10 @@ class NoiseBlock(nn.Module):
         start = context.state.advance(number, x.shape[-1])
         if context.noise is None or not x.shape[-1]:
             return x
-        if (kernels := context.kernels) is not None and kernels.takes_noise(x):
+        kernels, weight = context.kernels, self.linear.fold()
+        if kernels is not None and kernels.takes_noise(x, weight):
             drawn = context.noise.draw(number, x, start)
-            return kernels.noise_block(x, self.linear.fold(), drawn, ends=context.row_ends(x.shape[-1]))
+            return kernels.noise_block(x, weight, drawn, ends=context.row_ends(x.shape[-1]))
         scale = self.linear.step(x, context)
         drawn = context.noise.draw(number, x, start).to(x.dtype)
         return torch.addcmul(x, scale, drawn, out=scale)

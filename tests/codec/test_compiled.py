@@ -272,13 +272,20 @@ def test_without_numba_torchs_operations_run(monkeypatch, caplog):
 
 
 @pytest.mark.usefixtures("loaded_anew")
-def test_a_numba_that_does_not_work_is_named_once(monkeypatch, caplog):
-    """One that is too old for this numpy, say, raises when it is imported."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("Numba needs NumPy 2.0 or less"),
+        ModuleNotFoundError("No module named 'llvmlite'", name="llvmlite"),
+    ],
+)
+def test_a_numba_that_does_not_work_is_named_once(monkeypatch, caplog, error):
+    """One that is too old for this numpy, or lacks a part, raises when it is imported."""
 
     class Refuses:
         def find_spec(self, name, *_):
             if name == "numba":
-                raise ImportError("Numba needs NumPy 2.0 or less")
+                raise error
 
     monkeypatch.delitem(sys.modules, "numba")
     monkeypatch.setattr(sys, "meta_path", [Refuses(), *sys.meta_path])
@@ -286,7 +293,7 @@ def test_a_numba_that_does_not_work_is_named_once(monkeypatch, caplog):
         for _ in range(2):
             assert StepContext(torch.zeros(1, 16, 4), StreamState(), last=False).ops is cpu
     (record,) = caplog.records
-    assert "Numba needs NumPy 2.0 or less" in record.getMessage()
+    assert str(error) in record.getMessage()
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("no locator"), OSError(28, "No space left on device")])

@@ -247,8 +247,9 @@ def test_widths_that_no_kernel_takes(interpreted):
     for channels, taken in ((16, True), (48, True), (768, True), (8, False), (24, False), (2_048, False)):
         x = torch.zeros(1, channels, 1)
         assert interpreted.takes_unit(x, 1) is taken
-    assert not interpreted.takes_noise(torch.zeros(1, 16, 1))
-    assert interpreted.takes_noise(torch.zeros(1, 16, 1, dtype=torch.float16))
+    weight = torch.zeros(16, 16, 1)
+    assert not interpreted.takes_noise(torch.zeros(1, 16, 1), weight)
+    assert interpreted.takes_noise(torch.zeros(1, 16, 1, dtype=torch.float16), weight.half())
 
 
 @pytest.mark.parametrize("layer", [0, 3])

@@ -78,7 +78,7 @@ class Kernels(Backend, Protocol):
     ) -> tuple[torch.Tensor, Kept]:
         """Refine the next (B, C, n) of a clip."""
 
-    def takes_noise(self, x: torch.Tensor) -> bool:
+    def takes_noise(self, x: torch.Tensor, weight: torch.Tensor) -> bool:
         """Say whether `noise_block` can be used for inputs like x."""
 
     def noise_block(
@@ -133,11 +133,14 @@ def kernels_for(x: torch.Tensor) -> Kernels | None:
 def _load(module: str) -> Kernels | None:
     # By name and not as a statement: code that is exported to run without us leaves these modules out, because whoever
     # loads it would be asked for Triton and numba.
+    name = f"{__name__.rpartition('.')[0]}.{module}"
     try:
-        return cast("Kernels", importlib.import_module(f"{__name__.rpartition('.')[0]}.{module}"))
-    except ModuleNotFoundError:  # Triton comes with torch for CUDA alone, and numba is an extra
-        return None
+        return cast("Kernels", importlib.import_module(name))
     except Exception as caught:  # noqa: BLE001 - whatever a compiler raises that does not suit the other packages
+        # Triton comes with torch for CUDA alone, and numba is an extra; exported code has neither module.
+        missing = caught.name if isinstance(caught, ModuleNotFoundError) else None
+        if missing in ("triton", "numba") or (missing and name.startswith(missing)):
+            return None
         _log.warning(
             "The kernels in ops/%s.py cannot be used (%s: %s); torch's operations run instead, which takes longer.",
             module,

@@ -42,9 +42,9 @@ def takes_unit(_x: torch.Tensor, _dilation: int) -> bool:
     return True
 
 
-def takes_noise(_x: torch.Tensor) -> bool:
-    """Say that `noise_block` can be used for all inputs."""
-    return True
+def takes_noise(_x: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Say whether `noise_block` can be used: for a product of bfloat16; behind float32's one pass is all there is."""
+    return _is_bfloat16(cpu.pointwise_matrices(weight)[0])
 
 
 def takes_normal(_x: torch.Tensor) -> bool:
@@ -128,13 +128,9 @@ def noise_block(
 ) -> torch.Tensor:
     """Return x + (x times a matrix) · noise, behind the ends of rows, too."""
     del ends
-    matrices = cpu.pointwise_matrices(weight)
-    if not _is_bfloat16(matrices[0]):
-        scale = cpu.gemm(channels_last(x), matrices, None).transpose(1, 2)
-        return torch.addcmul(x, scale, noise.to(x.dtype), out=scale)
-    rows = _rows(x)
+    rows, ((matrix,),) = _rows(x), cpu.pointwise_matrices(weight)
     out = torch.empty_like(rows)
-    scale = _product(rows.to(torch.bfloat16), matrices[0][0], None)
+    scale = _product(rows.to(torch.bfloat16), matrix, None)
     values = noise[:, 0].to(torch.float32).contiguous()
     loops.add_scaled_noise(rows.numpy(), _bits(scale), values.numpy(), out.numpy())
     return out.transpose(1, 2)

@@ -49,7 +49,7 @@ def takes_unit(x: torch.Tensor, dilation: int) -> bool:
     return _usable(trials.try_unit, x, dilation)
 
 
-def takes_noise(x: torch.Tensor) -> bool:
+def takes_noise(x: torch.Tensor, _weight: torch.Tensor) -> bool:
     """Say whether `noise_block` can be used; float32's product is cuBLAS's, and what is left is one kernel anyway."""
     return x.dtype is not torch.float32 and _usable(trials.try_noise, x)
 
