@@ -214,6 +214,7 @@ class ClipEncoder:
 
         def parts() -> Iterator[list[tuple[int, Waveform]]]:
             part: list[tuple[int, Waveform]] = []
+            seconds = 0.0
             sounds = read_in_threads(prepared, range(len(names)), threads=torch.get_num_threads())
             for at, sound in enumerate(sounds):
                 if isinstance(sound, Exception):
@@ -222,9 +223,10 @@ class ClipEncoder:
                     done[at] = self.encode_blocks(sound, name=names[at])
                     continue
                 part.append((at, sound))
-                if sum(each.duration_seconds for _, each in part) >= _PART_SECONDS:
+                seconds += sound.duration_seconds
+                if seconds >= _PART_SECONDS:
                     yield part
-                    part = []
+                    part, seconds = [], 0.0
             yield part
 
         for part in pipelined(begin, parts(), ahead=self.batches_ahead):
