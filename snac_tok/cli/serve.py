@@ -250,8 +250,8 @@ def serve(
                 api_key=key,
                 allow_origins=origins,
             )
-        # Without graphs one stream is enough to prepare all weights and to load, or compile, what runs them.
-        run_typical_steps(tokenizer, most_streams=max_clients if with_graphs else 1)
+            # Without graphs one stream is enough to prepare all weights and to load, or compile, what runs them.
+            run_typical_steps(tokenizer, most_streams=max_clients if with_graphs else 1)
         # Each request's line says what was repaired.
         warnings.filterwarnings("ignore", category=LostSpeechWarning)
         place = address_of(host, listener) + (", with CUDA graphs" if with_graphs else "")
