@@ -172,11 +172,13 @@ def _note(report: StepReport) -> str:
 
 
 def _account(trainer: Trainer, out: str, *, steps: int, seconds: float) -> str:
-    if trainer.config.decoder is None:
-        kind, trained, tried = "codec", trainer.codec.num_parameters, f"--model {Path(out) / 'codec'}"
-    else:
+    config, own = trainer.config, Path(out) / "codec"
+    kind, trained, tried = "codec", trainer.codec.num_parameters, f"--model {own}"
+    if config.stage_runs()[-1][1].decoder:
         kind, trained = "decoder", sum(weight.numel() for weight in trainer.codec.decoder.parameters())
-        tried = f"--model {trainer.config.start_from} --decoder {Path(out) / 'decoder'}"
+        tried = (
+            f"--model {own if config.trains_codes else config.start_from} --decoder {Path(out) / 'decoder'}"
+        )
     rows = [
         ("steps", f"{steps:,} now, {trainer.step:,} in all, {lasting(seconds)}"),
         (kind, f"{Path(out) / kind} ({trained:,} parameters)"),

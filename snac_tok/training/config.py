@@ -91,8 +91,7 @@ class TrainingConfig:
         data: sound.
         codec: the network's shape, by default the released 24 kHz one; ignored where `start_from` names one.
         start_from: a codec to go on from ("tiny", a folder, a hub repository), or None for random weights.
-        decoder: a decoder of another kind that is trained in the place of the codec's own, from random weights; needs
-            `start_from` and trainable "decoder".
+        decoder: a decoder of another kind that is trained in the place of the codec's own, from random weights.
         trainable: "all", or "decoder" to leave encoder and codebooks, and so the codes, as they are.
         codebooks: "searched", or "bypassed" to train encoder, projections and decoder without looking anything up.
         start_codebooks: "kept", or "k-means" to set them on the latents that the encoder gives at the start.
@@ -201,11 +200,6 @@ class TrainingConfig:
                 'start_codebooks is "k-means", which needs trainable "all" and codebooks "searched"; '
                 "name it in the stage that begins to use the codebooks."
             )
-        if self.decoder is not None and (self.trainable != "decoder" or self.start_from is None):
-            raise ConfigError(
-                "decoder is described, which is trained on a codec's codes as they are: name the codec in start_from, "
-                'and set trainable to "decoder".'
-            )
         if self.discriminators_alone and self.discriminators is None:
             raise ConfigError("discriminators_alone is set and there are no discriminators.")
 
@@ -222,6 +216,11 @@ class TrainingConfig:
     def stage_runs(self) -> list[tuple[str, TrainingConfig]]:
         """Return each stage's name and the run that it is; a run without stages is one, with an empty name."""
         return [(stage.name, self.of_stage(stage)) for stage in self.stages] or [("", self)]
+
+    @property
+    def trains_codes(self) -> bool:
+        """Whether any stage moves what decides codes."""
+        return any(run.trainable == "all" for _, run in self.stage_runs())
 
     def may_change(self, setting: str) -> bool:
         """Whether a run may be resumed with another value of this setting, by its path."""

@@ -35,7 +35,7 @@ class LossWeights:
         waveform: distance of samples.
         log_stft: distance of log magnitudes, at three resolutions.
         convergence: distance of magnitudes relative to the recording's: what is loud counts.
-        low_spectrum: distance of complex spectra below 600 Hz, where a voice's lowest partials are.
+        low_spectrum: distance of complex spectra below 1150 Hz, where a voice's lowest partials are.
         periodicity: distance of autocorrelations: whether there is a pitch, and which.
         envelope: how little the loudness of bands over time correlates, which is what STOI measures.
 

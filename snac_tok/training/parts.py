@@ -8,7 +8,7 @@ import torch
 
 from snac_tok.codec.model import SNAC
 from snac_tok.codec.vocos import VocosDecoder
-from snac_tok.errors import TrainingError
+from snac_tok.errors import ConfigError, TrainingError
 from snac_tok.training.adversary import Adversary
 from snac_tok.training.clip_store import ClipStore
 from snac_tok.training.crops import CropSampler
@@ -17,19 +17,33 @@ from snac_tok.training.discriminators import Discriminators
 if TYPE_CHECKING:
     from snac_tok.training.config import TrainingConfig
     from snac_tok.training.process import TrainingProcess
+    from snac_tok.training.recipe import DecoderConfig
 
 
 def starting_codec(config: TrainingConfig) -> SNAC:
-    """Load what a run starts from, or draw weights by its seed; a decoder of another kind is drawn, too."""
+    """Load what a run starts from, or draw weights by its seed.
+
+    Raises:
+        ConfigError: a decoder of another kind would learn codes that are random for good.
+    """
+    if config.start_from is None and config.decoder is not None and not config.trains_codes:
+        raise ConfigError(
+            'decoder is described and trainable is "decoder": it would learn the codes of a codec with random weights; '
+            "name a codec in start_from, or train all."
+        )
+    if config.start_from is not None:
+        return SNAC.from_pretrained(config.start_from)
     # Initial values come from torch's global generator, which is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if config.start_from is None:
-            return SNAC.from_config(config.codec)
-        codec = SNAC.from_pretrained(config.start_from)
-        if config.decoder is not None:
-            codec.exchange_decoder(VocosDecoder(config.decoder.for_codec(codec.config)))
-        return codec
+        return SNAC.from_config(config.codec)
+
+
+def drawn_decoder(shape: DecoderConfig, codec: SNAC, *, seed: int) -> VocosDecoder:
+    """Draw the weights of a decoder of another kind for a codec."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VocosDecoder(shape.for_codec(codec.config))
 
 
 def adversary_of(

@@ -6,7 +6,8 @@
     RUN/validation.jsonl       one line a validation
     RUN/tensorboard/           the same as curves, with sound
     RUN/codec/                 the codec as it is now: config.json and model.safetensors
-    RUN/decoder/               in its place, where a decoder of another kind is trained: that decoder alone
+    RUN/decoder/               where a decoder of another kind is trained: that decoder alone; the codec lies beside it
+                               if its codes are trained, too
 
 Checkpoints are written whole or not at all; one that is damaged all the same, or lacks a part, is passed over for the
 one before. Where none is whole, nothing is begun in their place. One process at a time trains into a folder.
@@ -19,6 +20,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -166,6 +168,17 @@ class RunFolder:
                     self.path / CODEC_FOLDER,
                 )
             self._told_of_export = True
+
+    def drop_decoder(self) -> None:
+        """Remove the decoder of another kind that an earlier stage wrote, if there is one.
+
+        Raises:
+            TrainingError: the disk refuses.
+        """
+        folder = self.path / DECODER_FOLDER
+        with naming_refusals(folder, error=TrainingError):
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def append(self, name: str, line: dict[str, Any]) -> None:
         """Add one JSON line to a file of figures."""

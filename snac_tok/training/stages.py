@@ -8,7 +8,7 @@ from typing import Any, Literal
 from snac_tok.errors import ConfigError
 from snac_tok.training.discriminators import DiscriminatorConfig  # noqa: TC001 - read while it runs
 from snac_tok.training.losses import LossWeights  # noqa: TC001 - read while it runs
-from snac_tok.training.recipe import OptimizerConfig, QuantizerConfig, check
+from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig, check
 
 Trainable = Literal["all", "decoder"]
 CodebookUse = Literal["searched", "bypassed"]
@@ -19,6 +19,7 @@ _OWN = ("codebooks", "start_codebooks", "adversarial_from_step", "discriminators
 # What is as in the run where a stage does not say; the rest is put together by `TrainingConfig.of_stage`.
 _INHERITED = (
     "trainable",
+    "decoder",
     "losses",
     "quantizer",
     "optimizer",
@@ -35,7 +36,7 @@ class StageConfig:
     Args:
         name: what the stage is called where a run tells of itself.
         steps: its length; schedules of rates begin and end with it.
-        trainable, losses, quantizer, optimizer, discriminator_optimizer, mel_sizes, batch_size: as of a run.
+        trainable, decoder, losses, quantizer, optimizer, discriminator_optimizer, mel_sizes, batch_size: as of a run.
         crop_samples: as `data.crop_samples`.
         codebooks: "searched", or "bypassed" to train encoder, projections and decoder without looking anything up.
         start_codebooks: "kept", or "k-means" to set them on the latents that the encoder gives at the stage's start.
@@ -54,6 +55,7 @@ class StageConfig:
     name: str
     steps: int
     trainable: Trainable | None = None
+    decoder: DecoderConfig | None = None
     codebooks: CodebookUse = "searched"
     start_codebooks: Start = "kept"
     losses: LossWeights | None = None

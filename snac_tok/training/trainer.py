@@ -22,7 +22,7 @@ import torch
 from snac_tok.errors import TrainingError
 from snac_tok.training.curves import Curves
 from snac_tok.training.effort import cpu_warning
-from snac_tok.training.parts import starting_codec
+from snac_tok.training.parts import drawn_decoder, starting_codec
 from snac_tok.training.phase import Phase
 from snac_tok.training.process import TrainingProcess
 from snac_tok.training.run_folder import LOSSES_FILE, VALIDATION_FILE, RunFolder
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from snac_tok.training.adversary import Adversary
     from snac_tok.training.config import TrainingConfig
     from snac_tok.training.optimization import WeightAverage
+    from snac_tok.training.recipe import DecoderConfig
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +97,8 @@ class Trainer:
         self.config = config
         self.process = TrainingProcess(device)
         self.codec = starting_codec(config).train().to(self.process.device)
+        self._own_decoder = self.codec.decoder
+        self._stand_in: DecoderConfig | None = None  # the shape of what is in its place
         shape = self.codec.config
         config.check_crop(shape)
         self.step, self.stage = 0, ""
@@ -131,8 +134,14 @@ class Trainer:
         """Write a checkpoint, and the codec as it is now."""
         if self.process.is_first:
             self.folder.save(self._state(), keep=self.config.keep_checkpoints)
-            self.folder.export(self.averaged_codec())
+            self._export(self.averaged_codec())
         self.process.wait_for_all()
+
+    def _export(self, codec: SNAC) -> None:
+        self.folder.export(codec)
+        if self._stand_in and self.config.trains_codes:
+            own = copy.deepcopy(self._own_decoder).cpu()
+            self.folder.export(codec.exchange_decoder(own))
 
     @property
     def average(self) -> WeightAverage:
@@ -169,13 +178,25 @@ class Trainer:
         self.stage, run = runs[place]
         first = sum(run.steps for _, run in runs[:place])
         self._place = place
+        self._put_in_place(run.decoder)
         self._phase = Phase(run, first_step=first, codec=self.codec, process=self.process, before=before)
+
+    def _put_in_place(self, stand_in: DecoderConfig | None) -> None:
+        """Give the codec the decoder that a stage is for: its own, or one of another kind, which is drawn."""
+        if stand_in != self._stand_in:
+            decoder = (
+                drawn_decoder(stand_in, self.codec, seed=self.config.seed) if stand_in else self._own_decoder
+            )
+            self.codec.exchange_decoder(decoder)
+            self._stand_in = stand_in
 
     def _begin_next_stage(self) -> None:
         """Begin the stage after this one as a run that starts from this one's codec would."""
         self.codec.load_state_dict(self.average.state_dict())
         self._phase.close()
         self._make_phase(self._place + 1, before=self.adversary)
+        if not self._stand_in and self._phase.config.trainable == "all" and self.process.is_first:
+            self.folder.drop_decoder()  # the codes that it was for are about to change
         self._phase.begin()
 
     def _advance(self) -> StepReport:
@@ -248,10 +269,18 @@ class Trainer:
         self.process.wait_for_all()
 
     def _state(self) -> dict[str, Any]:
-        return {"step": self.step, "codec": self.codec.state_dict(), **self._phase.state()}
+        set_aside = self._own_decoder.state_dict() if self._stand_in else None
+        return {
+            "step": self.step,
+            "codec": self.codec.state_dict(),
+            "own_decoder": set_aside,
+            **self._phase.state(),
+        }
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
+        self._enter(self.step)  # with the decoder whose weights these are
         self.codec.load_state_dict(state["codec"])
-        self._enter(self.step)
+        if self._stand_in:
+            self._own_decoder.load_state_dict(state["own_decoder"])
         self._phase.restore(state)
