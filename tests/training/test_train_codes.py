@@ -1,0 +1,47 @@
+"""scripts/train_codes.py: encoder and codebooks learn from a sketch, and nothing else moves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_run import CODEC, write_sound
+
+from snac_tok import SNAC
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A codec to start from."""
+    torch.manual_seed(0)
+    SNAC.from_config(CODEC).save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
+
+
+def test_codes_learn_and_the_rest_stays(tmp_path, start, run_script):
+    """What the sketch says comes nearer, codebooks are set and used, frozen blocks and the decoder are as they were."""
+    ready = write_sound(tmp_path).folder
+    options = ("--start-from", start, "-o", tmp_path / "codes", "--from-block", 1, "--batch-size", 4)
+    sizes = ("--crop-samples", 4096, "--steps", 60, "--warm-up", 10, "--k-means", "--learning-rate", 3e-3)
+    told = run_script("train_codes.py", f"{ready}=2", *map(str, (*options, *sizes)))
+    lines = [line.split() for line in told.splitlines()]
+    assert [line[0] for line in lines] == ["25/60", "50/60", "60/60"]
+    losses = [dict(zip(line[3::2], map(float, line[4::2]), strict=True)) for line in lines]
+    assert losses[-1]["mel"] < losses[0]["mel"]
+    assert losses[-1].keys() == {"low", "mel", "loudness", "codebook", "commitment"}
+    before, after = SNAC.from_pretrained(start), SNAC.from_pretrained(tmp_path / "codes")
+    first, second = before.state_dict(), after.state_dict()
+    moved = {name for name in first if not torch.equal(first[name], second[name])}
+    assert {name.split(".")[0] for name in moved} == {"encoder", "quantizer"}
+    assert not any(name.startswith("encoder.block.0.") for name in moved)
+    assert all(f"quantizer.quantizers.{level}.codebook.weight" in moved for level in range(2))
+
+
+def test_a_low_band_is_the_audio_below_it(monkeypatch):
+    """A tone of 200 Hz comes through at an eighth of the rate; one of 4 kHz does not."""
+    monkeypatch.syspath_prepend("scripts")
+    from train_codes import low_band
+
+    times = torch.arange(24_000, dtype=torch.float64) / 24_000
+    low, high = ((2 * torch.pi * hertz * times).sin().float()[None, None] for hertz in (200, 4000))
+    found = low_band(low + high, 24_000)[..., 100:-100]
+    assert (found - low[..., ::8][..., 100:-100]).abs().max() < 0.02
