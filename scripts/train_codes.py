@@ -1,7 +1,7 @@
 """Trains a codec's encoder and codebooks without its decoder, so that codes know the pitch of a voice.
 
 A small network at the latents' rate, a sketch, says what codes know: the lowest 1.2 kHz as a wave, phase and all, and a
-mel spectrum. It costs a fraction of a decoder. The decoder learns the codes afterwards:
+mel spectrum. It costs a fraction of a decoder, so a CPU will do. The decoder learns the codes afterwards:
 
     python scripts/train_codes.py ready/wide=0.6 ready/narrow=0.4 --start-from tiny -o codes
     snac-tok train sound.yaml -o run          # with start_from: codes, trainable: decoder
@@ -69,9 +69,7 @@ class Sketch(nn.Module):
         super().__init__()
         self.hop = codec.config.hop_length // SLOWER
         self.embed = nn.Conv1d(codec.config.latent_dim or 0, WIDTH, 3, padding=1)
-        self.blocks = nn.Sequential(
-            *(Block(WIDTH) for _ in range(BLOCKS)),
-        )
+        self.blocks = nn.Sequential(*(Block(WIDTH) for _ in range(BLOCKS)))
         self.norm = nn.LayerNorm(WIDTH)
         self.wave, self.mels = nn.Linear(WIDTH, 2 * self.hop), nn.Linear(WIDTH, MELS_A_LATENT * MELS)
         self.register_buffer("window", torch.hann_window(2 * self.hop))
