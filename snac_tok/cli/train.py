@@ -68,7 +68,7 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
     if shown or lines.shown:
         _say_what_begins(trainer, out, resume=resume)
     bar = ProgressBar("training", unit="step", shown=shown, total=settings.steps, done=trainer.step)
-    with bar, _interrupted_between_steps(trainer):
+    with bar, _stopped_between_steps(trainer) as asked:
         for report in trainer.run():
             reports.append(report.seconds)
             lines.show(report)
@@ -78,6 +78,8 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
     if trainer.step < settings.steps:
         if trainer.process.is_first:
             say(f"step {trainer.step} is saved; go on with --resume.")
+        if signal.SIGTERM in asked:
+            return 128 + signal.SIGTERM  # what a shell says of a process that it ended
         raise KeyboardInterrupt
     if trainer.process.is_first:
         click.echo(_account(trainer, out, steps=len(reports), seconds=sum(reports)))
@@ -85,24 +87,35 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
 
 
 @contextmanager
-def _interrupted_between_steps(trainer: Trainer) -> Iterator[None]:
-    """Let Control-C wait for the end of a step: half a step saved would be no step of this run. A second one does not.
+def _stopped_between_steps(trainer: Trainer) -> Iterator[list[int]]:
+    """Let Control-C and SIGTERM wait for the end of a step, which is then saved; a second one does not wait.
 
-    In a step codec, discriminators and counters change one after the other.
+    Half a step saved would be no step of this run: in it codec, discriminators and counters change one after the other.
+    SIGTERM is what a cluster sends to a job that must make room.
+
+    Yields:
+        the signals that came.
     """
+    asked: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
         trainer.stop()
-        signal.signal(signal.SIGINT, before)
+        restore()
 
-    before = signal.getsignal(signal.SIGINT)
-    # A shell script's background job ignores Control-C from its start, and goes on doing so.
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, stop)
+    for number, handler in before.items():
+        # A shell script's background job ignores Control-C from its start, and goes on doing so.
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
-        yield
+        yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 class _Lines:

@@ -1,6 +1,7 @@
 """`snac-tok train`."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -167,8 +168,9 @@ def test_without_a_terminal_there_are_lines(run, config):
 @pytest.mark.usefixtures(
     "control_c"
 )  # what is ignored here would be ignored in the process that is started, too
-def test_lines_appear_while_the_run_goes_on(work, config):
-    """Each is flushed: a log that is followed shows them at once. Resumed, they go on counting."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_lines_appear_while_the_run_goes_on(work, config, number, code):
+    """Each is flushed: a log that is followed shows them at once. Either signal ends it after a step that is saved."""
     process = subprocess.Popen(
         [sys.executable, "-m", "snac_tok.cli", "train", config(steps=100_000), "-o", "run"],
         cwd=work,
@@ -179,12 +181,13 @@ def test_lines_appear_while_the_run_goes_on(work, config):
     try:
         while "step 2/100000: mel" not in process.stderr.readline():
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.communicate(timeout=60)[1]
     finally:
         process.kill()
-    assert process.returncode == 130
-    assert "is saved; go on with --resume." in rest
+    assert process.returncode == code
+    (said,) = re.findall(r"step (\d+) is saved; go on with --resume\.", rest)
+    assert (work / "run" / "checkpoints" / f"step-{int(said):08}.pt").exists()
 
 
 def test_a_resumed_run_says_where_it_goes_on(run, config):
