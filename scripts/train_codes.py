@@ -15,6 +15,7 @@ docs/training.md has what came of it.
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import nn
 
 from snac_tok.codec import SNAC
+from snac_tok.codec.vocos import Backbone
 from snac_tok.metrics.mel import mel_filter_bank
 from snac_tok.metrics.stft import short_time_spectra
 from snac_tok.training.bypass import bypassed
@@ -31,8 +33,9 @@ from snac_tok.training.clip_store import ClipStore
 from snac_tok.training.codebook_start import LATENTS_PER_ENTRY, start_codebooks
 from snac_tok.training.crops import CropSampler
 from snac_tok.training.dead_codes import CodeUse
-from snac_tok.training.optimization import WeightAverage
+from snac_tok.training.optimization import Optimization, WeightAverage
 from snac_tok.training.quantization import Quantized, drawn_levels, quantize
+from snac_tok.training.recipe import DecoderConfig, OptimizerConfig
 from snac_tok.training.sound_losses import low_spectrum_loss
 
 # The wave is told at the codec's rate divided by this.
@@ -46,31 +49,14 @@ RESTART_AFTER, RESTART_EVERY = 100, 20
 REPORT_EVERY, SAVE_EVERY = 25, 200
 
 
-class Block(nn.Module):
-    """A ConvNeXt block over latents (B, C, T)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.along = nn.Conv1d(width, width, 7, padding=3, groups=width)
-        self.across = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width)
-        )
-        self.share = nn.Parameter(torch.full((width,), 1 / BLOCKS))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Refine (B, C, T)."""
-        return x + (self.share * self.across(self.along(x).transpose(1, 2))).transpose(1, 2)
-
-
 class Sketch(nn.Module):
     """Latents (B, C, T) to the low band (B, 1, T * hop / 8) and a log mel spectrum (B, T * 2, 64)."""
 
     def __init__(self, codec: SNAC) -> None:
         super().__init__()
         self.hop = codec.config.hop_length // SLOWER
-        self.embed = nn.Conv1d(codec.config.latent_dim or 0, WIDTH, 3, padding=1)
-        self.blocks = nn.Sequential(*(Block(WIDTH) for _ in range(BLOCKS)))
-        self.norm = nn.LayerNorm(WIDTH)
+        shape = DecoderConfig(dim=WIDTH, intermediate_dim=3 * WIDTH, num_layers=BLOCKS)
+        self.backbone = Backbone(shape.for_codec(codec.config))
         self.wave, self.mels = nn.Linear(WIDTH, 2 * self.hop), nn.Linear(WIDTH, MELS_A_LATENT * MELS)
         self.register_buffer("window", torch.hann_window(2 * self.hop))
         with torch.no_grad():
@@ -78,7 +64,7 @@ class Sketch(nn.Module):
 
     def forward(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Say what latents know."""
-        rows = self.norm(self.blocks(self.embed(latents)).transpose(1, 2))
+        rows = self.backbone(latents)
         first, second = (self.wave(rows) * self.window).chunk(2, dim=-1)
         overlapped = F.pad(first, (0, 0, 0, 1)) + F.pad(second, (0, 0, 1, 0))
         start, samples = self.hop // 2, rows.shape[1] * self.hop
@@ -125,12 +111,19 @@ class CodeTraining:
         self.frozen = nn.Sequential(*blocks[: options.from_block]).requires_grad_(requires_grad=False)
         self.moving = nn.Sequential(*blocks[options.from_block :])
         self._run = [torch.compile(part) if options.compile else part for part in (self.frozen, self.moving)]
-        self.parameters = [
+        parameters = [
             *self.moving.parameters(),
             *self.codec.quantizer.parameters(),
             *self.sketch.parameters(),
         ]
-        self.optimizer = torch.optim.AdamW(self.parameters, betas=(0.8, 0.99))
+        schedule = OptimizerConfig(
+            learning_rate=options.learning_rate,
+            decay_per_step=1.0,
+            warmup_steps=100,
+            cooldown_steps=options.steps // 2,
+            clip_norm=options.clip_norm,
+        )
+        self.optimization = Optimization(parameters, schedule, first_step=0, steps=options.steps)
         self.average = WeightAverage(self.codec, decay=0.995)
         shape = self.codec.config
         self.use = CodeUse(num_levels=shape.num_levels, codebook_size=shape.codebook_size)
@@ -165,7 +158,8 @@ class CodeTraining:
         if quantized:
             losses |= {"codebook": quantized.codebook, "commitment": quantized.commitment}
         torch.stack([getattr(options, name) * loss for name, loss in losses.items()]).sum().backward()
-        self._move(step)
+        self.optimization.apply(step)
+        self.average.update(step)
         if quantized:
             self._keep_codes_alive(quantized, step)
         return {name: loss.detach() for name, loss in losses.items()}
@@ -190,20 +184,11 @@ class CodeTraining:
             "loudness": loudness_loss(target, mels),
         }
 
-    def _move(self, step: int) -> None:
-        nn.utils.clip_grad_norm_(self.parameters, self.options.clip_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * _share(step, self.options.steps)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.average.update(step)
-
     def save(self) -> None:
         """Write the codec, its averaged encoder and codebooks beside the decoder as it was."""
-        kept = self.codec.state_dict()
-        self.codec.load_state_dict(self.average.state_dict())
-        self.codec.save_pretrained(self.options.out)
-        self.codec.load_state_dict(kept)
+        averaged = copy.deepcopy(self.codec)  # a state dict to return to would hold the weights themselves
+        averaged.load_state_dict(self.average.state_dict())
+        averaged.save_pretrained(self.options.out)
 
     def _keep_codes_alive(self, quantized: Quantized, step: int) -> None:
         self.use.observe(quantized.codes, step=step)
@@ -215,11 +200,6 @@ class CodeTraining:
                 after=RESTART_AFTER,
                 generator=self.draws,
             )
-
-
-def _share(step: int, steps: int) -> float:
-    """What of the rate counts: it rises over 100 steps, and falls over the second half."""
-    return min(1.0, (step + 1) / 100, 2 * (steps - step) / steps)
 
 
 def main() -> None:

@@ -45,3 +45,21 @@ def test_a_low_band_is_the_audio_below_it(monkeypatch):
     low, high = ((2 * torch.pi * hertz * times).sin().float()[None, None] for hertz in (200, 4000))
     found = low_band(low + high, 24_000)[..., 100:-100]
     assert (found - low[..., ::8][..., 100:-100]).abs().max() < 0.02
+
+
+def test_saving_does_not_touch_what_learns(tmp_path, start, monkeypatch):
+    """The averaged weights are written; training goes on from its own."""
+    monkeypatch.syspath_prepend("scripts")
+    import train_codes
+
+    ready = write_sound(tmp_path).folder
+    arguments = ("--start-from", start, "-o", tmp_path / "codes", "--from-block", 1, "--crop-samples", 4096)
+    monkeypatch.setattr("sys.argv", ["train_codes.py", str(ready), *map(str, arguments)])
+    training = train_codes.CodeTraining(train_codes._options())
+    for step in range(3):
+        training.step(step)
+    before = {name: value.clone() for name, value in training.codec.state_dict().items()}
+    training.save()
+    after, written = training.codec.state_dict(), SNAC.from_pretrained(tmp_path / "codes").state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert any(not torch.equal(value, written[name]) for name, value in before.items())
