@@ -56,6 +56,15 @@ def pytest_ignore_collect(collection_path, config):
 
 
 @pytest.fixture
+def one_thread():
+    """One thread of torch in this test, whatever a test before it left."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def run_script(monkeypatch, capsys):
     """Run a script in this process, which has loaded what it needs, and return what it printed."""
     before = torch.get_num_threads()

@@ -12,6 +12,9 @@ import snac_tok
 from snac_tok import SNAC, SnacMapper, SnacTokenizer, Waveform, write_audio
 from snac_tok.corpus import shard_folder
 
+# With several threads a job begins on a stack of its own.
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PACKAGE = str(Path(snac_tok.__file__).parent)
 PRODUCTS = ("aten::convolution", "aten::mm", "aten::addmm", "aten::bmm", "mkldnn::_linear_pointwise")
 
@@ -32,15 +35,6 @@ class FirstProduct(TorchDispatchMode):
                     self.frames.append(frame.f_code.co_qualname)
                 frame = frame.f_back
         return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """With several a job begins on a stack of its own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def depth_of(call):

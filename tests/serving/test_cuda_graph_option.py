@@ -72,16 +72,9 @@ class Recorder:
         return step
 
 
-@pytest.fixture
-def one_thread():
-    """As a GPU has one queue: on a CPU each of torch's threads takes some of the rows."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures(
+    "one_thread"
+)  # as a GPU has one queue: each of a CPU's threads takes some of the rows
 def test_graphs_of_steady_steps_are_there_before_clients_come(tok):
     """For each power of two up to the most clients, also if their number is none."""
     tokenizer = copy.deepcopy(tok)

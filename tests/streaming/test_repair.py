@@ -72,7 +72,9 @@ def foreign_between(ids, at, _table):
 def of_another_slot(ids, at, table):
     """A code of the slot after the next stands in place of one."""
     ids = ids.copy()
-    ids[at] = ids[(at + 2) % table.ids_per_frame]
+    ids[at] = ids[
+        (at + 2) % min(len(ids), table.ids_per_frame)
+    ]  # a fault before may have left less than a frame
     return ids
 
 

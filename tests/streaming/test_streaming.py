@@ -415,6 +415,7 @@ def test_streams_side_by_side_sound_as_each_alone(any_tok, data):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("one_thread")  # each of several takes some of the rows, in a call of its own
 def test_one_call_of_the_network_serves_streams_that_are_alike(tok, monkeypatch):
     """Sixteen streams past their start advance in one call."""
     streams = BatchStreamDecoder(tok.codec, tok.vocabulary)
