@@ -36,7 +36,7 @@ from snac_tok.training.dead_codes import CodeUse
 from snac_tok.training.optimization import Optimization, WeightAverage
 from snac_tok.training.quantization import Quantized, drawn_levels, quantize
 from snac_tok.training.recipe import DecoderConfig, OptimizerConfig
-from snac_tok.training.sound_losses import low_spectrum_loss
+from snac_tok.training.sound_losses import correlations, low_spectrum_loss
 
 # The wave is told at the codec's rate divided by this.
 SLOWER = 8
@@ -94,10 +94,8 @@ def loudness_loss(reference: torch.Tensor, estimate: torch.Tensor) -> torch.Tens
     """Return 1 minus how the loudness of bands correlates over 0.4 s, of log mel spectra (B, T, 64)."""
     target, found = ((10**mels).unfold(1, STRETCH, STRETCH_HOP) for mels in (reference, estimate))
     level = target.square().mean(-1).sqrt()
-    target, found = (each - each.mean(-1, keepdim=True) for each in (target, found))
-    norms = [(each.square().sum(-1) + LEAST_MEL**2).sqrt() for each in (target, found)]
     sounds = (level > 0.05 * level.amax((1, 2), keepdim=True)).float()
-    far = 1 - (target * found).sum(-1) / (norms[0] * norms[1])
+    far = 1 - correlations(target, found, least=LEAST_MEL**2)
     return (far * sounds).sum() / sounds.sum().clamp(min=1)
 
 

@@ -147,10 +147,20 @@ def envelope_loss(reference: torch.Tensor, estimate: torch.Tensor, *, sampling_r
         return 0.0 * estimate.sum()
     target, found = (_envelopes(audio, window, sampling_rate) for audio in (reference, estimate))
     level = target.square().mean(-1).sqrt()
+    return _mean(1 - correlations(target, found, least=1e-5), (level > _LEAST_BAND_LEVEL).float())
+
+
+def correlations(target: torch.Tensor, found: torch.Tensor, *, least: float) -> torch.Tensor:
+    """Return how the last dimension of two tensors (..., T) correlates, (...); `least` is added to its energies.
+
+    Example:
+        >>> rising = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> round(float(correlations(rising, 5 - 2 * rising, least=0.0)), 3)
+        -1.0
+    """
     target, found = (each - each.mean(-1, keepdim=True) for each in (target, found))
-    norms = [(each.square().sum(-1) + 1e-5).sqrt() for each in (target, found)]
-    correlation = (target * found).sum(-1) / (norms[0] * norms[1])
-    return _mean(1 - correlation, (level > _LEAST_BAND_LEVEL).float())
+    norms = [(each.square().sum(-1) + least).sqrt() for each in (target, found)]
+    return (target * found).sum(-1) / (norms[0] * norms[1])
 
 
 def sound_losses(
