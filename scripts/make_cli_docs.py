@@ -43,6 +43,8 @@ overwritten without `--force`.
 |---|---|
 | `SNAC_TOK_MODEL` | the model where `--model` is not given and the input does not name one |
 | `SNAC_TOK_DEBUG=1` | shows the traceback of an error, as `snac-tok --debug …` does |
+| `SNAC_TOK_KERNELS=off` | takes torch's operators alone, no loops of numba and no kernels of Triton |
+| `SNAC_TOK_API_KEY`, `SNAC_TOK_SOURCE_API_KEY` | `serve`: the key that clients send; that of the source's server |
 
 ## Pipes, and hearing what comes out
 
@@ -51,7 +53,7 @@ any player that reads stdin plays it; snac_tok brings none of its own:
 
 ```
 snac-tok encode - -o - < speech.wav | snac-tok decode - -o back.wav
-snac-tok decode back.npz -o - | ffplay -nodisp -autoexit -
+snac-tok encode speech.wav -o - | snac-tok decode - -o - | ffplay -nodisp -autoexit -
 ```
 
 | player | of | command |

@@ -51,7 +51,7 @@ def test_the_commands_run_in_order(workplace):
     assert Path("report", "listen.html").exists()
     lines = load_dataset("lines", split="train", cache_dir=workplace / "cache")
     assert all(f"`{name}`" in PAGE for name in lines.column_names)
-    records = list(open_shards("shards").ids(preset("orpheus")))
+    records = list(open_shards("voices").ids(preset("orpheus")))
     assert [record.columns["speaker"] for record, _ in records] == ["tara", "leo"]
     for line, (_, ids) in zip(lines["input_ids"], records, strict=True):
         start = line.index(ids[0])

@@ -49,14 +49,14 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.command(
     epilog=examples(
         "snac-tok serve --preset orpheus --source http://127.0.0.1:8080 --engine llama.cpp",
-        "snac-tok serve --preset orpheus --source my_model --model tiny",
+        "snac-tok serve --preset orpheus --source my_model",
         "snac-tok serve --model tiny --port 9000",
     )
 )
 @click.option(
     "--source",
-    metavar="URL|FOLDER",
-    help="The language model: a server's address, or a model's folder for transformers. "
+    metavar="URL|NAME",
+    help="The language model: a server's address, or a model for transformers, a folder or a hub repository. "
     "Without one, all but /v1/audio/speech is served.",
 )
 @click.option(
@@ -73,8 +73,9 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 )
 @click.option(
     "--text-tokenizer",
-    metavar="FOLDER",
-    help="Where the language model's text tokenizer is. Default: the source's folder, or its server is asked.",
+    metavar="NAME",
+    help="The language model's text tokenizer, a folder or a hub repository. "
+    "Default: the source's, or its server is asked.",
 )
 @click.option("--prompt", metavar="NAME", help="The prompt's form. Default: the preset's own.")
 @click.option(

@@ -65,9 +65,11 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
     "--max-duration",
     type=click.FloatRange(min=0, min_open=True),
     metavar="S",
-    help="Leave longer ones out, too.",
+    help="Leave longer recordings out, too.",
 )
-@click.option("--max-file-size", type=click.IntRange(min=1), metavar="MIB", help="And larger files, in MiB.")
+@click.option(
+    "--max-file-size", type=click.IntRange(min=1), metavar="MIB", help="Leave larger files out, too."
+)
 @click.option(
     "--loudness",
     type=click.FloatRange(min=-70, max=0),

@@ -97,7 +97,7 @@ class SNAC(Pretrained):
             codes: one (B, T_k) integer tensor per level, coarsest first, on any device. Given only the first n
                 levels, the finer ones are left out of the sum.
             noise: "random" draws from torch's global generator as upstream does, "off" leaves noise blocks out,
-                an int gives the same sound every time, on every device.
+                an int draws the same noise every time, on every device.
 
         Returns:
             (B, 1, frames * `config.frame_length`) floats in [-1, 1].

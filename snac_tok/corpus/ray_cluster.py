@@ -35,7 +35,7 @@ def connected(address: str) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise MissingDependencyError(
-            "the engine ray needs Ray, which is not installed: pip install 'snac-tok[ray]'."
+            "the engine ray needs Ray, which is not installed: install snac_tok's extra 'ray'."
         ) from error
     if ray.is_initialized():
         yield ray

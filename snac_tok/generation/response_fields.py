@@ -11,6 +11,9 @@ _ID_FIELDS = ("token_ids", "response_token_ids", "output_ids", "tokens")
 _BEYOND_IDS = 2**63
 # Text: completions and SGLang, chat and llama.cpp, Ollama, TGI's whole answers.
 _TEXT_FIELDS = ("text", "content", "response", "generated_text")
+# Why an answer ended: OpenAI's and vLLM's, llama.cpp's, Ollama's; SGLang and TGI have it further inside.
+_REASON_FIELDS, _REASON_PLACES = ("finish_reason", "stop_type", "done_reason"), ("meta_info", "details")
+_LIMITS = ("length", "limit")
 # Events of these alone are no loss: counts, times, the beginning and the end.
 _BOOKKEEPING = frozenset(
     {"usage", "timings", "id", "object", "created", "model", "meta_info", "index", "done", "stop", "type"}
@@ -75,6 +78,18 @@ def error_in(event: Mapping[str, Any]) -> str | None:
     if "detail" in event and not parts_of(event):
         return event["detail"] if isinstance(event["detail"], str) else json.dumps(event["detail"])
     return None
+
+
+def reached_limit_in(event: Mapping[str, Any]) -> bool:
+    """Say whether a server ended an answer because it was as long as it may be, not because the model had ended it.
+
+    >>> reached_limit_in({"choices": [{"text": "", "finish_reason": "length"}]}), reached_limit_in({"stop_type": "eos"})
+    (True, False)
+    """
+    inner = [event.get(name) for name in _REASON_PLACES]
+    places = [event, *parts_of(event), *(each for each in inner if isinstance(each, Mapping))]
+    reasons = [place.get(name) for place in places for name in _REASON_FIELDS]
+    return any((each.get("type") if isinstance(each, Mapping) else each) in _LIMITS for each in reasons)
 
 
 def is_bookkeeping(event: Mapping[str, Any]) -> bool:

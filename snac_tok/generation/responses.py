@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from snac_tok.errors import LostSpeechWarning, TokenError
 from snac_tok.generation.growth import Growth
-from snac_tok.generation.response_fields import error_in, ids_in, is_bookkeeping, parts_of, text_in
+from snac_tok.generation.response_fields import (
+    error_in,
+    ids_in,
+    is_bookkeeping,
+    parts_of,
+    reached_limit_in,
+    text_in,
+)
 from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
@@ -69,6 +76,7 @@ class ResponseReader:
 
     Attributes:
         left_out: sentences about what was passed over.
+        reached_limit: whether a server said that an answer ended at its limit of tokens.
 
     Example:
         >>> reader = ResponseReader()
@@ -80,6 +88,7 @@ class ResponseReader:
 
     def __init__(self, *, cumulative: bool | None = None) -> None:
         self.left_out: list[str] = []
+        self.reached_limit = False
         self._cumulative = cumulative
         self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
         # Events may end their lines by \r\n, \n or \r; a \r waits for the next push, which may begin with its \n.
@@ -241,6 +250,7 @@ class ResponseReader:
     def _of_event(self, event: Mapping[str, Any]) -> list[ResponsePiece]:
         if (reason := error_in(event)) is not None:
             raise _refused(reason)
+        self.reached_limit |= reached_limit_in(event)
         meta: Any = event.get("meta_info") if isinstance(event.get("meta_info"), Mapping) else {}
         response_id = event.get("id", meta.get("id"))
         # Events of one stream share their response; JSON lines may hold several.

@@ -22,7 +22,7 @@ from snac_tok.frames.grammar import speech_edges
 from snac_tok.generation import ResponseReader
 from snac_tok.generation.response_fields import error_in
 from snac_tok.prompts import prompt_format
-from snac_tok.serving.problems import RefusedError
+from snac_tok.serving.problems import CutOffError, RefusedError
 from snac_tok.serving.sources import prompt_ids
 from snac_tok.wording import shortened
 
@@ -105,7 +105,8 @@ class CompletionsSource:
         """Yield the tokens of a request's speech.
 
         Raises:
-            RefusedError: the server cannot be reached, or answers with an error.
+            RefusedError: the server cannot be reached, answers with an error, or ends the answer at its limit of
+                tokens.
         """
         text = self._prompt.with_voice(request.text, request.voice)
         ids = self._text_ids(text) if self._text_ids else await self._tokenized(text, request)
@@ -190,6 +191,8 @@ class CompletionsSource:
             raise RefusedError(str(error), status=502, code="source_error") from error
         if reader.left_out[known:]:
             raise _broken("it broke off in the middle of an event")
+        if reader.reached_limit:
+            raise CutOffError
 
     def _unreachable(self, error: Exception) -> RefusedError:
         return RefusedError(

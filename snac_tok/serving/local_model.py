@@ -17,7 +17,7 @@ from snac_tok.audio.optional import import_optional
 from snac_tok.errors import GenerationStoppedError, ServingError, SnacTokError, first_line
 from snac_tok.generation import FrameGrammarProcessor
 from snac_tok.prompts import prompt_format
-from snac_tok.serving.problems import RefusedError
+from snac_tok.serving.problems import CutOffError, RefusedError
 from snac_tok.serving.sources import load_text_tokenizer, prompt_ids
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ class LocalModelSource:
         """Yield the ids of a request's speech while the model writes them.
 
         Raises:
-            RefusedError: the text leaves no room in the model's context, or the model failed.
+            RefusedError: the text leaves no room in the model's context, the model failed, or it had not ended its
+                speech at the limit of tokens.
         """
         ids = prompt_ids(self._prompt, self._text_ids(self._prompt.with_voice(request.text, request.voice)))
         room = self._room(ids)
@@ -167,6 +168,8 @@ class LocalModelSource:
                 streamer=streamer,
                 **options,
             )
+            # Who heard the end of speech asks for no more.
+            streamer.hand_over(CutOffError() if streamer.num_ids >= room else None)
         except GenerationStoppedError:
             streamer.hand_over(None)
         except Exception as error:  # noqa: BLE001 - it is the listener's
@@ -179,6 +182,7 @@ class _IdStreamer(BaseStreamer):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.queue: asyncio.Queue[list[int] | Exception | None] = asyncio.Queue()
         self.is_closed = False
+        self.num_ids = 0
         self._loop = loop
         self._is_prompt = True
 
@@ -189,11 +193,12 @@ class _IdStreamer(BaseStreamer):
         if self._is_prompt:
             self._is_prompt = False
         else:
-            self.hand_over(value.reshape(-1).tolist())
+            ids = value.reshape(-1).tolist()
+            self.num_ids += len(ids)
+            self.hand_over(ids)
 
     def end(self) -> None:
-        """Mark the end."""
-        self.hand_over(None)
+        """Do nothing: whether it was the model that ended is known behind `generate`."""
 
     def hand_over(self, piece: list[int] | Exception | None) -> None:
         """Put a piece where the listener waits."""
@@ -203,5 +208,7 @@ class _IdStreamer(BaseStreamer):
 
 
 def _failure(error: Exception) -> RefusedError:
+    if isinstance(error, CutOffError):
+        return error
     reason = str(error) if isinstance(error, SnacTokError) else f"{type(error).__name__}: {first_line(error)}"
     return RefusedError(f"the language model failed: {reason}", status=500, code="source_error")

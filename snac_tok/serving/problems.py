@@ -74,6 +74,18 @@ class RefusedError(ServingError):
         return GOING_AWAY if self.code == "shutting_down" else _CLOSE_CODES.get(self.status, _CLOSE_OF_OURS)
 
 
+class CutOffError(RefusedError):
+    """A language model that reached its limit of tokens before its speech ended; what it wrote is heard."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the speech is cut off: the language model reached its limit of tokens before it had ended it; send a "
+            "shorter text.",
+            status=502,
+            code="cut_off",
+        )
+
+
 def shutting_down() -> RefusedError:
     """Return what is said while the server stops."""
     return RefusedError(

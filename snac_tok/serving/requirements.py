@@ -11,15 +11,16 @@ def missing(error: ModuleNotFoundError) -> Exception:
     """Return what to raise for a module that is not there: a sentence if it is one of the extra's.
 
     >>> missing(ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn"))
-    MissingDependencyError("serving needs uvicorn, which is not installed: pip install 'snac-tok[serve]'.")
+    MissingDependencyError("serving needs uvicorn, which is not installed: install snac_tok's extra 'serve'.")
     """
     package = (error.name or "").partition(".")[0]
     if package == "transformers":
         return MissingDependencyError(
-            "a language model in this process needs transformers, which is not installed: pip install 'snac-tok[hf]'."
+            "a language model in this process needs transformers, which is not installed: install snac_tok's extra "
+            "'hf'."
         )
     if package not in _EXTRA:
         return error
     return MissingDependencyError(
-        f"serving needs {package}, which is not installed: pip install 'snac-tok[serve]'."
+        f"serving needs {package}, which is not installed: install snac_tok's extra 'serve'."
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from snac_tok.serving.problems import RefusedError, client_left, client_stalled, refusal_of
+from snac_tok.serving.problems import CutOffError, RefusedError, client_left, client_stalled, refusal_of
 from snac_tok.serving.sources import tokens_of
 
 if TYPE_CHECKING:
@@ -107,16 +107,22 @@ class SpeechResponse(Response):
             status=504,
             code="source_silent",
         )
+        cut_off: CutOffError | None = None
         async with tokens_of(self._source, self._request) as pieces:
             while not speech.ended:
                 try:
                     piece = await visit.moving(anext(pieces), silent)
                 except StopAsyncIteration:
                     break
+                except CutOffError as error:
+                    cut_off = error
+                    break
                 async for samples in speech.push(piece):
                     yield samples
         async for samples in speech.finish():
             yield samples
+        if cut_off:
+            raise cut_off
 
     def _framed(self, data: bytes) -> bytes:
         if not self._as_events:

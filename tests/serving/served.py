@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import httpx2
 import numpy as np
+import pytest
 
 from snac_tok.serving import Limits
 from snac_tok.serving.server import listening_socket, server_of
@@ -28,6 +29,17 @@ class Running:
     def speak(self, text, **fields):
         """Ask for speech."""
         return self.client.post("/v1/audio/speech", json={"model": "m", "input": text, **fields})
+
+    def cut_off(self, text, **fields):
+        """Ask for speech; return the bytes of an answer that breaks off where the model reached its limit."""
+        body = {"model": "m", "input": text, "response_format": "pcm"} | fields
+        parts: list[bytes] = []
+        with self.client.stream("POST", "/v1/audio/speech", json=body) as answer:
+            assert answer.status_code == 200
+            with pytest.raises(httpx2.RemoteProtocolError):
+                parts.extend(answer.iter_bytes())
+        eventually(lambda: self.metric('snac_tok_errors_total{reason="cut_off"}') > 0, wanted=True)
+        return b"".join(parts)
 
     def error(self, response):
         """Status, code and sentence of an answer that is an error: one sentence, in OpenAI's shape."""

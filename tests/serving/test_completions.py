@@ -33,6 +33,7 @@ class FakeServer:
         self.status, self.body = 200, None
         self.break_after = None
         self.never_ends = False
+        self.reason = None
         self.num_closed = 0
         paths = {
             "/v1/completions": self.completions,
@@ -89,6 +90,8 @@ class FakeServer:
                     yield data[:20]
                     yield data[20:]
                     await asyncio.sleep(0)
+                if self.reason is not None:
+                    yield f"data: {json.dumps(event([]) | self.reason)}\n\n".encode()
                 if self.never_ends:
                     await asyncio.sleep(600)
                 yield b"data: [DONE]\n\n"
@@ -205,6 +208,28 @@ def test_a_server_that_breaks_off_is_told_apart_from_one_that_ends(serve, fake, 
     status, code, sentence = server.error(server.speak("x"))
     assert (status, code) == (502, "source_error")
     assert "broke off" in sentence
+
+
+LIMITS = {
+    "vllm": {"choices": [{"index": 0, "text": "", "finish_reason": "length"}]},
+    "sglang": {"choices": [{"index": 0, "text": "", "finish_reason": "length"}]},
+    "openai": {"choices": [{"index": 0, "text": "", "finish_reason": "length"}]},
+    "llama.cpp": {"content": "", "stop": True, "stop_type": "limit"},
+}
+
+
+@pytest.mark.parametrize("engine", list(LIMITS))
+def test_speech_that_is_cut_off_at_the_limit_is_not_taken_for_a_whole_one(serve, fake, tok, whole, engine):
+    """Its sound is heard to the last frame, then the answer breaks off; not so where the speech had ended before."""
+    server = serve(CompletionsSource(fake.url, tok.vocabulary, engine=engine))
+    fake.reason = LIMITS[engine]
+    same(heard(server.speak("no", response_format="pcm").content), whole(1))
+    fake.answer = fake.answer[:-1]
+    same(heard(server.cut_off("no")), whole(1))
+    events = server.speak("no", response_format="pcm", stream_format="sse").text.strip().split("\n\n")
+    assert json.loads(events[-1].removeprefix("data: "))["error"]["code"] == "cut_off"
+    fake.reason = None  # ended by itself, as some models do, without a word for it
+    same(heard(server.speak("no", response_format="pcm").content), whole(1))
 
 
 def test_a_text_that_spells_speech_is_the_clients_fault(serve, fake, tok):

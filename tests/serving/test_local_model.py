@@ -56,7 +56,10 @@ def _written(model, tok, text_ids, most):
 
 
 def test_a_folder_is_spoken_as_generate_writes(serve, tok, model, folder):
-    """What comes out is what `generate` and the tokenizer give for the whole; several at once, each its own."""
+    """What comes out is what `generate` and the tokenizer give for the whole; several at once, each its own.
+
+    This model never ends its speech: the sound of its limit comes out, and the answer has no end.
+    """
     source = LocalModelSource.from_folder(
         folder, tok.vocabulary, max_tokens=48, sampling={"do_sample": False}, at_once=2
     )
@@ -66,7 +69,7 @@ def test_a_folder_is_spoken_as_generate_writes(serve, tok, model, folder):
 
     def speak(text):
         voice, _, rest = text.rpartition(": ")
-        found[text] = server.speak(rest, voice=voice or None, response_format="pcm")
+        found[text] = server.cut_off(rest, voice=voice or None)
 
     threads = [threading.Thread(target=speak, args=(text,)) for text in letters]
     for thread in threads:
@@ -76,18 +79,21 @@ def test_a_folder_is_spoken_as_generate_writes(serve, tok, model, folder):
     for text, ids in letters.items():
         speech = [number for number in _written(model, tok, ids, 48) if number >= tok.vocabulary.base]
         wanted = as_integers(tok.decode(speech[: len(speech) // 7 * 7]).samples[0])
-        same(heard(found[text].content), wanted)
+        same(heard(found[text]), wanted)
 
 
 def test_the_models_context_bounds_the_speech(serve, tok, folder):
-    """A text that leaves no room is refused; one that leaves little gets little."""
+    """A text that leaves no room is refused; one that leaves little gets little, and hears that it is cut off."""
     server = serve(
         LocalModelSource.from_folder(folder, tok.vocabulary, sampling={"do_sample": False}), limits=Limits()
     )
     status, code, said = server.error(server.speak("a" * 300))
     assert (status, code) == (400, "unusable_text")
     assert "the text has 306 tokens with its prompt, and the language model takes 300" in said
-    assert len(heard(server.speak("a" * 270, response_format="pcm").content)) <= 3 * 2048
+    assert 0 < len(heard(server.cut_off("a" * 270))) <= 3 * 2048
+    status, code, said = server.error(server.speak("a" * 270, response_format="flac"))
+    assert (status, code) == (502, "cut_off")
+    assert said.endswith("reached its limit of tokens before it had ended it; send a shorter text.")
 
 
 def test_what_generate_raises_and_listeners_who_leave(serve, tok, model):

@@ -340,8 +340,8 @@ def test_a_missing_package_is_one_sentence(monkeypatch):
     """With the extra to install; other modules' errors stay what they are."""
     error = missing(ModuleNotFoundError("No module named 'fastapi'", name="fastapi"))
     assert isinstance(error, MissingDependencyError)
-    assert str(error) == "serving needs fastapi, which is not installed: pip install 'snac-tok[serve]'."
-    assert "pip install 'snac-tok[hf]'" in str(missing(ModuleNotFoundError("x", name="transformers")))
+    assert str(error) == "serving needs fastapi, which is not installed: install snac_tok's extra 'serve'."
+    assert "install snac_tok's extra 'hf'" in str(missing(ModuleNotFoundError("x", name="transformers")))
     other = ModuleNotFoundError("x", name="x")
     assert missing(other) is other
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
