@@ -29,6 +29,7 @@ second one where a name is unknown.
 and the warnings that need a class of their own, so that they can be filtered:
 
     UserWarning
+    ├── LostSpeechWarning                   speech that makes no sound, or was repaired
     └── TrialCodecWarning                   ids of the trial codec look like those of a published model
 """
 

@@ -155,23 +155,22 @@ class Pipeline:
         self._num_chunks = 0
         self._turns: defaultdict[Hashable, int] = defaultdict(int)
         self._changed = threading.Condition()
-        self._failed = False
+        self._failed: int | None = None  # the first chunk that did
 
     def job(self, run: Callable[..., T]) -> Callable[[], T]:
         """Return the job of the next chunk: `run`, given the states."""
         if self._threads == 1:
             return partial(run, *self._states)
-        views = [_SharedState(self, state, self._num_chunks) for state in self._states]
-        self._num_chunks += 1
-        return partial(self._run, run, views)
+        chunk, self._num_chunks = self._num_chunks, self._num_chunks + 1
+        return partial(self._run, run, [_SharedState(self, state, chunk) for state in self._states], chunk)
 
-    def _run(self, run: Callable[..., T], views: list[_SharedState]) -> T:
+    def _run(self, run: Callable[..., T], views: list[_SharedState], chunk: int) -> T:
         try:
             return run(*views)
         except BaseException:
-            # Later chunks wait for this one.
+            # Later chunks wait for this one; those before it go on, so that what is raised is what went wrong.
             with self._changed:
-                self._failed = True
+                self._failed = chunk if self._failed is None else min(chunk, self._failed)
                 self._changed.notify_all()
             raise
 
@@ -182,9 +181,12 @@ class Pipeline:
             RuntimeError: an earlier chunk failed, so that the turn will never come.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._failed or self._turns[place] == chunk)
-            if self._failed:
+            self._changed.wait_for(lambda: self._turns[place] == chunk or self._failed_before(chunk))
+            if self._failed_before(chunk):
                 raise RuntimeError("an earlier chunk of the clip failed")
+
+    def _failed_before(self, chunk: int) -> bool:
+        return self._failed is not None and self._failed < chunk
 
     def pass_on(self, place: Hashable) -> None:
         """Give the next chunk its turn."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snac_tok.corpus.folder import PLAN_NAME
-from snac_tok.corpus.loading import read_sounds, recording_of
+from snac_tok.corpus.loading import file_failure, read_sounds, recording_of
 from snac_tok.corpus.plan import Plan
 from snac_tok.corpus.progress import Progress
 from snac_tok.shards.publish import write_errors_named
@@ -98,4 +98,6 @@ def _digests(
                         is_comparing=True,
                     )
                 )
+            if isinstance(sound, Exception):
+                file_failure(items[number], sound, source)  # raises what is the machine's
             yield sound.digest if isinstance(sound, Clips) else None

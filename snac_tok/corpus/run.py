@@ -147,7 +147,8 @@ def shard_folder(
 
     base, columns, planned = planned_items(source, extensions=extensions, keep_columns=keep_columns)
     options = replace_fields(options, columns=columns)
-    planned, failed = _tried_again(planned, out, rerun_errors=rerun_errors)
+    # Where all is made anew nothing is tried again.
+    planned, failed = _tried_again(planned, out, rerun_errors=rerun_errors and not replace)
     if dedupe:
         planned = marked_duplicates(
             planned,

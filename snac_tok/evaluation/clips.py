@@ -22,7 +22,7 @@ def find_clips(inputs: Sequence[str | Path], *, limit: int | None = None) -> lis
         limit: how many at the most, evenly chosen: folders are often sorted by speaker or book.
 
     Raises:
-        AudioError: an input is not there.
+        SourceError: an input is not there.
     """
     found = [
         dataclasses.replace(recording, name=_name(recording, Path(named), is_only=len(inputs) == 1))

@@ -193,7 +193,8 @@ class _Tally:
 
 
 def _read(recording: Recording, channels: MonoPolicy, *, allow_truncated: bool) -> Waveform:
-    return to_mono(recording.whole(allow_truncated=allow_truncated), channels=channels, name=recording.name)
+    sound = recording.whole(allow_truncated=allow_truncated)
+    return to_mono(sound, channels=recording.policy(channels), name=recording.name)
 
 
 def _comparable(

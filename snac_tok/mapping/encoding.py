@@ -16,6 +16,7 @@ from snac_tok.codec.transfers import pipelined
 from snac_tok.errors import AudioError
 from snac_tok.mapping.rows import load_row
 from snac_tok.sources.read_ahead import read_in_threads
+from snac_tok.sources.reading import LongSound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from snac_tok.sources.reading import LongSound
     from snac_tok.tokenizer import SnacTokenizer
     from snac_tok.tokenizer.preprocessing import Preprocessing
 
@@ -84,6 +84,8 @@ def _portions(sounds: Iterator[Waveform | LongSound | AudioError], most_seconds:
         if isinstance(sound, Exception) and not isinstance(sound, AudioError):
             raise sound
         portion[at] = sound
+        # A long file is open until it is encoded: a batch of them would be more files than a process may have open.
+        seconds += most_seconds if isinstance(sound, LongSound) else 0.0
         seconds += sound.duration_seconds if isinstance(sound, Waveform) else 0.0
         if seconds >= most_seconds:
             yield portion

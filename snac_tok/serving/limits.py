@@ -17,7 +17,7 @@ class Limits:
         body_bytes: the largest sound file.
         json_bytes: the largest body of JSON, and the largest message over a WebSocket.
         text_characters: the longest text to speak.
-        audio_seconds: the longest recording to encode or decode.
+        audio_seconds: the longest recording to encode.
         stream_tokens: the most ids of one stream or request.
         idle_seconds: how long a stream may stand still: a source that sends nothing, a client that takes nothing.
         total_seconds: how long a request may take, its body included.

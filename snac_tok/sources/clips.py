@@ -15,9 +15,11 @@ from snac_tok.audio import Resampler, Waveform, resample, select_channels
 from snac_tok.audio.loudness import with_loudness
 from snac_tok.errors import WaveformError
 from snac_tok.sources.limits import Limits
-from snac_tok.sources.reading import LongSound
+from snac_tok.sources.reading import LongSound, noticed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from snac_tok.audio import ChannelPolicy
     from snac_tok.sources.recording import Recording
 
@@ -68,27 +70,41 @@ class Clips:
         return select_channels(self.waveform, "each")
 
 
-def read_clips(recording: Recording, options: ReadOptions) -> Clips | LongSound:
+def read_clips(
+    recording: Recording, options: ReadOptions, *, on_block: Callable[[], None] | None = None
+) -> Clips | LongSound:
     """Read a recording and return its clips; of a long one its channels as they are, block by block.
+
+    Args:
+        recording: of a source.
+        options: what is taken of it.
+        on_block: called now and then while a long file is read to its end here, so that somebody who waits for it can
+            see that it goes on.
 
     Raises:
         AudioError: as in `Recording.read`, or channels that cannot be mixed to one.
     """
     found = recording.read(
-        allow_truncated=options.allow_truncated, long_seconds=options.long_seconds, limits=options.limits
+        allow_truncated=options.allow_truncated,
+        long_seconds=options.long_seconds,
+        limits=options.limits,
+        on_block=on_block,
     )
     if options.only_digest:
-        return _digest_of(found)
+        return _digest_of([found] if isinstance(found, Waveform) else noticed(found, on_block))
     if isinstance(found, LongSound):
         if options.loudness is None:
             return found
-        found = _joined(found)
+        found = _joined(noticed(found, on_block))
     policy = options.channels if recording.channel is None else recording.channel
     clips = [found] if policy is None else select_channels(found, policy, name=recording.name)
     if options.loudness is not None:
-        clips = [with_loudness(clip, options.loudness) for clip in clips]
+        clips = [with_loudness(clip, options.loudness) for clip in noticed(clips, on_block)]
     if options.sampling_rate is not None:
-        clips = [resample(clip, options.sampling_rate, resampler=options.resampler) for clip in clips]
+        clips = [
+            resample(clip, options.sampling_rate, resampler=options.resampler)
+            for clip in noticed(clips, on_block)
+        ]
     samples = clips[0].samples if len(clips) == 1 else np.concatenate([clip.samples for clip in clips])
     return Clips(
         waveform=Waveform(samples=samples, sampling_rate=clips[0].sampling_rate),
@@ -96,7 +112,7 @@ def read_clips(recording: Recording, options: ReadOptions) -> Clips | LongSound:
     )
 
 
-def _joined(sound: LongSound) -> Waveform:
+def _joined(sound: Iterable[Waveform]) -> Waveform:
     blocks = list(sound)
     if not blocks:
         raise WaveformError("it holds no samples.")
@@ -104,11 +120,11 @@ def _joined(sound: LongSound) -> Waveform:
     return Waveform(samples=samples, sampling_rate=blocks[0].sampling_rate)
 
 
-def _digest_of(sound: Waveform | LongSound) -> Clips:
+def _digest_of(sound: Iterable[Waveform]) -> Clips:
     """Hash samples in the order of time, so that blocks make no difference."""
     digest = hashlib.sha256()
     rate = 0
-    for block in [sound] if isinstance(sound, Waveform) else sound:
+    for block in sound:
         if not rate:
             rate = block.sampling_rate
             digest.update(f"{rate} Hz, {block.num_channels} channels;".encode())

@@ -62,7 +62,7 @@ class Source:
     @classmethod
     def of_files(cls, recordings: list[Recording], base: Path) -> Source:
         """Return a source of files, which are known by their names and sizes."""
-        sizes = [[each.name, each.num_bytes, *([each.part] if each.part else [])] for each in recordings]
+        sizes = [_identity(recording) for recording in recordings]
         digest = hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
         num_bytes = sum(recording.num_bytes or 0 for recording in recordings)
         return cls(recordings=recordings, num_bytes=num_bytes, identity=digest, base=base)
@@ -78,6 +78,13 @@ class Source:
         """Return a source of rows in files."""
         base, recordings = stored_recordings(dataset, keep=keep)
         return cls.of_files(recordings, base)
+
+
+def _identity(recording: Recording) -> list[Any]:
+    """What a file is known by; what only some recordings have is named, so that others stay known as they were."""
+    part = [recording.part] if recording.part else []
+    channel = [] if recording.channel is None else [{"channel": recording.channel}]
+    return [recording.name, recording.num_bytes, *part, *channel]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

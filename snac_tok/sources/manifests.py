@@ -18,6 +18,7 @@ from snac_tok.sources.stored import StoredSound, cell_bytes, parquet_file, sound
 from snac_tok.sources.tables import (
     FILE_COLUMNS,
     SEPARATORS,
+    check_width,
     csv_rows,
     first_of,
     json_objects,
@@ -53,7 +54,8 @@ def list_manifest(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
         keep: columns that are kept beside speaker and language.
 
     Raises:
-        SourceError: it names no recording, or one twice, has no column of paths, or cannot be read.
+        SourceError: it or one of its rows names no recording, a row has other columns than the header, there is no
+            column of paths, or it cannot be read.
 
     >>> from pathlib import Path
     >>> _ = Path("train.jsonl").write_text('{"audio_filepath": "a.wav", "text": "Good day."}')
@@ -98,9 +100,9 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             f"{', '.join(filter(None, names)) or 'none'}."
         )
     for line, cells in rows:
-        fields = dict(zip(names, cells, strict=False))
-        if fields.get(file):
-            yield line, fields
+        check_width(path, line, cells, width=len(names))
+        if any(map(str.strip, cells)):
+            yield line, dict(zip(names, cells, strict=True))
 
 
 def _of_ljspeech(cells: list[str]) -> dict[str, Any]:

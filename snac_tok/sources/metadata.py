@@ -19,6 +19,7 @@ from snac_tok.sources.tables import (
     FILE_COLUMNS,
     SEPARATORS,
     TEXT_COLUMNS,
+    check_width,
     csv_rows,
     first_of,
     json_objects,
@@ -87,10 +88,8 @@ def _csv_rows(path: Path, is_file: Callable[[str], bool], keep: tuple[str, ...])
     rows = iter(csv_rows(path, content, separator=columns.separator))
     width = len(next(rows)[1]) if columns.names else 0
     for line, cells in rows:
-        if columns.names and cells and len(cells) != width:
-            raise SourceError(
-                f"{path}, line {line}: {len(cells)} columns, the header has {width}; mend the line."
-            )
+        if columns.names:
+            check_width(path, line, cells, width=width)
         if len(cells) > max(columns.file, columns.text or 0):
             text = "" if columns.text is None else cells[columns.text]
             kept = kept_columns(dict(zip(columns.names, cells, strict=False)), keep)

@@ -188,7 +188,7 @@ class ReadingProcess:
             return
 
     def _message(self, process: subprocess.Popen[bytes], *, seconds: float | None = None) -> dict[str, Any]:
-        """Return the next answer; warnings before it are logged."""
+        """Return the next answer; warnings before it are logged, and signs of life are waited behind."""
         assert process.stdout is not None
         while True:
             with self._watched(process, seconds):
@@ -196,9 +196,10 @@ class ReadingProcess:
             if not line.endswith(b"\n"):
                 raise self._death()
             fields: dict[str, Any] = json.loads(line)
-            if fields["kind"] != "warning":
+            if fields["kind"] == "warning":
+                logging.getLogger(fields["logger"]).warning("%s", fields["message"])
+            elif fields["kind"] != "alive":
                 return fields
-            logging.getLogger(fields["logger"]).warning("%s", fields["message"])
 
     def _clips(self, process: subprocess.Popen[bytes], fields: dict[str, Any]) -> Clips:
         assert process.stdout is not None

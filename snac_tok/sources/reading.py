@@ -18,7 +18,7 @@ from snac_tok.errors import SamplingRateError
 from snac_tok.sources.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from snac_tok.audio import AudioInfo, OpenAudio, Waveform
@@ -62,6 +62,14 @@ class LongSound:
         with stack:
             yield from self._limits.checked(audio.blocks())
         self._check()
+
+
+def noticed(blocks: Iterable[Waveform], on_block: Callable[[], None] | None) -> Iterator[Waveform]:
+    """Yield blocks, and call a function after each."""
+    for block in blocks:
+        yield block
+        if on_block:
+            on_block()
 
 
 def read_sound(

@@ -2,7 +2,7 @@
 
     stdin    a request: a line of JSON, then the file's bytes where the sound is no path
     stdout   its answers: lines of JSON, each followed by its samples; the last one has a "kind" of
-             "end", "long" (ask again for blocks) or "failed"
+             "end", "long" (ask again for blocks) or "failed"; "alive" says that a long one goes on
 
 Samples travel as plain float32 and everything else as JSON: what a damaged file makes of this process, its parent
 never executes. It ends as soon as its parent does. `processes.py` is the parent's side.
@@ -17,6 +17,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
@@ -30,10 +31,11 @@ from snac_tok.sources.reading import LongSound
 from snac_tok.sources.recording import Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Shorter than any file, so that every file is read in blocks.
 _WANTS_BLOCKS = -1.0
+_ALIVE_SECONDS = 1.0
 
 
 def serve() -> None:
@@ -63,7 +65,7 @@ def _take_requests(stream: IO[bytes], requests: SimpleQueue[tuple[dict[str, Any]
 def _answer(answers: IO[bytes], fields: dict[str, Any], content: bytes) -> None:
     try:
         _limit_memory(fields["max_memory"])
-        found = _read(fields, content)
+        found = _read(fields, content, on_block=_alive(answers))
         if isinstance(found, LongSound):
             info = found.info
             _send(answers, {"kind": "long", "rate": info.sampling_rate, "channels": info.num_channels})
@@ -77,7 +79,22 @@ def _answer(answers: IO[bytes], fields: dict[str, Any], content: bytes) -> None:
         _send(answers, _failure(error))
 
 
-def _read(fields: dict[str, Any], content: bytes) -> LongSound | Iterator[Clips]:
+def _alive(answers: IO[bytes]) -> Callable[[], None]:
+    """Return what tells the parent, once a second at most, that a long file is being read."""
+    told = time.monotonic()
+
+    def tell() -> None:
+        nonlocal told
+        if time.monotonic() >= told + _ALIVE_SECONDS:
+            told = time.monotonic()
+            _send(answers, {"kind": "alive"})
+
+    return tell
+
+
+def _read(
+    fields: dict[str, Any], content: bytes, *, on_block: Callable[[], None]
+) -> LongSound | Iterator[Clips]:
     recording = Recording(
         name=fields["name"],
         sound=content if fields["num_content"] is not None else Path(fields["path"]),
@@ -85,7 +102,7 @@ def _read(fields: dict[str, Any], content: bytes) -> LongSound | Iterator[Clips]
         part=None if fields["part"] is None else tuple(fields["part"]),
         channel=fields["channel"],
     )
-    found = read_clips(recording, _options(fields))
+    found = read_clips(recording, _options(fields), on_block=on_block)
     if not isinstance(found, LongSound):
         return iter([found])
     if fields["first_block"] < 0:

@@ -11,14 +11,14 @@ from snac_tok.audio import as_waveform
 from snac_tok.errors import AudioFileError, MissingDependencyError, WaveformError
 from snac_tok.sources.limits import Limits
 from snac_tok.sources.parts import cut_part
-from snac_tok.sources.reading import LongSound, read_blocks, read_sound
+from snac_tok.sources.reading import LongSound, noticed, read_blocks, read_sound
 from snac_tok.sources.stored import StoredSound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from snac_tok.audio import Waveform
+    from snac_tok.audio import MonoPolicy, Waveform
     from snac_tok.sources.parts import Part
 
 
@@ -55,14 +55,25 @@ class Recording:
     channel: int | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
+    def policy(self, channels: MonoPolicy) -> MonoPolicy:
+        """Return the channel that is meant; where the source says none, the policy that is asked for."""
+        return channels if self.channel is None else self.channel
+
     def read(
         self,
         *,
         allow_truncated: bool = False,
         long_seconds: float | None = None,
         limits: Limits | None = None,
+        on_block: Callable[[], None] | None = None,
     ) -> Waveform | LongSound:
         """Return the sound, in blocks where its file is long; see `read_sound`. A part is never in blocks.
+
+        Args:
+            allow_truncated: as in `read_sound`.
+            long_seconds: as there.
+            limits: as there.
+            on_block: called after each block that is read on the way to a part.
 
         Raises:
             AudioError: it cannot be used, or its file has changed; pass the error to `failure_of`.
@@ -71,7 +82,8 @@ class Recording:
         limits.check_bytes(self.num_bytes)
         self._check_size()
         if self.part:
-            return self._used(self._cut(self.part, limits, allow_truncated=allow_truncated))
+            cut = self._cut(self.part, limits, allow_truncated=allow_truncated, on_block=on_block)
+            return self._used(cut)
         found = read_sound(
             self._source(),
             sampling_rate=_plain_rate(self.sampling_rate),
@@ -81,11 +93,18 @@ class Recording:
         )
         return found.checked(self._check_size) if isinstance(found, LongSound) else self._used(found)
 
-    def _cut(self, part: Part, limits: Limits, *, allow_truncated: bool) -> Waveform:
+    def _cut(
+        self,
+        part: Part,
+        limits: Limits,
+        *,
+        allow_truncated: bool,
+        on_block: Callable[[], None] | None = None,
+    ) -> Waveform:
         """Read blocks up to the part's end, and keep the part."""
         rate = _plain_rate(self.sampling_rate)
         blocks = read_blocks(self._source(), sampling_rate=rate, allow_truncated=allow_truncated)
-        cut = cut_part(blocks, part)
+        cut = cut_part(noticed(blocks, on_block), part)
         limits.check_seconds(cut.duration_seconds)
         return cut
 

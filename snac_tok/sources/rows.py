@@ -237,13 +237,13 @@ def _of_cut(fields: Mapping[str, Any], place: _Place) -> dict[str, Any]:
         start, duration = float(fields["start"]), float(fields["duration"])
         whole = start < _SAME_SECONDS and float(recording["duration"]) - duration < _SAME_SECONDS
         num_channels = len(recording.get("channel_ids") or source["channels"])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        row = {"file_name": path, "cut_id": fields["id"], **told_of_cut(fields)}
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise SourceError(
             f"{place}: it is no cut of Lhotse's with a recording ({error!r}); mend the line."
         ) from None
     if kind != "file":
         raise SourceError(f"{place}: its sound is a {kind}; recordings in files are needed.")
-    row = {"file_name": path, "cut_id": fields["id"], **told_of_cut(fields)}
     if not whole:
         row |= {"start": start, "end": start + duration}
     if num_channels > 1 and not isinstance(fields.get("channel"), list):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from snac_tok.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
 # The first one in a file is used.
@@ -50,6 +50,18 @@ def csv_rows(path: Path, content: str, *, separator: str) -> list[tuple[int, lis
             return [(reader.line_num, cells) for cells in reader]
         except csv.Error as error:
             raise SourceError(f"{path}, line {reader.line_num}: {error}; mend the line.") from error
+
+
+def check_width(path: Path, line: int, cells: Sequence[str], *, width: int) -> None:
+    """Refuse a row that has other columns than the header: its cells would stand under wrong names.
+
+    Raises:
+        SourceError: it has more or fewer.
+    """
+    if cells and len(cells) != width:
+        raise SourceError(
+            f"{path}, line {line}: {len(cells)} columns, the header has {width}; mend the line."
+        )
 
 
 @contextmanager

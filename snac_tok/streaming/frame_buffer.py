@@ -100,12 +100,18 @@ class FrameBuffer:
         return None
 
     def _levels(self, levels: Any) -> list[torch.Tensor]:
+        if self._ended_by is not None:
+            raise TokenError(
+                f"codes came after the special id {self._ended_by}, which ended the speech; reset() the stream for "
+                "another one."
+            )
         if len(self._partial) or (self._repair and not self._repair.is_between_frames):
             raise TokenError(
                 "codes cannot follow ids of an unfinished frame; push the rest of its ids first."
             )
         try:
-            tensors = [torch.as_tensor(np.asarray(level))[None] for level in levels]
+            arrays = (np.asarray(level.cpu() if hasattr(level, "cpu") else level) for level in levels)
+            tensors = [torch.as_tensor(array)[None] for array in arrays]
         except (TypeError, ValueError) as error:
             raise CodesError(f"codes are one integer array (T_k,) per level: {error}.") from error
         needed = self.vocabulary.layout.num_levels

@@ -186,16 +186,18 @@ class ClipEncoder:
 
         if many and self.batches_ahead:
             return self._recordings_ahead(read, names)
-        sounds = [read(at) for at in range(len(audio))]
-        whole = {at: sound for at, sound in enumerate(sounds) if isinstance(sound, Waveform)}
+        done: dict[int, tuple[list[npt.NDArray[np.int64]], int]] = {}
+        whole: dict[int, Waveform] = {}
+        for at in range(len(audio)):
+            sound = read(at)
+            if isinstance(sound, Waveform):
+                whole[at] = sound
+            else:  # at once: it is an open file
+                done[at] = self.encode_blocks(sound, name=names[at])
         made = self.encode_codes(list(whole.values()), names=[names[at] for at in whole])
-        codes = dict(zip(whole, made, strict=True))
-        return [
-            (codes[at], self.num_samples(sound))
-            if isinstance(sound, Waveform)
-            else self.encode_blocks(sound, name=names[at])
-            for at, sound in enumerate(sounds)
-        ]
+        for (at, sound), codes in zip(whole.items(), made, strict=True):
+            done[at] = codes, self.num_samples(sound)
+        return [done[at] for at in range(len(audio))]
 
     def _recordings_ahead(
         self, read: Callable[[int], Waveform | LongSound], names: Sequence[str]

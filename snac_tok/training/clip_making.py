@@ -211,7 +211,7 @@ def _named_pieces(
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Yield a recording's pieces at the wanted rate; one that is a whole recording has its plain name."""
     found = recording.blocks(allow_truncated=options.allow_truncated)
-    mono = mono_blocks(found, channels=options.channels, name=recording.name)
+    mono = mono_blocks(found, channels=recording.policy(options.channels), name=recording.name)
     blocks = (block.samples[0] for block in resample_blocks(mono, options.sampling_rate))
     size = round(options.piece_seconds * options.sampling_rate)
     waiting: npt.NDArray[np.float32] | None = None

@@ -74,6 +74,10 @@ class ClipStore:
     clips: tuple[ClipEntry, ...]
     samples: torch.Tensor
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as a folder, which maps it anew."""
+        return ClipStore.open, (self.folder,)
+
     @classmethod
     def open(cls, folder: str | Path) -> ClipStore:
         """Open what `snac-tok prepare` made.

@@ -205,7 +205,8 @@ class Phase:
         config = self.config
         a_batch = config.batch_size * process.num_ranks * config.data.crop_samples // shape.hop_length
         batches = -(-wanted // a_batch)
-        latents = torch.cat([self._latents(self.first_step + turn) for turn in range(batches)])
+        first = self.first_step * config.accumulate  # batches are numbered by micro-steps
+        latents = torch.cat([self._latents(first + turn) for turn in range(batches)])
         generator = generator_for(config.seed, "codebook start", self.first_step)
         start_codebooks(self.codec.quantizer, latents, generator=generator)
         for level in self.codec.quantizer.quantizers:

@@ -152,6 +152,29 @@ def test_a_failing_chunk_fails_the_clip_and_nobody_waits_for_it(threads):
         follows()
 
 
+def test_a_chunk_that_fails_by_itself_leaves_those_before_it_alone(threads):
+    """What is raised is what went wrong, not that something did."""
+    threads(2)
+    pipeline = Pipeline(StreamState(), threads=2)
+    failed = threading.Event()
+
+    def waits(state):
+        failed.wait(5)
+        time.sleep(0.05)
+        state.read(0)
+        state.write(0, torch.zeros(1))
+        return "chunk 0"
+
+    def fails(_state):
+        failed.set()
+        raise MemoryError("the real reason")
+
+    results = run_in_order([pipeline.job(waits), pipeline.job(fails)], threads=2)
+    assert next(results) == "chunk 0"
+    with pytest.raises(MemoryError, match="the real reason"):
+        next(results)
+
+
 @torch.no_grad()
 def test_whoever_stops_listening_leaves_no_thread_behind(small_codec, threads):
     """Blocks may be abandoned half way."""

@@ -13,7 +13,7 @@ from snac_tok.audio import Waveform
 from snac_tok.audio.loudness import with_loudness
 from snac_tok.cli.progress import LongProgress
 from snac_tok.corpus import BatchLimits, Progress, merge_shards
-from snac_tok.errors import AudioError, MissingDependencyError, ShardError
+from snac_tok.errors import AudioError, MissingDependencyError, ShardError, SnacTokError
 
 
 def left_out(out):
@@ -49,6 +49,23 @@ def test_the_first_by_name_is_kept(source, tmp_path, jobs):
     found = left_out(tmp_path / "out")
     assert found["b.wav"] == ("duplicate", "its sound is that of a/c.flac.")
     assert found["broken.wav"][0] == "not-sound"
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(5, "Input/output error"), MemoryError(), MissingDependencyError("no")]
+)
+def test_a_fault_of_the_machine_is_no_difference_in_sound(source, tmp_path, monkeypatch, fault):
+    """It ends the run, and no plan says for good that nothing is a duplicate."""
+
+    def broken(*_args, **_options):
+        raise fault
+
+    monkeypatch.setattr("snac_tok.corpus.loading.read_clips", broken)
+    with pytest.raises((SnacTokError, OSError, MemoryError)):
+        shard_folder(source, tmp_path / "out", ToyEncoder(), dedupe=True, jobs=0)
+    assert not list(tmp_path.glob("out/*"))
+    monkeypatch.undo()
+    assert shard_folder(source, tmp_path / "out", ToyEncoder(), dedupe=True, jobs=0).num_left_out == 2
 
 
 def test_workers_tasks_and_blocks_agree(source, tmp_path):

@@ -228,6 +228,18 @@ def test_failed_recordings_are_tried_again_when_asked(source, tmp_path):
     assert (out / "train-00002-of-00003.parquet").read_bytes() == before["train-00002-of-00003.parquet"]
 
 
+def test_made_anew_a_file_may_have_changed(source, tmp_path):
+    """With `replace` nothing is tried again: sizes are those of today."""
+    out = tmp_path / "out"
+    shard_folder(source, out, ToyEncoder())
+    write_tone(source / "a-broken.wav", seconds=0.4)
+    names = [path for path in source.rglob("*.wav") if path.stat().st_size > 1000]
+    write_tone(names[0], seconds=0.7)
+    summary = shard_folder(source, out, ToyEncoder(), rerun_errors=True, replace=True)
+    assert summary.num_failures == shard_folder(source, tmp_path / "new", ToyEncoder()).num_failures
+    assert files_of(out) == files_of(tmp_path / "new")
+
+
 def test_trying_again_that_was_interrupted_goes_on(source, tmp_path):
     """What failed stays in its shard until a better one takes its place."""
     out = tmp_path / "out"

@@ -22,7 +22,7 @@ from snac_tok.corpus import BatchLimits, shard_folder
 from snac_tok.errors import ShardError, SourceError, TooManyFailuresError, WaveformError
 from snac_tok.shards import open_shards
 from snac_tok.sources import read_ahead
-from snac_tok.sources.clips import ReadOptions
+from snac_tok.sources.clips import ReadOptions, read_clips
 from snac_tok.sources.processes import ProcessOptions
 from snac_tok.sources.read_ahead import ReadingPool
 from snac_tok.sources.recording import Recording
@@ -129,6 +129,18 @@ def test_a_long_file_goes_on_in_the_next_process_where_the_first_one_died(tmp_pa
     summary = shard_folder(source, tmp_path / "out", encoder, jobs=1, limits=limits)
     assert (summary.num_clips, codes_of(tmp_path / "out")) == (2, {"halfway.wav": "crashed"})
     assert encoder.blocks == [4]
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_long_file_that_is_read_to_its_end_elsewhere_may_take_longer_than_the_timeout(tmp_path):
+    """As long as it goes on: a digest, one loudness and a part send nothing before they are done."""
+    path = write_tone(tmp_path / "slow.wav", seconds=2)
+    recording = Recording(name="slow.wav", sound=path)
+    options = ReadOptions(only_digest=True, long_seconds=0.1)
+    here = read_clips(Recording(name="x.wav", sound=path), options)
+    with ReadingPool(ProcessOptions(jobs=1, timeout_seconds=2.0)) as pool:
+        (found,) = pool.read([recording], options)
+    assert found.digest == here.digest
 
 
 def test_sound_is_ready_before_it_is_asked_for(tmp_path):

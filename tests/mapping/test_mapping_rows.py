@@ -1,7 +1,9 @@
 """Rows: every form of sound that a column may hold, and clear refusals of what is none."""
 
 import errno
+import resource
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -120,6 +122,22 @@ def test_a_long_file_is_read_in_blocks_and_gets_the_same_codes(tmp_path, monkeyp
     assert [ids.tolist() for ids in whole["input_ids"]] == [ids.tolist() for ids in blocks["input_ids"]]
     assert whole["num_samples"] == blocks["num_samples"] == [4800, 36_000, 4800]
     assert whole["input_ids"][1].tolist() == tok.encode(str(path))
+
+
+def test_many_long_files_are_not_open_at_once(tmp_path, monkeypatch, tok, mapper):
+    """A batch of them would be more files than a process may have open."""
+    path = tmp_path / "long.wav"
+    path.write_bytes(encoded(noise(0.3), CODEC_RATE))
+    monkeypatch.setattr("snac_tok.sources.reading.LONG_SECONDS", 0.1)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, limits[1]))
+    try:
+        rows = mapper({"audio": [str(path)] * 60})["input_ids"]
+        ids = tok([str(path)] * 60)["input_ids"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len({tuple(row) for row in [*rows, *ids]}) == 1
 
 
 def test_a_file_inside_an_archive_is_fetched(tmp_path, tok, mapper):

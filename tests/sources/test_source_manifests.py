@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -122,8 +123,12 @@ def test_other_columns_are_kept_when_asked(folder):
 def test_a_channel_of_a_cut(folder):
     """Two cuts of a telephone call, one a speaker."""
     two = cut(folder)["recording"] | {"channel_ids": [0, 1]}
-    (folder / "cuts.jsonl").write_text(json.dumps(cut(folder, channel=1, recording=two)))
-    assert only(folder / "cuts.jsonl").channel == 1
+    identities = set()
+    for channel in (0, 1):
+        (folder / "cuts.jsonl").write_text(json.dumps(cut(folder, channel=channel, recording=two)))
+        assert only(folder / "cuts.jsonl").channel == channel
+        identities.add(find_recordings([folder / "cuts.jsonl"]).identity)
+    assert len(identities) == 2  # the other channel is another recording
 
 
 @pytest.mark.parametrize(
@@ -133,6 +138,10 @@ def test_a_channel_of_a_cut(folder):
         ('{"path": "a.wav", "start": "soon"}', "line 2: 'soon' is no number of seconds"),
         ('{"text": "x"}', "line 2 has no column of recordings"),
         ('{"id": "c", "recording": {}, "supervisions": []}', "line 2: it is no cut of Lhotse's"),
+        (
+            json.dumps(cut(Path(), supervisions=["x"])),
+            "line 2: it is no cut of Lhotse's",
+        ),
     ],
 )
 def test_a_broken_line_is_named(folder, line, words):
@@ -140,6 +149,25 @@ def test_a_broken_line_is_named(folder, line, words):
     (folder / "m.jsonl").write_text(f'{{"path": "wavs/a.wav"}}\n{line}\n')
     with pytest.raises(SourceError, match=words):
         find_recordings([folder / "m.jsonl"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("path,text\nwavs/a.wav,Hello, world\n", "line 2: 3 columns, the header has 2; mend the line"),
+        ("path,text\nwavs/a.wav\n", "line 2: 1 columns, the header has 2"),
+        ("path\ttext\nwavs/a.wav\tone\ttwo\n", "line 2: 3 columns"),
+        ("path,text\n,Hello\n", "line 2: '' is not a path; mend the line"),
+    ],
+)
+def test_a_row_that_would_lose_something_is_refused(folder, content, words):
+    """A comma in a text that is not quoted, a path that is missing; lines without anything pass."""
+    name = "m.tsv" if "\t" in content else "m.csv"
+    (folder / name).write_text(content)
+    with pytest.raises(SourceError, match=words):
+        find_recordings([folder / name])
+    (folder / "good.csv").write_text('path,text\n\nwavs/a.wav,"Hello, world"\n,\n')
+    assert only(folder / "good.csv").text == "Hello, world"
 
 
 def test_a_part_behind_the_end_is_an_error_of_the_recording(folder):

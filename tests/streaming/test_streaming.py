@@ -189,6 +189,10 @@ def test_special_ids_stand_around_the_codes(tok):
     stream.push(ids[:3])
     with pytest.raises(TokenError, match="after the special id 128257, which ended the speech"):
         stream.push([128_257, *ids[3:]])
+    stream.reset()
+    stream.push([*ids, 128_258])
+    with pytest.raises(TokenError, match="codes came after the special id 128258, which ended the speech"):
+        stream.push(tok.vocabulary.decode(ids))
 
 
 def test_a_refused_push_leaves_the_stream_as_it_was(tok):

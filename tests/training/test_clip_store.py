@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -32,6 +34,14 @@ def test_clips_are_what_was_written(folder):
     assert store.clip(0).numpy() == pytest.approx(tone(1000), abs=1e-4)
     assert store.clip(1).tolist() == pytest.approx([-0.25] * 500, abs=1e-4)
     assert store.duration_seconds == pytest.approx(1500 / RATE)
+
+
+def test_a_store_travels_as_its_folder(folder):
+    """To processes that are not forked, as Python 3.14 and macOS start them."""
+    store = ClipStore.open(folder)
+    packed = bytes(ForkingPickler.dumps(store))
+    assert len(packed) < 1000
+    assert torch.equal(pickle.loads(packed).clip(1), store.clip(1))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from prepared_sound import contents, prepared, write_tone
 
 from snac_tok.audio import read_audio, resample, to_mono
 from snac_tok.errors import ConfigError, SamplingRateError, SourceError, TrainingError
+from snac_tok.evaluation import Identity, evaluate, find_clips
 from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 from snac_tok.training.clip_store import ClipStore
 
@@ -72,6 +73,36 @@ def test_channels(tmp_path):
     assert int((left[:-1] * left[1:] < 0).sum()) * 2 == pytest.approx(
         int((right[:-1] * right[1:] < 0).sum()), abs=3
     )
+
+
+def test_a_source_that_means_a_channel_gets_it(tmp_path):
+    """As in shards, whatever the policy for others is: two speakers of one file are no mean of both; in eval, too."""
+    samples = np.stack([np.full(24_000, 0.25), np.full(24_000, -0.5)], axis=1)
+    sf.write(tmp_path / "call.wav", samples, 24_000)
+    cuts = [
+        {
+            "id": f"speaker{channel}",
+            "start": 0,
+            "duration": 1.0,
+            "channel": channel,
+            "supervisions": [],
+            "recording": {
+                "sources": [{"type": "file", "channels": [0, 1], "source": str(tmp_path / "call.wav")}],
+                "duration": 1.0,
+                "channel_ids": [0, 1],
+            },
+        }
+        for channel in (0, 1)
+    ]
+    (tmp_path / "cuts.jsonl").write_text("\n".join(map(json.dumps, cuts)))
+    store = prepared([tmp_path / "cuts.jsonl"], tmp_path / "ready")
+    assert [float(store.clip(number)[0]) for number in range(2)] == pytest.approx([0.25, -0.5])
+    heard = {}
+    clips = find_clips([tmp_path / "cuts.jsonl"])
+    evaluate(
+        clips, [Identity()], measures=["mel"], on_sound=lambda clip, _, sound: heard.setdefault(clip, sound)
+    )
+    assert [float(sound.samples[0, 0]) for sound in heard.values()] == pytest.approx([0.25, -0.5])
 
 
 def test_long_recordings_become_pieces_that_join(tmp_path):

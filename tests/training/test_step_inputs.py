@@ -43,6 +43,20 @@ def test_workers_change_nothing(sound, tmp_path):
     assert_equal(wanted, second.codec.state_dict())
 
 
+def test_workers_need_no_fork(sound, tmp_path, monkeypatch):
+    """Started anew, as on macOS and from Python 3.14 on, they make the same batches."""
+    maker = Trainer(config(sound), tmp_path / "run")._phase._feed._maker
+    monkeypatch.setattr(torch.multiprocessing, "_default_context", None, raising=False)
+    before = torch.multiprocessing.get_start_method(allow_none=True)
+    torch.multiprocessing.set_start_method("spawn", force=True)
+    try:
+        feed = InputFeed(maker, end=9, workers=1, pinned=False)
+        assert torch.equal(feed.take(2)[0], maker[2][0])
+        feed.close()
+    finally:
+        torch.multiprocessing.set_start_method(before, force=True)
+
+
 def test_a_feed_goes_on_from_any_batch(sound, tmp_path):
     """Asked for another than the next one, workers begin anew."""
     maker = Trainer(config(sound), tmp_path / "run")._phase._feed._maker

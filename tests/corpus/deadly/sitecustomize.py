@@ -30,7 +30,23 @@ if "reading_process" in " ".join(sys.orig_argv):
         if "strange" in stem:
             raise RuntimeError("bad packet")
         found = read(recording, **options)
-        return halfway(found) if "halfway" in stem and not hasattr(found, "samples") else found
+        if hasattr(found, "samples"):
+            return found
+        return halfway(found) if "halfway" in stem else slowly(found) if "slow" in stem else found
+
+    def slowly(sound):
+        """Take 0.4 s for each of six blocks."""
+        blocks = type(sound).__iter__
+
+        def slow(self):
+            for block in blocks(self):
+                for part in range(6):
+                    time.sleep(0.4)
+                    place, rest = divmod(block.num_samples * part, 6)[0], block.num_samples * (part + 1) // 6
+                    yield type(block)(samples=block.samples[:, place:rest], sampling_rate=block.sampling_rate)
+
+        sound.__class__ = type("Slow", (type(sound),), {"__iter__": slow})
+        return sound
 
     def halfway(sound):
         """Die after the second block."""
