@@ -175,7 +175,7 @@ made      {where / "shards"}: {summary.num_clips} clips, {summary.hours:.4f} h, 
           {where / "overview.png"}: the longest one before and after, and its codes
 codec     tiny (for trials; ships with the package): {config.tokens_per_second:.2f} tokens/s, """
         f"""{config.bits_per_second / 1000:.3f} kbps;
-          it whispers, and its ids mean nothing to models trained with hubertsiuzdak/snac_24khz
+          rough, and its ids mean nothing to models trained with hubertsiuzdak/snac_24khz
 encoded   {seconds:.1f} s of sound in {summary.elapsed_seconds:.2f} s, """
         f"""{seconds / summary.elapsed_seconds:.1f} times real time
 

@@ -28,6 +28,7 @@ from snac_tok.codec import SNAC
 from snac_tok.codec.vocos import Backbone
 from snac_tok.metrics.mel import mel_filter_bank
 from snac_tok.metrics.stft import short_time_spectra
+from snac_tok.training.augmentation import Augmentation
 from snac_tok.training.bypass import bypassed
 from snac_tok.training.clip_store import ClipStore
 from snac_tok.training.codebook_start import LATENTS_PER_ENTRY, start_codebooks
@@ -45,6 +46,10 @@ WINDOW, MELS, MELS_A_LATENT, LEAST_MEL = 1024, 64, 2, 10**-3.5
 # Stretches of a band's loudness that are compared, in mel frames: 0.4 s at 24 kHz.
 STRETCH, STRETCH_HOP = 36, 6
 WIDTH, BLOCKS = 256, 4
+# Other voices, but no other phases: which way pulses point is the recording's, and codes have few bits to say it.
+AUGMENTATION = Augmentation(
+    level_db=(-30.0, -16.0), flip_polarity=0.0, rotate_phase=0.0, speed=(0.9, 1.1), tilt_db=2.0
+)
 RESTART_AFTER, RESTART_EVERY = 100, 20
 REPORT_EVERY, SAVE_EVERY = 25, 200
 
@@ -128,7 +133,11 @@ class CodeTraining:
         self.draws = torch.Generator().manual_seed(options.seed)
         stores = [(ClipStore.open(folder), share) for folder, share in options.folders]
         self.crops = CropSampler(
-            stores, crop_samples=options.crop_samples, batch_size=options.batch_size, seed=options.seed
+            stores,
+            crop_samples=options.crop_samples,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            augmentation=AUGMENTATION,
         )
 
     def latents(self, audio: torch.Tensor) -> torch.Tensor:
@@ -236,7 +245,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--from-block", type=int, default=3, help="the encoder's blocks before this one stay as they are"
     )
-    parser.add_argument("--steps", type=int, default=4700)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--warm-up", type=int, default=0, help="steps without codebooks")
     parser.add_argument("--k-means", action="store_true", help="set the codebooks anew after the warm-up")
     parser.add_argument("--batch-size", type=int, default=16)

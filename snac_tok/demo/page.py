@@ -35,7 +35,7 @@ def build_page(gradio: Any, handlers: Handlers) -> Any:
 def _heading(handlers: Handlers) -> str:
     name, config = next(iter(handlers.tokenizers)), handlers.main.codec.config
     trial = (
-        " It is for trials: it sounds like a whisper on a bad telephone line, and models that were trained with "
+        " It is for trials: it sounds as on a bad telephone line, and models that were trained with "
         "another codec cannot read its tokens."
     )
     return (
