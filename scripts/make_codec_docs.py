@@ -61,7 +61,7 @@ codec with attention a latent also depends on all latents of its window (`attn_w
 - **Edges.** Do not pad clips yourself; use `encode_batch`, which encodes each clip as if alone. The network pads with
   zeros at every layer, so silence around a clip, or padding to the longest clip of a batch, changes the codes at its
   edges.
-- **Noise.** Give a seed for repeatable sound: `decode(codes, noise=7)` draws the same noise every time, on every device.
+- **Noise.** Give a seed for repeatable sound: `decode(codes, noise=7)` draws the same noise every time and everywhere.
   `noise="off"` adds no noise. By default decoding is random, as upstream. Encoding is deterministic.
 - **Fewer levels.** `decode(codes[:3])` leaves out the finer levels. That is how a 4-level codec is used with 7-token
   frames.
