@@ -96,7 +96,7 @@ def read_clips(
         if options.loudness is None:
             return found
         found = _joined(noticed(found, on_block))
-    policy = options.channels if recording.channel is None else recording.channel
+    policy = recording.policy(options.channels)
     clips = [found] if policy is None else select_channels(found, policy, name=recording.name)
     if options.loudness is not None:
         clips = [with_loudness(clip, options.loudness) for clip in noticed(clips, on_block)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from snac_tok.audio import as_waveform
 from snac_tok.errors import AudioFileError, MissingDependencyError, WaveformError
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from snac_tok.audio import MonoPolicy, Waveform
+    from snac_tok.audio import Waveform
     from snac_tok.sources.parts import Part
+
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +58,7 @@ class Recording:
     channel: int | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
-    def policy(self, channels: MonoPolicy) -> MonoPolicy:
+    def policy(self, channels: P) -> P | int:
         """Return the channel that is meant; where the source says none, the policy that is asked for."""
         return channels if self.channel is None else self.channel
 
