@@ -155,11 +155,14 @@ class CodeTraining:
         with torch.no_grad():
             some = torch.cat([self.latents(self.crops.batch(options.steps + k)) for k in range(batches)])
         start_codebooks(self.codec.quantizer, some, generator=self.draws)
+        self.average = WeightAverage(self.codec, decay=self.average.decay)
 
     def step(self, step: int) -> dict[str, torch.Tensor]:
         """Learn from one batch; return the losses by name."""
         options = self.options
         audio = self.crops.batch(step)
+        if step == options.warm_up:
+            self.use.last_used.fill_(step)  # nothing was looked up before: no entry is idle yet
         quantized, known = self._known(audio, with_codebooks=step >= options.warm_up)
         losses = self._far(audio, *self.sketch(known))
         if quantized:

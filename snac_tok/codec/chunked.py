@@ -215,16 +215,18 @@ def _jobs(
 class Unchanged:
     """Notices that a network was moved or trained on while a clip was under way.
 
-    One weight stands for all: moves, loads and training steps change every one.
+    One weight stands for all where weights are moved or replaced; where they are written to, each counts.
 
     Args:
-        network: an encoder or a decoder.
+        codec: whose codebooks count, too.
+        network: its encoder or decoder.
         error: what is raised.
     """
 
-    def __init__(self, network: ChunkedNetwork, error: type[SnacTokError]) -> None:
-        self._network, self._error = network, error
+    def __init__(self, codec: Foldable, network: ChunkedNetwork, error: type[SnacTokError]) -> None:
+        self._codec, self._network, self._error = codec, network, error
         self._version: tuple[int, ...] | None = None
+        self._weights: list[torch.Tensor] = []
 
     def check(self) -> None:
         """Remember the weights at the first call, and compare them later.
@@ -232,7 +234,11 @@ class Unchanged:
         Raises:
             SnacTokError: they are no longer those; of the kind that was asked for.
         """
-        version = versions(itertools.islice(self._network.parameters(), 1))
+        if self._version is None:
+            self._weights = _counted(self._network, self._codec.get_submodule("quantizer"))
+        place = versions(itertools.islice(self._network.parameters(), 1))
+        # Reading the counters of a hundred weights takes some microseconds; walking through the modules does not.
+        version = (*place, sum([weight._version for weight in self._weights]))  # noqa: SLF001
         if self._version is None:
             self._version = version
         if version != self._version:
@@ -240,3 +246,8 @@ class Unchanged:
                 "the codec was moved, or its weights were changed, in the middle of the clip; "
                 "what follows would not join what came before: begin it again."
             )
+
+
+def _counted(*modules: torch.nn.Module) -> list[torch.Tensor]:
+    """Return the weights that count what is written to them: all but those made in inference mode."""
+    return [weight for module in modules for weight in module.parameters() if not weight.is_inference()]

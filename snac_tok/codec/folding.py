@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
@@ -45,20 +45,26 @@ def unfold(network: nn.Module) -> None:
             weight_cache.forget(module.weight)
 
 
+def _unfold_loaded(network: nn.Module, _keys: Any) -> None:
+    unfold(network)
+
+
 class Foldable(nn.Module):
     """A network that folds its weight norm for inference, and forgets what it has made from weights that changed."""
 
     def __init__(self) -> None:
         use_one_thread()
         super().__init__()
+        # Weights that were made in inference mode do not count what is written to them.
+        self.register_load_state_dict_post_hook(_unfold_loaded)  # type: ignore[no-untyped-call]
 
     def fold_weight_norm(self) -> Self:
         """Compute every weight-normed weight once and keep it, where that has not been done; return self.
 
         Inference does this by itself, layer by layer; a stream does it before its first sound. Weights that were
-        written to, loaded or moved since are folded again; only writes through `.data` cannot be seen, and need
-        `unfold_weight_norm()`. State-dict keys stay as they are. In training mode, where weights change by the step,
-        nothing is folded: streams are then exact, too, but slow.
+        written to, loaded or moved since are folded again. Only writes through `.data`, and into weights that were made
+        in inference mode, cannot be seen, and need `unfold_weight_norm()`. State-dict keys stay as they are. In
+        training mode, where weights change by the step, nothing is folded: streams are then exact, too, but slow.
         """
         # A compiled graph takes the weights as it finds them; folding is for outside.
         if torch.compiler.is_compiling():

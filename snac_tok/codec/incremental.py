@@ -12,13 +12,13 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.chunked import Unchanged, run_chunk
-from snac_tok.codec.inference import decode_chunk, encode_chunk
+from snac_tok.codec.inference import decode_chunk, decode_chunk_frames, encode_chunk
 from snac_tok.codec.state import StreamState
 from snac_tok.codec.transfers import to_device
 from snac_tok.errors import CodesError, WaveformError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from snac_tok.codec.network import Network
     from snac_tok.codec.noise import NoiseSource
@@ -35,7 +35,7 @@ class ChunkEncoder:
         self.state = StreamState()
         self.waiting = StreamState()
         self.num_samples = 0
-        self._unchanged = Unchanged(codec.encoder, WaveformError)
+        self._unchanged = Unchanged(codec, codec.encoder, WaveformError)
 
     def push(self, audio: torch.Tensor) -> list[torch.Tensor]:
         """Return the codes [(B, n_k)] that the next samples (B, 1, n) complete, whole frames only.
@@ -71,7 +71,7 @@ class ChunkDecoder:
         self.codec = codec
         self.noise = noise
         self.state = StreamState()
-        self._unchanged = Unchanged(codec.decoder, CodesError)
+        self._unchanged = Unchanged(codec, codec.decoder, CodesError)
 
     def push(self, codes: Sequence[torch.Tensor], *, last: bool = False) -> torch.Tensor:
         """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all.
@@ -84,9 +84,12 @@ class ChunkDecoder:
             check_as_built(self.codec.decoder)
         here = [to_device(level, self.codec.device) for level in codes]
         state = self.state.fork()
-        audio = decode_chunk(self.codec, here, state, last=last, noise=self.noise)
+        pieces = [
+            decode_chunk(self.codec, part, state, last=last and is_last, noise=self.noise)
+            for part, is_last in _in_chunks(self.codec, here)
+        ]
         self.state = state
-        return audio
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
 
     def rest(self) -> torch.Tensor:
         """Return the samples (B, 1, n) that are still held, as if the clip ended here; more codes may follow."""
@@ -96,3 +99,13 @@ class ChunkDecoder:
             (rows, self.codec.latent_dim, 0), device=self.codec.device, dtype=self.codec.dtype
         )
         return run_chunk(self.codec.decoder, nothing, self.state.fork(), last=True, noise=self.noise)
+
+
+def _in_chunks(codec: Network, codes: Sequence[torch.Tensor]) -> Iterator[tuple[list[torch.Tensor], bool]]:
+    """Cut codes [(B, n_k)] as a whole clip's are, and say of each part whether it is the last: memory has a bound."""
+    counts, frames = codec.config.codes_per_frame, decode_chunk_frames(codec)
+    num_frames = codes[0].shape[-1] // counts[0]
+    for start in range(0, max(num_frames, 1), frames):
+        end = start + frames
+        part = [level[:, start * n : end * n] for level, n in zip(codes, counts, strict=False)]
+        yield part, end >= num_frames

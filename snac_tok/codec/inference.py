@@ -218,7 +218,7 @@ def _encode_jobs(
 ) -> Iterator[Callable[[], Codes]]:
     """Yield a job for each chunk of a clip; jobs of a clip may run side by side if they begin in order."""
     pipeline = Pipeline(StreamState(), StreamState(), threads=threads)
-    unchanged = Unchanged(codec.encoder, WaveformError)
+    unchanged = Unchanged(codec, codec.encoder, WaveformError)
     for audio, last in chunks:
         unchanged.check()
         yield pipeline.job(partial(encode_chunk, codec, audio, last=last))
@@ -233,7 +233,10 @@ def _decode_jobs(
     threads: int,
 ) -> Iterator[Callable[[], torch.Tensor]]:
     """Yield a job for each chunk of a clip, as `_encode_jobs` does."""
-    pipeline, unchanged = Pipeline(StreamState(), threads=threads), Unchanged(codec.decoder, CodesError)
+    pipeline, unchanged = (
+        Pipeline(StreamState(), threads=threads),
+        Unchanged(codec, codec.decoder, CodesError),
+    )
     for start, end in itertools.pairwise(cuts):
         unchanged.check()
         spans = zip(codes, codec.config.codes_per_frame, strict=False)

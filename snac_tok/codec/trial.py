@@ -15,19 +15,24 @@ import torch
 from snac_tok.codec import checkpoint
 from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.network import Network
+from snac_tok.codec.ops.weight_cache import versions
 from snac_tok.errors import TrialCodecWarning
 
 TRIAL_CODEC = "tiny"
 RELEASED_SPEECH_CODEC = "hubertsiuzdak/snac_24khz"
 
-_recognised: WeakKeyDictionary[Network, bool] = WeakKeyDictionary()
+# What was found, and for which weights.
+_recognised: WeakKeyDictionary[Network, tuple[tuple[int, ...], bool]] = WeakKeyDictionary()
 
 
 def is_trial(codec: Network) -> bool:
     """Tell whether a codec has the trial codec's codebooks, under whatever name it was saved and loaded."""
-    if codec not in _recognised:
-        _recognised[codec] = codec.config == _trial_config() and _has_trial_codebooks(codec)
-    return _recognised[codec]
+    version = versions(codec.quantizer.parameters())
+    known = _recognised.get(codec)
+    if known is None or known[0] != version:
+        found = codec.config == _trial_config() and _has_trial_codebooks(codec)
+        _recognised[codec] = known = version, found
+    return known[1]
 
 
 def warn_of_trial_ids(preset_name: str) -> None:

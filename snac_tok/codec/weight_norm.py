@@ -146,6 +146,7 @@ class NormConv(nn.Module):
             if prefix + old in state_dict:
                 state_dict[prefix + new] = state_dict.pop(prefix + old)
         super()._load_from_state_dict(state_dict, prefix, *args)
+        self.unfold()  # weights made in inference mode do not count what is written to them
 
     @property
     def _norm(self) -> WeightNorm:

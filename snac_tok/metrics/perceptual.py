@@ -33,6 +33,8 @@ _SOUND_RATE = 48_000
 # An utterance and the pause after it last at least 0.4 s (pesq.h: 50 frames of 4 ms each), so 20 s are safe.
 _PESQ_SECONDS = 15.0
 _LEAST_PESQ_SECONDS = 0.25
+# The end of the scale of PESQ-WB (P.862.2), for silence in the place of speech.
+_LOWEST_PESQ = 1.04
 
 # 30 frames of 12.8 ms with one more half (pystoi: N, N_FRAME).
 _LEAST_STOI_SECONDS = 0.4
@@ -72,9 +74,11 @@ def pesq_wideband(reference: Samples, estimate: Samples, *, sampling_rate: int) 
 
 
 def _pesq(pesq: Any, reference: Samples, estimate: Samples) -> float | None:
-    """Return the score of one stretch, None where there is no speech."""
-    if not (reference.any() and estimate.any()):
+    """Return the score of one stretch, None where the recording has no speech."""
+    if not reference.any():
         return None
+    if not estimate.any():
+        return _LOWEST_PESQ
     try:
         return float(pesq.pesq(_SPEECH_RATE, reference, estimate, "wb"))
     except (pesq.NoUtterancesError, pesq.BufferTooShortError):

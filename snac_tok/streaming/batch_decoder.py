@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from snac_tok.codec.chunked import Unchanged, run_chunk
+from snac_tok.codec.inference import decode_chunk_frames
 from snac_tok.codec.noise import RowNoise
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.transfers import to_device
@@ -131,7 +132,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
         self._streams[name] = _Stream(
             frames=copy.copy(self._frames),
             noise=stream_noise(noise, self.codec),
-            unchanged=Unchanged(self.codec.decoder, CodesError),
+            unchanged=Unchanged(self.codec, self.codec.decoder, CodesError),
         )
 
     def push(self, name: Hashable, ids: Any) -> None:
@@ -183,7 +184,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
         """
         while ready := self._ready():
             waiting = (self._streams[name].num_waiting for name in ready)
-            num_frames = min(filter(None, waiting), default=0)
+            num_frames = min(decode_chunk_frames(self.codec), min(filter(None, waiting), default=0))
             for group in self._alike(ready, num_frames):
                 try:
                     self._advance(group, num_frames)

@@ -124,7 +124,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
         self._streams[name] = _Stream(
             rates=StreamResampler(from_rate=rate, to_rate=here, resampler=resampler),
             frame_length=self.codec.config.frame_length,
-            unchanged=Unchanged(self.codec.encoder, WaveformError),
+            unchanged=Unchanged(self.codec, self.codec.encoder, WaveformError),
         )
 
     def push(self, name: Hashable, samples: Any) -> None:

@@ -120,7 +120,7 @@ class Phase:
         totals["gradient_norm"] = self.optimization.apply(own_step)
         self.average.update(own_step)
         if self.config.trainable == "all" and not self.bypassed:
-            self._keep_codes_alive(passes, at)
+            self._keep_codes_alive(passes, own_step)
         return totals
 
     def state(self) -> dict[str, Any]:
@@ -183,6 +183,7 @@ class Phase:
         return at >= self.config.adversarial_from_step
 
     def _keep_codes_alive(self, passes: list[Reconstruction], at: int) -> None:
+        """Note what was used, by the codec's own steps: while discriminators learn alone no entry becomes idle."""
         config = self.config.quantizer
         for made in passes:
             self.code_use.observe(self.process.gathered(made.codes), step=at)

@@ -378,6 +378,18 @@ def test_a_decoder_that_was_moved_ends_its_streams(own):
         stream.push(codes)
 
 
+@pytest.mark.parametrize("name", ["decoder.model.2", "quantizer.quantizers.1.codebook"])
+def test_weights_that_change_in_part_end_streams_too(own, name):
+    """Training may leave the first layers as they are, and codebooks are none of the decoder's."""
+    stream = StreamDecoder(own, None)
+    codes = [level[0].numpy() for level in codes_of(own, 4)]
+    stream.push(codes)
+    with torch.no_grad():
+        next(own.get_submodule(name).parameters()).add_(0.1)
+    with pytest.raises(CodesError, match="in the middle of the clip"):
+        stream.push(codes)
+
+
 def test_the_number_of_weights_is_known_before_any_is_made():
     """From the config alone."""
     config = vocos_config(CodecConfig())

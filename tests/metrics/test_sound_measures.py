@@ -102,6 +102,16 @@ def test_long_speech_does_not_end_the_process():
     assert pesq_wideband(bursts, bursts, sampling_rate=rate) == pytest.approx(4.64, abs=0.01)
 
 
+@pytest.mark.parametrize("seconds", [14, 24])
+def test_speech_that_is_lost_counts(speech, seconds):
+    """A stretch of silence in the place of speech has the lowest score there is, in short and in long sound."""
+    samples, rate = speech
+    reference = np.resize(samples, seconds * rate)
+    lost = reference.copy()
+    lost[len(lost) // 2 - rate // 10 :] = 0
+    assert pesq_wideband(reference, lost, sampling_rate=rate) < 3
+
+
 def test_stretches_without_speech_do_not_count():
     """The mean is over stretches in which there is something."""
     rate = 16_000

@@ -18,6 +18,7 @@ from snac_tok import (
     Vocabulary,
     preset,
 )
+from snac_tok.codec import inference
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.ops import onednn
 from snac_tok.codec.weight_norm import WeightNorm
@@ -193,6 +194,31 @@ def test_special_ids_stand_around_the_codes(tok):
     stream.push([*ids, 128_258])
     with pytest.raises(TokenError, match="codes came after the special id 128258, which ended the speech"):
         stream.push(tok.vocabulary.decode(ids))
+
+
+@pytest.mark.law(5)
+def test_a_long_push_is_decoded_in_chunks(tok, monkeypatch):
+    """As a whole clip is: memory does not grow with what is pushed at once, alone or beside other streams."""
+    frames = inference.decode_chunk_frames(tok.codec)
+    ids = random_ids(tok, 2 * frames + 3)
+    longest = []
+    step = tok.codec.decoder.step
+
+    def seen(x, context):
+        longest.append(x.shape[-1])
+        return step(x, context)
+
+    whole = tok.decode(ids).samples[0]
+    monkeypatch.setattr(tok.codec.decoder, "step", seen)
+    stream = StreamDecoder(tok.codec, tok.vocabulary)
+    found = np.concatenate([stream.push(ids), stream.flush()])
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-5)
+    many = BatchStreamDecoder(tok.codec, tok.vocabulary)
+    many.open("a")
+    many.push("a", ids)
+    many.end("a")
+    np.testing.assert_allclose(many.step()["a"], whole, rtol=0, atol=1e-5)
+    assert max(longest) <= frames * tok.codec.config.latents_per_frame
 
 
 def test_a_refused_push_leaves_the_stream_as_it_was(tok):

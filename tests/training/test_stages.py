@@ -14,6 +14,7 @@ from snac_tok.codec import SNAC
 from snac_tok.errors import ConfigError, TrainingError
 from snac_tok.training import Trainer, TrainingConfig
 from snac_tok.training.crops import CropSampler
+from snac_tok.training.dead_codes import CodeUse
 
 WARM_UP = {"name": "warm-up", "steps": 3, "codebooks": "bypassed", "crop_samples": 2048}
 JOINT = {"name": "joint", "steps": 3, "start_codebooks": "k-means", "batch_size": 3}
@@ -145,6 +146,26 @@ def test_checkpoints_hold_discriminators_once_they_have_learned(whole):
     assert states[6]["discriminators"] is None
     assert states[7]["discriminators"]
     assert sizes[6] < sizes[7]
+
+
+def test_codes_do_not_grow_idle_while_discriminators_learn_alone(sound, tmp_path, monkeypatch):
+    """Entries are idle by the codec's own steps, of which there are none meanwhile."""
+    moved = []
+    restart = CodeUse.restart
+
+    def counted(self, *args, **options):
+        moved.append(restart(self, *args, **options))
+        return moved[-1]
+
+    monkeypatch.setattr(CodeUse, "restart", counted)
+    run = staged(
+        sound,
+        [{"name": "a", "steps": 16, "adversarial": True, "discriminators_alone": 12}],
+        quantizer={"level_dropout": 0.0, "restart_after": 4, "restart_every": 1},
+    )
+    list(Trainer(run, tmp_path / "run").run())
+    assert len(moved) == 4
+    assert all(count == 0 for counts in moved for count in counts)
 
 
 def test_a_staged_run_learns_on_one_batch(sound, tmp_path, monkeypatch):

@@ -36,6 +36,30 @@ def test_codes_learn_and_the_rest_stays(tmp_path, start, run_script):
     assert all(f"quantizer.quantizers.{level}.codebook.weight" in moved for level in range(2))
 
 
+def test_the_first_step_with_codebooks_leaves_them_as_k_means_set_them(tmp_path, start, monkeypatch):
+    """Nothing was looked up in the warm-up, so nothing is idle; and averages begin with the new codebooks."""
+    monkeypatch.syspath_prepend("scripts")
+    import train_codes
+
+    monkeypatch.setattr(train_codes, "RESTART_AFTER", 2)
+    monkeypatch.setattr(train_codes, "RESTART_EVERY", 1)
+    ready = write_sound(tmp_path).folder
+    arguments = ("--start-from", start, "-o", tmp_path / "codes", "--from-block", 1, "--crop-samples", 4096)
+    monkeypatch.setattr(
+        "sys.argv", ["x", str(ready), *map(str, arguments), "--warm-up", "6", "--learning-rate", "1e-9"]
+    )
+    training = train_codes.CodeTraining(train_codes._options())
+    for step in range(6):
+        training.step(step)
+    training.start_codebooks()
+    level = training.codec.quantizer.quantizers[0]
+    before = level.codebook.weight.detach().clone()
+    training.step(6)
+    averaged = training.average.state_dict()["quantizer.quantizers.0.codebook.weight"]
+    for found in (level.codebook.weight.detach(), averaged):
+        torch.testing.assert_close(found, before, rtol=0, atol=1e-6)
+
+
 def test_a_low_band_is_the_audio_below_it(monkeypatch):
     """A tone of 200 Hz comes through at an eighth of the rate; one of 4 kHz does not."""
     monkeypatch.syspath_prepend("scripts")
