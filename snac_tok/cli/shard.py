@@ -193,7 +193,19 @@ def shard(
     """
     from snac_tok.corpus import BatchLimits, estimate_folder, merge_shards, shard_folder
 
+    if force and array_task:
+        raise click.UsageError(
+            "--force with --shard-index would remove what other tasks have made; begin anew once, without --shard-index"
+        )
     if merge:
+        _check_merged_alone(
+            {
+                "--force": force,
+                "--shard-index": array_task,
+                "--rerun-errors": rerun_errors,
+                "--dry-run": dry_run,
+            }
+        )
         return _end(merge_shards(out), out)
     engine = chosen_engine(
         engine_name,
@@ -243,6 +255,15 @@ def shard(
                 raise stopped from error
             raise
     return _end(summary, out)
+
+
+def _check_merged_alone(others: dict[str, object]) -> None:
+    """Refuse options that --merge, which encodes nothing, would ignore."""
+    given = [option for option, value in others.items() if value]
+    if given:
+        raise click.UsageError(
+            f"--merge only completes OUT from the shards that are there; run it without {' and '.join(given)}"
+        )
 
 
 def _end(summary: ShardingResult, out: str) -> int:

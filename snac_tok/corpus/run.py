@@ -93,7 +93,8 @@ def shard_folder(
         extensions: file endings that count as audio.
         limits: of a batch; changes the speed, never the shards.
         progress: called after each batch.
-        replace: whether a collection in `out`, finished or begun, is removed first; other files stay.
+        replace: whether a collection in `out`, finished or begun, is removed first; other files stay. Not with
+            `array_task`.
         allow_truncated: whether what a cut-off or damaged file still holds becomes a record; without it the file
             is counted as failed.
         min_duration: shorter recordings, in seconds, are left out, counted and listed.
@@ -121,7 +122,8 @@ def shard_folder(
 
     Raises:
         SourceError: no audio in `source`, contradicting metadata, or impossible limits.
-        ShardError: `out` holds something else or lies in `source`, or the disk refused.
+        ShardError: `out` holds something else or lies in `source`, the disk refused, or both `replace` and
+            `array_task` are given.
         TooManyFailuresError: more recordings failed than `max_error_rate` allows.
         WaveformError: an unknown channel policy. Single files that cannot be used raise nothing: see
             `ShardingResult.num_failures`.
@@ -129,6 +131,7 @@ def shard_folder(
     started = time.monotonic()
     source, out = Path(source), Path(out)
     check_apart(source, out)
+    _check_replaced_once(replace=replace, array_task=array_task)
     limits, max_error_rate = limits or BatchLimits(), _checked_rate(max_error_rate)
     options = PlanOptions(
         clips_per_shard=clips_per_shard,
@@ -209,6 +212,15 @@ def _tried_again(
     if not rerun_errors:
         return planned, set()
     return with_planned_sizes(planned, out), failed_before(out)
+
+
+def _check_replaced_once(*, replace: bool, array_task: tuple[int, int] | None) -> None:
+    if replace and array_task:
+        number, count = array_task
+        raise ShardError(
+            f"task {number} of {count} was asked to replace the collection, and would remove what the other tasks have "
+            "made; begin anew once, without tasks, or choose a new folder."
+        )
 
 
 def _specs_of(plan: Plan, array_task: tuple[int, int] | None) -> list[ShardSpec]:

@@ -225,6 +225,15 @@ def test_a_job_array(run, work):
         assert (result.exit_code, "--shard-index" in result.stderr) == (2, True)
 
 
+def test_options_that_would_undo_an_array_or_do_nothing(refused, work):
+    """A task with --force, and a merge with what it would not do, are wrong usage; nothing is touched."""
+    said = refused("shard", "clips", "shards", "--shard-index", "0/2", "--force")
+    assert "begin anew once, without --shard-index" in said
+    for options in (["--force"], ["--shard-index", "0/2"], ["--rerun-errors"], ["--dry-run"]):
+        assert f"run it without {options[0]}" in refused("shard", "clips", "shards", "--merge", *options)
+    assert not (work / "shards").exists()
+
+
 def test_a_clusters_options(run, refused):
     """They need the cluster's engine, and a cluster that does not answer is one sentence."""
     for option in ("--address", "--workers", "--cpus-per-worker", "--gpus-per-worker"):

@@ -75,6 +75,17 @@ def test_a_task_that_is_none_is_refused(source, tmp_path, task):
         shard_folder(source, tmp_path / "out", ToyEncoder(), array_task=task)
 
 
+def test_a_task_does_not_replace_what_the_others_made(source, tmp_path):
+    """Every task would remove the whole collection."""
+    out = tmp_path / "out"
+    for number in range(2):
+        shard_folder(source, out, ToyEncoder(), array_task=(number, 2))
+    before = files_of(out)
+    with pytest.raises(ShardError, match="begin anew once, without tasks"):
+        shard_folder(source, out, ToyEncoder(), array_task=(0, 2), replace=True)
+    assert files_of(out) == before
+
+
 def test_a_damaged_shard_stops_the_merge(source, tmp_path):
     """Nothing is written."""
     out = tmp_path / "out"
