@@ -232,20 +232,55 @@ def _of_cut(fields: Mapping[str, Any], place: _Place) -> dict[str, Any]:
     """Return one of Lhotse's cuts as a plain row."""
     recording = fields["recording"]
     try:
-        source = recording["sources"][0]
+        source, channel = _source_of_cut(recording, fields.get("channel"), place)
         kind, path = source["type"], source["source"]
         start, duration = float(fields["start"]), float(fields["duration"])
         whole = start < _SAME_SECONDS and float(recording["duration"]) - duration < _SAME_SECONDS
-        num_channels = len(recording.get("channel_ids") or source["channels"])
+        changes = [change["name"] for change in recording.get("transforms") or ()]
         row = {"file_name": path, "cut_id": fields["id"], **told_of_cut(fields)}
+    except SourceError:
+        raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise SourceError(
             f"{place}: it is no cut of Lhotse's with a recording ({error!r}); mend the line."
         ) from None
     if kind != "file":
         raise SourceError(f"{place}: its sound is a {kind}; recordings in files are needed.")
+    _check_unchanged(changes, place)
     if not whole:
         row |= {"start": start, "end": start + duration}
-    if num_channels > 1 and not isinstance(fields.get("channel"), list):
-        row["channel_of_cut"] = fields.get("channel")
-    return row
+    return row | {"channel_of_cut": channel}
+
+
+def _source_of_cut(
+    recording: Mapping[str, Any], channel: Any, place: _Place
+) -> tuple[Mapping[str, Any], Any]:
+    """Return the file with a cut's channel, and the channel's number in it; None where there is no choice."""
+    sources = recording["sources"]
+    source = sources[0] if len(sources) == 1 else _file_of_channel(sources, channel, place)
+    numbers = source.get("channels") or []
+    there = numbers if len(sources) > 1 else recording.get("channel_ids") or numbers
+    if isinstance(channel, list) or not there[1:]:
+        return source, None
+    return source, numbers.index(channel) if channel in numbers else channel
+
+
+def _file_of_channel(sources: Sequence[Mapping[str, Any]], channel: Any, place: _Place) -> Mapping[str, Any]:
+    if isinstance(channel, list):
+        raise SourceError(
+            f"{place}: its channels {', '.join(map(str, channel))} are in {len(sources)} files; a cut with one "
+            "channel, or a recording in one file, is needed."
+        )
+    found = next((source for source in sources if channel in source["channels"]), None)
+    if found is None:
+        raise SourceError(f"{place}: no file of its recording has channel {channel}; mend the line.")
+    return found
+
+
+def _check_unchanged(changes: Sequence[str], place: _Place) -> None:
+    # Another rate moves no second of a recording; all other changes do, or make other sound of it.
+    if set(changes) - {"Resample"}:
+        raise SourceError(
+            f"{place}: Lhotse changes its recording when it loads it ({', '.join(changes)}), and the file holds the "
+            "sound before that; let Lhotse write the changed sound to files, or name the cuts before that."
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -129,6 +130,50 @@ def test_a_channel_of_a_cut(folder):
         assert only(folder / "cuts.jsonl").channel == channel
         identities.add(find_recordings([folder / "cuts.jsonl"]).identity)
     assert len(identities) == 2  # the other channel is another recording
+
+
+def test_a_recording_in_a_file_a_channel(folder):
+    """A cut's channel is looked for in all files, and counted inside the one that has it."""
+    stereo = np.stack([0 * SAMPLES, SAMPLES / 2], axis=1)
+    soundfile.write(folder / "wavs" / "cd.wav", stereo, RATE, subtype="FLOAT")
+    sources = [
+        {"type": "file", "channels": [0], "source": "wavs/a.wav"},
+        {"type": "file", "channels": [2, 5], "source": "wavs/cd.wav"},
+    ]
+    several = cut(folder)["recording"] | {"sources": sources, "channel_ids": [0, 2, 5]}
+    expected = {0: ("a.wav", None), 2: ("cd.wav", 0), 5: ("cd.wav", 1)}
+    for channel, place in expected.items():
+        (folder / "cuts.jsonl").write_text(json.dumps(cut(folder, channel=channel, recording=several)))
+        found = only(folder / "cuts.jsonl")
+        assert (found.sound.name, found.channel) == place
+    for channel, words in {
+        3: "no file of its recording has channel 3",
+        (0, 5): "channels 0, 5 are in 2",
+    }.items():
+        (folder / "cuts.jsonl").write_text(json.dumps(cut(folder, channel=channel, recording=several)))
+        with pytest.raises(SourceError, match=words):
+            find_recordings([folder / "cuts.jsonl"])
+
+
+def test_a_cut_of_changed_sound_is_refused(folder):
+    """Lhotse would change it when loading: the file holds other sound at these seconds. Another rate is harmless."""
+    other_rate, faster = (
+        {"name": "Resample", "kwargs": {"source_sampling_rate": RATE, "target_sampling_rate": 16_000}},
+        {"name": "Speed", "kwargs": {"factor": 1.1}},
+    )
+    recording = cut(folder)["recording"]
+    for changes, words in [
+        ([other_rate], ""),
+        ([faster], "(Speed)"),
+        ([other_rate, faster], "(Resample, Speed)"),
+    ]:
+        changed = cut(folder, recording=recording | {"transforms": changes})
+        (folder / "cuts.jsonl").write_text(json.dumps(changed))
+        if words:
+            with pytest.raises(SourceError, match=re.escape(words)):
+                find_recordings([folder / "cuts.jsonl"])
+        else:
+            assert only(folder / "cuts.jsonl").part == (0.5, 1.5)
 
 
 @pytest.mark.parametrize(
