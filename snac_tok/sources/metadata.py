@@ -79,7 +79,7 @@ def read_rows(path: Path, *, is_file: Callable[[str], bool], keep: tuple[str, ..
 def _csv_rows(path: Path, is_file: Callable[[str], bool], keep: tuple[str, ...]) -> Iterator[Row]:
     content = read_text(path)
     lines = [line.strip("\r") for line in content.split("\n")]
-    columns = _named_columns(lines[0], keep) or _columns_without_header(lines, is_file)
+    columns = _named_columns(path, lines[0], keep) or _columns_without_header(lines, is_file)
     if columns is None:
         _log_no_texts(path, f"its first line, {lines[0][:80]!r}, does not name the columns")
         return
@@ -96,15 +96,24 @@ def _csv_rows(path: Path, is_file: Callable[[str], bool], keep: tuple[str, ...])
             yield Row(line=line, name=cells[columns.file], text=text, columns=kept)
 
 
-def _named_columns(header: str, keep: tuple[str, ...]) -> _Columns | None:
+def _named_columns(path: Path, header: str, keep: tuple[str, ...]) -> _Columns | None:
     """The columns that a first line names, None if it names no file or nothing that is kept."""
     for separator in SEPARATORS:
-        names = [name.strip().strip('"').lower() for name in header.split(separator)]
+        names = [name.strip().strip('"').lower() for name in _cells(path, header, separator)]
         file, text = first_of(FILE_COLUMNS, names), first_of(TEXT_COLUMNS, names)
         if file is not None and (text is not None or kept_columns(dict.fromkeys(names, "x"), keep)):
             place = None if text is None else names.index(text)
             return _Columns(separator=separator, file=names.index(file), text=place, names=tuple(names))
     return None
+
+
+def _cells(path: Path, header: str, separator: str) -> list[str]:
+    """The cells of a first line, quoted as those of all others are; none if it is a row of another kind of table."""
+    try:
+        rows = csv_rows(path, header, separator=separator)
+    except SourceError:
+        return []
+    return rows[0][1] if rows else []
 
 
 def _columns_without_header(lines: list[str], is_file: Callable[[str], bool]) -> _Columns | None:

@@ -31,6 +31,7 @@ def texts(folder, content, name="metadata.csv", *, files=("a.wav", "sub/b.wav"))
         'file_name\ttext\na.wav\tHello, "you".\nsub/b.wav\tTwo\n',
         '\ufeffFile_Name\tText\r\na.wav\tHello, "you".\r\n\r\nsub/b.wav\tTwo',
         'client,path,sentence,up_votes\nx,a.wav,"Hello, ""you"".",2\nx,sub/b.wav,Two,0\n',
+        'file_name,"age, in years",text\na.wav,30,"Hello, ""you""."\nsub/b.wav,31,Two\n',
         'a.wav|Hello, "you".|hello you\nsub/b.wav|Two|two\n',
         'a.wav|Hello, "you".|hello you\r\nsub/b.wav|Two\r\n',
         'a.wav\tHello, "you".\nsub/b.wav\tTwo\n',
