@@ -142,17 +142,45 @@ def refusing_int16_in_32_bits(
     return watched
 
 
+def may_be_int16_in_32_bits(samples: NDArray[np.float32]) -> bool:
+    """Return whether a stretch of a 32-bit file looks like 16-bit values; the rest of the file may be louder.
+
+    >>> may_be_int16_in_32_bits(np.array([9001 / 2**31, 0.0], np.float32))
+    True
+    """
+    reach = _Reach()
+    reach.take(samples)
+    return reach.is_that_of_int16()
+
+
+class _Reach:
+    """How far the samples of a 32-bit file reach that have been taken, and whether they are finer than 24 bits."""
+
+    def __init__(self) -> None:
+        self._peak, self._is_finer = 0.0, False
+
+    def take(self, block: NDArray[np.float32]) -> None:
+        self._peak = max(self._peak, -float(block.min()), float(block.max()))
+        if self._peak * _INT32_FULL_SCALE <= _INT16_PEAK:
+            # Exact in float32: values of at most 16 bits times powers of two.
+            steps = block * (_INT32_FULL_SCALE / _STEP_OF_24_BITS)
+            self._is_finer = self._is_finer or bool(np.any(steps % 1))
+
+    def is_that_of_int16(self) -> bool:
+        return _SILENT_PEAK < self.peak <= _INT16_PEAK and self._is_finer
+
+    @property
+    def peak(self) -> int:
+        return round(self._peak * _INT32_FULL_SCALE)
+
+
 def _watched(blocks: Blocks, name: str) -> Blocks:
-    peak, finer = 0.0, False
+    reach = _Reach()
     for block in blocks:
         yield block
-        peak = max(peak, -float(block.min()), float(block.max()))
-        if peak * _INT32_FULL_SCALE <= _INT16_PEAK:
-            # Exact in float32: values of at most 16 bits times powers of two.
-            finer = finer or bool(np.any(block * (_INT32_FULL_SCALE / _STEP_OF_24_BITS) % 1))
-    reach = round(peak * _INT32_FULL_SCALE)
-    if _SILENT_PEAK < reach <= _INT16_PEAK and finer:
+        reach.take(block)
+    if reach.is_that_of_int16():
         raise AudioFileError(
-            f"{name}: its 32-bit samples reach only ±{reach}, which is silence in 32 bits: they look like 16-bit "
+            f"{name}: its 32-bit samples reach only ±{reach.peak}, which is silence in 32 bits: they look like 16-bit "
             "values that were never scaled; write the file again with 16-bit samples."
         )

@@ -10,10 +10,12 @@ Blocks encode to the same codes as the whole recording, so the rule changes memo
 from __future__ import annotations
 
 import os
+from collections import deque
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from snac_tok.audio import as_waveform, check_sampling_rate, open_audio
+from snac_tok.audio import as_waveform, audio_info, check_sampling_rate, open_audio
+from snac_tok.audio.values import may_be_int16_in_32_bits
 from snac_tok.errors import SamplingRateError
 from snac_tok.sources.limits import Limits
 
@@ -135,6 +137,22 @@ def read_blocks(
     """
     sound = read_sound(audio, sampling_rate=sampling_rate, allow_truncated=allow_truncated, long_seconds=-1)
     yield from sound if isinstance(sound, LongSound) else [sound]
+
+
+def read_on_if_in_doubt(audio: Any, part: Waveform, blocks: Iterator[Waveform]) -> None:
+    """Read a 32-bit file to its end where a part of it looks like 16-bit values: only the whole file can tell.
+
+    Args:
+        audio: that `blocks` are of.
+        part: what is wanted of it.
+        blocks: those behind the part.
+
+    Raises:
+        AudioFileError: all of it looks like that.
+    """
+    is_path = isinstance(audio, str | os.PathLike)
+    if is_path and may_be_int16_in_32_bits(part.samples) and audio_info(audio).subtype == "PCM_32":
+        deque(blocks, maxlen=0)
 
 
 def _open(path: str | os.PathLike[str] | Path, *, allow_truncated: bool) -> tuple[ExitStack, OpenAudio]:

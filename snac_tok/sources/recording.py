@@ -11,7 +11,7 @@ from snac_tok.audio import as_waveform
 from snac_tok.errors import AudioFileError, MissingDependencyError, WaveformError
 from snac_tok.sources.limits import Limits
 from snac_tok.sources.parts import cut_part
-from snac_tok.sources.reading import LongSound, noticed, read_blocks, read_sound
+from snac_tok.sources.reading import LongSound, noticed, read_blocks, read_on_if_in_doubt, read_sound
 from snac_tok.sources.stored import StoredSound
 
 if TYPE_CHECKING:
@@ -105,10 +105,11 @@ class Recording:
         on_block: Callable[[], None] | None = None,
     ) -> Waveform:
         """Read blocks up to the part's end, and keep the part."""
-        rate = _plain_rate(self.sampling_rate)
-        blocks = read_blocks(self._source(), sampling_rate=rate, allow_truncated=allow_truncated)
-        cut = cut_part(noticed(blocks, on_block), part)
+        source, rate = self._source(), _plain_rate(self.sampling_rate)
+        blocks = noticed(read_blocks(source, sampling_rate=rate, allow_truncated=allow_truncated), on_block)
+        cut = cut_part(blocks, part)
         limits.check_seconds(cut.duration_seconds)
+        read_on_if_in_doubt(source, cut, blocks)
         return cut
 
     def whole(self, *, allow_truncated: bool = False) -> Waveform:

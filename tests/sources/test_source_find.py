@@ -138,3 +138,19 @@ def test_the_column_of_sound_is_guessed_once_for_all():
         with pytest.raises(SourceError, match=r"could be the sound.*rename it with rename_column"):
             column(*names, marked=marked)
     assert issubclass(SourceError, ConfigError)
+
+
+@pytest.mark.parametrize("end", [1.0, 2.0])
+def test_a_part_of_a_32_bit_file_with_16_bit_values_is_refused(folder, end):
+    """As the whole file is. A part that fades out in a file of 32 bits is as quiet, and taken."""
+    values = np.random.default_rng(5).integers(-9_000, 9_000, 2 * RATE).astype(np.int32)
+    soundfile.write(folder / "x.wav", values, RATE, subtype="PCM_32")
+    part = Recording(name="x", sound=folder / "x.wav", part=(0.25, end))
+    for read in (part.read, part.whole, lambda: list(part.blocks())):
+        with pytest.raises(AudioFileError, match="never scaled"):
+            read()
+    for loud in (slice(0, 1_000), slice(-10, None)):
+        fading = values.copy()
+        fading[loud] *= 60_000
+        soundfile.write(folder / "x.wav", fading, RATE, subtype="PCM_32")
+        assert np.array_equal(part.read().samples[0, :800], values[2_000:2_800] / np.float32(2**31))
