@@ -120,7 +120,9 @@ def read_failures(out: Path) -> list[Failure]:
     if not path.exists():
         return []
     try:
-        return [Failure(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        # Not splitlines(): a name may hold one of the other line ends that it knows.
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [Failure(**json.loads(line)) for line in lines if line]
     except (OSError, ValueError, TypeError) as error:
         raise ShardError(
             f"{path} cannot be read: {error}; remove it and {path.parent} stays whole."

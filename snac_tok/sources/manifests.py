@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
@@ -76,9 +77,10 @@ def list_manifest(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if line.strip():
-            yield number, {"path": line.strip()}
+    # Not splitlines(): a name may hold one of the other line ends that it knows.
+    for number, line in enumerate(re.split(r"\r\n?|\n", read_text(path)), start=1):
+        if name := line.strip(" \t"):
+            yield number, {"path": name}
 
 
 def _cells(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -14,7 +14,8 @@ import pytest
 from toy_encoder import ToyEncoder, files_of, write_speechlike_folder, write_tone
 
 from snac_tok.audio import read_audio
-from snac_tok.corpus import BatchLimits, shard_folder
+from snac_tok.corpus import BatchLimits, merge_shards, shard_folder, verify_collection
+from snac_tok.corpus.finishing import read_failures
 from snac_tok.errors import AudioFileError, CodesError, ShardError, WaveformError
 from snac_tok.shards import open_shards, read_shards
 from snac_tok.sources import reading
@@ -111,6 +112,17 @@ def test_bad_files_are_listed_with_reasons_and_take_no_neighbour_along(source, o
     assert all(row["reason"] and str(source) not in row["reason"] for row in failed(out))
     assert [failure.source for failure in open_shards(out).failures()] == bad
     assert encoder.batches == [10, *[1] * 10]
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
+def test_a_failures_name_may_hold_any_line_end_of_unicode(source, out, mark):
+    """The finished collection is still read, found whole, and merged."""
+    (source / f"a{mark}b.wav").write_bytes(b"no sound")
+    shard_folder(source, out, ToyEncoder())
+    assert f"a{mark}b.wav" in [failure.source for failure in read_failures(out)]
+    assert shard_folder(source, out, ToyEncoder()).was_finished
+    assert verify_collection(out) == []
+    assert merge_shards(out).was_finished
 
 
 def test_a_name_that_is_no_utf8_is_a_failure_with_a_printable_name(source, out):

@@ -114,6 +114,13 @@ def test_recordings_that_are_meant_as_a_whole(folder):
     assert only(folder / "metadata.csv").text == "Mr. Day"
 
 
+def test_a_list_of_paths_ends_its_lines_as_windows_does_too(folder):
+    """Other line ends that Unicode knows are part of a name."""
+    names = ["a\u2028b.wav", "c\x85.wav", "\u2029d.wav"]
+    (folder / "list.txt").write_bytes("\r\n\n".join(names).encode() + b" \r\n")
+    assert [found.name for found in find_source(folder / "list.txt").recordings] == names
+
+
 def test_other_columns_are_kept_when_asked(folder):
     """As text; what a row does not have is left out."""
     (folder / "m.jsonl").write_text('{"path": "wavs/a.wav", "snr": 17.5, "gender": null}\n')
