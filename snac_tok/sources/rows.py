@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from snac_tok.errors import SourceError
 from snac_tok.sources.parts import checked_part
 from snac_tok.sources.recording import Recording
+from snac_tok.sources.stored import StoredSound
 from snac_tok.sources.tables import FILE_COLUMNS, TEXT_COLUMNS, first_of
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Table:
             fields: the row's values by the names of its columns.
             line: its number, from 1; None where rows are not lines.
             name: of the recording; by default its path, with the part that is meant.
-            sound: where it is, if the row does not say.
+            sound: where it is, if the row does not say; a stored one is meant as a whole.
             num_bytes: of `sound`.
 
         Raises:
@@ -85,7 +86,8 @@ class Table:
         if "recording" in fields and "supervisions" in fields:
             fields = _of_cut(fields, place)
         names = _names(tuple(fields), self._keep)
-        part = _part_of(fields, names, place)
+        # Beside a stored sound, start and end say where in its own source the clip was cut from.
+        part = None if isinstance(sound, StoredSound) else _part_of(fields, names, place)
         if sound is None:
             path = _path_of(fields, names, place)
             sound, num_bytes = self._located(path)

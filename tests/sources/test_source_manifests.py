@@ -287,6 +287,21 @@ def test_parquet_with_sound_in_it(folder, kind):
         recordings[1].read()
 
 
+@pytest.mark.parametrize("kind", ["tar", "bytes", "struct"])
+def test_stored_sound_is_meant_as_a_whole(folder, kind):
+    """Start and end beside it say where the clip was cut from, which is not here."""
+    sound = (folder / "wavs" / "a.wav").read_bytes()
+    if kind == "tar":
+        tar_of(folder / "s.tar", {"1.wav": sound, "1.json": b'{"start": 62.0, "end": 64.0, "text": "One."}'})
+    else:
+        cell = sound if kind == "bytes" else {"bytes": sound, "path": "1.wav"}
+        rows = [{"audio": cell, "start": 62.0, "end": 64.0, "text": "One."}]
+        pq.write_table(pa.Table.from_pylist(rows), folder / "s.parquet")
+    found = only(folder / ("s.tar" if kind == "tar" else "s.parquet"))
+    assert (found.part, found.text) == (None, "One.")
+    assert np.array_equal(found.read().samples[0], SAMPLES)
+
+
 def test_patterns(folder):
     """Any depth, sorted; tars among them are opened; names are those below the fixed part."""
     sound = (folder / "wavs" / "a.wav").read_bytes()
