@@ -39,7 +39,7 @@ class StoredSound:
             AudioFileError: they are not there any more.
         """
         try:
-            content = self._member() if self.path.suffix == ".tar" else _cell(self.path, self.at)
+            content = self._member() if self.path.suffix.lower() == ".tar" else _cell(self.path, self.at)
         except OSError as error:
             raise AudioFileError(f"{self.path}: cannot be read ({error.strerror or error}).") from error
         if len(content) != self.num_bytes:

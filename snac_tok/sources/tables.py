@@ -90,12 +90,25 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not text.strip():
             continue
         try:
-            fields = json.loads(text, parse_int=str, parse_float=str, parse_constant=lambda _: None)
+            fields = json_value(text)
         except (ValueError, RecursionError) as error:
             raise SourceError(f"{path}, line {line}: not valid JSON ({error}); mend the line.") from error
         if not isinstance(fields, dict):
             raise SourceError(f"{path}, line {line}: needs a JSON object; mend the line.")
         yield line, fields
+
+
+def json_value(text: str) -> Any:
+    """Return what JSON says; numbers stay as they are written, NaN becomes None.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is too deep.
+
+    >>> json_value('[1.50, NaN]')
+    ['1.50', None]
+    """
+    return json.loads(text, parse_int=str, parse_float=str, parse_constant=lambda _: None)
 
 
 def read_text(path: Path) -> str:

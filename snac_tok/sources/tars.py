@@ -8,7 +8,6 @@ go to, and are refused.
 
 from __future__ import annotations
 
-import json
 import tarfile
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from snac_tok.errors import SourceError
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
 from snac_tok.sources.rows import Table
 from snac_tok.sources.stored import StoredSound
+from snac_tok.sources.tables import json_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,15 +32,18 @@ def list_tar(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
     """Return the recordings in a .tar, in their order; they are called after the tar and the member.
 
     Raises:
-        SourceError: it is damaged, compressed, or has no sound in it.
+        SourceError: it is damaged, compressed, or has no sound in it; what a member tells is not valid, or a
+            sample has two recordings.
     """
     sounds: dict[str, tuple[str, StoredSound]] = {}
     told: dict[str, dict[str, Any]] = {}
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                if member.isfile():
+                if member.isfile() and not _is_hidden(member.name):
                     _take(archive, member, path, sounds, told)
+    except SourceError:
+        raise
     except (tarfile.TarError, OSError, ValueError) as error:
         raise SourceError(
             f"{path} cannot be read as a tar ({error}); tars without compression are needed."
@@ -75,11 +78,26 @@ def _take(
     if f".{ending.rpartition('.')[2].lower()}" in AUDIO_EXTENSIONS:
         sound = StoredSound(path=path, at=member.offset_data, num_bytes=member.size)
         if key in sounds:
-            raise ValueError(f"two recordings are called {key!r}")
+            raise SourceError(f"{path}, member {member.name}: two recordings are called {key!r}; rename one.")
         sounds[key] = (name, sound)
     elif (ending == "json" or ending in _TOLD_BY) and member.size <= _MAX_TOLD_BYTES:
-        content = archive.extractfile(member)
+        told.setdefault(key, {}).update(_told_in(archive, member, path, ending))
+
+
+def _told_in(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, ending: str) -> dict[str, Any]:
+    """Return what a member tells, as a row."""
+    content = archive.extractfile(member)
+    try:
         text = content.read().decode("utf-8-sig").strip() if content else ""
-        fields = json.loads(text) if ending == "json" else {_TOLD_BY[ending]: text}
-        if isinstance(fields, dict):
-            told.setdefault(key, {}).update(fields)
+        fields = json_value(text) if ending == "json" else {_TOLD_BY[ending]: text}
+    except (ValueError, RecursionError) as error:
+        kind = "UTF-8 text" if isinstance(error, UnicodeError) else "JSON"
+        raise SourceError(
+            f"{path}, member {member.name}: not valid {kind} ({error}); mend or remove the member."
+        ) from error
+    return fields if isinstance(fields, dict) else {}
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file or one of its folders is hidden, as the ._a.wav beside a.wav in a Mac's tar is."""
+    return any(part.startswith(".") and part.strip(".") for part in name.split("/"))

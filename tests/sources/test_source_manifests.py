@@ -287,6 +287,32 @@ def test_parquet_with_sound_in_it(folder, kind):
         recordings[1].read()
 
 
+def test_a_tar_of_a_mac_in_capitals(folder):
+    """Hidden members, the finder's notes beside each file, are no recordings; a name in capitals is read, too."""
+    sound = (folder / "wavs" / "a.wav").read_bytes()
+    hidden = {"./._1.wav": b"\0\5\x16\7", "x/.trash/3.wav": sound, "._1.json": b"\0"}
+    tar_of(folder / "S.TAR", {**hidden, "./1.wav": sound, "1.json": b'{"text": 1984.50, "speaker": 7}'})
+    found = only(folder / "S.TAR")
+    assert (found.name, found.text, found.columns) == ("S.TAR/1.wav", "1984.50", {"speaker": "7"})
+    assert np.array_equal(found.read().samples[0], SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "words"),
+    [
+        ("1.json", b"{broken", "not valid JSON"),
+        ("1.txt", b"\xff", "not valid UTF-8 text"),
+        ("1.flac", b"", "two recordings are called 'x/1'"),
+    ],
+)
+def test_a_faulty_member_of_a_tar_is_named(folder, member, content, words):
+    """And nothing is said of compression."""
+    tar_of(folder / "s.tar", {"x/1.wav": b"", f"x/{member}": content})
+    with pytest.raises(SourceError, match=rf"s\.tar, member x/{member}: {words}") as raised:
+        find_source(folder / "s.tar")
+    assert "compression" not in str(raised.value)
+
+
 @pytest.mark.parametrize("kind", ["tar", "bytes", "struct"])
 def test_stored_sound_is_meant_as_a_whole(folder, kind):
     """Start and end beside it say where the clip was cut from, which is not here."""
