@@ -15,7 +15,7 @@ from snac_tok.audio.optional import import_optional
 from snac_tok.errors import SourceError
 from snac_tok.sources.recording import Recording
 from snac_tok.sources.rows import Table
-from snac_tok.sources.stored import StoredSound, arrow_table, sound_column, sound_sizes
+from snac_tok.sources.stored import arrow_table, cell_sound, sound_column, sound_sizes
 from snac_tok.sources.tables import TEXT_COLUMNS, first_of
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ def _of_arrow(path: Path, prefix: str, first: int, keep: Sequence[str]) -> Itera
     for batch in content.select([*names, column]).to_batches():
         sizes, paths = sound_sizes(batch.column(column))
         for fields, size, place in zip(batch.select(names).to_pylist(), sizes, paths, strict=True):
+            sound, num_bytes = cell_sound(path, row, size, place)
             yield table.recording(
                 {
                     name: value
@@ -188,17 +189,10 @@ def _of_arrow(path: Path, prefix: str, first: int, keep: Sequence[str]) -> Itera
                     if isinstance(value, str | int | float | None)
                 },
                 name=f"{prefix}{first + row:08d}",
-                **_cell_sound(path, row, size, place),
+                sound=sound,
+                num_bytes=num_bytes,
             )
             row += 1
-
-
-def _cell_sound(path: Path, row: int, size: int | None, place: str | None) -> dict[str, Any]:
-    """Return where a cell's sound is, and its size: in the cell, or in the file that it names."""
-    if size is None and place:
-        sound = path.parent / place
-        return {"sound": sound, "num_bytes": sound.stat().st_size if sound.is_file() else 0}
-    return {"sound": StoredSound(path=path, at=row, num_bytes=size or 0), "num_bytes": size or 0}
 
 
 def dataset_identity(dataset: Any) -> list[Any] | None:

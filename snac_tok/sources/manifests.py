@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
 from snac_tok.sources.rows import Table
-from snac_tok.sources.stored import StoredSound, cell_bytes, parquet_file, sound_column
+from snac_tok.sources.stored import cell_bytes, cell_sound, parquet_file, sound_column
 from snac_tok.sources.tables import (
     FILE_COLUMNS,
     SEPARATORS,
@@ -127,10 +127,13 @@ def _of_parquet(path: Path, keep: Sequence[str]) -> Iterator[Recording]:
 def _of_row(table: Table, fields: dict[str, Any], number: int, *, sound_column: str | None) -> Recording:
     if sound_column is None:
         return table.recording(fields, line=number + 1)
-    num_bytes = len(cell_bytes(fields.pop(sound_column)) or b"")
+    cell = fields.pop(sound_column)
+    content, place = cell_bytes(cell), cell.get("path") if isinstance(cell, dict) else None
+    size = None if content is None else len(content)
+    sound, num_bytes = cell_sound(table.path, number, size, place)
     return table.recording(
         {name: value for name, value in fields.items() if isinstance(value, _PLAIN)},
         name=f"{table.path.name}/{number:08d}",
-        sound=StoredSound(path=table.path, at=number, num_bytes=num_bytes),
+        sound=sound,
         num_bytes=num_bytes,
     )

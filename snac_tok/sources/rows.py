@@ -15,6 +15,7 @@ if there is no such file, to the current folder.
 from __future__ import annotations
 
 import math
+import reprlib
 import stat
 from dataclasses import dataclass
 from functools import lru_cache
@@ -175,7 +176,7 @@ def _path_of(fields: Mapping[str, Any], names: _Names, place: _Place) -> str:
         )
     path = fields[names.file]
     if not isinstance(path, str) or not path:
-        raise SourceError(f"{place}: {path!r} is not a path; mend the line.")
+        raise SourceError(f"{place}: {reprlib.repr(path)} is not a path; mend the line.")
     return path
 
 

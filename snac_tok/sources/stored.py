@@ -76,7 +76,7 @@ def parquet_file(path: Path) -> Any:
 def sound_column(schema: Any) -> str | None:
     """Return the name of the column that holds encoded sound, if there is one."""
     for name in (*_marked_columns(schema), *SOUND_COLUMNS):
-        if name in schema.names and not _is_text(schema.field(name).type):
+        if name in schema.names and _holds_sound(schema.field(name).type):
             return name
     return None
 
@@ -112,6 +112,21 @@ def cell_bytes(value: Any) -> bytes | None:
     return found if isinstance(found, bytes) else None
 
 
+def cell_sound(path: Path, row: int, size: int | None, place: str | None) -> tuple[StoredSound | Path, int]:
+    """Return where a cell's sound is, and its size: in the cell, or in the file that it names.
+
+    Args:
+        path: of the table.
+        row: of the cell.
+        size: of the bytes in the cell; None if there are none.
+        place: the path in the cell, relative to the table's folder.
+    """
+    if size is None and place:
+        sound = path.parent / place
+        return sound, sound.stat().st_size if sound.is_file() else 0
+    return StoredSound(path=path, at=row, num_bytes=size or 0), size or 0
+
+
 def sound_sizes(column: Any) -> tuple[list[int | None], list[str | None]]:
     """Return, a row each, how many bytes of sound its cell holds and which path; None where it holds none."""
     import pyarrow as pa
@@ -127,19 +142,34 @@ def sound_sizes(column: Any) -> tuple[list[int | None], list[str | None]]:
 
 
 def _byte_lengths(column: Any) -> list[int | None]:
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+    if _is_bytes(column.type):
         lengths: list[int | None] = pc.binary_length(column).to_pylist()
         return lengths
     return [None] * len(column)
+
+
+def _holds_sound(kind: Any) -> bool:
+    """Return whether a column may hold encoded sound: a number called `bytes` may be the size of a file."""
+    import pyarrow as pa
+
+    if not pa.types.is_struct(kind):
+        return _is_bytes(kind)
+    types = {field.name: field.type for field in kind}
+    return _is_bytes(types.get("bytes", pa.null())) or _is_text(types.get("path", pa.null()))
 
 
 def _is_text(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_bytes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _cell(path: Path, row: int) -> bytes:

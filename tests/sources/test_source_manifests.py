@@ -287,6 +287,35 @@ def test_parquet_with_sound_in_it(folder, kind):
         recordings[1].read()
 
 
+@pytest.mark.parametrize("place", ["wavs/a.wav", "{folder}/wavs/a.wav"])
+def test_parquet_with_paths_in_its_cells(folder, place):
+    """As `datasets` writes them without the bytes; a file that is not there fails when it is read."""
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    cells = [{"bytes": None, "path": place.format(folder=folder)}, {"bytes": None, "path": "no.wav"}]
+    table = pa.table({"audio": pa.array(cells, kind), "text": ["One.", "Two."], "start": [0.5, None]})
+    pq.write_table(table, folder / "t.parquet")
+    there, missing = find_source(folder / "t.parquet").recordings
+    assert np.array_equal(there.read().samples[0], SAMPLES[RATE // 2 :])
+    with pytest.raises(AudioFileError, match=r"no\.wav"):
+        missing.read()
+
+
+@pytest.mark.parametrize(("column", "value"), [("bytes", 64_044), ("speech", True), ("sound", [0.5])])
+def test_a_column_that_cannot_be_sound(folder, column, value):
+    """The size of a file, for one: the paths beside it count."""
+    row = {"path": "wavs/a.wav", column: value, "text": "One."}
+    pq.write_table(pa.Table.from_pylist([row]), folder / "t.parquet")
+    assert np.array_equal(only(folder / "t.parquet").read().samples[0], SAMPLES)
+
+
+def test_a_column_of_samples_is_no_path(folder):
+    """One sentence of readable length."""
+    pq.write_table(pa.table({"audio": [[0.5] * 1000]}), folder / "t.parquet")
+    with pytest.raises(SourceError, match=r"line 1: \[0\.5, .*\.\.\.\] is not a path") as raised:
+        find_source(folder / "t.parquet")
+    assert len(str(raised.value)) < 1000
+
+
 def test_a_tar_of_a_mac_in_capitals(folder):
     """Hidden members, the finder's notes beside each file, are no recordings; a name in capitals is read, too."""
     sound = (folder / "wavs" / "a.wav").read_bytes()
