@@ -24,6 +24,7 @@ _ADVICE = (
         r"(the last frame is partial, \d+ of \d+ ids); slot \d+ takes \d+\.\.\d+",
         r"\1; --drop-partial leaves them out",
     ),
+    (r"\brerun_errors=True", "--rerun-errors"),
     (r"; validate\(ids\) lists every fault", ""),
     (
         r"(?:construct it with|give it) text=TextForm\([^)]*\)",

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from snac_tok.corpus.card import dataset_card
 from snac_tok.corpus.folder import CARD_NAME, FAILED_NAME, PLAN_NAME, STATISTICS_NAME, SUMS_NAME
-from snac_tok.corpus.plan import Plan
+from snac_tok.corpus.plan import Plan, with_sizes_of
 from snac_tok.errors import ShardError
 from snac_tok.shards import Manifest, ShardFile, write_manifest
 from snac_tok.shards.publish import publish_bytes, write_errors_named
@@ -152,5 +152,4 @@ def with_planned_sizes(items: list[PlannedFile], out: Path) -> list[PlannedFile]
         return items
     with write_errors_named(out / PLAN_NAME):
         plan = Plan.from_json((out / PLAN_NAME).read_bytes())
-    sizes = {item.path: item.num_bytes for item in plan.items}
-    return [replace(item, num_bytes=sizes.get(item.path, item.num_bytes)) for item in items]
+    return with_sizes_of(items, plan.items)

@@ -15,6 +15,7 @@ from snac_tok.errors import ShardError
 from snac_tok.files import sweep_folder
 from snac_tok.shards import MANIFEST_NAME, check_shard, read_manifest, shard_name
 from snac_tok.shards.publish import publish_bytes, remove_leftovers, write_errors_named
+from snac_tok.wording import counted
 
 if TYPE_CHECKING:
     from snac_tok.corpus.plan import ShardSpec
@@ -127,9 +128,11 @@ def _finished(out: Path, plan: Plan) -> Manifest:
     """The manifest of a collection that this plan made, with all of its files there."""
     manifest = read_manifest(out)
     if manifest.plan_fingerprint != plan.fingerprint:
+        stored = _stored_plan(out)
+        _refuse_resized(out, plan, stored)
         raise ShardError(
             f"{out} already holds a finished collection, made with other options "
-            f"({_differences(out, manifest, plan)}); choose another folder, or replace it (--force)."
+            f"({_differences(manifest, plan, stored)}); choose another folder, or replace it (--force)."
         )
     for entry in manifest.shards:
         with write_errors_named(out / entry.name):
@@ -143,13 +146,29 @@ def _finished(out: Path, plan: Plan) -> Manifest:
     return manifest
 
 
-def _differences(out: Path, manifest: Manifest, plan: Plan) -> str:
-    """What is named only in the plan is told from it, where it can still be read."""
+def _stored_plan(out: Path) -> Plan | None:
     try:
-        names = plan.differences(Plan.from_json((out / PLAN_NAME).read_bytes()))
+        return Plan.from_json((out / PLAN_NAME).read_bytes())
     except (OSError, ShardError):
-        names = plan.collection.differences(manifest.collection) or ["clips_per_shard, source files or texts"]
+        return None
+
+
+def _differences(manifest: Manifest, plan: Plan, stored: Plan | None) -> str:
+    """What is named only in the plan is told from it, where it can still be read."""
+    if stored:
+        return ", ".join(plan.differences(stored))
+    names = plan.collection.differences(manifest.collection) or ["clips_per_shard, source files or texts"]
     return ", ".join(names)
+
+
+def _refuse_resized(out: Path, plan: Plan, stored: Plan | None) -> None:
+    """Refuse a plan of other sizes, without the advice to begin anew: repaired recordings are no other collection."""
+    if stored and (names := plan.resized(stored)):
+        others = f" and {counted(len(names) - 1, 'other')}" if names[1:] else ""
+        raise ShardError(
+            f"{names[0]}{others} had another size when {out} was planned; if it failed and was repaired, "
+            "rerun_errors=True keeps the rest; if it is another recording now, choose another folder."
+        )
 
 
 def _check_same_plan(path: Path, plan: Plan) -> None:
@@ -161,6 +180,7 @@ def _check_same_plan(path: Path, plan: Plan) -> None:
     except (OSError, ShardError) as error:
         raise ShardError(f"{path} cannot be read: {error}; remove the folder and run again.") from error
     if found.fingerprint != plan.fingerprint:
+        _refuse_resized(path.parent, plan, found)
         raise ShardError(
             f"{path.parent} was begun with other options ({', '.join(plan.differences(found))}); "
             "run with the same ones, choose another folder, or begin anew (--force)."

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -256,6 +256,13 @@ class Plan:
             names.append("source files or texts")
         return names
 
+    def resized(self, other: Plan) -> list[str]:
+        """Names of the recordings that have another size in another plan, if nothing else differs; else none."""
+        same_sizes = replace(self, items=tuple(with_sizes_of(self.items, other.items)))
+        if same_sizes.differences(other):
+            return []
+        return [item.path for item, there in zip(self.items, other.items, strict=True) if item != there]
+
     @cached_property
     def _lines(self) -> bytes:
         return b",\n".join(item.to_json() for item in self.items)
@@ -267,6 +274,12 @@ class Plan:
             "collection": self.collection.to_dict(),
             "options": to_plain(self.options),
         }
+
+
+def with_sizes_of(items: Iterable[PlannedFile], known: Iterable[PlannedFile]) -> list[PlannedFile]:
+    """Return recordings with the sizes that they have among the known ones; new ones keep theirs."""
+    sizes = {item.path: item.num_bytes for item in known}
+    return [replace(item, num_bytes=sizes.get(item.path, item.num_bytes)) for item in items]
 
 
 def read_head(path: Path) -> PlanHead:

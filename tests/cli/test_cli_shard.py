@@ -225,6 +225,15 @@ def test_a_job_array(run, work):
         assert (result.exit_code, "--shard-index" in result.stderr) == (2, True)
 
 
+def test_a_repaired_recording(run, refused, work):
+    """The same command names the option that keeps the collection."""
+    (work / "clips" / "bad.wav").write_bytes(b"no sound")
+    assert run("shard", "clips", "shards").exit_code == 1
+    (work / "clips" / "bad.wav").write_bytes((work / "clips" / "a.wav").read_bytes())
+    assert "--rerun-errors keeps the rest" in refused("shard", "clips", "shards")
+    assert run("shard", "clips", "shards", "--rerun-errors").exit_code == 0
+
+
 def test_options_that_would_undo_an_array_or_do_nothing(refused, work):
     """A task with --force, and a merge with what it would not do, are wrong usage; nothing is touched."""
     said = refused("shard", "clips", "shards", "--shard-index", "0/2", "--force")

@@ -228,6 +228,27 @@ def test_failed_recordings_are_tried_again_when_asked(source, tmp_path):
     assert (out / "train-00002-of-00003.parquet").read_bytes() == before["train-00002-of-00003.parquet"]
 
 
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_repaired_recording_is_no_reason_to_begin_anew(source, tmp_path, is_finished):
+    """Whoever forgets to say so is told how to keep the collection, before and after it was mended."""
+    out = tmp_path / "out"
+    shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+    if not is_finished:
+        (out / "_manifest.json").unlink()
+    for name in ("a-broken.wav", "b/silent.wav"):
+        write_tone(source / name, seconds=0.2)
+    for _ in range(2):
+        with pytest.raises(
+            ShardError, match=r"a-broken\.wav and 1 other had.*rerun_errors=True keeps"
+        ) as raised:
+            shard_folder(source, out, ToyEncoder(), clips_per_shard=4)
+        assert "--force" not in str(raised.value)
+        again = shard_folder(source, out, ToyEncoder(), clips_per_shard=4, rerun_errors=True)
+        assert again.num_failures == 0
+    with pytest.raises(ShardError, match="clips_per_shard, source files"):
+        shard_folder(source, out, ToyEncoder(), clips_per_shard=2)
+
+
 def test_made_anew_a_file_may_have_changed(source, tmp_path):
     """With `replace` nothing is tried again: sizes are those of today."""
     out = tmp_path / "out"
