@@ -79,7 +79,8 @@ def estimate_folder(
     """
     base, columns, items = planned_items(Path(source), extensions=extensions, keep_columns=keep_columns)
     collection = collection_of(encoder, channels)
-    sample = items[:: max(1, len(items) // _NUM_HEADERS)][:_NUM_HEADERS]
+    # Rounded up: the last recordings count as much as the first.
+    sample = items[:: max(1, -(-len(items) // _NUM_HEADERS))]
     lengths = {item: _header_seconds(item, base) for item in sample}
     hours = _hours(items, lengths)
     num_tokens = round(hours * _SECONDS_PER_HOUR * _tokens_per_second(collection))

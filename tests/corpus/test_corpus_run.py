@@ -14,7 +14,7 @@ import pytest
 from toy_encoder import ToyEncoder, files_of, write_speechlike_folder, write_tone
 
 from snac_tok.audio import read_audio
-from snac_tok.corpus import BatchLimits, merge_shards, shard_folder, verify_collection
+from snac_tok.corpus import BatchLimits, estimate, merge_shards, shard_folder, verify_collection
 from snac_tok.corpus.finishing import read_failures
 from snac_tok.errors import AudioFileError, CodesError, ShardError, WaveformError
 from snac_tok.shards import open_shards, read_shards
@@ -343,3 +343,17 @@ def test_a_codec_that_uint16_cannot_hold_is_refused_first(source, out):
     with pytest.raises(ShardError, match="65537"):
         shard_folder(source, out, ToyEncoder(codebook_size=65537))
     assert not out.exists()
+
+
+@pytest.mark.parametrize("num_files", [1, 200, 201, 399])
+def test_an_estimate_looks_at_recordings_from_the_first_to_the_last(tmp_path, monkeypatch, num_files):
+    """At most 200 headers, none farther from the next than the others; the second half counts as the first."""
+    seen = []
+    monkeypatch.setattr(estimate, "_header_seconds", lambda item, _: seen.append(item.path))
+    monkeypatch.setattr(estimate, "_times_real_time", lambda *_: None)
+    (tmp_path / "many").mkdir()
+    for number in range(num_files):
+        (tmp_path / "many" / f"{number:03d}.wav").write_bytes(b"RIFF")
+    found = estimate.estimate_folder(tmp_path / "many", ToyEncoder())
+    assert len(seen) == found.num_headers <= 200
+    assert int(seen[-1][:3]) >= num_files - 2
