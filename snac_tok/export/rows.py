@@ -34,18 +34,19 @@ def merged(rows: Sequence[tuple[int, int | None]] | None, *, total: int, limit: 
     """Return rows as ranges in order, none twice.
 
     Args:
-        rows: the first and the one behind the last, None for the end; several of them. None is all.
+        rows: the first and the one behind the last, None for the end; several of them. None is all, [] none.
         total: rows there are.
         limit: keep only so many, the first ones.
 
     Raises:
-        ShardError: a row or range that begins behind the last row, or no row at all.
+        ShardError: a row or range that begins behind the last row, ranges without a row, or a negative number.
 
     >>> merged([(5, 6), (0, 2), (1, 4)], total=9, limit=None)
     [range(0, 4), range(5, 6)]
     """
+    _check_counts(rows or (), limit)
     found: list[range] = []
-    for first, stop in sorted(rows or [(0, None)], key=lambda pair: pair[0]):
+    for first, stop in sorted([(0, None)] if rows is None else rows, key=lambda pair: pair[0]):
         if rows and first >= total:
             raise ShardError(f"there is no row {first}: the shards hold {total} records, counted from 0.")
         wanted = range(first, total if stop is None else min(stop, total))
@@ -58,6 +59,14 @@ def merged(rows: Sequence[tuple[int, int | None]] | None, *, total: int, limit: 
             "there is no record in these rows; the row behind the last comes after the colon, as in 0:10."
         )
     return _first(found, limit)
+
+
+def _check_counts(rows: Sequence[tuple[int, int | None]], limit: int | None) -> None:
+    negative = [number for pair in rows for number in pair if number is not None and number < 0]
+    if negative:
+        raise ShardError(f"there is no row {negative[0]}: rows are counted from 0, and none from the end.")
+    if limit is not None and limit < 0:
+        raise ShardError(f"limit is {limit}; a number of records, 0 or more, is needed.")
 
 
 def _first(rows: Iterable[range], limit: int | None) -> list[range]:

@@ -110,7 +110,7 @@ def export_shards(
         output_dtype: of ids or codes; None is uint16 for codes, int32 for ids.
         columns: whether tables have the records' own columns, too; None is all but sequences, whose trainers want
             input_ids, attention_mask and labels alone.
-        rows: only these records: the first and the one behind the last, None for the end; several of them.
+        rows: only these records: the first and the one behind the last, None for the end; several of them, or none.
         limit: only so many records, the first ones.
         shards_per_file: how many shards go into a file.
         progress: called with records done and in all, after each part and now and then.
@@ -120,7 +120,7 @@ def export_shards(
         ExportError: options that contradict each other or do not fit the format, `out` holds something else, or the
             disk refuses.
         LayoutError: the preset does not fit the shards' codec, or the text tokenizer does not fit the preset.
-        ShardError: the shards are damaged or unfinished.
+        ShardError: the shards are damaged or unfinished, or have no such rows.
         MissingDependencyError: the format's package is not installed.
     """
     started = time.monotonic()

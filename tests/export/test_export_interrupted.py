@@ -299,8 +299,16 @@ def test_rows_and_files_are_cut_as_asked(shards, tmp_path):
     assert lines == ["a.wav", "c//d.wav", "http:e?f=1.wav"]
     assert export(shards, tmp_path / "first", limit=1).num_records == 1
     assert export(shards, tmp_path / "few", rows=[(1, 9)], limit=2).num_records == 2
+    assert export(shards, tmp_path / "none", rows=[]).num_records == 0
     one = export(shards, tmp_path / "one", shards_per_file=9)
     assert (one.num_records, one.num_files) == (5, 1)
+
+
+@pytest.mark.parametrize("wrong", [{"rows": [(-3, None)]}, {"rows": [(0, -1)]}, {"limit": -3}])
+def test_nothing_is_counted_from_the_end(shards, tmp_path, wrong):
+    """Negative numbers are refused in a sentence."""
+    with pytest.raises(ShardError, match=r"there is no row -|limit is -3"):
+        export(shards, tmp_path / "out", **wrong)
 
 
 def test_progress_counts_every_record(shards, tmp_path):
