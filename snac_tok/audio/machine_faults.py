@@ -8,16 +8,12 @@ import errno
 ALLOW_TRUNCATED = "allow_truncated=True takes what there is"
 
 # Errors of the machine, not of the file: if the work went on, every following file would fail, too.
-_MACHINE_ERRNOS = {
-    errno.EIO,
-    errno.ENOSPC,
-    errno.ENOMEM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ESTALE,
-    errno.ENOTCONN,
-    errno.EHOSTDOWN,
-}
+_MACHINE_NAMES = (
+    *("EIO", "EREMOTEIO", "ENOSPC", "EDQUOT", "ENOMEM", "EMFILE", "ENFILE"),
+    *("ESTALE", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT"),
+)
+# Not every system has all of them.
+_MACHINE_ERRNOS = {getattr(errno, name) for name in _MACHINE_NAMES if hasattr(errno, name)}
 
 
 def reason_of(error: BaseException) -> str:

@@ -219,10 +219,11 @@ def test_numbers_are_a_column_where_they_may_be():
 
 def test_faults_of_the_machine_are_told_from_faults_of_the_row():
     """A full disk or too many open files would spoil every row that follows."""
-    for code, is_machine in ((errno.EIO, True), (errno.EMFILE, True), (errno.ENOENT, False)):
+    faults = ("EIO", "EMFILE", "EDQUOT", "ETIMEDOUT", "EHOSTUNREACH", "EREMOTEIO")
+    for name, is_machine in (*((name, True) for name in faults), ("ENOENT", False)):
         error = AudioError("it cannot be read")
-        error.__cause__ = OSError(code, "reason")
-        assert is_machine_fault(error) is is_machine
+        error.__cause__ = OSError(getattr(errno, name), "reason")
+        assert is_machine_fault(error) is is_machine, name
     assert is_machine_fault(MemoryError())
 
 
