@@ -121,8 +121,7 @@ class SnacMapper:
             check_text_ids(self._output.vocabulary, self._text.tokenizer)
         # Kept if it is already on the right device. A GPU is not used before the work begins, so that forks may use it.
         self._encoder = (os.getpid(), encoder) if device == "cpu" else None
-        for pickler in forking_picklers():
-            pickler.register(SnacMapper, _to_worker)
+        _send_execution_to_workers()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -195,6 +194,8 @@ class SnacMapper:
         return f"SnacMapper({self._codec['codec_id']}, {name}, {', '.join(self.columns)})"
 
     def __getstate__(self) -> dict[str, Any]:
+        # `datasets`, which hashes a mapper before workers get it, may have been imported since the mapper was made.
+        _send_execution_to_workers()
         # As text: the hash of nested objects would depend on which of them happen to be the same object.
         decides = {"options": dataclasses.asdict(self._options), "codec": self._codec}
         return {
@@ -266,6 +267,11 @@ class SnacMapper:
                 )
             self._encoder = (os.getpid(), encoder)
         return self._encoder[1]
+
+
+def _send_execution_to_workers() -> None:
+    for pickler in forking_picklers():
+        pickler.register(SnacMapper, _to_worker)
 
 
 def _to_worker(mapper: SnacMapper) -> tuple[Any, tuple[Any, ...]]:

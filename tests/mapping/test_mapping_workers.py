@@ -257,6 +257,22 @@ def test_the_place_travels_to_the_worker(library):
         assert pool.apply(_device, (mapper,)) == Execution(**place)
 
 
+def test_the_place_travels_where_datasets_is_imported_after_the_mapper_was_made():
+    """The library that starts the workers is not there yet; the mapper does not import it for plain dicts."""
+    code = (
+        "from snac_tok.mapping import SnacMapper\n"
+        "mapper = SnacMapper('tiny', preset=None, sampling_rate=24_000, threads=3)\n"
+        "from datasets import Dataset, disable_progress_bars\n"
+        "disable_progress_bars()\n"
+        "SnacMapper.__call__ = lambda self, batch: {'threads': [self._execution.threads]}\n"
+        "rows = Dataset.from_dict({'audio': [0, 1]})\n"
+        "mapped = rows.map(mapper, batched=True, batch_size=1, num_proc=2, remove_columns=['audio'])\n"
+        "assert mapped['threads'][:] == [3, 3], mapped['threads'][:]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_gpu_that_is_not_there_is_refused_in_a_sentence():
     """When the work begins; making the mapper touches no GPU, so that forks may use it."""
     mapper = SnacMapper(
