@@ -76,7 +76,7 @@ class SnacModel(PreTrainedAudioTokenizerBase):
             **{name: kwargs[name] for name in HubOptions.__annotations__ if kwargs.get(name) is not None},
             decoder=kwargs.get("decoder"),
             dtype=_dtype(dtype),
-            device=kwargs.get("device") or _device(kwargs.get("device_map")),
+            device=_device(kwargs.get("device_map")) if kwargs.get("device") is None else kwargs["device"],
         )
         model = cls(_config_of(codec, kwargs.get("config")), codec=codec).eval()
         model.name_or_path = os.fspath(pretrained_model_name_or_path)
@@ -227,7 +227,9 @@ def _padded(rows: Sequence[torch.Tensor]) -> torch.Tensor:
 def _dtype(dtype: Any) -> torch.dtype | None:
     if dtype is None or dtype == "auto" or isinstance(dtype, torch.dtype):
         return None if dtype == "auto" else dtype
-    found: torch.dtype = getattr(torch, str(dtype))
+    found = getattr(torch, str(dtype).removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype):
+        raise ConfigError(f'dtype is {dtype!r}; a torch.dtype or its name, such as "float16", is needed.')
     return found
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from io import IOBase
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,6 +24,7 @@ from snac_tok.streaming.frame_repair import repair_ids
 from snac_tok.streaming.pairing import warn_of_trial_name, without_trial_warning
 from snac_tok.streaming.repair_report import RepairReport, checked_on_error, warn_of_repairs
 from snac_tok.tokenizer import SnacTokenizer
+from snac_tok.tokenizer.clips import is_list_of_clips
 from snac_tok.tokenizer.names import check_specials_skipped
 from snac_tok.tokenizer.required import NO_CODEC, required
 from snac_tok.tokenizer.text_ids import check_text_ids
@@ -154,7 +157,8 @@ class SnacProcessor(ProcessorMixin):
 
         Args:
             text: one text, or several.
-            audio: the sound of each, in any form that `SnacTokenizer` takes; None makes prompts.
+            audio: the sound of each text, in any form that `SnacTokenizer` takes for one recording; for several texts a
+                list of them, or an array with a row for each. None makes prompts.
             sampling_rate: of arrays and tensors, in Hz.
             voice: whose voice, put to each text as the prompt's family does ("tara: …", a description).
             reference: (text, sound) pairs of a voice that a prompt goes on with.
@@ -183,7 +187,7 @@ class SnacProcessor(ProcessorMixin):
         if audio is None:
             rows = self._prompts(lines, reference, sampling_rate, start_speech=start_speech)
         else:
-            sounds = [audio] if isinstance(text, str) else list(audio)
+            sounds = [audio] if isinstance(text, str) else _sounds(audio)
             rows = self._sequences(lines, sounds, sampling_rate, mask_prompt=mask_prompt)
         return self._batch(rows, return_tensors, pad_to_multiple_of, training=audio is not None)
 
@@ -202,7 +206,7 @@ class SnacProcessor(ProcessorMixin):
         warning counts the ids behind such an id, which make no sound.
 
         Args:
-            sequences: ids (n,), or (B, n) as `generate` returns them, prompts included or not.
+            sequences: ids (n,), or (B, n), or what `generate` returned, prompts included or not.
             noise: as in `SNAC.decode`; on a GPU random noise depends on the other rows.
             on_error: with "resync" or "conceal" speech goes on behind an id that is out of place, as in
                 `SnacTokenizer.decode`.
@@ -213,6 +217,7 @@ class SnacProcessor(ProcessorMixin):
             a float32 tensor (samples,), or a list of them; empty, with a warning, where there is no whole frame.
         """
         check_specials_skipped(skip_special_tokens=skip_special_tokens)
+        sequences = _written(sequences)
         rows = list(sequences) if _is_batch(sequences) else [sequences]
         speeches, reports = [], {}
         for at, row in enumerate(rows):
@@ -247,7 +252,7 @@ class SnacProcessor(ProcessorMixin):
         clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - as in decode
     ) -> list[torch.Tensor]:
         """Return the sound of each row, as `decode` does."""
-        rows = list(sequences)
+        rows = list(_written(sequences))
         options = {"noise": noise, "on_error": on_error, "skip_special_tokens": skip_special_tokens}
         return self.decode(rows, **options) if rows else []
 
@@ -313,8 +318,13 @@ class SnacProcessor(ProcessorMixin):
         return [{"input_ids": each.input_ids, "labels": each.labels} for each in sequences]
 
     def _speech(self, sound: Any, sampling_rate: int | None) -> np.ndarray[Any, Any]:
-        found = self.audio_tokenizer(sound, sampling_rate=sampling_rate, add_special_tokens=False)
-        return np.asarray(found["input_ids"], dtype=np.int64).reshape(-1)
+        if is_list_of_clips(sound):
+            if len(sound) != 1:
+                raise TokenError(
+                    f"a text goes with one recording, got a list of {len(sound)}; give one recording for each text."
+                )
+            sound = sound[0]
+        return np.asarray(self.audio_tokenizer.encode(sound, sampling_rate=sampling_rate), dtype=np.int64)
 
     def _spelled(self, sound: Any, sampling_rate: int | None) -> str:
         marks = self.prompts.start_of_speech, self.prompts.end_of_speech
@@ -362,6 +372,20 @@ def _table(vocabulary: str | dict[str, Any] | Vocabulary) -> Vocabulary:
     if isinstance(vocabulary, dict):
         return vocabulary_from_json(vocabulary)
     return vocabulary_for(vocabulary, strides=(4, 2, 1), codebook_size=4096)
+
+
+def _sounds(audio: Any) -> list[Any]:
+    """Return the recordings of several texts: the items of a list or a column, the rows of an array; else it is one."""
+    is_array = isinstance(audio, (torch.Tensor, np.ndarray))
+    if is_list_of_clips(audio) or (is_array and audio.ndim > 1):
+        return list(audio)
+    bare = (str, bytes, bytearray, memoryview, os.PathLike, Mapping, IOBase, list, tuple)
+    return [audio] if is_array or isinstance(audio, bare) or not isinstance(audio, Iterable) else list(audio)
+
+
+def _written(generated: Any) -> Any:
+    """Return the ids in what `generate(..., return_dict_in_generate=True)` returned; ids stay as they are."""
+    return getattr(generated, "sequences", generated)
 
 
 def _is_batch(sequences: Any) -> bool:

@@ -132,6 +132,30 @@ def test_the_embedded_codec_and_our_own_folders_load(codec, tmp_path):
     assert loaded.dtype == torch.float64
 
 
+def test_the_first_gpu_by_its_number_is_not_the_cpu(monkeypatch):
+    """0 is a device as 1 is, whichever option names it."""
+    asked = []
+
+    def note(*_, device, **__):
+        asked.append(device)
+        raise CheckpointError("asked")
+
+    monkeypatch.setattr(SNAC, "from_pretrained", note)
+    for option in ({"device": 0}, {"device_map": 0}, {"device": None}, {}):
+        with pytest.raises(CheckpointError, match="asked"):
+            SnacModel.from_pretrained("tiny", **option)
+    assert asked == [0, 0, "cpu", "cpu"]
+
+
+def test_a_dtype_is_taken_by_any_of_its_names():
+    """As configs write it, and as it prints itself; another word is one sentence."""
+    for name in ("float16", "torch.float16", torch.float16):
+        assert SnacModel.from_pretrained("tiny", dtype=name).dtype == torch.float16
+    for name in ("half a float", "nn", "torch.nn"):
+        with pytest.raises(ConfigError, match=f"dtype is '{name}'; a torch.dtype or its name"):
+            SnacModel.from_pretrained("tiny", dtype=name)
+
+
 def test_a_checkpoint_that_lacks_weights_is_refused(model, tmp_path):
     """Fused weights or missing ones would leave random ones behind a warning."""
     state = model.state_dict()

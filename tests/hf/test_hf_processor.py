@@ -9,6 +9,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, pipeline
+from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from snac_tok import SnacMapper, SnacTokenizer
 from snac_tok.errors import LayoutError, LostSpeechWarning, TokenError
@@ -190,6 +191,17 @@ def test_conversations_may_hold_sound(processor):
             {"text": ["hello", "world"], "audio": [tone()], "sampling_rate": 24_000},
             "1 sounds were given for 2",
         ),
+        (
+            {"text": "hello", "audio": [tone(), tone()], "sampling_rate": 24_000},
+            "a text goes with one recording, got a list of 2; give one recording for each text",
+        ),
+        ({"text": "hello", "audio": []}, "got a list of 0"),
+        (
+            {"text": "hello", "reference": [("world", [tone(), tone()])], "sampling_rate": 24_000},
+            "a list of 2",
+        ),
+        ({"text": ["hello", "world"], "audio": "clip.wav"}, "1 sounds were given for 2 texts"),
+        ({"text": ["hello", "world"], "audio": tone(), "sampling_rate": 24_000}, "1 sounds were given for 2"),
         ({"text": 5}, "needs text|not iterable"),
         ({"text": "hello", "return_tensors": "tf"}, "return_tensors is 'tf'"),
         ({"text": "hello <|audio_5|> world"}, "stands for speech"),
@@ -199,6 +211,45 @@ def test_impossible_calls_are_refused(processor, call, message):
     """One sentence each."""
     with pytest.raises((TokenError, TypeError), match=message):
         processor(**call)
+
+
+def test_one_recording_goes_with_one_text_however_they_are_held(processor):
+    """Alone or as a list of one; a list of numbers is one recording; an array has a row for each of several texts."""
+    wanted = processor("hello", tone(), sampling_rate=24_000)["input_ids"]
+    for text, audio in (
+        ("hello", [tone()]),
+        ("hello", tone().tolist()),
+        ("hello", tone()[None]),
+        (["hello"], tone()),
+        (["hello"], tone().tolist()),
+        (["hello"], tone()[None]),
+        (["hello"], iter([tone()])),
+        (["hello"], {"array": tone(), "sampling_rate": 24_000}),
+    ):
+        assert processor(text, audio, sampling_rate=24_000)["input_ids"] == wanted
+    assert (
+        processor(["hello"], str(SPEECH[0]))["input_ids"] == processor("hello", str(SPEECH[0]))["input_ids"]
+    )
+    rows = np.stack([tone(), tone()[::-1]])
+    one_by_one = [processor("hello", row, sampling_rate=24_000)["input_ids"][0] for row in rows]
+    for both in (rows, torch.from_numpy(rows)):
+        assert processor(["hello", "hello"], both, sampling_rate=24_000)["input_ids"] == one_by_one
+
+
+def test_two_recordings_in_a_part_of_a_conversation_are_refused(processor):
+    """They would sound as one."""
+    parts = [{"type": "audio", "audio": [tone(), tone()], "sampling_rate": 24_000}]
+    with pytest.raises(TokenError, match="a list of 2"):
+        processor.apply_chat_template([{"role": "user", "content": parts}], "{{ messages }}")
+
+
+def test_what_generate_returns_with_scores_is_decoded_too(processor):
+    """`return_dict_in_generate=True` wraps the ids."""
+    ids = torch.tensor(processor("hello", tone(), sampling_rate=24_000)["input_ids"])
+    wrapped = GenerateDecoderOnlyOutput(sequences=ids)
+    wanted = processor.decode(ids)
+    for decode in (processor.decode, processor.batch_decode):
+        assert torch.equal(decode(wrapped)[0], wanted[0])
 
 
 def test_a_table_without_a_line_makes_no_processor(processor):
