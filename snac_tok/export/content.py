@@ -196,7 +196,7 @@ class Content:
         if not text or not text.strip():
             raise LeftOutError("no text")
         voice = None if self.voice_column is None else columns[self.voice_column]
-        return text_ids(self.text_tokenizer, prompt.with_voice(text, None if voice is None else str(voice)))
+        return text_ids(self.text_tokenizer, prompt.with_voice(text, voice))
 
 
 def _cast(array: Array, dtype: np.dtype[Any]) -> Array:

@@ -21,7 +21,7 @@ class TextIds:
     Attributes:
         tokenizer: a Hugging Face tokenizer; the prompt adds special ids.
         text_column: the column of texts.
-        voice_column: the column of speakers' names, if there is one.
+        voice_column: the column of speakers' names or numbers, if there is one.
     """
 
     tokenizer: Any
@@ -52,7 +52,7 @@ class TextIds:
             )
         return cls(tokenizer=tokenizer, text_column=text_column, voice_column=voice_column)
 
-    def of_batch(self, batch: Any) -> list[tuple[Any, str | None]]:
+    def of_batch(self, batch: Any) -> list[tuple[Any, Any]]:
         """Return each row's text and voice.
 
         Raises:
@@ -63,7 +63,7 @@ class TextIds:
             return [(text, None) for text in texts]
         return list(zip(texts, column_of(batch, self.voice_column), strict=True))
 
-    def ids(self, row: tuple[Any, str | None], prompt: PromptFormat) -> Sequence[int]:
+    def ids(self, row: tuple[Any, Any], prompt: PromptFormat) -> Sequence[int]:
         """Return the ids of one row's text with its voice, as the prompt's family combines them.
 
         Raises:

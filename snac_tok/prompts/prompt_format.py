@@ -17,6 +17,7 @@ import numpy as np
 
 from snac_tok.errors import LayoutError, TokenError
 from snac_tok.frames.arrays import integers, to_numpy
+from snac_tok.frames.id_text import are_codes
 from snac_tok.prompts.templates import NAMED_VOICE, template_for
 
 if TYPE_CHECKING:
@@ -110,8 +111,8 @@ class PromptFormat:
         """The id that ends speech: what generation stops at."""
         return self.after_speech[0]
 
-    def with_voice(self, text: str, voice: str | None) -> str:
-        """Put a voice to a text, as the family does: a speaker's name, or a description.
+    def with_voice(self, text: str, voice: Any) -> str:
+        """Put a voice to a text, as the family does: a speaker's name, number or description; None and blanks are none.
 
         Example:
             >>> from snac_tok.frames import preset
@@ -120,10 +121,11 @@ class PromptFormat:
             >>> prompt_format(preset("orpheus"), "veena").with_voice("Good morning.", "kavya")
             '<spk_kavya> Good morning.'
         """
-        if voice is None:
+        name = "" if voice is None else str(voice)
+        if not name.strip():
             return text
         # In one pass, and not formatted: braces in a text or a description are the user's own.
-        parts = {"{voice}": voice, "{text}": text}
+        parts = {"{voice}": name, "{text}": text}
         return re.sub(r"\{(?:voice|text)\}", lambda place: parts[place[0]], self.voice)
 
     def to_dict(self) -> dict[str, Any]:
@@ -176,9 +178,8 @@ class PromptFormat:
 
     def _text(self, text_ids: Any) -> Ids:
         ids = as_line(text_ids, what="text_ids")
-        codes = range(self.vocabulary.base, self.vocabulary.base + self.vocabulary.num_code_ids)
         speaking = np.isin(ids, (self.start_of_speech, self.end_of_speech))
-        speaking |= (ids >= codes.start) & (ids < codes.stop)
+        speaking |= are_codes(ids, self.vocabulary)
         if speaking.any():
             raise TokenError(
                 f"position {int(speaking.argmax())} of the text has id {int(ids[speaking.argmax()])}, which stands for "

@@ -125,7 +125,7 @@ def test_text_and_audio_become_sequences_to_train_on(tok):
     """As the preset's prompt says; the voice before the text, labels masked on request."""
     words, form = text_tokenizer(), prompt_format(tok.vocabulary)
     clip = noise(0.3)
-    batch = {"audio": [clip] * 2, "text": ["in being", "modern"], "voice": ["tara", None]}
+    batch = {"audio": [clip] * 4, "text": ["in being", "modern"] * 2, "voice": ["tara", None, 5, ""]}
     for mask_prompt in (False, True):
         mapper = SnacMapper(
             "tiny",
@@ -138,7 +138,7 @@ def test_text_and_audio_become_sequences_to_train_on(tok):
         )
         columns = mapper(batch)
         assert tuple(columns) == mapper.columns == ("input_ids", "attention_mask", "labels")
-        for row, text in enumerate(("tara: in being", "modern")):
+        for row, text in enumerate(("tara: in being", "modern", "5: in being", "modern")):
             wanted = form.training(words(text)["input_ids"], tok.encode(clip, sampling_rate=CODEC_RATE))
             ids, labels = columns["input_ids"][row], columns["labels"][row]
             assert ids.tolist() == wanted.input_ids.tolist()

@@ -243,6 +243,33 @@ def test_a_voice_is_put_to_a_text_as_the_family_does(name, voice, spoken):
     assert line.with_voice("Hello.", None) == "Hello."
 
 
+@pytest.mark.parametrize(
+    ("voice", "spoken"),
+    [(None, "Hello."), ("", "Hello."), (" ", "Hello."), (5, "5: Hello."), (np.int64(0), "0: Hello.")],
+)
+def test_a_voice_may_be_a_number_or_missing(voice, spoken):
+    """Data sets number their speakers, and tables have empty fields."""
+    assert prompt_format(preset("orpheus")).with_voice("Hello.", voice) == spoken
+
+
+@given(number=st.integers(0, 40_000))
+def test_a_text_is_refused_exactly_where_an_id_of_it_is_a_code(number):
+    """Blocks may be larger than the codebook: ids behind the codes of a block are text, codes of the last one are not."""
+    table = Vocabulary(
+        FrameLayout((4, 2, 1)),
+        codebook_size=1024,
+        block_size=4096,
+        base=1000,
+        specials={"bos": 900, "eos": 901},
+    )
+    line = prompt_format(table)
+    if table.slots_of(number) or number in (900, 901):
+        with pytest.raises(TokenError, match=f"position 1 of the text has id {number}, which stands for speech"):
+            line.inference([5, number])
+    else:
+        assert line.inference([5, number]).tolist() == [5, number, 900]
+
+
 def test_a_prompt_of_ones_own_is_saved_as_plain_values():
     """Written out and read again it is the same; settings that do not exist are named."""
     vocabulary = preset("orpheus")
