@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class SpeechFilter:
     """Lets the ids between the start and the end of speech through.
 
-    Speech begins after a start of speech, or with the first id of a frame where the start stood in the prompt and was
-    not handed on. It ends at the first id that may stand after speech; what follows is left out. It does not judge the
-    ids in between: a decoder does.
+    Speech begins after the first start of speech, or with the first id of a frame where the start stood in the prompt
+    and was not handed on. It ends at the first id that may stand after speech; what follows is left out. It does not
+    judge the ids in between: a decoder does. Ids may come in pieces of any size: the same ids are let through.
 
     Attributes:
         num_seen: ids taken.
@@ -53,6 +53,7 @@ class SpeechFilter:
         self.num_seen = 0
         self.started = False
         self.ended = False
+        self._is_behind_starts = False
         self._starts = np.array(before[-1:], dtype=np.int64)
         self._ends = np.array(after, dtype=np.int64)
         self._places = [(place.start, place.stop) for place in frame_places(vocabulary)]
@@ -83,6 +84,8 @@ class SpeechFilter:
             return line[:0]
         if not self.started:
             line = self._from_start(line)
+        if self.started and not self._is_behind_starts:
+            line = self._behind_starts(line)
         ends = np.flatnonzero(np.isin(line, self._ends))
         if not self.started or not ends.size:
             return line
@@ -97,13 +100,15 @@ class SpeechFilter:
         return line.astype(np.int64)
 
     def _from_start(self, line: Ids) -> Ids:
-        starts = np.flatnonzero(np.isin(line, self._starts))
-        frames = np.flatnonzero(
-            np.any([(line >= first) & (line < stop) for first, stop in self._places], axis=0)
-        )
-        # Behind the last start in this piece, or from the first id of a frame.
-        if starts.size:
-            self.started = True
-            return line[starts[-1] + 1 :]
-        self.started = bool(frames.size)
-        return line[frames[0] :] if frames.size else line[:0]
+        """Return the ids from the first start or the first id of a frame, whichever comes first."""
+        is_start = np.isin(line, self._starts)
+        is_in_frame = np.any([(line >= first) & (line < stop) for first, stop in self._places], axis=0)
+        begins = np.flatnonzero(is_start | is_in_frame)
+        self.started = bool(begins.size)
+        return line[begins[0] :] if begins.size else line[:0]
+
+    def _behind_starts(self, line: Ids) -> Ids:
+        """Return the ids behind the starts with which speech begins: some models write several."""
+        others = np.flatnonzero(~np.isin(line, self._starts))
+        self._is_behind_starts = bool(others.size)
+        return line[others[0] :] if others.size else line[:0]

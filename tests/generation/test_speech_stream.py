@@ -190,6 +190,48 @@ def test_the_filter_keeps_what_speech_ids_keeps(tok):
         assert np.concatenate(found).tolist() == speech_ids([*prompt, *written], table).tolist()
 
 
+@PROPERTY
+@given(data=st.data())
+def test_which_speech_is_heard_does_not_depend_on_how_ids_are_cut(tok, data):
+    """Two starts in a line, ends and text between them or not: any pieces give one result, or one error."""
+    start, end, pad = (tok.vocabulary.special_id(name) for name in ("bos", "eos", "pad"))
+    first, second = (_speech(tok, 2, seed=seed).tolist() for seed in (1, 2))
+    between = data.draw(st.lists(st.sampled_from([start, end, pad, 5]), max_size=3))
+    in_front = data.draw(st.lists(st.sampled_from([start, pad, 5]), max_size=3))
+    line = [*in_front, *data.draw(st.sampled_from([first, []])), *between, start, *second, end]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(line)), max_size=9)))
+    pieces = [part.tolist() for part in np.split(np.array(line), cuts)]
+    one_by_one = _heard([[number] for number in line], tok)
+    for pushes in (pieces, [line]):
+        found = _heard(pushes, tok)
+        assert type(found) is type(one_by_one)
+        if isinstance(found, str):
+            assert found == one_by_one
+        else:
+            _close(found, one_by_one)
+            filtered = SpeechFilter(tok.vocabulary)
+            kept = np.concatenate([filtered.take(piece) for piece in pushes])
+            assert kept.tolist() == SpeechFilter(tok.vocabulary).take(line).tolist()
+
+
+def _heard(pushes, tok):
+    stream = SpeechStream(tok)
+    try:
+        return np.concatenate([*(stream.push(piece) for piece in pushes), stream.flush()])
+    except TokenError as error:
+        # Positions count from a frame that was whole before the push.
+        return re.sub(r"frame \d+ of the stream, position \d+", "…", str(error))
+
+
+def test_starts_in_a_row_are_one(tok):
+    """Also where the prompt held the first, and where the start is an id of the language model's own."""
+    speech = _speech(tok, 1).tolist()
+    own = SpeechFilter(tok.vocabulary, before_speech=[7])
+    assert [*own.take([7]), *own.take([7, 7, *speech])] == speech
+    held = SpeechFilter(tok.vocabulary, before_speech=[7])
+    assert [*held.take_prompt([5, 7]), *held.take([7]), *held.take(speech)] == speech
+
+
 @pytest.mark.parametrize(
     ("tokens", "sentence"),
     [
