@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse
 from snac_tok import __version__
 from snac_tok.errors import ServingError, did_you_mean
 from snac_tok.serving.bodies import DecodeBody, SpeechBody, faults_of
-from snac_tok.serving.guard import Guard
+from snac_tok.serving.guard import LOOPBACK_ORIGINS, Guard, as_origins
 from snac_tok.serving.limits import Limits
 from snac_tok.serving.problems import RefusedError, refusal_of, shutting_down
 from snac_tok.serving.request_log import PATHS
@@ -61,7 +61,7 @@ def create_app(
 
     Raises:
         TokenError: the vocabulary has parallel rows, which are no stream.
-        ServingError: an API key that is empty.
+        ServingError: an API key that is empty, or "*" among the pages.
 
     Example:
         >>> app = create_app(SnacTokenizer.from_pretrained("tiny", preset="orpheus"))
@@ -78,8 +78,14 @@ def create_app(
         yield
         await service.stop()
 
-    origins = list(allow_origins)
-    cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    origins = as_origins(allow_origins)
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_origin_regex=LOOPBACK_ORIGINS,
+        allow_methods=["*"],
+        allow_headers=["*"],
+    )
     guard = Middleware(
         Guard, gate=service.gate, metrics=service.metrics, api_key=api_key, allow_origins=origins
     )
@@ -87,7 +93,7 @@ def create_app(
         title="snac-tok serve",
         version=__version__,
         lifespan=lifespan,
-        middleware=[cors, guard] if origins else [guard],
+        middleware=[cors, guard],
         docs_url=None,  # its page fetches scripts from elsewhere
         redoc_url=None,
     )

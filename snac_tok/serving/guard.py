@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket
 
+from snac_tok.errors import ServingError
 from snac_tok.serving.problems import RefusedError, client_left, refusal_of
 from snac_tok.serving.request_log import RequestRecord
 from snac_tok.wording import counted
@@ -27,18 +28,19 @@ if TYPE_CHECKING:
     from snac_tok.serving.metrics import Metrics
 
 _OPEN_PATHS = ("/health", "/ready")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# The origins of this machine's own pages.
+LOOPBACK_ORIGINS = r"(?i)[a-z][a-z0-9+.-]*://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
 class Guard:
-    """The outermost part of the application.
+    """What stands in front of the routes; only the answers to browsers' preflights are given before it.
 
     Args:
         app: what is behind it.
         gate: who is let in.
         metrics: what is counted.
         api_key: what clients must send as a bearer token; None lets all in.
-        allow_origins: web pages, besides those of this machine, whose scripts may ask.
+        allow_origins: pages, besides those of this machine, whose scripts may ask, as `as_origins` returns them.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Guard:
     ) -> None:
         self._app, self._gate, self._metrics = app, gate, metrics
         self._key = None if api_key is None else _digest(api_key.strip())
-        self._origins = frozenset(origin.rstrip("/") for origin in allow_origins)
+        self._origins = frozenset(allow_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, one WebSocket, or the server's beginning and end."""
@@ -94,11 +96,7 @@ class Guard:
         if origin is None:
             return
         text = origin.decode("latin-1")
-        try:
-            host = urlsplit(text).hostname
-        except ValueError:
-            host = None
-        if host not in _LOOPBACK and text not in self._origins:
+        if text not in self._origins and not re.fullmatch(LOOPBACK_ORIGINS, text):
             raise RefusedError(
                 f"pages of {text[:100]!r} may not ask this server; start it with --allow-origin to let them.",
                 status=403,
@@ -116,6 +114,24 @@ class Guard:
                 status=401,
                 code="invalid_api_key",
             )
+
+
+def as_origins(pages: Iterable[str]) -> list[str]:
+    """Return pages as browsers name them: in small letters, without a slash at the end.
+
+    Raises:
+        ServingError: "*", which would let every page that is open on this machine ask.
+
+    Example:
+        >>> as_origins(["https://Example.org/"])
+        ['https://example.org']
+    """
+    origins = [page.strip().rstrip("/").lower() for page in pages]
+    if "*" in origins:
+        raise ServingError(
+            '"*" would let the scripts of every page ask; name the pages that may, such as "https://example.org".'
+        )
+    return origins
 
 
 class _Answer:

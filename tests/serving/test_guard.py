@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ import pytest
 from served import QUICK, eventually, heard, same
 
 from snac_tok.errors import ServingError
-from snac_tok.serving import Limits
+from snac_tok.serving import Limits, create_app
 from snac_tok.serving.server import listening_socket
 
 JSON = {"content-type": "application/json"}
@@ -57,6 +58,39 @@ def test_scripts_of_other_peoples_pages_are_refused(serve, talking):
     refused = locked.client.post("/v1/audio/speech", headers={"Origin": "https://example.org"})
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == "https://example.org"
+
+
+@pytest.mark.parametrize(
+    ("named", "origin"),
+    [
+        ((), "http://localhost:3000"),
+        ((), "http://127.0.0.1:8000"),
+        ((), "http://[::1]:8000"),
+        (("https://example.org",), "https://localhost"),
+        (("https://Example.org/",), "https://example.org"),
+    ],
+)
+def test_pages_that_may_ask_can_read_the_answer(serve, talking, named, origin):
+    """A browser keeps an answer from a script unless it names the page; those of this machine are named unasked."""
+    server = serve(talking, allow_origins=named)
+    preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    for answer in (
+        server.client.options("/v1/audio/speech", headers={"Origin": origin} | preflight),
+        server.client.post("/v1/audio/speech", json={"input": "1"}, headers={"Origin": origin}),
+        server.client.get("/ready", headers={"Origin": origin}),
+    ):
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == origin
+    for other in ("https://example.com", "http://localhost.example.com", "http://localhost:80@example.com"):
+        answer = server.client.get("/ready", headers={"Origin": other})
+        assert answer.status_code == 403
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_star_is_no_page(tok):
+    """It would open a server on this machine to whatever page its user visits."""
+    with pytest.raises(ServingError, match=re.escape('"*" would let the scripts of every page ask; name')):
+        create_app(tok, allow_origins=["*"])
 
 
 def test_more_clients_than_there_is_room_for_are_told_when_to_come_again(serve, speech, whole):
