@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from snac_tok.errors import TokenError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -36,6 +37,12 @@ class AudioTokens(UserDict[str, Any]):
         if name == "data" or name not in self.data:
             raise AttributeError(name)
         return self.data[name]
+
+    def __or__(self, other: Any) -> Any:
+        joined = super().__or__(other)
+        if isinstance(joined, AudioTokens):
+            joined.num_samples = self.num_samples
+        return joined
 
     def to(self, device: str | torch.device) -> Self:
         """Move tensors to a device; anything else stays."""
@@ -67,20 +74,38 @@ def assembled(
     return as_returned(rows, kind), as_returned(masks, kind)
 
 
-def unpadded_rows(batch: Mapping[str, Any]) -> list[Any]:
-    """Return a batch's rows of ids without padding, by its attention mask; one flat recording is one row."""
+def unpadded_rows(batch: Mapping[str, Any], *, parallel: bool) -> list[Any]:
+    """Return a batch's rows of ids without padding, by its attention mask; a recording by itself is one row."""
     ids, masks = batch["input_ids"], batch.get("attention_mask")
-    if isinstance(masks, list) and masks and isinstance(masks[0], int):
-        ids, masks = [ids], [masks]
+    if 0 < _num_dimensions(ids) <= (2 if parallel else 1) and len(ids):
+        ids, masks = [ids], None if masks is None else [masks]
     if masks is None:
         return list(ids)
     rows = []
     for row, mask in zip(ids, masks, strict=True):
-        kept = np.flatnonzero(np.asarray(mask))
+        kept = np.flatnonzero(np.asarray(mask.cpu() if hasattr(mask, "cpu") else mask))
         span = slice(int(kept[0]), int(kept[-1]) + 1) if len(kept) else slice(0)
         # Lists are cut as arrays: only those have a last dimension.
         rows.append(np.asarray(row)[..., span] if isinstance(row, list) else row[..., span])
     return rows
+
+
+def lengths_in(batch: Mapping[str, Any]) -> list[Any] | None:
+    """Return the samples of each row: what a call noted, or the column of a data set; None where neither is there."""
+    found = getattr(batch, "num_samples", None)
+    if found is None or not len(found):
+        found = batch.get("num_samples")
+    if found is None:
+        return None
+    return list(found) if np.ndim(found) else [found]
+
+
+def _num_dimensions(ids: Any) -> int:
+    if hasattr(ids, "ndim"):
+        return int(ids.ndim)
+    if not hasattr(ids, "__len__"):
+        return 0
+    return 1 + (_num_dimensions(ids[0]) if len(ids) else 0)
 
 
 def one_row(ids: Any, *, parallel: bool) -> Any:
@@ -89,8 +114,8 @@ def one_row(ids: Any, *, parallel: bool) -> Any:
     Raises:
         TokenError: several recordings.
     """
-    if isinstance(ids, (dict, AudioTokens)):
-        rows = unpadded_rows(ids)
+    if isinstance(ids, Mapping):
+        rows = unpadded_rows(ids, parallel=parallel)
         if len(rows) != 1:
             raise TokenError(f"decode takes one recording, these are {len(rows)}; use batch_decode.")
         ids = rows[0]

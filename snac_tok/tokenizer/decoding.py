@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +15,7 @@ from snac_tok.errors import TokenError, WaveformError
 from snac_tok.frames.id_table import MAX_LENGTH
 from snac_tok.streaming.frame_repair import repair_ids
 from snac_tok.streaming.repair_report import RepairReport, checked_on_error, warn_of_repairs
-from snac_tok.tokenizer.batch import AudioTokens, one_row, unpadded_rows
+from snac_tok.tokenizer.batch import lengths_in, one_row, unpadded_rows
 from snac_tok.tokenizer.eval_mode import eval_mode
 from snac_tok.tokenizer.names import check_specials_skipped
 
@@ -50,9 +52,10 @@ class IdDecoder:
         """Turn the ids of one recording into sound.
 
         Args:
-            ids: integers (N,) or (1, N), (slots, steps) for parallel rows, or what a call gave for one recording;
-                special ids before and after the codes are skipped.
-            num_samples: the original length at the codec's rate, to which the sound is trimmed.
+            ids: integers (N,) or (1, N), (slots, steps) for parallel rows, what a call gave for one recording, or a row
+                of a data set with `input_ids`; special ids before and after the codes are skipped.
+            num_samples: the original length at the codec's rate, to which the sound is trimmed; None is what the row
+                itself says under this name, else all of the last frame.
             noise: as in `SNAC.decode`; the default seed makes decoding repeatable.
             on_error: "strict" refuses ids that are out of place; "resync" leaves their frame out and "conceal" fills it
                 from the one before, which keeps the time. `repair_ids` gives the report to programs.
@@ -125,8 +128,8 @@ class IdDecoder:
     ) -> list[Waveform]:
         """Turn several rows of ids into sound, many in one call; each row sounds as it does alone.
 
-        Options are those of `decode`. What a call of this tokenizer returned is trimmed by itself. On a GPU random
-        noise depends on the other rows.
+        Options are those of `decode`. What a call of this tokenizer returned, and rows of a data set with a column
+        `num_samples`, are trimmed by themselves. On a GPU random noise depends on the other rows.
 
         Raises:
             TokenError: as in `decode`, naming the row.
@@ -136,10 +139,10 @@ class IdDecoder:
             LostSpeechWarning: once, naming the rows that were repaired.
         """
         check_specials_skipped(skip_special_tokens=skip_special_tokens)
-        if isinstance(sequences, (dict, AudioTokens)):
+        if isinstance(sequences, Mapping):
             if num_samples is None:
-                num_samples = getattr(sequences, "num_samples", None)
-            sequences = unpadded_rows(sequences)
+                num_samples = lengths_in(sequences)
+            sequences = unpadded_rows(sequences, parallel=self.vocabulary.is_parallel)
         wanted = [None] * len(sequences) if num_samples is None else list(num_samples)
         if len(wanted) != len(sequences):
             raise TokenError(f"{len(wanted)} values of num_samples were given for {len(sequences)} rows.")
@@ -208,20 +211,26 @@ class IdDecoder:
         self, ids: Any, num_samples: int | None, levels: list[torch.Tensor], report: RepairReport
     ) -> int:
         """Return how many samples the sound of ids with these codes [(T_k,)] is to have."""
-        if isinstance(ids, AudioTokens) and num_samples is None and ids.num_samples:
-            num_samples = ids.num_samples[0]
+        if isinstance(ids, Mapping) and num_samples is None:
+            num_samples = next(iter(lengths_in(ids) or ()), None)
         most = len(levels[0]) * self.codec.config.frame_length
         if num_samples is None:
             return most
+        count = _count(num_samples)
         # Frames that were lost make the sound shorter than the recording.
-        if not _is_count(num_samples, most=MAX_LENGTH if report.num_faults else most):
+        if count is None or not 1 <= count <= (MAX_LENGTH if report.num_faults else most):
             raise WaveformError(f"num_samples is {num_samples!r}; the ids hold 1 to {most} samples.")
-        return min(int(num_samples), most)
+        return min(count, most)
 
     def _waveform(self, sound: torch.Tensor, num_samples: int) -> Waveform:
         samples = sound[:, :num_samples].float().cpu().numpy()  # (1, T)
         return Waveform(samples=np.ascontiguousarray(samples), sampling_rate=self.codec.sampling_rate)
 
 
-def _is_count(value: Any, *, most: int) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 1 <= int(value) <= most
+def _count(value: Any) -> int | None:
+    """Return a whole number of any kind, a tensor of one included, as an int; None for anything else."""
+    try:
+        number = value.item() if hasattr(value, "item") else value
+        return None if isinstance(number, bool) else operator.index(number)
+    except (TypeError, ValueError, RuntimeError):
+        return None

@@ -254,7 +254,7 @@ def test_a_voice_may_be_a_number_or_missing(voice, spoken):
 
 @given(number=st.integers(0, 40_000))
 def test_a_text_is_refused_exactly_where_an_id_of_it_is_a_code(number):
-    """Blocks may be larger than the codebook: ids behind the codes of a block are text, codes of the last one are not."""
+    """Blocks may be larger than the codebook: what lies behind the codes of a block is text, in whichever block."""
     table = Vocabulary(
         FrameLayout((4, 2, 1)),
         codebook_size=1024,
@@ -264,7 +264,9 @@ def test_a_text_is_refused_exactly_where_an_id_of_it_is_a_code(number):
     )
     line = prompt_format(table)
     if table.slots_of(number) or number in (900, 901):
-        with pytest.raises(TokenError, match=f"position 1 of the text has id {number}, which stands for speech"):
+        with pytest.raises(
+            TokenError, match=f"position 1 of the text has id {number}, which stands for speech"
+        ):
             line.inference([5, number])
     else:
         assert line.inference([5, number]).tolist() == [5, number, 900]

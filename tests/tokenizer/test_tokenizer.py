@@ -200,6 +200,32 @@ def test_rows_that_calls_returned_are_trimmed_by_themselves(tok):
     assert [sound.num_samples for sound in tok.batch_decode(rows, num_samples=[None, 7])] == [4_800, 7]
 
 
+@pytest.mark.parametrize("name", ["orpheus", "mini-omni"])
+@pytest.mark.parametrize("kind", [list, np.asarray, torch.as_tensor])
+def test_rows_of_a_data_set_are_decoded_as_they_are(name, kind):
+    """One by one or several at once, with or without a mask, trimmed to the column `num_samples`."""
+    tok = SnacTokenizer.from_pretrained("tiny", preset=name)
+    ids, mask = kind(tok.encode(sine(0.2), sampling_rate=RATE)), kind([1] * 21)
+    if tok.vocabulary.is_parallel:
+        mask = kind([1] * len(ids[0]))
+    for row in ({"input_ids": ids}, {"input_ids": ids, "attention_mask": mask}):
+        assert tok.decode(row).num_samples == 6_144
+        assert tok.decode(row | {"num_samples": 4_800}).num_samples == 4_800
+        assert tok.decode(row | {"num_samples": 4_800}, num_samples=5).num_samples == 5
+        assert [sound.num_samples for sound in tok.batch_decode(row | {"num_samples": 7})] == [7]
+        both = {key: [value, value] for key, value in row.items()} | {"num_samples": kind([4_800, 7])}
+        assert [sound.num_samples for sound in tok.batch_decode(both)] == [4_800, 7]
+        with pytest.raises(TokenError, match="decode takes one recording, these are 2"):
+            tok.decode(both)
+
+
+def test_a_batch_with_more_columns_keeps_its_lengths(tok):
+    """`|` makes a batch, too."""
+    batch = tok([sine(0.2), sine(0.5)], sampling_rate=RATE) | {"speaker": [1, 2]}
+    assert batch["speaker"] == [1, 2]
+    assert [sound.num_samples for sound in tok.batch_decode(batch)] == [4_800, 12_000]
+
+
 def test_nothing_is_decoded_where_a_row_is_bad(tok, monkeypatch):
     """A length that is too large is found before the work begins, and the row is named."""
     good = tok.encode(sine(0.2), sampling_rate=RATE)
@@ -538,4 +564,10 @@ def test_numbers_may_come_from_arrays(tok):
     batch = tok([sine(0.2), sine(0.2)], sampling_rate=RATE, return_tensors="np")
     sounds = tok.batch_decode(batch["input_ids"], num_samples=np.array([100, 200]))
     assert [sound.num_samples for sound in sounds] == [100, 200]
+    ids = batch["input_ids"][0]
+    for count in (np.int32(100), np.array([100]), torch.tensor(100), torch.tensor([100])):
+        assert tok.decode(ids, num_samples=count).num_samples == 100
+    for wrong in (True, np.array(True), torch.tensor(True), torch.tensor(9.0), torch.tensor([1, 2]), "9"):
+        with pytest.raises(WaveformError, match="num_samples is "):
+            tok.decode(ids, num_samples=wrong)
     assert tok.convert_ids_to_tokens(np.int64(128_266)) == tok.convert_ids_to_tokens(torch.tensor(128_266))
