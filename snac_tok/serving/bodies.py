@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from snac_tok.serving.problems import RefusedError
 from snac_tok.wording import shortened
@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
 # How many of a body's faults, and of its fields, a sentence names.
 _NAMED = 3
+
+
+def _shape(ids: Any) -> str:
+    return "rows" if isinstance(ids, list) and ids and isinstance(ids[0], list) else "line"
+
+
+# One line, or the rows of parallel presets. The shape is told first, so that a fault is one of this shape alone.
+_Ids: TypeAlias = Annotated[
+    Annotated[list[int], Tag("line")] | Annotated[list[list[int]], Tag("rows")], Discriminator(_shape)
+]
 
 
 class _Body(BaseModel):
@@ -33,9 +43,9 @@ class SpeechBody(_Body):
 
 
 class DecodeBody(_Body):
-    """Ids of one recording, or the codes of each level."""
+    """Ids of one recording, as /encode gives them, or the codes of each level."""
 
-    ids: list[int] | None = None
+    ids: _Ids | None = None
     codes: list[list[int]] | None = None
     preset: str | None = Field(default=None, description="Whose ids they are, if not the server's own.")
     response_format: str = Field(default="wav", description="wav or flac.")
@@ -60,7 +70,7 @@ def faults_of(errors: Sequence[Mapping[str, Any]]) -> RefusedError:
 
 
 def _said(error: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in error["loc"] if part not in ("body", "query"))
+    place = ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "line", "rows"))
     name = shortened(place) if place else "the body"
     if error["type"] == "missing":
         return f"{name} is missing" if place else "the body is empty; send JSON"

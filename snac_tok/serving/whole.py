@@ -72,16 +72,34 @@ def decoded(tokenizer: SnacTokenizer, limits: Limits, body: DecodeBody) -> bytes
     if (body.ids is None) == (body.codes is None):
         raise RefusedError('send either "ids" or "codes".', status=400, code="invalid_request")
     table = _table(tokenizer, body.preset)
-    ids = body.ids if body.ids is not None else table.encode(body.codes or ()).tolist()
-    if len(ids) > limits.stream_tokens:
+    ids = _of_shape(body.ids, table) if body.ids is not None else table.encode(body.codes or ()).tolist()
+    num_ids = sum(map(len, ids)) if table.is_parallel else len(ids)
+    if num_ids > limits.stream_tokens:
         raise RefusedError(
-            f"there are {counted(len(ids), 'id')}, and {limits.stream_tokens:,} at most are decoded at once."
+            f"there are {counted(num_ids, 'id')}, and {limits.stream_tokens:,} at most are decoded at once."
             " Send less.",
             status=413,
             code="too_many_tokens",
         )
     sound = _with_table(tokenizer, table).decode(ids)
     return whole_file(sound.samples[0], sound.sampling_rate, body.response_format)
+
+
+def _of_shape(ids: list[Any], table: Vocabulary) -> list[Any]:
+    """Return ids, a list for each row where a preset has parallel rows.
+
+    Raises:
+        RefusedError: rows for a preset of one line, or one line for parallel rows.
+    """
+    are_rows = bool(ids) and isinstance(ids[0], list)
+    if ids and are_rows != table.is_parallel:
+        needed = "one list for each of its parallel rows" if table.is_parallel else "one list of numbers"
+        raise RefusedError(
+            f"ids of {table.name!r} are {needed}; send them as /encode gives them, and name their preset.",
+            status=400,
+            code="invalid_ids",
+        )
+    return ids
 
 
 def _blocks(sound: bytes, limits: Limits, *, allow_truncated: bool) -> Iterator[Waveform]:

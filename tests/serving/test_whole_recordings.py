@@ -52,6 +52,24 @@ def test_there_and_back(serve, tok, clip):
         same(samples.astype(np.int64), wanted)
 
 
+@pytest.mark.parametrize("name", ["mini-omni", "vyvo-lfm2"])
+def test_every_presets_own_answer_comes_back(serve, tok, clip, name):
+    """What /encode gives, /decode takes: parallel rows are a list of lists, all of whose ids count."""
+    server = serve()
+    found = server.client.post("/encode", params={"preset": name}, content=clip).json()
+    answer = server.client.post("/decode", json={"ids": found["ids"], "preset": name})
+    assert answer.status_code == 200, answer.text
+    samples, _ = sf.read(io.BytesIO(answer.content), dtype="int16")
+    same(samples.astype(np.int64), as_integers(tok.decode(tok.encode(clip)).samples[0]))
+    codes = server.client.post("/encode", params={"codes": "true"}, content=clip).json()["codes"]
+    small = serve(limits=Limits(stream_tokens=50, idle_seconds=QUICK.idle_seconds))
+    for body in ({"ids": found["ids"]}, {"codes": codes}):
+        assert small.error(small.client.post("/decode", json=body | {"preset": name}))[:2] == (
+            413,
+            "too_many_tokens",
+        )
+
+
 def test_sound_that_cannot_be_used_is_one_sentence(serve, clip):
     """No sound, half a file, NaN, nothing, too many channels, a header that lies."""
     server = serve()
@@ -102,6 +120,17 @@ def test_ids_that_cannot_be_decoded_are_one_sentence(serve, speech):
         ({"ids": []}, 400, "invalid_ids", "frame"),
         ({"ids": [1, 2, 3]}, 400, "invalid_ids", "id 1"),
         ({"ids": speech(1), "preset": "vyvo-lfm2"}, 400, "invalid_ids", "vyvo-lfm2"),
+        ({"ids": [speech(1)]}, 400, "invalid_ids", "ids of 'orpheus' are one list of numbers"),
+        (
+            {"ids": speech(1), "preset": "mini-omni"},
+            400,
+            "invalid_ids",
+            "one list for each of its parallel rows",
+        ),
+        ({"ids": [[1, 2], [3]], "preset": "mini-omni"}, 400, "invalid_ids", "unequal length"),
+        ({"ids": [1.5]}, 400, "invalid_request", "'ids.0' is '1.5': input should be a valid integer."),
+        ({"ids": [[1], 2]}, 400, "invalid_request", "'ids.1' is '2': input should be a valid list."),
+        ({"ids": 5}, 400, "invalid_request", "ids"),
         ({"ids": [10**30]}, 400, "invalid_ids", "int64"),
         ({"codes": [[1], [1, 2], [1, 2, 3, 9999]]}, 400, "invalid_codes", "9999"),
         ({"codes": [[1], [1, 2]]}, 400, "invalid_codes", "level"),
