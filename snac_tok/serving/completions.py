@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import httpx2
 
 from snac_tok.errors import ServingError, TokenError, first_line
-from snac_tok.frames.grammar import speech_edges
 from snac_tok.generation import ResponseReader
 from snac_tok.generation.response_fields import error_in
 from snac_tok.prompts import prompt_format
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
     from snac_tok.frames import Vocabulary
+    from snac_tok.frames.grammar import GrammarForm
+    from snac_tok.prompts import PromptFormat
     from snac_tok.prompts.prompt_format import Prompt
     from snac_tok.serving.sources import SpeechRequest, Tokens
 
@@ -57,6 +58,9 @@ class CompletionsSource:
         use_grammar: whether the server holds the model to whole frames.
         api_key: sent as a bearer token.
         transport: how requests are sent; for tests.
+
+    Attributes:
+        prompt: the `PromptFormat`; its ids around speech are in the grammar, and end the answer.
 
     Raises:
         ServingError: no such engine, or an address that is none.
@@ -87,9 +91,9 @@ class CompletionsSource:
             raise ServingError(f"{url!r} is no address of a server; it begins with http:// or https://.")
         self.url = url.rstrip("/").removesuffix("/v1")
         self._engine, self._model = engine, model
-        self._prompt = prompt_format(vocabulary, prompt)
+        self.prompt = prompt_format(vocabulary, prompt)
         self._text_ids = text_ids
-        self._fixed = _fields(vocabulary, engine, use_grammar=use_grammar, max_tokens=max_tokens) | dict(
+        self._fixed = _fields(self.prompt, engine, use_grammar=use_grammar, max_tokens=max_tokens) | dict(
             sampling or {}
         )
         # Spelled letter by letter, a token is one in the text alone: there the grammar holds the text.
@@ -108,9 +112,9 @@ class CompletionsSource:
             RefusedError: the server cannot be reached, answers with an error, or ends the answer at its limit of
                 tokens.
         """
-        text = self._prompt.with_voice(request.text, request.voice)
+        text = self.prompt.with_voice(request.text, request.voice)
         ids = self._text_ids(text) if self._text_ids else await self._tokenized(text, request)
-        body = self._named(request) | {"prompt": prompt_ids(self._prompt, ids), "stream": True} | self._fixed
+        body = self._named(request) | {"prompt": prompt_ids(self.prompt, ids), "stream": True} | self._fixed
         path = "/completion" if self._engine == "llama.cpp" else "/v1/completions"
         try:
             async with self._client.stream("POST", self.url + path, json=body) as response:
@@ -203,26 +207,40 @@ class CompletionsSource:
         )
 
 
-def _fields(vocabulary: Vocabulary, engine: Engine, *, use_grammar: bool, max_tokens: int) -> dict[str, Any]:
+def _fields(prompt: PromptFormat, engine: Engine, *, use_grammar: bool, max_tokens: int) -> dict[str, Any]:
     """Return what a kind of server is asked for besides the prompt."""
-    _, ends = speech_edges(vocabulary, before_speech=None, after_speech=None)
+    vocabulary = prompt.vocabulary
     if engine == "llama.cpp":
-        stops = [] if vocabulary.text is None else [vocabulary.ids_to_text([end]) for end in ends[:1]]
-        form = {"grammar": vocabulary.grammar("gbnf")} if use_grammar else {"return_tokens": True}
+        stops = [vocabulary.ids_to_text([end]) for end in _spelled(prompt.after_speech, vocabulary)[:1]]
+        form = {"grammar": _grammar(prompt, "gbnf")} if use_grammar else {"return_tokens": True}
         return {"n_predict": max_tokens, "stop": stops, **form}
     fields: dict[str, Any] = {"max_tokens": max_tokens}
     if engine == "openai":
         return fields
     fields |= {
         "return_token_ids": True,
-        "stop_token_ids": list(ends),
+        "stop_token_ids": list(prompt.after_speech),
         "skip_special_tokens": False,
     }
     if use_grammar and engine == "vllm":
-        fields["structured_outputs"] = {"grammar": vocabulary.grammar("lark")}
+        fields["structured_outputs"] = {"grammar": _grammar(prompt, "lark")}
     elif use_grammar:
-        fields["ebnf"] = vocabulary.grammar("ebnf")
+        fields["ebnf"] = _grammar(prompt, "ebnf")
     return fields
+
+
+def _grammar(prompt: PromptFormat, form: GrammarForm) -> str:
+    before, after = prompt.before_speech, prompt.after_speech
+    if form == "gbnf":
+        # Ids around speech are optional in a grammar, and the model's own end may stand where the grammar ends.
+        before, after = (_spelled(ids, prompt.vocabulary) for ids in (before, after))
+    return prompt.vocabulary.grammar(form, before_speech=before, after_speech=after)
+
+
+def _spelled(ids: tuple[int, ...], vocabulary: Vocabulary) -> tuple[int, ...]:
+    """Return those of some ids that have a text form."""
+    text = vocabulary.text
+    return () if text is None else tuple(number for number in ids if number in text.ids)
 
 
 def _broken(what: str) -> RefusedError:

@@ -17,6 +17,7 @@ from snac_tok.wording import counted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from snac_tok.prompts import PromptFormat
     from snac_tok.serving.decoding import Ids, Samples, SharedDecoder
     from snac_tok.serving.limits import Limits
     from snac_tok.serving.sources import Tokens
@@ -31,17 +32,26 @@ class LiveSpeech:
 
     It hands whole frames to the decoder, so one token at a time costs no more than seven at once.
 
+    Args:
+        decoder: what makes the sound.
+        limits: how many tokens may come.
+        prompt: the ids around the speech; None is what the families use.
+
     Attributes:
         timing: a `StreamTiming`, from the moment the stream was made.
         left_out: a sentence about ids that make no sound, or were repaired; None where there are none.
     """
 
-    def __init__(self, decoder: SharedDecoder, limits: Limits) -> None:
+    def __init__(self, decoder: SharedDecoder, limits: Limits, *, prompt: PromptFormat | None = None) -> None:
         self.timing = StreamTiming()
         self.left_out: str | None = None
         self._decoder, self._limits = decoder, limits
         self._name = next(_names)
-        self._speech = SpeechFilter(decoder.vocabulary)
+        self._speech = SpeechFilter(
+            decoder.vocabulary,
+            before_speech=None if prompt is None else prompt.before_speech,
+            after_speech=None if prompt is None else prompt.after_speech,
+        )
         self._text: TokenText | None = None
         self._per_frame = decoder.vocabulary.ids_per_frame
         self._waiting: Ids = np.zeros(0, np.int64)

@@ -45,6 +45,9 @@ class LocalModelSource:
             generation_config.json says.
         at_once: how many texts are spoken at once; others wait for their turn.
 
+    Attributes:
+        prompt: the `PromptFormat`; its ids around speech hold the model, and end its speech.
+
     Raises:
         LayoutError: the vocabulary has no prompt of this name, or no grammar.
 
@@ -64,8 +67,10 @@ class LocalModelSource:
         at_once: int = _AT_ONCE,
     ) -> None:
         self._model, self._text_ids = model, text_ids
-        self._prompt = prompt_format(vocabulary, prompt)
-        self._held = FrameGrammarProcessor(vocabulary)
+        self.prompt = prompt_format(vocabulary, prompt)
+        self._held = FrameGrammarProcessor(
+            vocabulary, before_speech=self.prompt.before_speech, after_speech=self.prompt.after_speech
+        )
         self._max_tokens, self._sampling = max_tokens, dict(sampling or {})
         self._turns = asyncio.Semaphore(at_once)
 
@@ -123,7 +128,7 @@ class LocalModelSource:
             RefusedError: the text leaves no room in the model's context, the model failed, or it had not ended its
                 speech at the limit of tokens.
         """
-        ids = prompt_ids(self._prompt, self._text_ids(self._prompt.with_voice(request.text, request.voice)))
+        ids = prompt_ids(self.prompt, self._text_ids(self.prompt.with_voice(request.text, request.voice)))
         room = self._room(ids)
         async with self._turns:
             streamer = _IdStreamer(asyncio.get_running_loop())

@@ -15,6 +15,7 @@ from snac_tok.serving.metrics import Metrics
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from snac_tok.prompts import PromptFormat
     from snac_tok.serving.limits import Limits
     from snac_tok.serving.request_log import RequestRecord
     from snac_tok.serving.sources import TokenSource
@@ -74,9 +75,11 @@ class Service:
         return await answer
 
     @asynccontextmanager
-    async def listening(self, record: RequestRecord) -> AsyncIterator[LiveSpeech]:
-        """Open a stream, count it, and forget it at the end, whatever happens."""
-        speech = LiveSpeech(self.decoder, self.limits)
+    async def listening(
+        self, record: RequestRecord, *, prompt: PromptFormat | None = None
+    ) -> AsyncIterator[LiveSpeech]:
+        """Open a stream, whose speech stands between a prompt's ids; count it, and forget it, whatever happens."""
+        speech = LiveSpeech(self.decoder, self.limits, prompt=prompt)
         try:
             with self.metrics.streams.track_inprogress():
                 yield speech

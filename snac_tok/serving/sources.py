@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from snac_tok.errors import ServingError, TokenError, first_line
+from snac_tok.prompts import PromptFormat
 from snac_tok.serving.problems import RefusedError
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
-
-    from snac_tok.prompts import PromptFormat
 
     # Ids, one or several, or a piece of text.
     Tokens: TypeAlias = "int | str | list[int] | npt.NDArray[np.integer[Any]]"
@@ -41,7 +40,8 @@ class TokenSource(Protocol):
 
     It is closed (`aclose`) when its tokens are not needed any more. What it raises reaches the client if it is one of
     our exceptions. It may have two methods more: `async def ready()`, which raises where it cannot serve, and
-    `async def aclose()`, called when the server stops.
+    `async def aclose()`, called when the server stops. It may have an attribute `prompt`, a `PromptFormat` whose ids
+    stand around the speech; else they are those that the families use.
 
     Example:
         >>> async def source(request):                                          # doctest: +SKIP
@@ -64,6 +64,12 @@ async def tokens_of(source: TokenSource, request: SpeechRequest) -> AsyncIterato
         # An iterator that is no generator need not have it.
         if hasattr(tokens, "aclose"):
             await tokens.aclose()
+
+
+def prompt_of(source: TokenSource) -> PromptFormat | None:
+    """Return the format whose ids stand around a source's speech; None if it does not say."""
+    prompt = getattr(source, "prompt", None)
+    return prompt if isinstance(prompt, PromptFormat) else None
 
 
 def prompt_ids(prompt: PromptFormat, text_ids: list[int]) -> list[int]:

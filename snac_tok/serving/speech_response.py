@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from snac_tok.serving.problems import CutOffError, RefusedError, client_left, client_stalled, refusal_of
-from snac_tok.serving.sources import tokens_of
+from snac_tok.serving.sources import prompt_of, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -87,7 +87,7 @@ class SpeechResponse(Response):
 
     async def _parts(self, scope: Scope) -> AsyncGenerator[bytes, None]:
         record, service, sound = scope["state"]["record"], self._service, self._sound
-        async with service.listening(record) as speech:
+        async with service.listening(record, prompt=prompt_of(self._source)) as speech:
             async with aclosing(self._sounds(speech, scope)) as sounds:
                 async for samples in sounds:
                     data = await asyncio.to_thread(sound.push, samples)

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -152,6 +153,37 @@ def test_every_dialect_is_asked_for_whole_frames_and_heard(serve, fake, tok, who
     assert (asked["stream"], asked["temperature"], asked["model"]) == (True, 0.6, "m")
     assert {name: asked[name] for name in WANTED[engine]} == WANTED[engine]
     assert server.client.get("/ready").status_code == 200
+
+
+# A family whose speech ends with an id of the language model's own.
+OWN = {"before_speech": [128261, 128257], "after_speech": [128001]}
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_a_prompts_own_ids_hold_the_answer_and_end_it(serve, fake, tok, whole, engine):
+    """What the model was trained to end with is what the server stops at, and what ends the sound."""
+    fake.vocabulary = SimpleNamespace(ids_to_text=lambda _: "")
+    fake.answer[-1:] = [128001, 5, 128258]
+    source = CompletionsSource(
+        fake.url, tok.vocabulary, engine=engine, prompt=OWN, text_ids=lambda _: [5], max_tokens=500
+    )
+    same(heard(serve(source).speak("Hello.", response_format="pcm").content), whole(1))
+    (asked,) = fake.asked
+    assert asked["stop_token_ids"] == [128001]
+    form = "lark" if engine == "vllm" else "ebnf"
+    grammar = asked["structured_outputs"]["grammar"] if engine == "vllm" else asked["ebnf"]
+    assert grammar == tok.vocabulary.grammar(form, **OWN)
+
+
+def test_llama_cpp_is_asked_for_those_ids_that_can_be_spelled(serve, fake, tok, whole):
+    """Its grammar is over text; the model's own end may follow where the grammar ends."""
+    source = CompletionsSource(
+        fake.url, tok.vocabulary, engine="llama.cpp", prompt=OWN, text_ids=lambda _: [5]
+    )
+    same(heard(serve(source).speak("Hello.", response_format="pcm").content), whole(1))
+    (asked,) = fake.asked
+    assert asked["stop"] == []
+    assert asked["grammar"] == tok.vocabulary.grammar("gbnf", after_speech=[])
 
 
 def test_without_a_grammar_llama_cpp_sends_ids(serve, fake, tok, whole):

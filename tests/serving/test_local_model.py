@@ -96,6 +96,28 @@ def test_the_models_context_bounds_the_speech(serve, tok, folder):
     assert said.endswith("reached its limit of tokens before it had ended it; send a shorter text.")
 
 
+def test_a_prompts_own_end_holds_the_model_and_ends_the_speech(serve, tok, model, speech, whole):
+    """An id of the language model's own, which no preset has."""
+    asked = {}
+
+    class Ending:
+        config, device = model.config, model.device
+
+        def generate(self, prompt, *, streamer, **options):
+            asked.update(options)
+            streamer.put(prompt)
+            for number in (*speech(1), 128001):
+                streamer.put(torch.tensor([number]))
+
+    own = {"before_speech": [128261, 128257], "after_speech": [128001]}
+    server = serve(LocalModelSource(Ending(), lambda _: [5], tok.vocabulary, prompt=own))
+    same(heard(server.speak("Hello.", response_format="pcm").content), whole(1))
+    assert asked["eos_token_id"] == [128001]
+    (held,) = asked["logits_processor"]
+    scores = held(torch.tensor([[128257, *speech(1)]]), torch.zeros(1, tok.vocabulary.size))[0]
+    assert (scores[128001].item(), scores[128258].item()) == (0, float("-inf"))
+
+
 def test_what_generate_raises_and_listeners_who_leave(serve, tok, model):
     """One sentence; and the model stops writing for nobody."""
     ended = threading.Event()
