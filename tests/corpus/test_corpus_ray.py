@@ -41,6 +41,9 @@ def cluster():
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
     changes = pytest.MonkeyPatch()
     changes.setenv("PYTHONPATH", f"{HERE}:{HERE / 'deadly'}:{ROOT}")
+    # Ray notes the cluster's address in its usual folder, which only other ways to start it make.
+    (Path(folder) / "ray").mkdir()
+    changes.setenv("RAY_TMPDIR", folder)
     changes.setenv("RAY_USAGE_STATS_ENABLED", "0")
     changes.setenv("RAY_AUTH_MODE", "disabled")  # else Ray puts a token into the home folder
     changes.delenv("RAY_ADDRESS", raising=False)
