@@ -127,14 +127,14 @@ def test_a_long_file_is_read_in_blocks_and_gets_the_same_codes(tmp_path, monkeyp
 def test_many_long_files_are_not_open_at_once(tmp_path, monkeypatch, tok, mapper):
     """A batch of them would be more files than a process may have open."""
     path = tmp_path / "long.wav"
-    path.write_bytes(encoded(noise(0.3), CODEC_RATE))
+    path.write_bytes(encoded(noise(0.2), CODEC_RATE))
     monkeypatch.setattr("snac_tok.sources.reading.LONG_SECONDS", 0.1)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, limits[1]))
+    limit = max(int(file.name) for file in Path("/proc/self/fd").iterdir()) + 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limits[1]))
     try:
-        rows = mapper({"audio": [str(path)] * 60})["input_ids"]
-        ids = tok([str(path)] * 60)["input_ids"]
+        rows = mapper({"audio": [str(path)] * (limit + 1)})["input_ids"]
+        ids = tok([str(path)] * (limit + 1))["input_ids"]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert len({tuple(row) for row in [*rows, *ids]}) == 1
