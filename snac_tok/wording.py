@@ -52,6 +52,15 @@ def lasting(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def lasting_hours(hours: float) -> str:
+    """Return hours of sound as a number and as people say it.
+
+    >>> lasting_hours(0.5)
+    '0.5000 h (30 min 00 s)'
+    """
+    return f"{hours:.4f} h ({lasting(hours * 3600)})"
+
+
 def facts(rows: Sequence[tuple[str, str]]) -> str:
     """Return names and values as two aligned columns.
 

@@ -55,6 +55,16 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+@pytest.fixture(autouse=True)
+def as_many_threads_as_before():
+    """A test that leaves torch more threads than it found slows down all that follow, in both processes."""
+    before = torch.get_num_threads()
+    yield
+    after = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert after == before, "the test left torch another number of threads"
+
+
 @pytest.fixture
 def one_thread():
     """One thread of torch in this test, whatever a test before it left."""

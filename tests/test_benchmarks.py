@@ -47,7 +47,7 @@ def test_the_codec_benchmark_prints_every_row_of_one_process(run_script):
     encoded = ["encode 0.5 s", "encode 0.25 s", "encode 2 x 0.5 s at once", "encode 2 clips of 1 to 1.5 s"]
     for what in encoded:
         assert rows[what][3].startswith("0 of "), rows[what]
-    for what in ("decode 0.5 s", "decode 2 x 0.5 s at once"):
+    for what in ("decode 0.5 s", "decode 1 frame", "decode 4 frames", "decode 2 x 0.5 s at once"):
         assert float(rows[f"{what}, snac's noise"][3].removeprefix("largest difference ")) <= 1e-6
         assert {f"{what}, noise=0", f'{what}, noise="off"'} <= rows.keys()
     streams = ["decode 0.5 s at once, 1 thread", "4 streams of 0.5 s, 1 thread"]
@@ -63,7 +63,7 @@ def test_the_codec_benchmark_prints_every_row_of_one_process(run_script):
     }
     ways = [f"{each}, {how}" for each in ("fp32", "bf16") for how in ("torch's operators", "numba's loops")]
     assert rows.keys() >= {f"{what} 0.5 s, {way}" for what in ("encode", "decode") for way in ways}
-    assert len(rows) == 28
+    assert len(rows) == 34
     assert 0 < float(rows["decode 0.5 s, rms from float64"][1]) < 1e-6
     speeds = [row for what, row in rows.items() if "page faults" not in what and "rms" not in what]
     assert all(row[1].endswith(" x") for row in speeds)

@@ -71,9 +71,13 @@ def decode_row(bench: Bench) -> Iterator[Cells]:
 
 
 def short_row(bench: Bench) -> Iterator[Cells]:
-    """Short clips, where fixed costs show."""
+    """Short clips and the few frames that a sliding window decodes, where fixed costs show."""
     for seconds in bench.options.short:
         yield encode_cells(bench, speech_like(bench.pair.ours, seconds), f"encode {seconds:g} s")
+    codec = bench.pair.ours
+    for frames in bench.options.short_frames:
+        audio = speech_like(codec, frames * codec.config.frame_length / codec.sampling_rate)
+        yield from decode_lines(bench, codec.encode(audio), f"decode {frames} frame{'s' * (frames > 1)}")
 
 
 def batch_row(bench: Bench) -> Iterator[Cells]:

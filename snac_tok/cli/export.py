@@ -12,13 +12,11 @@ import click
 from snac_tok.cli.messages import examples, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import force_option, levels_option, preset_option, rows_option
-from snac_tok.wording import counted, facts, lasting
+from snac_tok.wording import counted, facts, lasting, lasting_hours
 
 if TYPE_CHECKING:
     from snac_tok.export import ExportReport
     from snac_tok.export.content import OutputDtype, What
-
-_SECONDS_PER_HOUR = 3600
 
 
 @click.command(
@@ -143,7 +141,6 @@ def _values(report: ExportReport) -> dict[str, object]:
 
 
 def _account(report: ExportReport, out: str) -> str:
-    seconds = report.hours * _SECONDS_PER_HOUR
     left_out = ", ".join(f"{number:,} with {reason}" for reason, number in report.left_out.items())
     rows = [
         (
@@ -152,7 +149,7 @@ def _account(report: ExportReport, out: str) -> str:
         ),
         ("records", f"{report.num_records:,}"),
         ("left out", f"{report.num_left_out:,}{f': {left_out}' if left_out else ''}"),
-        ("sound", f"{report.hours:.4f} h ({lasting(seconds)})"),
+        ("sound", lasting_hours(report.hours)),
         ("tokens", f"{report.num_tokens:,}"),
         ("time", lasting(report.elapsed_seconds)),
     ]

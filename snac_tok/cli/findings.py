@@ -14,7 +14,7 @@ from snac_tok.audio import audio_info, iter_audio, resampled_length
 from snac_tok.codec import PRESETS, CodecConfig, latent_dependence, latent_influence
 from snac_tok.errors import CheckpointError
 from snac_tok.metrics.usage import USAGE_HEAD, CodebookUsage
-from snac_tok.wording import counted, facts, lasting, table
+from snac_tok.wording import counted, facts, lasting, lasting_hours, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -183,7 +183,7 @@ def of_shards(folder: Path) -> Findings:
     statistics = collection.statistics()
     figures = statistics.to_dict()
     lengths = figures["duration_seconds"]
-    share, total = figures["num_texts"] / max(len(collection), 1), collection.hours * 3600
+    share = figures["num_texts"] / max(len(collection), 1)
     values = {
         "shards": str(folder),
         **manifest.totals(),
@@ -199,7 +199,7 @@ def of_shards(folder: Path) -> Findings:
         ("shards", f"{counted(len(manifest.shards), 'file')} in {folder}"),
         ("records", f"{len(collection):,}, {share:.1%} with text"),
         ("failures", f"{manifest.num_failures:,}"),
-        ("sound", f"{collection.hours:.4f} h ({lasting(total)})"),
+        ("sound", lasting_hours(collection.hours)),
         ("clips last", f"{shortest} to {longest}{half}" if len(collection) else "nothing"),
         ("tokens", f"{manifest.num_tokens:,} in {counted(manifest.num_frames, 'frame')}"),
         *_origin_rows(info.to_dict()),

@@ -20,13 +20,12 @@ from snac_tok.cli.shared_options import (
 )
 from snac_tok.cli.stopping import stopped_by
 from snac_tok.sources.limits import DECODE_MEMORY_BYTES, DECODE_TIMEOUT_SECONDS
-from snac_tok.wording import counted, facts, lasting
+from snac_tok.wording import counted, facts, lasting, lasting_hours
 
 if TYPE_CHECKING:
     from snac_tok.audio import ChannelPolicy
     from snac_tok.corpus import Estimate, ShardingResult
 
-_SECONDS_PER_HOUR = 3600
 _MIB = 1 << 20
 
 
@@ -283,9 +282,8 @@ def _names(listed: str) -> list[str]:
 
 
 def _account(summary: ShardingResult, out: str) -> str:
-    seconds = summary.hours * _SECONDS_PER_HOUR
     speed = (
-        f"{seconds / summary.elapsed_seconds:.1f} times real time, "
+        f"{summary.hours * 3600 / summary.elapsed_seconds:.1f} times real time, "
         if summary.num_adopted_shards == 0
         else ""
     )
@@ -295,7 +293,7 @@ def _account(summary: ShardingResult, out: str) -> str:
         ("clips", f"{summary.num_clips:,}"),
         ("failures", f"{summary.num_failures:,}"),
         *left_out,
-        ("sound", f"{summary.hours:.4f} h ({lasting(seconds)})"),
+        ("sound", lasting_hours(summary.hours)),
         ("tokens", f"{summary.num_tokens:,}"),
         ("speed", f"{speed}{lasting(summary.elapsed_seconds)} in all"),
         *_uses_of_time(summary),

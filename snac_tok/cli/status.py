@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.messages import examples
-from snac_tok.wording import facts, lasting
+from snac_tok.wording import facts, lasting_hours
 
 if TYPE_CHECKING:
     from snac_tok.corpus import CollectionStatus
@@ -57,7 +57,7 @@ def _account(found: CollectionStatus) -> str:
             + (f" and {found.num_left_out:,} left out" if found.num_left_out else ""),
         ),
         *([("reasons", failures)] if failures else []),
-        ("sound", f"{found.hours:.4f} h ({lasting(found.hours * 3600)})"),
+        ("sound", lasting_hours(found.hours)),
         *([("missing", _some(found.missing))] if found.missing else []),
         *([("being written", _some(found.being_written))] if found.being_written else []),
     ]

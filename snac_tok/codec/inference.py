@@ -219,8 +219,11 @@ def _encode_jobs(
     """Yield a job for each chunk of a clip; jobs of a clip may run side by side if they begin in order."""
     pipeline = Pipeline(StreamState(), StreamState(), threads=threads)
     unchanged = Unchanged(codec, codec.encoder, WaveformError)
-    for audio, last in chunks:
-        unchanged.check()
+    for number, (audio, last) in enumerate(chunks):
+        if (
+            number or not last
+        ):  # a single chunk has none to differ from, and walking through the weights takes time
+            unchanged.check()
         yield pipeline.job(partial(encode_chunk, codec, audio, last=last))
 
 
@@ -238,7 +241,8 @@ def _decode_jobs(
         Unchanged(codec, codec.decoder, CodesError),
     )
     for start, end in itertools.pairwise(cuts):
-        unchanged.check()
+        if len(cuts) > 2:  # noqa: PLR2004 - as in `_encode_jobs`
+            unchanged.check()
         spans = zip(codes, codec.config.codes_per_frame, strict=False)
         part = [level[:, start * count : end * count] for level, count in spans]
         yield pipeline.job(partial(decode_chunk, codec, part, last=end == cuts[-1], noise=noise))

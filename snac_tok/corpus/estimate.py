@@ -13,6 +13,7 @@ from snac_tok.audio import audio_info, iter_audio, to_mono
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD
 from snac_tok.corpus.planning import collection_of, planned_items
 from snac_tok.errors import AudioError
+from snac_tok.shards.manifest import SECONDS_PER_HOUR
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
 from snac_tok.sources.stored import StoredSound
 
@@ -29,7 +30,6 @@ _NUM_HEADERS = 200
 _TRIAL_SECONDS = 10.0
 # A code of 16 bits takes so many bytes in a shard, compressed (measured with snac_24khz on speech).
 _BYTES_PER_CODE = 1.6
-_SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def estimate_folder(
     sample = items[:: max(1, -(-len(items) // _NUM_HEADERS))]
     lengths = {item: _header_seconds(item, base) for item in sample}
     hours = _hours(items, lengths)
-    num_tokens = round(hours * _SECONDS_PER_HOUR * _tokens_per_second(collection))
+    num_tokens = round(hours * SECONDS_PER_HOUR * _tokens_per_second(collection))
     speed = _times_real_time([item for item, seconds in lengths.items() if seconds], base, encoder)
     return Estimate(
         num_recordings=len(items),
@@ -94,7 +94,7 @@ def estimate_folder(
         hours=hours,
         num_tokens=num_tokens,
         output_bytes=round(num_tokens * _BYTES_PER_CODE),
-        elapsed_seconds=hours * _SECONDS_PER_HOUR / speed if speed else None,
+        elapsed_seconds=hours * SECONDS_PER_HOUR / speed if speed else None,
         num_headers=len(sample),
         num_unreadable=sum(seconds is None for seconds in lengths.values()),
     )
@@ -130,7 +130,7 @@ def _hours(items: Sequence[PlannedFile], lengths: dict[PlannedFile, float | None
         if item.part is None or item.part[1] is None:
             kind = _kind(item) if num_bytes[_kind(item)] else ""
             exact += item.num_bytes * seconds[kind] / num_bytes[kind] if num_bytes[kind] else 0.0
-    return exact / _SECONDS_PER_HOUR
+    return exact / SECONDS_PER_HOUR
 
 
 def _kind(item: PlannedFile) -> str:

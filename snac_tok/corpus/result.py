@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from snac_tok.shards.manifest import SECONDS_PER_HOUR
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snac_tok.corpus.progress import Progress
     from snac_tok.shards import Failure, Manifest, ShardEntry
-
-_SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def result_of(
         num_failures=sum(entry.num_failures for entry in entries) - num_left_out,
         num_left_out=num_left_out,
         num_tokens=sum(entry.num_tokens for entry in entries),
-        hours=sum(entry.num_samples for entry in entries) / sampling_rate / _SECONDS_PER_HOUR,
+        hours=sum(entry.num_samples for entry in entries) / sampling_rate / SECONDS_PER_HOUR,
         num_shards=len(entries),
         num_adopted_shards=num_adopted,
         was_finished=was_finished,

@@ -12,6 +12,7 @@ from snac_tok.corpus.plan import read_head
 from snac_tok.errors import ShardError
 from snac_tok.files import living_writers
 from snac_tok.shards import MANIFEST_NAME, ShardFault, ShardFile, check_info, open_shards
+from snac_tok.shards.manifest import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from snac_tok.corpus.plan import PlanHead
     from snac_tok.shards import Failure, ShardInfo
-
-_SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,7 @@ def collection_status(out: Path) -> CollectionStatus:
         num_recordings=head.num_items,
         num_done_recordings=sum(min(per_shard, head.num_items - index * per_shard) for index in there),
         num_records=num_records,
-        hours=num_samples / head.collection.sampling_rate / _SECONDS_PER_HOUR,
+        hours=num_samples / head.collection.sampling_rate / SECONDS_PER_HOUR,
         num_failures=len(failures) - left_out,
         num_left_out=left_out,
         codes=dict(sorted(Counter(failure.code for failure in failures).items())),

@@ -23,6 +23,7 @@ from snac_tok.export.rows import merged, of_shards, parts_of
 from snac_tok.plain_values import to_plain
 from snac_tok.shards import ShardFile, open_shards
 from snac_tok.shards.info import json_sha256
+from snac_tok.shards.manifest import SECONDS_PER_HOUR
 from snac_tok.shards.shard_file import check_info
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
     from snac_tok.prompts.prompt_format import Prompt
     from snac_tok.shards import Record, ShardCollection
-
-_SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +226,7 @@ class _Run:
         return {
             "num_records": sums["records"],
             "num_tokens": sums["tokens"],
-            "hours": sums["samples"] / rate / _SECONDS_PER_HOUR,
+            "hours": sums["samples"] / rate / SECONDS_PER_HOUR,
             "num_bytes": sums["bytes"],
             "num_files": sums["files"],
             "left_out": dict(sorted(left_out.items())),

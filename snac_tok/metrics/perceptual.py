@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from snac_tok.audio import Waveform, resample
 from snac_tok.audio.optional import import_optional
@@ -185,12 +186,23 @@ def _visqol(mode: str, rate: int, reference: Samples, estimate: Samples, samplin
     check_audible(estimate)
     target, found = _resampled(reference, estimate, sampling_rate, rate)
     try:
-        result = _visqol_api(mode).measure_from_arrays(target, found, rate)
+        with _torch_threads_kept():
+            result = _visqol_api(mode).measure_from_arrays(target, found, rate)
     except (IndexError, ValueError) as error:  # what its arrays say of a sound with no patch to judge
         raise WaveformError(f"ViSQOL cannot judge the sound ({_said(error)}).") from error
     if not np.isfinite(result.moslqo):
         raise WaveformError("ViSQOL finds nothing to judge in the sound.")
     return float(result.moslqo)
+
+
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """Keep torch's number of threads: numba's parallel loops, which ViSQOL has, set OpenMP's, and that is torch's."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache

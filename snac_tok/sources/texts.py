@@ -64,32 +64,6 @@ def find_rows(folder: Path, paths: Iterable[str], *, keep: Sequence[str] = ()) -
     return rows
 
 
-def find_texts(folder: Path, paths: Iterable[str]) -> dict[str, str]:
-    """Text by path; as `find_rows`."""
-    return {path: row.text for path, row in find_rows(folder, paths).items() if row.text}
-
-
-def match_texts(
-    paths: Sequence[str], texts: Mapping[str, str], *, metadata: str = "metadata"
-) -> dict[str, str]:
-    """Text by path, where a name is a relative path or, if only one file has it, a file name or a stem.
-
-    Args:
-        paths: the recordings'.
-        texts: by the names that metadata has for them.
-        metadata: what the warnings call it.
-
-    Raises:
-        SourceError: two different texts for one file.
-
-    Example:
-        >>> match_texts(["x/a.wav", "x/b.wav"], {"x/a.wav": "one", "b": "two"})
-        {'x/a.wav': 'one', 'x/b.wav': 'two'}
-    """
-    rows = {_key(name): Row(line=0, name=name, text=text) for name, text in texts.items()}
-    return {path: row.text for path, row in _match(_Files(paths), rows, metadata).items()}
-
-
 def _folders(paths: Sequence[str]) -> list[str]:
     """Every folder on the way to a path, as a prefix; a folder comes before those in it."""
     prefixes = {""}

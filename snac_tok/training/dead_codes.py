@@ -38,10 +38,6 @@ class CodeUse:
         for level, values in enumerate(codes):
             self.last_used[level].index_fill_(0, values.flatten(), step)
 
-    def used_since(self, step: int) -> list[float]:
-        """Return the share of each level's entries that were used after `step`."""
-        return (self.last_used > step).float().mean(1).tolist()
-
     @torch.no_grad()
     def restart(
         self,

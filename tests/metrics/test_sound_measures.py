@@ -1,13 +1,16 @@
 """PESQ, STOI, ViSQOL, SI-SDR and the STFT distance: known extremes, and a reason where there is no figure."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 
 from snac_tok.audio import optional
 from snac_tok.errors import MissingDependencyError, WaveformError
+from snac_tok.metrics import perceptual
 from snac_tok.metrics.distances import si_sdr, stft_distance
 from snac_tok.metrics.perceptual import extended_stoi, pesq_wideband, stoi, visqol, visqol_audio
 
@@ -40,6 +43,20 @@ def test_identical_sound_is_perfect_and_noise_is_not(speech, measure, best, nois
     samples, rate = speech
     assert measure(samples, samples, sampling_rate=rate) == pytest.approx(best, rel=0.06)
     assert measure(samples, samples + noise_like(samples), sampling_rate=rate) < noisy
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_torch_keeps_its_threads(speech, monkeypatch):
+    """Where numba was imported before, ViSQOL's loops set OpenMP's number of threads, which is torch's."""
+
+    def loops(*_arguments):
+        torch.set_num_threads(2)
+        return SimpleNamespace(moslqo=3.0)
+
+    monkeypatch.setattr(perceptual, "_visqol_api", lambda _mode: SimpleNamespace(measure_from_arrays=loops))
+    samples, rate = speech
+    assert visqol(samples, samples, sampling_rate=rate) == 3.0
+    assert torch.get_num_threads() == 1
 
 
 def test_the_distance_grows_with_noise(speech):

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from snac_tok.errors import SourceError
-from snac_tok.sources.texts import find_texts, match_texts
+from snac_tok.sources.texts import find_rows
 
 
 def write(folder, text, name="metadata.csv"):
@@ -15,6 +15,22 @@ def write(folder, text, name="metadata.csv"):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(text.encode())
     return folder
+
+
+def find_texts(folder, paths):
+    """Text by path."""
+    return {path: row.text for path, row in find_rows(folder, paths).items() if row.text}
+
+
+@pytest.fixture
+def match_texts(tmp_path):
+    """Text by path, of a metadata file with these texts by name."""
+
+    def match(paths, texts):
+        rows = "".join(f"{name},{text}\n" for name, text in texts.items())
+        return find_texts(write(tmp_path, "file_name,text\n" + rows), paths)
+
+    return match
 
 
 def test_no_metadata_is_no_error(tmp_path):
@@ -93,7 +109,7 @@ def test_a_relative_folder_has_absolute_paths_too(tmp_path, monkeypatch):
     assert find_texts(tmp_path.__class__("clips"), ["a.wav"]) == {"a.wav": "one"}
 
 
-def test_path_then_file_name_then_stem():
+def test_path_then_file_name_then_stem(match_texts):
     """The nearest spelling wins, and what was converted keeps its text."""
     assert match_texts(["x/a.wav", "y/b.wav"], {"b.wav": "two"}) == {"y/b.wav": "two"}
     assert match_texts(["a.wav", "x/a.wav"], {"a.wav": "top"}) == {"a.wav": "top"}
@@ -103,7 +119,7 @@ def test_path_then_file_name_then_stem():
     assert match_texts(["a.flac"], {"a.wav": "no", "a.flac": "own"}) == {"a.flac": "own"}
 
 
-def test_a_name_that_several_files_have_gives_no_text(caplog):
+def test_a_name_that_several_files_have_gives_no_text(match_texts, caplog):
     """By name or by stem; the warning says what to do, and the others keep theirs."""
     texts = {"a.wav": "which", "b": "which", "c.wav": "this"}
     assert match_texts(["x/a.wav", "y/a.wav", "b.wav", "b.flac", "c.wav"], texts) == {"c.wav": "this"}
@@ -111,7 +127,7 @@ def test_a_name_that_several_files_have_gives_no_text(caplog):
     assert "paths" in caplog.text
 
 
-def test_two_names_of_one_file_must_agree():
+def test_two_names_of_one_file_must_agree(match_texts):
     """By path and by name."""
     assert match_texts(["x/a.wav"], {"a.wav": "one", "x/a.wav": "one"}) == {"x/a.wav": "one"}
     with pytest.raises(SourceError, match="two different texts"):
@@ -124,10 +140,10 @@ def test_composed_and_decomposed_accents_are_one_name(tmp_path):
     assert find_texts(tmp_path, ["\u00fc.wav"]) == {"\u00fc.wav": "x"}
 
 
-def test_rows_about_absent_files_are_counted_and_logged(caplog):
+def test_rows_about_absent_files_are_counted_and_logged(match_texts, caplog):
     """Also those that point outside the folder; one is one file, not one files."""
     with caplog.at_level(logging.WARNING):
         assert match_texts(["a.wav"], {"a.wav": "x", "b.wav": "y", "../a.wav": "z"}) == {"a.wav": "x"}
-        match_texts(["a.wav"], {"c.wav": "y"}, metadata="x/metadata.csv")
+        match_texts(["a.wav"], {"c.wav": "y"})
     assert "2 files that are not there: b.wav, ../a.wav" in caplog.text
-    assert "x/metadata.csv names 1 file that is not there: c.wav" in caplog.text
+    assert "/metadata.csv names 1 file that is not there: c.wav" in caplog.text

@@ -50,15 +50,6 @@ def test_use_is_noted():
     assert use.last_used.tolist() == [[5, 3, 3, 3, 3, 3, 0, 5], [0, 3, 5, 0, 0, 0, 0, 0]]
 
 
-def test_used_since_counts_later_steps_alone():
-    """Shares of each level's entries."""
-    use = used(step=3)
-    use.observe([torch.tensor([0, 7]), torch.tensor([2])], step=5)
-    assert use.used_since(2) == [7 / 8, 2 / 8]
-    assert use.used_since(3) == [2 / 8, 1 / 8]
-    assert use.used_since(5) == [0.0, 0.0]
-
-
 def test_idle_entries_alone_are_moved(quantizer, projected):
     """Those idle for more than `after` steps; the others keep every bit."""
     before, use = books(quantizer), used()

@@ -8,20 +8,25 @@ from small_run import CODEC, write_sound
 
 from snac_tok import SNAC
 
+SMALL = ("--batch-size", 4, "--crop-samples", 2048)
+
 
 @pytest.fixture
 def start(tmp_path):
     """A codec to start from."""
     torch.manual_seed(0)
-    SNAC.from_config(CODEC).save_pretrained(tmp_path / "start")
+    # Fewer latents: the sketch is wide whatever the codec is.
+    SNAC.from_config(CODEC | {"encoder_rates": [4, 8], "decoder_rates": [8, 4]}).save_pretrained(
+        tmp_path / "start"
+    )
     return tmp_path / "start"
 
 
 def test_codes_learn_and_the_rest_stays(tmp_path, start, run_script):
     """What the sketch says comes nearer, codebooks are set and used, frozen blocks and the decoder are as they were."""
     ready = write_sound(tmp_path).folder
-    options = ("--start-from", start, "-o", tmp_path / "codes", "--from-block", 1, "--batch-size", 4)
-    sizes = ("--crop-samples", 4096, "--steps", 60, "--warm-up", 10, "--k-means", "--learning-rate", 3e-3)
+    options = ("--start-from", start, "-o", tmp_path / "codes", "--from-block", 1, *SMALL)
+    sizes = ("--steps", 60, "--warm-up", 10, "--k-means", "--learning-rate", 3e-3)
     told = run_script("train_codes.py", f"{ready}=2", *map(str, (*options, *sizes)))
     lines = [line.split() for line in told.splitlines()]
     assert [line[0] for line in lines] == ["25/60", "50/60", "60/60"]
@@ -44,7 +49,7 @@ def test_the_first_step_with_codebooks_leaves_them_as_k_means_set_them(tmp_path,
     monkeypatch.setattr(train_codes, "RESTART_AFTER", 2)
     monkeypatch.setattr(train_codes, "RESTART_EVERY", 1)
     ready = write_sound(tmp_path).folder
-    arguments = ("--start-from", start, "-o", tmp_path / "codes", "--from-block", 1, "--crop-samples", 4096)
+    arguments = ("--start-from", start, "-o", tmp_path / "codes", "--from-block", 1, *SMALL)
     monkeypatch.setattr(
         "sys.argv", ["x", str(ready), *map(str, arguments), "--warm-up", "6", "--learning-rate", "1e-9"]
     )
@@ -77,7 +82,7 @@ def test_saving_does_not_touch_what_learns(tmp_path, start, monkeypatch):
     import train_codes
 
     ready = write_sound(tmp_path).folder
-    arguments = ("--start-from", start, "-o", tmp_path / "codes", "--from-block", 1, "--crop-samples", 4096)
+    arguments = ("--start-from", start, "-o", tmp_path / "codes", "--from-block", 1, *SMALL)
     monkeypatch.setattr("sys.argv", ["train_codes.py", str(ready), *map(str, arguments)])
     training = train_codes.CodeTraining(train_codes._options())
     for step in range(3):
