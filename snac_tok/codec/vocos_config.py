@@ -52,7 +52,7 @@ class VocosConfig:
 
     Example:
         >>> VocosConfig(sampling_rate=24_000, input_channels=768, hop_length=512, n_fft=2048).num_parameters
-        16116738
+        16451074
     """
 
     sampling_rate: int

@@ -12,8 +12,9 @@ MODULES = [f"{evaluation.__name__}.{module.name}" for module in pkgutil.iter_mod
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name):
-    """No example fails."""
+def test_examples_run(name, tmp_path, monkeypatch):
+    """No example fails; one writes a folder."""
+    monkeypatch.chdir(tmp_path)
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
