@@ -87,7 +87,7 @@ def parsed() -> argparse.Namespace:
     add("--markdown", action="store_true", help="print Markdown tables")
     add("--seconds", type=float, default=30.0, help="length of the one clip")
     add("--short", type=numbers, default=[1.0, 3.0, 10.0], help="lengths of the short clips in seconds")
-    add("--short-frames", type=int, nargs="*", default=[1, 4], help="numbers of frames to decode beside them")
+    add("--short-frames", type=numbers, default=[1.0, 4.0], help="frames of what is decoded beside them")
     add("--batch", type=int, default=16, help="clips in the row batch")
     add("--clips", type=int, default=64, help="clips of mixed lengths")
     add("--longest", type=float, default=15.0, help="length of the longest of them in seconds")

@@ -75,7 +75,7 @@ def short_row(bench: Bench) -> Iterator[Cells]:
     for seconds in bench.options.short:
         yield encode_cells(bench, speech_like(bench.pair.ours, seconds), f"encode {seconds:g} s")
     codec = bench.pair.ours
-    for frames in bench.options.short_frames:
+    for frames in map(int, bench.options.short_frames):
         audio = speech_like(codec, frames * codec.config.frame_length / codec.sampling_rate)
         yield from decode_lines(bench, codec.encode(audio), f"decode {frames} frame{'s' * (frames > 1)}")
 

@@ -15,10 +15,9 @@ SMALL = ("--batch-size", 4, "--crop-samples", 2048)
 def start(tmp_path):
     """A codec to start from."""
     torch.manual_seed(0)
-    # Fewer latents: the sketch is wide whatever the codec is.
-    SNAC.from_config(CODEC | {"encoder_rates": [4, 8], "decoder_rates": [8, 4]}).save_pretrained(
-        tmp_path / "start"
-    )
+    # Few latents, because the sketch is wide whatever the codec is, and more entries than a step uses.
+    shape = CODEC | {"encoder_rates": [4, 8], "decoder_rates": [8, 4], "codebook_size": 256}
+    SNAC.from_config(shape).save_pretrained(tmp_path / "start")
     return tmp_path / "start"
 
 
