@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from snac_tok.demo import markup
@@ -37,6 +38,8 @@ _Shown = TypeVar("_Shown")
 class Handlers:
     """One for the page; what belongs to a visitor is in the arguments. Everything returns HTML, or text.
 
+    Visitors' sounds are encoded and decoded one after the other: each takes all cores.
+
     Args:
         tokenizers: codecs by name; the first makes the tokens.
         kept: takes the speech of pasted tokens, to be served.
@@ -58,6 +61,7 @@ class Handlers:
         self.max_seconds = max_seconds
         self._kept = kept
         self._say_error = say_error
+        self._one_at_a_time = threading.Lock()
 
     def take(self, path: str | None) -> tuple[Recording | None, str]:
         """Encode what was recorded or uploaded; return it, or why not."""
@@ -103,7 +107,8 @@ class Handlers:
     def _or_why_not(self, make: Callable[[], _Shown], instead: Callable[[str], _Shown]) -> _Shown:
         """Return what is made, or what stands there instead: a sentence about why it could not be made."""
         try:
-            return make()
+            with self._one_at_a_time:
+                return make()
         except SnacTokError as error:
             return instead(markup.problem(self._say_error(str(error))))
         except Exception:

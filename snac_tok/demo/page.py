@@ -134,4 +134,6 @@ def _add_speech(gradio: Any, handlers: Handlers) -> None:
 
 def _on(event: Any, handler: Any, *, inputs: Any, outputs: Any) -> Any:
     """Have an event call a handler; not as an API of the server."""
-    return event(handler, inputs, outputs, api_visibility="private", show_progress="minimal")
+    # Without gradio's queue: its one stream of answers closes while the next event is on its way, and that one's answer
+    # is lost (gradio 6.31: one of four, when a sound is taken away soon after it was given).
+    return event(handler, inputs, outputs, api_visibility="private", show_progress="minimal", queue=False)

@@ -5,7 +5,10 @@ import io
 import re
 import subprocess
 import sys
+import threading
+import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +139,22 @@ def test_errors_become_sentences(tok, tmp_path, monkeypatch, caplog):
     assert nothing is None
     assert "whoever runs this page" in why
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_visitors_take_turns(tok, monkeypatch):
+    """Each sound takes all cores: two at once would be slower for both, and need the memory of both."""
+    at_once, most = threading.Semaphore(1), []
+
+    def encode(*_, **__):
+        most.append(at_once.acquire(blocking=False))
+        time.sleep(0.05)
+        at_once.release()
+
+    monkeypatch.setattr("snac_tok.demo.handlers.record", encode)
+    visitor = Handlers({"tiny": tok}, KeptSpeech(), max_seconds=1, say_error=str)
+    with ThreadPoolExecutor(3) as visitors:
+        list(visitors.map(visitor.take, "abc"))
+    assert most == [True] * 3
 
 
 def test_without_gradio_one_sentence_names_the_extra(monkeypatch):
