@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 from collections.abc import Mapping  # noqa: TC003 - `from_plain` reads the fields' types while it runs
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snac_tok import files, plain_values, wording
 from snac_tok.errors import CheckpointError, LayoutError, ShardError
 from snac_tok.files import shown_path
 from snac_tok.plain_values import from_plain, parse_json, read_text, to_plain
@@ -152,10 +150,3 @@ def test_text_is_read_with_its_limits(tmp_path) -> None:
 def test_paths_that_are_not_text_can_be_printed() -> None:
     """Bytes that are not UTF-8, and halves of surrogate pairs that no byte is."""
     assert shown_path("caf\udce9/\ud800.wav") == r"caf\xe9/\ud800.wav"
-
-
-@pytest.mark.parametrize("module", [files, plain_values, wording])
-def test_the_examples_of_the_docstrings_are_true(module: Any, tmp_path, monkeypatch) -> None:
-    """Every `>>>` line gives what the docstring says."""
-    monkeypatch.chdir(tmp_path)
-    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0

@@ -66,7 +66,8 @@ class SnacStreamer(BaseStreamer):
         TokenError: parallel rows, which are no stream.
 
     Example:
-        >>> streamer = SnacStreamer(tok)                                                        # doctest: +SKIP
+        >>> from snac_tok import SnacTokenizer
+        >>> streamer = SnacStreamer(SnacTokenizer.from_pretrained("tiny", preset="orpheus"))
         >>> for chunk in streamer.start(lambda: model.generate(**prompt, streamer=streamer)):   # doctest: +SKIP
         ...     play(chunk)
     """

@@ -67,7 +67,8 @@ class CompletionsSource:
         LayoutError: the vocabulary has no prompt of this name, or no grammar.
 
     Example:
-        >>> source = CompletionsSource("http://127.0.0.1:8080", tok.vocabulary, engine="llama.cpp")  # doctest: +SKIP
+        >>> from snac_tok import preset
+        >>> source = CompletionsSource("http://127.0.0.1:8080", preset("orpheus"), engine="llama.cpp")
     """
 
     def __init__(

@@ -44,10 +44,12 @@ class TokenSource(Protocol):
     stand around the speech; else they are those that the families use.
 
     Example:
-        >>> async def source(request):                                          # doctest: +SKIP
+        >>> from snac_tok import SnacTokenizer
+        >>> from snac_tok.serving import create_app
+        >>> async def source(request):
         ...     async for ids in my_model.speak(request.text, request.voice):
         ...         yield ids
-        >>> app = create_app(tok, source=source)                                # doctest: +SKIP
+        >>> app = create_app(SnacTokenizer.from_pretrained("tiny", preset="orpheus"), source=source)
     """
 
     def __call__(self, request: SpeechRequest, /) -> AsyncIterator[Tokens]:

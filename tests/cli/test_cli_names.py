@@ -1,6 +1,5 @@
 """Under which names `snac-tok decode` writes the sounds of shards, and what becomes of bad names."""
 
-import doctest
 import os
 import unicodedata
 from pathlib import Path
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snac_tok import write_audio
-from snac_tok.cli import sound_names
 from snac_tok.cli.sound_names import SoundNames, fault_of, seen_as
 from snac_tok.errors import ShardError
 from snac_tok.shards import (
@@ -131,13 +129,6 @@ def test_names_that_are_fine(name):
     """Times of day and questions may stand in names where the system allows it; Windows does not."""
     assert fault_of(name, windows=False) is None
     assert (fault_of(name, windows=True) is None) == (not set(name) & set(':"?|'))
-
-
-def test_names_doctests():
-    """The examples in the docstrings hold."""
-    found = doctest.testmod(sound_names)
-    assert found.attempted >= 2
-    assert found.failed == 0
 
 
 def test_bad_names_do_not_end_a_decode(run, work, make_shards):

@@ -1,20 +1,13 @@
 """Runs that stop before their end: one sentence that says what to do, and an exit code a kind."""
 
-import doctest
 import errno
 import os
 
 import pytest
 import torch
 
-from snac_tok.cli import stopping
 from snac_tok.errors import ShardError
 from snac_tok.tokenizer import SnacTokenizer
-
-
-def test_doctests():
-    """The examples in the docstring hold."""
-    assert doctest.testmod(stopping).failed == 0
 
 
 @pytest.mark.parametrize(

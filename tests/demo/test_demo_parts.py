@@ -1,6 +1,5 @@
 """The demo page's parts without a browser: what is read, refused and repaired, and what is said without gradio."""
 
-import doctest
 import io
 import re
 import subprocess
@@ -43,13 +42,6 @@ def ids(tok):
     """Ten frames of noise."""
     noise = np.random.default_rng(0).standard_normal(10 * FRAME).astype(np.float32) * 0.1
     return tok.encode(noise, sampling_rate=24_000)
-
-
-def test_doctests():
-    """The examples in the docstrings hold."""
-    found = doctest.testmod(listening)
-    assert found.attempted
-    assert not found.failed
 
 
 def test_the_wav_of_speech_is_what_decoding_makes(tok, ids):

@@ -1,7 +1,6 @@
 """A repository with its own code: complete, and the same codec where snac_tok is not installed."""
 
 import ast
-import doctest
 import json
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from snac_tok import SNAC
 from snac_tok.codec.ops import backend
 from snac_tok.errors import CheckpointError
-from snac_tok.hf import SnacFeatureExtractor, SnacModel, export
+from snac_tok.hf import SnacFeatureExtractor, SnacModel
 from snac_tok.hf.export import export_remote_code, remote_sources
 
 AUDIO = torch.sin(torch.arange(9_000.0) / 9)[None, None] * 0.3
@@ -175,11 +174,3 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(model, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(CheckpointError, match=r"no model can be saved into .*taken"):
         export_remote_code(model, tmp_path / "taken")
-
-
-def test_the_documentation_example_runs(tmp_path, monkeypatch):
-    """It writes a folder, so somewhere else than here."""
-    monkeypatch.chdir(tmp_path)
-    found = doctest.testmod(export)
-    assert found.attempted > 0
-    assert found.failed == 0

@@ -1,8 +1,6 @@
 """Repair of damaged ids: what one fault costs, that pieces do not matter, and that the report is true."""
 
 import copy
-import doctest
-import importlib
 
 import numpy as np
 import pytest
@@ -303,10 +301,3 @@ def test_what_cannot_be_repaired_says_so():
         FrameRepair(preset("orpheus"), "fix")
     with pytest.raises(TokenError, match="repairs nothing"):
         repair_ids(np.zeros(7, np.int64), preset("orpheus"), on_error="strict")
-
-
-@pytest.mark.parametrize("name", ["frame_repair", "places", "repair_report", "resync"])
-def test_examples_are_true(name):
-    """What the docstrings of repair show."""
-    module = importlib.import_module(f"snac_tok.streaming.{name}")
-    assert doctest.testmod(module).failed == 0
