@@ -220,10 +220,7 @@ def _encode_jobs(
     pipeline = Pipeline(StreamState(), StreamState(), threads=threads)
     unchanged = Unchanged(codec, codec.encoder, WaveformError)
     for number, (audio, last) in enumerate(chunks):
-        if (
-            number or not last
-        ):  # a single chunk has none to differ from, and walking through the weights takes time
-            unchanged.check()
+        unchanged.check(only=last and not number)
         yield pipeline.job(partial(encode_chunk, codec, audio, last=last))
 
 
@@ -236,16 +233,14 @@ def _decode_jobs(
     threads: int,
 ) -> Iterator[Callable[[], torch.Tensor]]:
     """Yield a job for each chunk of a clip, as `_encode_jobs` does."""
-    pipeline, unchanged = (
-        Pipeline(StreamState(), threads=threads),
-        Unchanged(codec, codec.decoder, CodesError),
-    )
+    pipeline = Pipeline(StreamState(), threads=threads)
+    unchanged = Unchanged(codec, codec.decoder, CodesError)
     for start, end in itertools.pairwise(cuts):
-        if len(cuts) > 2:  # noqa: PLR2004 - as in `_encode_jobs`
-            unchanged.check()
+        last = end == cuts[-1]
+        unchanged.check(only=last and not start)
         spans = zip(codes, codec.config.codes_per_frame, strict=False)
         part = [level[:, start * count : end * count] for level, count in spans]
-        yield pipeline.job(partial(decode_chunk, codec, part, last=end == cuts[-1], noise=noise))
+        yield pipeline.job(partial(decode_chunk, codec, part, last=last, noise=noise))
 
 
 def _chunks(clip: torch.Tensor, size: int, config: CodecConfig) -> Iterator[tuple[torch.Tensor, bool]]:
