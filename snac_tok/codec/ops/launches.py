@@ -65,7 +65,7 @@ def residual_unit(
     out, kept_out, held_out = (_empty(rows, size) for size in (count, kept_count, held_count))
     multiplies = x.dtype is not torch.float32 or precision != "ieee"
     middle = out if multiplies else _empty(rows, count)
-    block = _block(channels)
+    block = _block(channels, x.dtype)
     tiles = -(-count // block["BLOCK_T"])
     programs = tiles + -(-kept_count // block["BLOCK_T"])
     ((taps,),), ((matrix,),) = prepacked(weights.taps, _taps_first), prepacked(weights.matrix, _input_first)
@@ -117,7 +117,6 @@ def noise_block(
     noise: torch.Tensor,
     *,
     ends: torch.Tensor | None = None,
-    precision: Precision = "ieee",
 ) -> torch.Tensor:
     """Return x + (x times a matrix) · noise.
 
@@ -126,10 +125,9 @@ def noise_block(
         weight: (C, C, 1), of the 1x1 convolution.
         noise: (B, 1, T) or (1, 1, T).
         ends: as of `residual_unit`.
-        precision: of float32 products.
     """
     rows, (batch, channels, length) = channels_last(x), x.shape
-    out, block = _empty(rows, length), _block(channels)
+    out, block = _empty(rows, length), _block(channels, x.dtype)
     ((matrix,),) = prepacked(weight, _input_first)
     tiles = -(-length // block["BLOCK_T"])
     launch(
@@ -146,7 +144,7 @@ def noise_block(
         C=channels,
         HAS_ENDS=ends is not None,
         PRODUCT=_product_type(x),
-        PRECISION=precision,
+        PRECISION="ieee",
         **block,
     )
     return out.transpose(1, 2)
@@ -207,7 +205,7 @@ def last_layers(
         HAS_KEPT=before is not None,
         HAS_ENDS=ends is not None,
         APPROXIMATE=_approximate(x),
-        num_warps=4 if block_c <= block_t else 8,
+        num_warps=_warps(block_t * block_c, x.dtype),
     )
     return out.transpose(1, 2), None if last else kept_out.transpose(1, 2)
 
@@ -263,19 +261,23 @@ def _empty(rows: torch.Tensor, length: int) -> torch.Tensor:
     return rows.new_empty((rows.shape[0], length, rows.shape[2]))
 
 
-def _block(channels: int) -> dict[str, int]:
-    """Return the tile of a program that multiplies, measured where it is 64 x 64 with 4 warps."""
+def _block(channels: int, dtype: torch.dtype) -> dict[str, int]:
+    """Return the tile of a program that multiplies, measured in float16 where it is 64 x 64 with 4 warps."""
     block_n = 1 << (channels - 1).bit_length()
     block_t = max(16, min(64, 16_384 // block_n))
     block_k = min(32, channels & -channels)
-    warps = 4 if block_t * block_n <= 4_096 else 8  # noqa: PLR2004 - values in 64 x 64
     return {
         "BLOCK_T": block_t,
         "BLOCK_K": block_k,
         "BLOCK_N": block_n,
-        "num_warps": warps,
+        "num_warps": _warps(block_t * block_n, dtype),
         "num_stages": 2,
     }
+
+
+def _warps(values: int, dtype: torch.dtype) -> int:
+    """Return how many warps make a tile of so many values: with the sine of float32, 4 spill registers for 64 x 64."""
+    return 4 if values <= 64 * 64 and dtype is not torch.float32 else 8
 
 
 def _approximate(x: torch.Tensor) -> bool:
