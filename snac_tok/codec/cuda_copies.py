@@ -44,13 +44,11 @@ class CudaCopies:
 
     def stage(self, values: torch.Tensor) -> torch.Tensor:
         """Copy into memory of our own, even if theirs is pinned: they may write to it before it is read."""
-        staged = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
-        return staged.to(self.device, non_blocking=True)
+        return _pinned_like(values).copy_(values).to(self.device, non_blocking=True)
 
     def fetch(self, values: torch.Tensor) -> torch.Tensor:
         """Queue a copy into pinned memory."""
-        pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-        return pinned.copy_(values, non_blocking=True)
+        return _pinned_like(values).copy_(values, non_blocking=True)
 
     def mark(self) -> Mark:
         """Record an event; in the codec's device's stream, which need not be that of the current device."""
@@ -58,6 +56,11 @@ class CudaCopies:
         event = torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return _CudaMark(event)
+
+
+def _pinned_like(values: torch.Tensor) -> torch.Tensor:
+    """Return pinned memory; only the host's can be, whatever device is the default."""
+    return torch.empty(values.shape, dtype=values.dtype, device="cpu", pin_memory=True)
 
 
 class _CudaMark:

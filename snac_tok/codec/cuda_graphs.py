@@ -28,9 +28,20 @@ class Device(Protocol):
     def turn(self) -> AbstractContextManager[None]:
         """Return a context for a replay and everything that touches its inputs and outputs: one after the other."""
 
+    def forget(self) -> None:
+        """Notice that nobody holds a captured step any more."""
+
+
+# torch allows one capture at a time in a process.
+_ONE_CAPTURE = threading.Lock()
+
 
 class CudaGraphs:
     """Captures steps on a GPU. Graphs share their memory, which is why they take turns, whatever stream they run in.
+
+    They are captured in a stream of their own, not in torch's, which is one for the whole process: that belongs to the
+    GPU on which it was used first, and a graph that goes takes the stream's cuBLAS workspace with it, which all graphs
+    captured there read. For that reason all graphs go together.
 
     Raises:
         NetworkError: another device.
@@ -43,28 +54,50 @@ class CudaGraphs:
                 '`codec.to("cuda")`. On a CPU chunks are fastest as they are.'
             )
         self.device = device
-        self._pool = torch.cuda.graph_pool_handle()
+        self._failed: list[torch.cuda.CUDAGraph] = []
+        self._begin()
         self._lock = threading.Lock()
         self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
 
     def capture(self, step: Step) -> Step:
         """Run a step once beside the current stream, so that kernels are compiled and tuned, and capture it then."""
         current = torch.cuda.current_stream()
-        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        beside.wait_stream(current)
-        with torch.cuda.stream(beside):
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
             step()
-        current.wait_stream(beside)
+        current.wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        # Other threads may use the GPU meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            outputs = step()
+        try:
+            # Other threads may use the GPU meanwhile.
+            with (
+                _ONE_CAPTURE,
+                torch.cuda.graph(
+                    graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+                ),
+            ):
+                outputs = step()
+        except BaseException:
+            # torch leaves the stream current if the end of a capture fails, and the pool as it was then.
+            torch.cuda.set_stream(current)
+            self._failed.append(graph)
+            self._begin()
+            raise
 
         def replay() -> tuple[torch.Tensor, Tensors]:
             graph.replay()
             return outputs
 
         return replay
+
+    def forget(self) -> None:
+        """Begin anew: torch takes no pool again whose graphs are gone."""
+        self._failed.clear()
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def _begin(self) -> None:
+        """Take a stream and a pool; the warm-up in this stream keeps cuBLAS' workspace out of the pool."""
+        self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
 
     @contextmanager
     def turn(self) -> Iterator[None]:

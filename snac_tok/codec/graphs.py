@@ -199,6 +199,7 @@ class GraphedChunks:
             self.network.fold_weight_norm()
             self._versions = versions(_weights(self.network))
             self._graphs.clear()
+            self.device.forget()
 
 
 class _Graph:

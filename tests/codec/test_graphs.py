@@ -29,11 +29,15 @@ class Recorder:
     device = torch.device("cpu")
 
     def __init__(self):
-        self.captures = 0
+        self.captures = self.forgotten = 0
 
     def turn(self):
         """Here nothing else replays."""
         return nullcontext()
+
+    def forget(self):
+        """Count how often."""
+        self.forgotten += 1
 
     def capture(self, step):
         """Keep the step, and the memory of its first outputs."""
@@ -200,6 +204,7 @@ def test_new_weights_make_new_graphs(plain, change):
     for found, wanted in zip(decoded(codec, chunks, None), decoded(twin, chunks, None), strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
     assert recorder.captures == 2
+    assert recorder.forgotten == 2  # before the first, and when they were dropped
     assert codec.graph_report.graphs == 1
 
 

@@ -345,7 +345,8 @@ def test_what_is_asked_of_cuda(monkeypatch):
         def elapsed_time(self, _later):
             return 1500.0
 
-    def pinned(*shape, pin_memory, **options):
+    def pinned(*shape, pin_memory, device, **options):
+        assert device == "cpu"  # what is not can not be pinned, and another may be the default
         asked.append(("pinned", pin_memory))
         return empty(*shape, **options)
 

@@ -126,8 +126,8 @@ def try_normal(
 
 
 def _draw(device: torch.device, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return lambda *shape: torch.randn(shape, generator=generator).to(device=device, dtype=dtype)
+    generator = torch.Generator("cpu").manual_seed(0)
+    return lambda *shape: torch.randn(shape, generator=generator, device="cpu").to(device=device, dtype=dtype)
 
 
 def _in_float64(
