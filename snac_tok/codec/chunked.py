@@ -15,7 +15,6 @@ from snac_tok.codec.as_built import Structure, check_as_built, is_as_built_insid
 from snac_tok.codec.context import StepContext
 from snac_tok.codec.folding import Foldable, weights_sha256
 from snac_tok.codec.noise import DrawnNoise, SeededNoise
-from snac_tok.codec.ops.weight_cache import versions
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.state import StreamState
 from snac_tok.codec.threads import Pipeline, run_in_order
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     from snac_tok.codec.geometry import Reach
     from snac_tok.codec.noise import Noise, NoiseSource
-    from snac_tok.errors import SnacTokError
 
 # Values in the widest activation of a chunk. On a CPU a chunk's activations should stay in its caches, and small
 # enough for the allocator to reuse their memory (docs/performance.md); on a GPU they should fill it.
@@ -210,49 +208,3 @@ def _jobs(
     for start, end in itertools.pairwise(cuts):
         part, last = x[..., start:end], end == cuts[-1]
         yield pipeline.job(partial(run_checked_chunk, network, part, last=last, noise=noise))
-
-
-class Unchanged:
-    """Notices that a network was moved or trained on while a clip was under way.
-
-    One weight stands for all where weights are moved or replaced; where they are written to, each counts.
-
-    Args:
-        codec: whose codebooks count, too.
-        network: its encoder or decoder.
-        error: what is raised.
-    """
-
-    def __init__(self, codec: Foldable, network: ChunkedNetwork, error: type[SnacTokError]) -> None:
-        self._codec, self._network, self._error = codec, network, error
-        self._version: tuple[int, ...] | None = None
-        self._weights: list[torch.Tensor] = []
-
-    def check(self, *, only: bool = False) -> None:
-        """Remember the weights at the first call, and compare them later.
-
-        Args:
-            only: the clip has no other chunk that this one could differ from; walking through the weights takes time.
-
-        Raises:
-            SnacTokError: they are no longer those; of the kind that was asked for.
-        """
-        if only:
-            return
-        if self._version is None:
-            self._weights = _counted(self._network, self._codec.get_submodule("quantizer"))
-        place = versions(itertools.islice(self._network.parameters(), 1))
-        # Reading the counters of a hundred weights takes some microseconds; walking through the modules does not.
-        version = (*place, sum([weight._version for weight in self._weights]))  # noqa: SLF001
-        if self._version is None:
-            self._version = version
-        if version != self._version:
-            raise self._error(
-                "the codec was moved, or its weights were changed, in the middle of the clip; "
-                "what follows would not join what came before: begin it again."
-            )
-
-
-def _counted(*modules: torch.nn.Module) -> list[torch.Tensor]:
-    """Return the weights that count what is written to them: all but those made in inference mode."""
-    return [weight for module in modules for weight in module.parameters() if not weight.is_inference()]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from snac_tok.codec.context import StepContext
-from snac_tok.codec.ops.weight_cache import versions
+from snac_tok.codec.ops.weight_cache import versions, weights_of
 from snac_tok.codec.state import StreamState, rows_like
 
 if TYPE_CHECKING:
@@ -195,9 +195,10 @@ class GraphedChunks:
 
     def _forget_changed_weights(self) -> None:
         """Drop all graphs if a weight was written to, replaced, moved or unfolded: they read the old one's memory."""
-        if versions(_weights(self.network)) != self._versions:
+        # All that a graph reads but its inputs: folded weights are buffers, and prepacked ones live with them.
+        if versions(weights_of(self.network, buffers=True)) != self._versions:
             self.network.fold_weight_norm()
-            self._versions = versions(_weights(self.network))
+            self._versions = versions(weights_of(self.network, buffers=True))
             self._graphs.clear()
             self.device.forget()
 
@@ -227,7 +228,7 @@ class _Graph:
             return network.step(self._x, context).to(x.dtype), given.kept
 
         # A module may drop what it made from its weights; the graph would read memory that is another's then.
-        self._weights = _weights(network)
+        self._weights = weights_of(network, buffers=True)
         self._replay = device.capture(step)
 
     def run(
@@ -241,11 +242,6 @@ class _Graph:
         out, left = self._replay()
         # The next replay writes to the same memory.
         return out[:rows].clone(), [None if each is None else each[:rows].clone() for each in left]
-
-
-def _weights(network: ChunkedNetwork) -> list[torch.Tensor]:
-    """Return all that a graph reads but its inputs; folded weights are buffers, and prepacked ones live with them."""
-    return [*network.parameters(), *network.buffers()]
 
 
 class _GivenNoise:

@@ -5,16 +5,18 @@ Results are those of the whole clip run at once. Gradients are not recorded here
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec.as_built import check_as_built
-from snac_tok.codec.chunked import Unchanged, run_chunk
-from snac_tok.codec.inference import decode_chunk, decode_chunk_frames, encode_chunk
+from snac_tok.codec.chunked import run_chunk
+from snac_tok.codec.inference import decode_chunk, decode_cuts, encode_chunk
 from snac_tok.codec.state import StreamState
 from snac_tok.codec.transfers import to_device
+from snac_tok.codec.unchanged import Unchanged
 from snac_tok.errors import CodesError, WaveformError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec.network import Network
     from snac_tok.codec.noise import NoiseSource
+    from snac_tok.codec.unchanged import Version
 
 
 class ChunkEncoder:
@@ -36,6 +39,7 @@ class ChunkEncoder:
         self.waiting = StreamState()
         self.num_samples = 0
         self._unchanged = Unchanged(codec, codec.encoder, WaveformError)
+        self._begun: Version | None = None
 
     def push(self, audio: torch.Tensor) -> list[torch.Tensor]:
         """Return the codes [(B, n_k)] that the next samples (B, 1, n) complete, whole frames only.
@@ -52,7 +56,7 @@ class ChunkEncoder:
         return self._encode(F.pad(audio, (0, padding)), num_samples, last=True)
 
     def _encode(self, audio: torch.Tensor, num_samples: int, *, last: bool) -> list[torch.Tensor]:
-        self._unchanged.check()
+        self._begun = self._unchanged.check(self._begun)
         if not self.state.kept:
             check_as_built(self.codec.encoder)
         state, waiting = self.state.fork(), self.waiting.fork()
@@ -72,6 +76,7 @@ class ChunkDecoder:
         self.noise = noise
         self.state = StreamState()
         self._unchanged = Unchanged(codec, codec.decoder, CodesError)
+        self._begun: Version | None = None
 
     def push(self, codes: Sequence[torch.Tensor], *, last: bool = False) -> torch.Tensor:
         """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all.
@@ -79,7 +84,7 @@ class ChunkDecoder:
         Raises:
             CodesError: the codec was moved or its weights were changed since the first codes.
         """
-        self._unchanged.check()
+        self._begun = self._unchanged.check(self._begun)
         if not self.state.kept:
             check_as_built(self.codec.decoder)
         here = [to_device(level, self.codec.device) for level in codes]
@@ -93,7 +98,7 @@ class ChunkDecoder:
 
     def rest(self) -> torch.Tensor:
         """Return the samples (B, 1, n) that are still held, as if the clip ended here; more codes may follow."""
-        self._unchanged.check()
+        self._begun = self._unchanged.check(self._begun)
         rows = next((kept.shape[0] for kept in self.state.kept if kept is not None), 1)
         nothing = torch.empty(
             (rows, self.codec.latent_dim, 0), device=self.codec.device, dtype=self.codec.dtype
@@ -103,9 +108,8 @@ class ChunkDecoder:
 
 def _in_chunks(codec: Network, codes: Sequence[torch.Tensor]) -> Iterator[tuple[list[torch.Tensor], bool]]:
     """Cut codes [(B, n_k)] as a whole clip's are, and say of each part whether it is the last: memory has a bound."""
-    counts, frames = codec.config.codes_per_frame, decode_chunk_frames(codec)
+    counts = codec.config.codes_per_frame
     num_frames = codes[0].shape[-1] // counts[0]
-    for start in range(0, max(num_frames, 1), frames):
-        end = start + frames
+    for start, end in itertools.pairwise(decode_cuts(codec, num_frames)):
         part = [level[:, start * n : end * n] for level, n in zip(codes, counts, strict=False)]
-        yield part, end >= num_frames
+        yield part, end == num_frames

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from snac_tok.codec.chunked import ChunkedNetwork, Unchanged, chunk_latents, num_threads, run_layers
+from snac_tok.codec.chunked import ChunkedNetwork, chunk_latents, num_threads, run_layers
 from snac_tok.codec.folding import fold
 from snac_tok.codec.geometry import Conv
 from snac_tok.codec.layers import noise_blocks
@@ -21,6 +21,7 @@ from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.state import StreamState
 from snac_tok.codec.threads import Pipeline, run_in_order
+from snac_tok.codec.unchanged import Unchanged
 from snac_tok.errors import CodesError, WaveformError
 
 if TYPE_CHECKING:
@@ -218,9 +219,9 @@ def _encode_jobs(
 ) -> Iterator[Callable[[], Codes]]:
     """Yield a job for each chunk of a clip; jobs of a clip may run side by side if they begin in order."""
     pipeline = Pipeline(StreamState(), StreamState(), threads=threads)
-    unchanged = Unchanged(codec, codec.encoder, WaveformError)
-    for number, (audio, last) in enumerate(chunks):
-        unchanged.check(only=last and not number)
+    unchanged, begun = Unchanged(codec, codec.encoder, WaveformError), None
+    for audio, last in chunks:
+        begun = unchanged.check(begun)
         yield pipeline.job(partial(encode_chunk, codec, audio, last=last))
 
 
@@ -234,10 +235,10 @@ def _decode_jobs(
 ) -> Iterator[Callable[[], torch.Tensor]]:
     """Yield a job for each chunk of a clip, as `_encode_jobs` does."""
     pipeline = Pipeline(StreamState(), threads=threads)
-    unchanged = Unchanged(codec, codec.decoder, CodesError)
+    unchanged, begun = Unchanged(codec, codec.decoder, CodesError), None
     for start, end in itertools.pairwise(cuts):
         last = end == cuts[-1]
-        unchanged.check(only=last and not start)
+        begun = unchanged.check(begun)
         spans = zip(codes, codec.config.codes_per_frame, strict=False)
         part = [level[:, start * count : end * count] for level, count in spans]
         yield pipeline.job(partial(decode_chunk, codec, part, last=last, noise=noise))

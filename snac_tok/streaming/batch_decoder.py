@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snac_tok.codec.chunked import Unchanged, run_chunk
+from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.inference import decode_chunk_frames
 from snac_tok.codec.noise import RowNoise
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.transfers import to_device
+from snac_tok.codec.unchanged import Unchanged
 from snac_tok.errors import CodesError
 from snac_tok.streaming.decoder import stream_noise
 from snac_tok.streaming.frame_buffer import FrameBuffer
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from snac_tok.codec import SNAC, Noise
     from snac_tok.codec.noise import SeededNoise
     from snac_tok.codec.state import StreamState
+    from snac_tok.codec.unchanged import Version
     from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
     from snac_tok.streaming.repair_report import OnError, RepairReport
 
@@ -119,6 +121,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
     ) -> None:
         super().__init__()
         self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
+        self._unchanged = Unchanged(self.codec, self.codec.decoder, CodesError)
         self._frames = FrameBuffer(self.vocabulary, self.codec.config, on_error=on_error)
 
     def open(self, name: Hashable, *, noise: Noise = 0) -> None:
@@ -132,7 +135,6 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
         self._streams[name] = _Stream(
             frames=copy.copy(self._frames),
             noise=stream_noise(noise, self.codec),
-            unchanged=Unchanged(self.codec, self.codec.decoder, CodesError),
         )
 
     def push(self, name: Hashable, ids: Any) -> None:
@@ -206,8 +208,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
     def _advance(self, names: Sequence[Hashable], num_frames: int) -> None:
         """Decode the next frames of a group of streams, and keep what they are then."""
         streams = [self._streams[name] for name in names]
-        for stream in streams:
-            stream.unchanged.check()
+        version = self._unchanged.check(*(stream.version for stream in streams))
         last = streams[0].ends_with(num_frames)
         halves = [stream.split(num_frames, self.codec.config.codes_per_frame) for stream in streams]
         # Nothing is kept before all is decoded: other parts still read the tables of states, and any may fail.
@@ -218,7 +219,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
             run=lambda part: self._decoded(streams[part], [taken for taken, _ in halves[part]], last=last),
         )
         for part, (sounds, batch) in done:
-            self._keep(names[part], [left for _, left in halves[part]], sounds, batch, last=last)
+            self._keep(names[part], [left for _, left in halves[part]], sounds, batch, version, last=last)
 
     def _keep(
         self,
@@ -226,6 +227,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
         waiting: Sequence[tuple[list[torch.Tensor], ...]],
         sounds: npt.NDArray[np.float32],
         batch: StreamState,
+        version: Version,
         *,
         last: bool,
     ) -> None:
@@ -233,7 +235,9 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
         streams = [self._streams[name] for name in names]
         for name, stream, left, sound in zip(names, streams, waiting, sounds, strict=True):
             finished = (*stream.finished, sound)
-            self._streams[name] = replace(stream, waiting=left, ended=last, finished=finished)
+            self._streams[name] = replace(
+                stream, version=version, waiting=left, ended=last, finished=finished
+            )
         rows = [stream.row for stream in streams]
         if last:
             for row in rows:

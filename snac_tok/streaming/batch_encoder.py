@@ -13,10 +13,10 @@ import torch
 
 from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_rate
 from snac_tok.codec.as_built import check_as_built
-from snac_tok.codec.chunked import Unchanged
 from snac_tok.codec.inference import encode_chunk
 from snac_tok.codec.state_tables import StateRow, StateTables
 from snac_tok.codec.transfers import to_device
+from snac_tok.codec.unchanged import Unchanged
 from snac_tok.errors import SamplingRateError, WaveformError
 from snac_tok.streaming.encoder import checked_block
 from snac_tok.streaming.pairing import paired_for_streams
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec import SNAC
     from snac_tok.codec.state import StreamState
+    from snac_tok.codec.unchanged import Version
     from snac_tok.streaming.pairing import CodecWithVocabulary, VocabularyLike
 
     Samples = npt.NDArray[np.float32]  # (1, n)
@@ -103,6 +104,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
         super().__init__()
         self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
         self._resampler = resampler or Resampler()
+        self._unchanged = Unchanged(self.codec, self.codec.encoder, WaveformError)
         self._unfinished = StateTables()
 
     def open(self, name: Hashable, *, sampling_rate: int | None = None) -> None:
@@ -124,7 +126,6 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
         self._streams[name] = _Stream(
             rates=StreamResampler(from_rate=rate, to_rate=here, resampler=resampler),
             frame_length=self.codec.config.frame_length,
-            unchanged=Unchanged(self.codec, self.codec.encoder, WaveformError),
         )
 
     def push(self, name: Hashable, samples: Any) -> None:
@@ -204,8 +205,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
     def _advance(self, names: Sequence[Hashable]) -> None:
         """Encode the next frame of a group of streams, or what is left of them."""
         streams = [self._streams[name] for name in names]
-        for stream in streams:
-            stream.unchanged.check()
+        version = self._unchanged.check(*(stream.version for stream in streams))
         if streams[0].row.table is None:
             check_as_built(self.codec.encoder)
         # Nothing is kept before all is encoded: other parts still read the tables of states, and any may fail.
@@ -216,7 +216,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
             run=lambda part: self._encoded(streams[part]),
         )
         for part, (codes, state, unfinished) in done:
-            self._keep(names[part], codes, state, unfinished)
+            self._keep(names[part], codes, state, unfinished, version)
 
     def _encoded(
         self, streams: Sequence[_Stream]
@@ -239,6 +239,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
         codes: Sequence[npt.NDArray[np.int64]],
         state: StreamState,
         unfinished: StreamState,
+        version: Version,
     ) -> None:
         """Keep what was encoded, the samples that still wait, and what the layers keep."""
         streams = [self._streams[name] for name in names]
@@ -247,6 +248,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
             taken = stream.next_piece().shape[1]
             self._streams[name] = replace(
                 stream,
+                version=version,
                 waiting=stream.waiting[:, taken:],
                 num_samples=stream.num_samples + taken,
                 ended=last,

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from snac_tok.codec.chunked import Unchanged, chunk_latents, num_threads
+from snac_tok.codec.chunked import chunk_latents, num_threads
 from snac_tok.codec.state_tables import StateRow, StateTables
 from snac_tok.codec.threads import run_in_order
 from snac_tok.errors import TokenError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
     from snac_tok.codec.chunked import ChunkedNetwork
+    from snac_tok.codec.unchanged import Version
 
 T = TypeVar("T")
 
@@ -24,14 +25,14 @@ class Stream:
     """One stream. It is replaced as a whole when it advances, and its row then written to: a failed call leaves both.
 
     Attributes:
-        unchanged: detects that the codec was moved or trained.
+        version: of the weights that it began with.
         row: where the network's state is.
         ending: whether its last piece has been pushed.
         ended: whether all of it has been through the network.
         finished: what has come out of the network and is not returned yet.
     """
 
-    unchanged: Unchanged
+    version: Version | None = None
     row: StateRow = field(default_factory=StateRow)
     ending: bool = False
     ended: bool = False

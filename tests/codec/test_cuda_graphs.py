@@ -35,7 +35,7 @@ class Graph:
 
 
 class Cuda(SimpleNamespace):
-    """Keeps which stream is current, and in which captures began; like torch it forgets the one before if an end fails."""
+    """Keeps which stream is current; as in torch, one that a failed capture leaves behind stays so."""
 
     def __init__(self):
         super().__init__(Stream=Stream, CUDAGraph=Graph, Event=object, device=lambda _: nullcontext())

@@ -36,14 +36,14 @@ def snake(x, alpha, APPROXIMATE: tl.constexpr):
 def sin_squared(u):
     """Return sin²(u), to 2e-7: what `loops` does on a CPU.
 
-    `tl.sin` has a path for huge arguments, which each of the unrolled taps would repeat: a kernel of 60 kB became one of
-    220, whose registers spilled.
+    `tl.sin` has a path for huge arguments, which each of the unrolled taps would repeat: it makes a kernel of 60 kB one
+    of 220, whose registers spill.
     """
     # Adding and subtracting 1.5 * 2^23 rounds to a whole number; pi is subtracted in two parts.
     k = (u * 0.3183098861837907 + 12582912.0) - 12582912.0
     r = tl.fma(k, 8.742277657347586e-08, tl.fma(k, -3.1415927410125732, u))
     # From 2^22 on, neighbouring float32 are farther apart than a sine can tell. Not a number where u is none.
-    r = tl.where(tl.abs(u) < 4194304.0, r, u * 0.0)
+    r = tl.where(tl.abs(u) < 4194304.0, r, u * 0.0)  # noqa: PLR2004 - Triton reads no names of modules
     z = r * r
     p = tl.fma(z, 8.13357513e-8, -4.2336833e-6)
     p = tl.fma(z, p, 1.41023833e-4)
