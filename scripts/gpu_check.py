@@ -1,8 +1,9 @@
 """Check and measure snac_tok on a GPU: ceilings, equality with the CPU, laws, speed beside `snac`, streams, a profile.
 
 One command for a machine with torch, triton, einops and numpy alone, without a network. It prints rows as they come and
-writes them to gpu_check.json after each; a row that fails says why, and the others go on. Weights are random, seeded.
-`graphs` is ours as CUDA graphs, `plain` without kernels; TF32 is off.
+writes them to gpu_check.json after each; a row that fails says why, and the others go on, in a new process where the
+failure took the card's context with it, or where nothing came for long. The exit status is 1 if a row failed or a code
+differs. Weights are random, seeded. `graphs` is ours as CUDA graphs, `plain` without kernels; TF32 is off.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
+import subprocess
+import sys
+import threading
 import time
 import traceback
 from functools import partial
@@ -25,6 +30,14 @@ if TYPE_CHECKING:
 
     from benchmark.gpu import Check, Row
 
+SUBJECTS = (
+    *("packages", "machine", "equality", "laws", "speed", "streams", "tokenizer", "files"),
+    *("units", "profile", "training"),  # units compile much, of which little is used elsewhere
+)
+# After the limit, for the row that is under way then.
+GRACE_SECONDS = 25
+CONTEXT_LOST = 3
+
 
 def parsed() -> argparse.Namespace:
     """Read the command line."""
@@ -37,8 +50,17 @@ def parsed() -> argparse.Namespace:
     add("--snac-wheel", metavar="FOLDER", help="measure `snac` from a wheel there, too")
     add("--out", default=os.environ.get("OUT"), help="folder for gpu_check.json (default: $OUT, else none)")
     add("--limit", type=float, default=210.0, help="seconds after which no further row is begun")
-    add("--rows", help="comma-separated subjects (default: all)")
+    add(
+        "--patience",
+        type=float,
+        default=120.0,
+        help="seconds without a row after which a subject is given up",
+    )
+    add("--rows", help=f"comma-separated subjects (default: {','.join(SUBJECTS)})")
+    add("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if unknown := [name for name in (options.rows or "").split(",") if name and name not in SUBJECTS]:
+        parser.error(f"there are no rows of {', '.join(unknown)}; there are {', '.join(SUBJECTS)}.")
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(
             f"torch finds no GPU for --device {options.device}; --device cpu --tiny tries the script."
@@ -108,22 +130,93 @@ def _figure(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:,.4g}" if value < 100 else f"{value:,.0f}"  # noqa: PLR2004 - digits
 
 
-def run(subjects: dict[str, Callable[[], Iterator[Row]]], report: Report, *, limit: float) -> None:
-    """Run subject after subject, whatever happens in one."""
+def run(
+    subjects: dict[str, Callable[[], Iterator[Row]]],
+    *,
+    limit: float,
+    usable: Callable[[], bool] = lambda: True,
+) -> Iterator[tuple[str, Any]]:
+    """Run subject after subject: yield what begins, and rows; end early if the card cannot be used any more."""
+    start = time.perf_counter()
     for name, subject in subjects.items():
-        if report.seconds > limit:
-            report.add({"what": name, "error": f"left out: {limit:g} s are over"})
+        yield "begin", name
+        if time.perf_counter() - start > limit:
+            yield "row", {"what": name, "error": f"left out: {limit:.0f} s are over"}
             continue
         try:
             for row in subject():
-                report.add(row)
-                if report.seconds > limit:
-                    report.add({"what": name, "error": f"cut short: {limit:g} s are over"})
+                yield "row", row
+                if time.perf_counter() - start > limit:
+                    yield "row", {"what": name, "error": f"cut short: {limit:.0f} s are over"}
                     break
         except Exception as error:  # noqa: BLE001 - the others go on
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(where.filename).name}:{where.lineno}"
-            report.add({"what": name, "error": f"FAILED at {place}: {error!r}"[:400]})
+            yield "row", {"what": name, "error": f"FAILED at {place}: {error!r}"[:400]}
+            if not usable():
+                yield "lost", name
+                return
+
+
+def usable(device: str) -> bool:
+    """Say whether the device still works: what reads where nothing is takes the process's context with it."""
+    if device == "cpu":
+        return True
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
+
+
+def lines_of(child: subprocess.Popen[str]) -> queue.SimpleQueue[str]:
+    """Return what a process writes, line by line; an empty line is its end."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        assert child.stdout is not None
+        for line in child.stdout:
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+def follow(command: list[str], report: Report, *, patience: float, until: float) -> str | None:
+    """Report what a process measures; return the subject that it ended in, or None if all are done."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        lines, at = lines_of(child), ""
+        while True:
+            try:
+                line = lines.get(timeout=max(0.1, min(patience, until - report.seconds)))
+            except queue.Empty:
+                child.kill()
+                report.add({"what": at or "start", "error": "FAILED: no row for long; its process was ended"})
+                return at
+            if not line:
+                break
+            kind, value = json.loads(line)
+            if kind == "row":
+                report.add(value)
+            at = value if kind == "begin" else at
+    if child.returncode in {0, CONTEXT_LOST}:
+        return at if child.returncode else None
+    report.add({"what": at or "start", "error": f"FAILED: its process ended with {child.returncode}"})
+    return at
+
+
+def measure(names: list[str], options: argparse.Namespace, report: Report) -> None:
+    """Have a process measure all subjects; whenever it ends in one, another measures what follows."""
+    until = options.limit + GRACE_SECONDS
+    while names:
+        command = [sys.executable, __file__, "--child", "--device", options.device, "--rows", ",".join(names)]
+        command += ["--limit", str(options.limit - report.seconds), *(["--tiny"] if options.tiny else [])]
+        command += ["--snac-wheel", options.snac_wheel] if options.snac_wheel else []
+        ended_in = follow(command, report, patience=options.patience, until=until)
+        if not ended_in:
+            return
+        names = names[names.index(ended_in) + 1 :]
 
 
 def file_rows(check: Check) -> Iterator[Row]:
@@ -133,27 +226,27 @@ def file_rows(check: Check) -> Iterator[Row]:
     yield from whole_paths.file_rows(check)
 
 
-def main() -> None:
-    """Print the rows and write them."""
-    options = parsed()
-    report = Report(options.out)
+def subjects_of(options: argparse.Namespace) -> dict[str, Callable[[], Iterator[Row]]]:
+    """Prepare this process, and return what each subject runs."""
+    notes: list[Row] = []
     if missing := stand_in_for_missing():
-        report.add({"what": "not installed, not needed", "note": ", ".join(missing)})
+        notes.append({"what": "not installed, not needed", "note": ", ".join(missing)})
     peer = False
     if options.snac_wheel:
         try:
-            report.add({"what": "snac", "note": use_wheel(options.snac_wheel)})
+            notes.append({"what": "snac", "note": use_wheel(options.snac_wheel)})
             peer = True
         except FileNotFoundError as error:
-            report.add({"what": "snac", "error": f"left out: {error}"})
+            notes.append({"what": "snac", "error": f"left out: {error}"})
     else:
-        report.add({"what": "snac", "note": "left out: no --snac-wheel"})
+        notes.append({"what": "snac", "note": "left out: no --snac-wheel"})
     from benchmark import gpu
     from benchmark.networks import use_device
 
     use_device(options.device, threads=torch.get_num_threads())
     check = check_of(options)
-    subjects: dict[str, Callable[[], Iterator[Row]]] = {
+    return {
+        "packages": lambda: iter(notes),
         "machine": partial(gpu.machine_rows, check),
         "equality": partial(gpu.equality_rows, check),
         "laws": partial(gpu.law_rows, check),
@@ -161,15 +254,41 @@ def main() -> None:
         "streams": partial(gpu.stream_rows, check),
         "tokenizer": partial(gpu.tokenizer_rows, check),
         "files": partial(file_rows, check),
-        # Compiles much, of which little is used elsewhere.
         "units": partial(gpu.unit_rows, check),
         "profile": partial(gpu.profile_rows, check),
         "training": partial(gpu.training_rows, check),
     }
-    if options.rows:
-        subjects = {name: subjects[name] for name in options.rows.split(",")}
-    run(subjects, report, limit=options.limit)
+
+
+def be_measured(options: argparse.Namespace) -> int:
+    """Measure in this process, and write what comes to stdout; return the exit status."""
+    # What libraries print does not belong there.
+    messages = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    all_subjects = subjects_of(options)
+    subjects = {name: all_subjects[name] for name in options.rows.split(",")}
+    status = 0
+    for kind, value in run(subjects, limit=options.limit, usable=partial(usable, options.device)):
+        print(json.dumps((kind, value)), file=messages, flush=True)
+        status = CONTEXT_LOST if kind == "lost" else status
+    return status
+
+
+def main() -> int:
+    """Print the rows and write them; return the exit status."""
+    options = parsed()
+    if options.child:
+        return be_measured(options)
+    report = Report(options.out)
+    names = [name for name in (options.rows or "").split(",") if name] or [*SUBJECTS]
+    measure(names, options, report)
+    return int(any(is_wrong(row) for row in report.rows))
+
+
+def is_wrong(row: Row) -> bool:
+    """Say whether a row says that something does not work."""
+    return row.get("error", "").startswith("FAILED") or (row.get("unit") == "differ" and row["value"] > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -73,26 +73,69 @@ def script(monkeypatch):
     return gpu_check
 
 
-def test_a_subject_that_fails_is_reported_and_the_others_go_on(script, tmp_path, capsys):
+def test_a_subject_that_fails_is_reported_and_the_others_go_on(script):
     """What it had yielded before stays."""
 
     def fails():
         yield {"what": "before", "value": 1, "unit": "ms"}
         raise RuntimeError("out of memory")
 
-    report = script.Report(str(tmp_path))
-    script.run({"first": fails, "second": lambda: iter([{"what": "after"}])}, report, limit=60.0)
-    assert [row["what"] for row in report.rows] == ["before", "first", "after"]
-    assert "FAILED at test_gpu_check.py" in report.rows[1]["error"]
-    assert "out of memory" in capsys.readouterr().out
-    assert json.loads((tmp_path / "gpu_check.json").read_text())["rows"] == report.rows
+    subjects = {"first": fails, "second": lambda: iter([{"what": "after"}])}
+    found = list(script.run(subjects, limit=60.0))
+    rows = [value for kind, value in found if kind == "row"]
+    assert [row["what"] for row in rows] == ["before", "first", "after"]
+    assert "FAILED at test_gpu_check.py" in rows[1]["error"]
+    assert "out of memory" in rows[1]["error"]
+    lost = list(script.run(subjects, limit=60.0, usable=lambda: False))
+    assert lost == [*found[:3], ("lost", "first")]
 
 
 def test_no_subject_is_begun_when_the_time_is_over(script):
     """So that the command ends."""
-    report = script.Report(None)
-    script.run({"late": lambda: iter([{"what": "never"}])}, report, limit=0.0)
-    assert [row["what"] for row in report.rows] == ["late"]
+    subjects = {"late": lambda: iter([{"what": "never"}])}
+    rows = [value for kind, value in script.run(subjects, limit=-1.0) if kind == "row"]
+    assert [row["what"] for row in rows] == ["late"]
+
+
+CHILD = """
+import json, os, sys, time
+names = sys.argv[sys.argv.index("--rows") + 1].split(",")
+for name in names:
+    print(json.dumps(["begin", name]), flush=True)
+    if name == "laws":
+        os.kill(os.getpid(), 9)
+    if name == "speed":
+        time.sleep(60)
+    if name == "files":
+        print(json.dumps(["row", {"what": name, "error": "FAILED at x.py:1: illegal memory access"}]), flush=True)
+        sys.exit(3)
+    print(json.dumps(["row", {"what": name, "value": os.getpid(), "unit": "pid"}]), flush=True)
+"""
+
+
+def test_what_ends_a_process_does_not_end_the_check(script, tmp_path, monkeypatch, capsys):
+    """Killed, hanging, or without the card's context: what follows is measured by another process."""
+    child = tmp_path / "child.py"
+    child.write_text(CHILD)
+    monkeypatch.setattr(script, "__file__", str(child))
+    given = ["--device", "cpu", "--out", str(tmp_path), "--patience", "2"]
+    monkeypatch.setattr(
+        sys, "argv", ["gpu_check", *given, "--rows", "machine,laws,speed,streams,files,units"]
+    )
+    assert script.main() == 1
+    rows = {row["what"]: row for row in json.loads((tmp_path / "gpu_check.json").read_text())["rows"]}
+    assert list(rows) == ["machine", "laws", "speed", "streams", "files", "units"]
+    assert rows["laws"]["error"] == "FAILED: its process ended with -9"
+    assert rows["speed"]["error"] == "FAILED: no row for long; its process was ended"
+    assert len({rows[name]["value"] for name in ("machine", "streams", "units")}) == 3
+    assert "illegal memory access" in capsys.readouterr().out
+
+
+def test_a_code_that_differs_is_a_failure(script):
+    """As a row that failed is; one that was left out is not."""
+    assert script.is_wrong({"what": "codes", "value": 1, "unit": "differ"})
+    assert not script.is_wrong({"what": "codes", "value": 0, "unit": "differ"})
+    assert not script.is_wrong({"what": "speed", "error": "left out: 210 s are over"})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
