@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
@@ -236,12 +236,22 @@ class _Graph:
     ) -> tuple[torch.Tensor, Tensors]:
         """Return the step's output for rows of these, and what they keep then."""
         rows = len(x)
-        for own, given in zip((self._x, *self._noise, *self._kept), (x, *noise, *kept), strict=True):
-            if own is not None and given is not None:
-                own[:rows].copy_(given)
+        for own, given in zip((self._x, *self._noise), (x, *noise), strict=True):
+            own[:rows].copy_(given)
+        own = [each[:rows] for each in self._kept if each is not None]
+        _copy_all(own, [each for each in kept if each is not None])
         out, left = self._replay()
         # The next replay writes to the same memory.
-        return out[:rows].clone(), [None if each is None else each[:rows].clone() for each in left]
+        lasting = [None if each is None else torch.empty_like(each[:rows]) for each in (out, *left)]
+        given = [each[:rows] for each in (out, *left) if each is not None]
+        _copy_all([each for each in lasting if each is not None], given)
+        return cast("torch.Tensor", lasting[0]), lasting[1:]
+
+
+def _copy_all(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
+    """Copy each source to its target, on a GPU in one kernel instead of one each."""
+    if targets:
+        torch._foreach_copy_(targets, sources)
 
 
 class _GivenNoise:

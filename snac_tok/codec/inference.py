@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from snac_tok.codec.chunked import ChunkedNetwork, chunk_latents, num_threads, run_layers
+from snac_tok.codec.chunked import ChunkedNetwork, chunk_latents, num_threads, run_layers, values_a_row
 from snac_tok.codec.folding import fold
 from snac_tok.codec.geometry import Conv
 from snac_tok.codec.layers import noise_blocks
@@ -77,7 +77,12 @@ def encode_clips(
 ) -> list[Codes]:
     """Encode checked clips (B, 1, T_i), each by itself, to codes [[(B, T_ik)]]; threads go from one to the next."""
     threads = _begin(codec, codec.encoder)
-    sizes = [even_chunk_samples(codec, clip.shape[-1], chunk_values=chunk_values) for clip in clips]
+    sizes = [
+        even_chunk_samples(
+            codec, clip.shape[-1], chunk_values=chunk_values or values_a_row(codec.encoder, len(clip))
+        )
+        for clip in clips
+    ]
     counts = [
         -(-codec.config.padded_num_samples(clip.shape[-1]) // size)
         for clip, size in zip(clips, sizes, strict=True)
@@ -102,7 +107,12 @@ def decode_clips(
 ) -> list[torch.Tensor]:
     """Decode clips, each by itself: checked codes [(B, T_k)] and their noise, to audio [(B, 1, T_i)]."""
     threads = _begin(codec, codec.decoder)
-    cuts = [decode_cuts(codec, codes[0].shape[-1], chunk_values=chunk_values) for codes, _ in clips]
+    cuts = [
+        decode_cuts(
+            codec, codes[0].shape[-1], chunk_values=chunk_values or values_a_row(codec.decoder, len(codes[0]))
+        )
+        for codes, _ in clips
+    ]
     jobs = (
         job
         for (codes, noise), own in zip(clips, cuts, strict=True)
@@ -135,7 +145,8 @@ def decode_blocks(
 ) -> Iterator[torch.Tensor]:
     """Decode codes [(B, T_k)] piece by piece; yield audio (B, 1, n) whose ends join."""
     threads = _begin(codec, codec.decoder)
-    cuts = decode_cuts(codec, codes[0].shape[-1], chunk_values=chunk_values)
+    values = chunk_values or values_a_row(codec.decoder, len(codes[0]))
+    cuts = decode_cuts(codec, codes[0].shape[-1], chunk_values=values)
     return run_in_order(_decode_jobs(codec, codes, noise, cuts, threads=threads), threads=threads)
 
 

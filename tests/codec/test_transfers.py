@@ -17,7 +17,7 @@ from small_codec import SMALL
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from snac_tok.codec import SNAC, transfers
+from snac_tok.codec import SNAC, chunked, inference, transfers
 from snac_tok.codec.context import StepContext
 from snac_tok.codec.noise import RowNoise
 from snac_tok.codec.state_tables import StateRow, StateTables
@@ -316,6 +316,35 @@ def test_no_batch_waits_for_the_one_before(elsewhere):
     codec.decoder.step(latents[:2], StepContext(latents[:2], batch, last=False))
     states.write([rows[0], rows[2]], batch)
     assert waits.found == []
+
+
+@pytest.mark.parametrize("rows", [1, 8])
+def test_rows_that_run_at_once_share_the_memory(elsewhere, monkeypatch, rows):
+    """A batch's activations are as large as one clip's, however many rows it has."""
+    codec, _ = elsewhere
+    monkeypatch.setattr(chunked, "GPU_VALUES", 100_000)
+    seen = []
+    for network in (codec.encoder, codec.decoder):
+        monkeypatch.setattr(type(network), "step", watched(type(network).step, seen))
+    audio = torch.zeros(rows, 1, 60_000, device="meta")
+    (codes,) = inference.encode_clips(codec, [audio])
+    inference.decode_clips(codec, [(codes, None)])
+    list(inference.decode_blocks(codec, codes, None))
+    codec.encoder(audio)
+    codec.decoder(torch.zeros(rows, codec.latent_dim, 3_000, device="meta"))
+    assert len(seen) > 4 * 2
+    assert max(seen) <= 130_000  # the first chunk is longer by what its first layer holds back
+
+
+def watched(step, seen):
+    """A network's step that notes how many values its largest activation has."""
+
+    def run(network, x, context):
+        samples = x.shape[-1] * (1 if x.shape[1] == 1 else network.hop_length)
+        seen.append(len(x) * samples * network.audio_channels)
+        return step(network, x, context)
+
+    return run
 
 
 def test_a_wait_would_be_seen(elsewhere):

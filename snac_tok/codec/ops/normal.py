@@ -28,7 +28,8 @@ def normal_rows(
     """
     rows = len(seeds_and_starts)
     out = torch.empty((rows, length), device=seeds_and_starts.device, dtype=dtype)
-    grid = (rows, triton.cdiv(length, _BLOCK))
+    # Grids are long in their first dimension only: 65,535 in the second.
+    grid = (triton.cdiv(length, _BLOCK), rows)
     launch(normal_kernel, grid, out, seeds_and_starts.contiguous(), layer_key, length, BLOCK=_BLOCK)
     return out
 
@@ -50,8 +51,8 @@ def uniform(bits):
 @triton.jit(do_not_specialize=["layer_key", "length"])
 def normal_kernel(out, seeds_and_starts, layer_key, length, BLOCK: tl.constexpr):
     """Write BLOCK values of a row."""
-    row = tl.program_id(0)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    row = tl.program_id(1)
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     # Loaded once a position: the interpreter warns where a single number overflows, as these are meant to.
     pair = seeds_and_starts + row * 2 + at * 0
     seed, position = tl.load(pair), tl.load(pair + 1) + at
