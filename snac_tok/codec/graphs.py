@@ -238,13 +238,13 @@ class _Graph:
         rows = len(x)
         for own, given in zip((self._x, *self._noise), (x, *noise), strict=True):
             own[:rows].copy_(given)
-        own = [each[:rows] for each in self._kept if each is not None]
-        _copy_all(own, [each for each in kept if each is not None])
+        inputs = [each[:rows] for each in self._kept if each is not None]
+        _copy_all(inputs, [each for each in kept if each is not None])
         out, left = self._replay()
         # The next replay writes to the same memory.
         lasting = [None if each is None else torch.empty_like(each[:rows]) for each in (out, *left)]
-        given = [each[:rows] for each in (out, *left) if each is not None]
-        _copy_all([each for each in lasting if each is not None], given)
+        outputs = [each[:rows] for each in (out, *left) if each is not None]
+        _copy_all([each for each in lasting if each is not None], outputs)
         return cast("torch.Tensor", lasting[0]), lasting[1:]
 
 
