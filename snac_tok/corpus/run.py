@@ -12,7 +12,6 @@ does nothing. Anything else in the way is refused, and only a collection is repl
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import nullcontext
 from dataclasses import replace as replace_fields
@@ -23,6 +22,7 @@ from snac_tok.audio.loudness import check_loudness
 from snac_tok.corpus.duplicates import marked_duplicates
 from snac_tok.corpus.finishing import MadeShards, failed_before, read_failures, with_planned_sizes
 from snac_tok.corpus.folder import adopt, check_apart, prepare_folder, remove_collection
+from snac_tok.corpus.jobs import num_jobs
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlanOptions, make_plan
 from snac_tok.corpus.planning import collection_of, planned_items
 from snac_tok.corpus.progress import ProgressCounter
@@ -44,13 +44,6 @@ if TYPE_CHECKING:
     from snac_tok.corpus.progress import Progress
     from snac_tok.corpus.ray_engine import RayEngine
     from snac_tok.corpus.worker import SoundEncoder
-
-# With fewer recordings and bytes than these, starting processes takes longer than they save.
-_MANY_FILES = 256
-_MANY_BYTES = 256 << 20
-# One process decodes faster than four cores encode; a GPU encodes faster than all of them decode, up to a point.
-_CORES_PER_JOB = 4
-_MOST_JOBS, _MOST_GPU_JOBS = 8, 16
 
 
 def shard_folder(
@@ -143,7 +136,9 @@ def shard_folder(
 
     def decoding(items: Sequence[PlannedFile]) -> ProcessOptions:
         return ProcessOptions(
-            jobs=_num_jobs(jobs, items, engine, on_gpu=getattr(encoder, "batches_ahead", 0) > 0),
+            jobs=num_jobs(
+                jobs, items, on_ray=engine is not None, on_gpu=getattr(encoder, "batches_ahead", 0) > 0
+            ),
             timeout_seconds=decode_timeout,
             max_memory_bytes=decode_memory,
         )
@@ -234,21 +229,6 @@ def _checked_rate(max_error_rate: float) -> float:
     if not 0 <= max_error_rate <= 1:
         raise ShardError(f"max_error_rate is {max_error_rate}; a share from 0 to 1 is needed.")
     return max_error_rate
-
-
-def _num_jobs(
-    jobs: int | None, items: Sequence[PlannedFile], engine: RayEngine | None, *, on_gpu: bool
-) -> int:
-    if jobs is not None and jobs < 0:
-        raise ShardError(f"jobs is {jobs}; a number of processes, or 0 for none, is needed.")
-    if jobs is not None:
-        return jobs
-    if engine:
-        return 1  # of each worker: a file that crashes its decoder must not end the worker
-    if len(items) < _MANY_FILES and sum(item.num_bytes for item in items) < _MANY_BYTES:
-        return 0
-    cores = os.cpu_count() or 1
-    return max(1, min(_MOST_GPU_JOBS, cores - 1) if on_gpu else min(_MOST_JOBS, cores // _CORES_PER_JOB))
 
 
 def _adopted(
