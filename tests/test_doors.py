@@ -274,6 +274,11 @@ def test_what_each_decode_returns_is_what_the_page_says():
         "`SnacTokenizer.decode`": (tok.decode(ids), frames),
         "`SnacTokenizer.batch_decode`": (tok.batch_decode(tok([CLIP], sampling_rate=RATE))[0], RATE),
         "`SnacTokenizer.decode_blocks`": (next(tok.decode_blocks(ids, num_samples=RATE)), RATE),
+        "`SnacTokenizer.decode_codes`": (tok.decode_codes([level[0] for level in codes]), frames),
+        "`SnacTokenizer.decode_code_blocks`": (
+            next(tok.decode_code_blocks([level[0] for level in codes])),
+            frames,
+        ),
     }
     arrays = {
         "`StreamDecoder.push`, `.flush`": np.concatenate((stream.push(ids), stream.flush())),

@@ -290,8 +290,8 @@ def _decode_npz(source: str, target: Path | Stdout, way: Way) -> None:
     else:
         content = read_code_file(Path(source))
     tokenizer = made_with(source, content.settings, way)
-    ids = tokenizer.vocabulary.encode(content.levels[: tokenizer.vocabulary.layout.num_levels])
-    write_sound(target, tokenizer.decode_blocks(ids, num_samples=content.num_samples, noise=way.seed))
+    blocks = tokenizer.decode_code_blocks(content.levels, num_samples=content.num_samples, noise=way.seed)
+    write_sound(target, blocks)
 
 
 def _piped_codes() -> bytes:

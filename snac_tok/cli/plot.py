@@ -120,8 +120,7 @@ class _Subject:
 
     def sounds(self, noise: Any) -> dict[str, Waveform]:
         """Return the recording, and what the codec makes of its codes."""
-        ids = self.tokenizer.vocabulary.encode(self.codes)
-        decoded = self.tokenizer.decode(ids, num_samples=self.num_samples, noise=noise)
+        decoded = self.tokenizer.decode_codes(self.codes, num_samples=self.num_samples, noise=noise)
         name = f"decoded by {self.tokenizer.codec.codec_id}"
         return {name: decoded} if self.recording is None else {self.name: self.recording, name: decoded}
 

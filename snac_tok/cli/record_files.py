@@ -109,8 +109,7 @@ def write_record(target: Target, tokenizer: SnacTokenizer, way: Way) -> float:
         alone = "" if target.record is None else "; --id with -o FILE.wav decodes it alone"
         raise ShardError(f"{target.fault}{alone}.")
     levels = tokenizer.layout.unflatten(target.record.codes)
-    ids = tokenizer.vocabulary.encode(levels[: tokenizer.vocabulary.layout.num_levels])
-    blocks = tokenizer.decode_blocks(ids, num_samples=target.record.num_samples, noise=way.seed)
+    blocks = tokenizer.decode_code_blocks(levels, num_samples=target.record.num_samples, noise=way.seed)
     try:
         target.path.parent.mkdir(parents=True, exist_ok=True)
         if target.path.is_dir():

@@ -71,5 +71,5 @@ def roundtrip(
         allow_truncated=allow_truncated,
     )
     codes, num_samples = encoded(tokenizer, *source_of(sound))
-    ids = tokenizer.vocabulary.encode(codes[: tokenizer.vocabulary.layout.num_levels])
-    write_sound(target, tokenizer.decode_blocks(ids, num_samples=num_samples, noise=seed_of(noise)))
+    blocks = tokenizer.decode_code_blocks(codes, num_samples=num_samples, noise=seed_of(noise))
+    write_sound(target, blocks)

@@ -73,16 +73,14 @@ def fitting_presets(tokenizer: SnacTokenizer) -> dict[str, Vocabulary]:
     return found
 
 
-def table_of(preset: str, tokenizer: SnacTokenizer, *, levels: int | None = None) -> Vocabulary:
+def table_of(preset: str, tokenizer: SnacTokenizer) -> Vocabulary:
     """Return a preset's id table for a codec.
 
     Raises:
         LayoutError: it does not fit.
     """
     config = tokenizer.codec.config
-    return vocabulary_for(
-        preset, strides=config.vq_strides, codebook_size=config.codebook_size, levels=levels
-    )
+    return vocabulary_for(preset, strides=config.vq_strides, codebook_size=config.codebook_size)
 
 
 def written(codes: Sequence[Any], table: Vocabulary) -> str:
@@ -95,9 +93,10 @@ def sounds_by_level(recording: Recording, tokenizer: SnacTokenizer) -> Iterator[
     """Yield (name, remark, sound): the recording, then all levels, then fewer."""
     yield "Recording", f"one channel, {recording.sound.sampling_rate / 1000:g} kHz", recording.sound
     for levels in range(len(recording.codes), 0, -1):
-        reduced = with_table(tokenizer, table_of("plain", tokenizer, levels=levels))
-        rate = reduced.vocabulary.layout.slots_per_frame * tokenizer.codec.config.frames_per_second
-        yield counted(levels, "level"), f"{rate:.0f} tokens a second", _decoded(recording, reduced, 0)
+        config = tokenizer.codec.config
+        rate = sum(config.codes_per_frame[:levels]) * config.frames_per_second
+        reduced = Recording(sound=recording.sound, codes=recording.codes[:levels])
+        yield counted(levels, "level"), f"{rate:.0f} tokens a second", _decoded(reduced, tokenizer, 0)
 
 
 def sounds_to_compare(
@@ -105,14 +104,12 @@ def sounds_to_compare(
 ) -> Iterator[tuple[str, str, Waveform]]:
     """Yield (name, remark, sound): the first codec with each noise, then what the other codecs make of the sound."""
     (name, tokenizer), *others = tokenizers.items()
-    plain = with_table(tokenizer, table_of("plain", tokenizer))
     for seed in seeds:
-        yield _named(seed).capitalize(), name, _decoded(recording, plain, seed)
+        yield _named(seed).capitalize(), name, _decoded(recording, tokenizer, seed)
     for name, other in others:
         sound = other.preprocessing.whole(recording.sound, name="the recording")
         (codes,) = other.encode_codes([sound])
-        plain = with_table(other, table_of("plain", other))
-        heard = _decoded(Recording(sound=sound, codes=codes), plain, seeds[0])
+        heard = _decoded(Recording(sound=sound, codes=codes), other, seeds[0])
         yield name, _named(seeds[0]), heard
 
 
@@ -121,8 +118,7 @@ def _named(seed: Seed) -> str:
 
 
 def _decoded(recording: Recording, tokenizer: SnacTokenizer, seed: Seed) -> Waveform:
-    ids = tokenizer.vocabulary.encode(recording.codes[: tokenizer.vocabulary.layout.num_levels])
-    return tokenizer.decode(ids, num_samples=recording.sound.num_samples, noise=seed)
+    return tokenizer.decode_codes(recording.codes, num_samples=recording.sound.num_samples, noise=seed)
 
 
 def with_table(tokenizer: SnacTokenizer, table: Vocabulary) -> SnacTokenizer:

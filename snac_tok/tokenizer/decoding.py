@@ -11,7 +11,7 @@ import torch
 
 from snac_tok.audio import Waveform
 from snac_tok.codec.transfers import batches_ahead, pipelined, queued
-from snac_tok.errors import TokenError, WaveformError
+from snac_tok.errors import CodesError, TokenError, WaveformError
 from snac_tok.frames.id_table import MAX_LENGTH
 from snac_tok.streaming.frame_repair import repair_ids
 from snac_tok.streaming.repair_report import RepairReport, checked_on_error, warn_of_repairs
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # How much is decoded in one call: rows on a CPU; on a GPU sound, about three of its calls of the 24 kHz decoder, whose
 # copy to the host is queued before the next call.
 _ROWS_AT_ONCE, _GPU_SECONDS = 64, 480.0
+_NEEDED = "a list of whole numbers (T_k,) for each level"
 
 
 class IdDecoder:
@@ -76,9 +77,34 @@ class IdDecoder:
         levels, report = self._levels(ids, on_error)
         length = self._length(ids, num_samples, levels, report)
         warn_of_repairs({"": report})
-        with eval_mode(self.codec):
-            sound = self.codec.decode([level[None] for level in levels], noise=noise)
-        return self._waveform(sound[0], length)
+        return self._sound(levels, length, noise)
+
+    def decode_codes(self, codes: Any, *, num_samples: int | None = None, noise: Noise = 0) -> Waveform:
+        """Turn the raw codes of one recording, as `encode_codes` gives them, into sound.
+
+        Args:
+            codes: integers (T_k,) for each level, the coarsest first; without the finest it sounds coarser. Levels that
+                the id table does not have are left out.
+            num_samples: as in `decode`.
+            noise: as in `decode`.
+
+        Returns:
+            one channel at the codec's rate.
+
+        Raises:
+            CodesError: levels that are not the same frames, no frame, or codes that the codec does not have.
+            WaveformError: `num_samples` is more than the codes hold.
+
+        Example:
+            >>> import numpy as np
+            >>> from snac_tok import SnacTokenizer, Waveform
+            >>> tok = SnacTokenizer.from_pretrained("tiny")
+            >>> (codes,) = tok.encode_codes([Waveform(samples=np.zeros((1, 24_000), np.float32), sampling_rate=24_000)])
+            >>> tok.decode_codes(codes[:1], num_samples=24_000).samples.shape
+            (1, 24000)
+        """
+        levels = self._given_levels(codes)
+        return self._sound(levels, self._length(None, num_samples, levels, RepairReport()), noise)
 
     def decode_blocks(
         self,
@@ -109,12 +135,27 @@ class IdDecoder:
         levels, report = self._levels(ids, on_error)
         left = self._length(ids, num_samples, levels, report)
         warn_of_repairs({"": report})
-        for samples in self.codec.decode_blocks([level[None] for level in levels], noise=noise):
-            if taken := min(samples.shape[-1], left):
-                yield self._waveform(samples[0], taken)
-                left -= taken
-            if not left:
-                return
+        yield from self._sound_blocks(levels, left, noise)
+
+    def decode_code_blocks(
+        self, codes: Any, *, num_samples: int | None = None, noise: int | Literal["off"] = 0
+    ) -> Iterator[Waveform]:
+        """Turn the raw codes of one recording of any length into sound piece by piece.
+
+        Args:
+            codes: as in `decode_codes`.
+            num_samples: as in `decode`.
+            noise: a seed or "off".
+
+        Yields:
+            waveforms that, joined, are what `decode_codes` returns.
+
+        Raises:
+            CodesError: as in `decode_codes`.
+            WaveformError: as in `decode_codes`.
+        """
+        levels = self._given_levels(codes)
+        yield from self._sound_blocks(levels, self._length(None, num_samples, levels, RepairReport()), noise)
 
     def batch_decode(
         self,
@@ -194,6 +235,36 @@ class IdDecoder:
             held += frames[row]
         return groups
 
+    def _given_levels(self, codes: Any) -> list[torch.Tensor]:
+        """Return codes [(T_k,)] as tensors; the codec checks the rest."""
+        try:
+            # A copy: codes out of a file are arrays that cannot be written to, of which torch warns.
+            levels = [
+                level if isinstance(level, torch.Tensor) else torch.tensor(np.asarray(level))
+                for level in codes
+            ]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise CodesError(f"the codes are {type(codes).__name__}; {_NEEDED} is needed.") from error
+        if not levels or any(level.ndim != 1 for level in levels):
+            shapes = [tuple(level.shape) for level in levels]
+            raise CodesError(f"the codes have the shapes {shapes}; {_NEEDED} is needed.")
+        return levels[: self.vocabulary.layout.num_levels]
+
+    def _sound(self, levels: list[torch.Tensor], num_samples: int, noise: Noise) -> Waveform:
+        with eval_mode(self.codec):
+            sound = self.codec.decode([level[None] for level in levels], noise=noise)
+        return self._waveform(sound[0], num_samples)
+
+    def _sound_blocks(
+        self, levels: list[torch.Tensor], num_samples: int, noise: int | Literal["off"]
+    ) -> Iterator[Waveform]:
+        for samples in self.codec.decode_blocks([level[None] for level in levels], noise=noise):
+            if taken := min(samples.shape[-1], num_samples):
+                yield self._waveform(samples[0], taken)
+                num_samples -= taken
+            if not num_samples:
+                return
+
     def _levels(self, ids: Any, on_error: OnError) -> tuple[list[torch.Tensor], RepairReport]:
         """Check or repair ids; return their codes [(T_k,)], and what was repaired."""
         line = self.strip_specials(one_row(ids, parallel=self.vocabulary.is_parallel))
@@ -210,7 +281,7 @@ class IdDecoder:
     def _length(
         self, ids: Any, num_samples: int | None, levels: list[torch.Tensor], report: RepairReport
     ) -> int:
-        """Return how many samples the sound of ids with these codes [(T_k,)] is to have."""
+        """Return how many samples the sound of codes [(T_k,)] is to have; `ids` are those they come from, if any."""
         if isinstance(ids, Mapping) and num_samples is None:
             num_samples = next(iter(lengths_in(ids) or ()), None)
         most = len(levels[0]) * self.codec.config.frame_length
@@ -219,7 +290,8 @@ class IdDecoder:
         count = _count(num_samples)
         # Frames that were lost make the sound shorter than the recording.
         if count is None or not 1 <= count <= (MAX_LENGTH if report.num_faults else most):
-            raise WaveformError(f"num_samples is {num_samples!r}; the ids hold 1 to {most} samples.")
+            held = "codes" if ids is None else "ids"
+            raise WaveformError(f"num_samples is {num_samples!r}; the {held} hold 1 to {most} samples.")
         return min(count, most)
 
     def _waveform(self, sound: torch.Tensor, num_samples: int) -> Waveform:
