@@ -16,7 +16,8 @@ from snac_tok.wording import counted, facts, lasting, lasting_hours
 
 if TYPE_CHECKING:
     from snac_tok.export import ExportReport
-    from snac_tok.export.content import OutputDtype, What
+    from snac_tok.export.content import What
+    from snac_tok.prompts.array_types import OutputDtype
 
 
 @click.command(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from snac_tok.export.texts import largest_text_id, load_text_tokenizer, text_ids
 from snac_tok.frames import vocabulary_for
 from snac_tok.plain_values import to_plain
 from snac_tok.prompts import prompt_format
+from snac_tok.prompts.array_types import check_dtype, dtype_of, sequence_dtypes
 from snac_tok.shards import ShardFile
 from snac_tok.shards.record import SCHEMA
 
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 
     from snac_tok.frames import FrameLayout, Vocabulary
     from snac_tok.prompts import PromptFormat
+    from snac_tok.prompts.array_types import OutputDtype
     from snac_tok.prompts.prompt_format import Prompt
     from snac_tok.shards import CollectionInfo, Record, ShardCollection
 
     Array = npt.NDArray[Any]
 
 What: TypeAlias = Literal["ids", "codes", "sequences"]
-OutputDtype: TypeAlias = Literal["uint16", "int32", "int64"]
 
 
 class LeftOutError(Exception):
@@ -94,16 +95,7 @@ class Content:
     more_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.dtype not in (None, *get_args(OutputDtype)):
-            raise ExportError(
-                f"output_dtype is {self.dtype!r}; one of {', '.join(get_args(OutputDtype))} is possible."
-            )
-        if self.largest > np.iinfo(self.numpy_dtype).max:
-            of = "codebook" if self.vocabulary is None else f"vocabulary {self.vocabulary.name!r}"
-            raise ExportError(
-                f"{self.numpy_dtype} cannot hold {self.largest}, the largest number of the {of}: it would wrap "
-                "around; take int32."
-            )
+        check_dtype(self.dtype, self.vocabulary, largest=self.largest, error=ExportError)
         if self.voice_column is not None and self.voice_column not in self.column_types:
             raise ExportError(
                 f"there is no column {self.voice_column!r}; the records have {', '.join(self.column_types)}."
@@ -131,7 +123,7 @@ class Content:
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
         """The type of ids or codes."""
-        return np.dtype(self.dtype or ("uint16" if self.vocabulary is None else "int32"))
+        return dtype_of(self.dtype, self.vocabulary)
 
     @property
     def dtypes(self) -> dict[str, np.dtype[Any]]:
@@ -140,7 +132,7 @@ class Content:
             return {"codes": self.numpy_dtype}
         if self.what == "ids":
             return {"input_ids": self.numpy_dtype}
-        return {"input_ids": self.numpy_dtype, "attention_mask": np.dtype("int8"), "labels": self.numpy_dtype}
+        return sequence_dtypes(self.numpy_dtype)
 
     @property
     def is_parallel(self) -> bool:

@@ -59,7 +59,7 @@ class Format:
         if self.is_flat:
             self._check_flat(content)
         elif content.what == "sequences" and content.dtype == "uint16":
-            raise ExportError("labels have -100 in them, which uint16 cannot hold; take int32.")
+            raise ExportError("labels may have -100 in them, which uint16 cannot hold; take int32.")
         if content.dtype is not None and not self.has_types:
             raise ExportError(f"numbers in {self.name} have no type, {content.dtype} neither; leave it out.")
         if content.mask_prompt and self.name == "megatron":

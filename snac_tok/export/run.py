@@ -29,10 +29,11 @@ from snac_tok.shards.shard_file import check_info
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from snac_tok.export.content import Content, OutputDtype, Row, What
+    from snac_tok.export.content import Content, Row, What
     from snac_tok.export.formats import Format
     from snac_tok.export.rows import ShardRows
     from snac_tok.frames import Vocabulary
+    from snac_tok.prompts.array_types import OutputDtype
     from snac_tok.prompts.prompt_format import Prompt
     from snac_tok.shards import Record, ShardCollection
 

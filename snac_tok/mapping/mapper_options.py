@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from snac_tok.audio import MonoPolicy
     from snac_tok.frames import Vocabulary
-    from snac_tok.mapping.output import OutputDtype
+    from snac_tok.prompts.array_types import OutputDtype
     from snac_tok.prompts.prompt_format import Prompt
 
 P = ParamSpec("P")

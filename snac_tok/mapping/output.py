@@ -11,11 +11,12 @@ bytes each.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snac_tok.errors import ConfigError
+from snac_tok.prompts.array_types import check_dtype, dtype_of, sequence_dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
     from snac_tok.mapping.encoding import Encoded
     from snac_tok.prompts import PromptFormat
+    from snac_tok.prompts.array_types import OutputDtype
 
     Array = npt.NDArray[Any]
-
-OutputDtype: TypeAlias = Literal["uint16", "int32", "int64"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,25 +55,17 @@ class Output:
     mask_prompt: bool = False
 
     def __post_init__(self) -> None:
-        if self.dtype not in (None, *get_args(OutputDtype)):
-            raise ConfigError(
-                f"output_dtype is {self.dtype!r}; one of {', '.join(get_args(OutputDtype))} is possible."
-            )
         largest = self.codebook_size - 1 if self.vocabulary is None else self.vocabulary.size - 1
-        if largest > np.iinfo(self.numpy_dtype).max:
-            raise ConfigError(
-                f"{self.numpy_dtype} cannot hold {largest}, the largest {'code' if self.vocabulary is None else 'id'}; "
-                'leave output_dtype out, or take "int32".'
-            )
+        check_dtype(self.dtype, self.vocabulary, largest=largest, error=ConfigError)
         if self.prompt is not None and self.dtype == "uint16":
             raise ConfigError(
-                'labels have -100 in them, which uint16 cannot hold; leave output_dtype out, or take "int32".'
+                'labels may have -100 in them, which uint16 cannot hold; leave output_dtype out, or take "int32".'
             )
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
         """The type of codes or ids."""
-        return np.dtype(self.dtype or ("uint16" if self.vocabulary is None else "int32"))
+        return dtype_of(self.dtype, self.vocabulary)
 
     @property
     def arrays(self) -> dict[str, np.dtype[Any]]:
@@ -82,7 +74,7 @@ class Output:
             return {f"codes_{level}": self.numpy_dtype for level in range(self.num_levels)}
         if self.prompt is None:
             return {"input_ids": self.numpy_dtype}
-        return {"input_ids": self.numpy_dtype, "attention_mask": np.dtype("int8"), "labels": self.numpy_dtype}
+        return sequence_dtypes(self.numpy_dtype)
 
     @property
     def counts_samples(self) -> bool:
