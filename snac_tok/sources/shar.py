@@ -6,7 +6,6 @@ read. A cut without its sound fails when it is read, like any missing file.
 
 from __future__ import annotations
 
-import tarfile
 from typing import TYPE_CHECKING
 
 from snac_tok.errors import SourceError
@@ -14,6 +13,7 @@ from snac_tok.sources.folders import AUDIO_EXTENSIONS
 from snac_tok.sources.rows import Table, told_of_cut
 from snac_tok.sources.stored import StoredSound
 from snac_tok.sources.tables import json_objects
+from snac_tok.sources.tars import whole_tar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,17 +56,12 @@ def _of_shard(cuts: Path, tar: Path, keep: Sequence[str]) -> Iterator[Recording]
 
 def _members(tar: Path) -> dict[str, StoredSound]:
     """Return the sounds in a tar by the names of their cuts."""
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            return {
-                stem: StoredSound(path=tar, at=member.offset_data, num_bytes=member.size)
-                for member in archive
-                for stem, _, ending in [member.name.rpartition(".")]
-                if f".{ending.lower()}" in AUDIO_EXTENSIONS
-            }
-    except FileNotFoundError:
+    if not tar.exists():
         return {}
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise SourceError(
-            f"{tar} cannot be read as a tar ({error}); tars without compression are needed."
-        ) from error
+    with whole_tar(tar) as archive:
+        return {
+            stem: StoredSound(path=tar, at=member.offset_data, num_bytes=member.size)
+            for member in archive
+            for stem, _, ending in [member.name.rpartition(".")]
+            if f".{ending.lower()}" in AUDIO_EXTENSIONS
+        }

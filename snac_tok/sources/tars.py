@@ -9,6 +9,7 @@ go to, and are refused.
 from __future__ import annotations
 
 import tarfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
@@ -18,7 +19,7 @@ from snac_tok.sources.stored import StoredSound
 from snac_tok.sources.tables import json_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from snac_tok.sources.recording import Recording
@@ -26,28 +27,22 @@ if TYPE_CHECKING:
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 _TOLD_BY = {"txt": "text", "text": "text", "lang": "language", "spk": "speaker"}
 _MAX_TOLD_BYTES = 1 << 24
+_SCAN_BYTES = 1 << 20
 
 
 def list_tar(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
     """Return the recordings in a .tar, in their order; they are called after the tar and the member.
 
     Raises:
-        SourceError: it is damaged, compressed, or has no sound in it; what a member tells is not valid, or a
+        SourceError: it is damaged, cut off, compressed, or has no sound in it; what a member tells is not valid, or a
             sample has two recordings.
     """
     sounds: dict[str, tuple[str, StoredSound]] = {}
     told: dict[str, dict[str, Any]] = {}
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if member.isfile() and not _is_hidden(member.name):
-                    _take(archive, member, path, sounds, told)
-    except SourceError:
-        raise
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise SourceError(
-            f"{path} cannot be read as a tar ({error}); tars without compression are needed."
-        ) from error
+    with whole_tar(path) as archive:
+        for member in archive:
+            if member.isfile() and not _is_hidden(member.name):
+                _take(archive, member, path, sounds, told)
     if not sounds:
         raise SourceError(f"{path} has no sound in it ({' '.join(sorted(AUDIO_EXTENSIONS))}).")
     table = Table(path, keep=keep)
@@ -60,6 +55,61 @@ def list_tar(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
         )
         for key, (name, sound) in sounds.items()
     ]
+
+
+@contextmanager
+def whole_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open a tar whose members are all listed inside the `with` block; behind them its end mark is looked for.
+
+    Python's reader takes a damaged, zeroed or short header for the end of the tar, and all that follows would be lost.
+
+    Raises:
+        SourceError: it is damaged, cut off, compressed or not readable.
+    """
+    archive = None
+    try:
+        with tarfile.open(path, "r:") as archive:
+            yield archive
+            if fault := _fault_at_end(archive):
+                raise _damaged(path, archive, fault)
+    except SourceError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error}.") from error
+    except (tarfile.TarError, ValueError) as error:
+        if archive is None:
+            raise SourceError(
+                f"{path} cannot be read as a tar ({error}); tars without compression are needed."
+            ) from error
+        raise _damaged(path, archive, str(error)) from error
+
+
+def _fault_at_end(archive: tarfile.TarFile) -> str | None:
+    """Return what is wrong behind the last member: blocks of zeros are needed, at least one, and nothing else."""
+    file: Any = archive.fileobj
+    file.seek(archive.offset)
+    first = file.read(tarfile.BLOCKSIZE)
+    if first.strip(b"\0"):
+        return "no valid header stands there"
+    if len(first) < tarfile.BLOCKSIZE:
+        return "the mark of its end is missing"
+    while block := file.read(_SCAN_BYTES):
+        if block.strip(b"\0"):
+            return "an end mark stands there, and more data behind it, as where tars were joined"
+    return None
+
+
+def _damaged(path: Path, archive: Any, fault: str) -> SourceError:
+    size, at = path.stat().st_size, archive.offset
+    last = f"member {archive.members[-1].name}" if archive.members else "its beginning"
+    place = (
+        f"cut off in {last}, at byte {size}"
+        if at > size
+        else f"damaged or cut off behind {last}, at byte {at}"
+    )
+    return SourceError(
+        f"{path} is {place} ({fault}): recordings may be missing; fetch the tar again, or write it anew."
+    )
 
 
 def _take(

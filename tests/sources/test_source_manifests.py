@@ -342,6 +342,76 @@ def test_a_faulty_member_of_a_tar_is_named(folder, member, content, words):
     assert "compression" not in str(raised.value)
 
 
+def header_flipped(content, at):
+    """Return a tar with one wrong bit in the name of the member at `at`."""
+    return content[: at + 7] + bytes([content[at + 7] ^ 1]) + content[at + 8 :]
+
+
+DAMAGE = {
+    "one bit of a header": (
+        header_flipped,
+        "damaged or cut off behind member 2.wav, at byte {at} (no valid header",
+    ),
+    "a header of zeros": (
+        lambda content, at: content[:at] + bytes(512) + content[at + 512 :],
+        "damaged or cut off behind member 2.wav, at byte {at} (an end mark stands there, and more data behind",
+    ),
+    "cut in a header": (
+        lambda content, at: content[: at + 100],
+        "damaged or cut off behind member 2.wav, at byte {at} (no valid header",
+    ),
+    "cut behind a member": (
+        lambda content, at: content[:at],
+        "damaged or cut off behind member 2.wav, at byte {at} (the mark of its end is missing",
+    ),
+    "cut in a member": (
+        lambda content, at: content[: at - 600],
+        "cut off in member 2.wav, at byte {cut} (unexpected end of data)",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("kind", ["webdataset", "shar"])
+def test_a_tar_with_members_missing_is_refused(folder, kind, damage):
+    """Python's reader takes a header that is damaged for the end: the members behind it would be lost silently."""
+    sound = (folder / "wavs" / "a.wav").read_bytes()
+    shar = folder / "shar"
+    shar.mkdir()
+    tar = shar / "recording.000000.tar"
+    tar_of(tar, {f"{number}.wav": sound for number in range(5)})
+    cuts = [json.dumps({"id": str(number), "supervisions": []}) for number in range(5)]
+    (shar / "cuts.000000.jsonl").write_text("\n".join(cuts))
+    named = shar if kind == "shar" else tar
+    assert len(find_source(named).recordings) == 5
+    with tarfile.open(tar) as archive:
+        at = archive.getmembers()[3].offset
+    change, words = DAMAGE[damage]
+    tar.write_bytes(change(tar.read_bytes(), at))
+    with pytest.raises(SourceError, match=re.escape(words.format(at=at, cut=at - 600))) as raised:
+        find_source(named)
+    assert "compression" not in str(raised.value)
+
+
+def test_a_tar_cut_in_a_text_is_refused(folder):
+    """With what is wrong: nothing of compression."""
+    tar_of(folder / "s.tar", {"1.wav": b"", "1.txt": b"x" * 2000})
+    (folder / "s.tar").write_bytes((folder / "s.tar").read_bytes()[:2000])
+    with pytest.raises(SourceError, match=r"s\.tar is cut off in member 1\.txt, at byte 2000"):
+        find_source(folder / "s.tar")
+
+
+def test_a_tar_that_is_padded_is_whole(folder):
+    """Zeros of any number, as writers of tapes and of webdataset leave them; a single block of them is enough."""
+    sound = (folder / "wavs" / "a.wav").read_bytes()
+    tar_of(folder / "s.tar", {"1.wav": sound})
+    content = (folder / "s.tar").read_bytes().rstrip(b"\0")
+    content += bytes(-len(content) % 512)
+    for padding in (512, 1024, 3 << 20):
+        (folder / "s.tar").write_bytes(content + bytes(padding))
+        assert np.array_equal(only(folder / "s.tar").read().samples[0], SAMPLES)
+
+
 @pytest.mark.parametrize("kind", ["tar", "bytes", "struct"])
 def test_stored_sound_is_meant_as_a_whole(folder, kind):
     """Start and end beside it say where the clip was cut from, which is not here."""
