@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.audio.optional import import_optional
 from snac_tok.errors import SourceError
+from snac_tok.sources.cells import text_of
 from snac_tok.sources.recording import Recording
-from snac_tok.sources.rows import Table
+from snac_tok.sources.rows import Table, told_columns
 from snac_tok.sources.stored import arrow_table, cell_sound, sound_column, sound_sizes
 from snac_tok.sources.tables import TEXT_COLUMNS, first_of
 
@@ -176,18 +177,20 @@ def _of_arrow(path: Path, prefix: str, first: int, keep: Sequence[str]) -> Itera
         raise SourceError(
             f"{path} has no column of sound; the columns are {', '.join(content.column_names)}."
         )
-    names = [field.name for field in content.schema if field.name != column and not field.type.num_fields]
+    # Lists and structs are read only where a text or a kept column is one: others may be long.
+    told = told_columns(content.column_names, keep)
+    names = [
+        field.name
+        for field in content.schema
+        if field.name != column and (field.name in told or not field.type.num_fields)
+    ]
     row = 0
     for batch in content.select([*names, column]).to_batches():
         sizes, paths = sound_sizes(batch.column(column))
         for fields, size, place in zip(batch.select(names).to_pylist(), sizes, paths, strict=True):
             sound, num_bytes = cell_sound(path, row, size, place)
             yield table.recording(
-                {
-                    name: value
-                    for name, value in fields.items()
-                    if isinstance(value, str | int | float | None)
-                },
+                fields,
                 name=f"{prefix}{first + row:08d}",
                 sound=sound,
                 num_bytes=num_bytes,
@@ -206,7 +209,7 @@ def _rows(split: Any, column: str, prefix: str) -> Iterator[Recording]:
         sound, text = row.get(column), row.get(first_of(TEXT_COLUMNS, row) or "")
         path = sound.get("path") if isinstance(sound, Mapping) else None
         name = f"{prefix}{number}" + (f"/{Path(path).name}" if path else "")
-        yield Recording(name=name, sound=sound, text=text if isinstance(text, str) else None)
+        yield Recording(name=name, sound=sound, text=text_of(text, place=f"row {name}"))
 
 
 def _audio_columns(split: Any) -> list[str]:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from snac_tok.sources.recording import Recording
 
 MANIFEST_ENDINGS = (".txt", ".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
-# What a row of a table may hold beside its sound.
-_PLAIN = str | int | float | None
 
 
 def is_manifest(path: Path) -> bool:
@@ -132,7 +130,7 @@ def _of_row(table: Table, fields: dict[str, Any], number: int, *, sound_column: 
     size = None if content is None else len(content)
     sound, num_bytes = cell_sound(table.path, number, size, place)
     return table.recording(
-        {name: value for name, value in fields.items() if isinstance(value, _PLAIN)},
+        fields,
         name=f"{table.path.name}/{number:08d}",
         sound=sound,
         num_bytes=num_bytes,

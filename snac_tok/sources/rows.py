@@ -20,9 +20,10 @@ import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
+from snac_tok.sources.cells import Place, kept_text, text_of
 from snac_tok.sources.parts import checked_part
 from snac_tok.sources.recording import Recording
 from snac_tok.sources.stored import StoredSound
@@ -81,10 +82,10 @@ class Table:
             num_bytes: of `sound`.
 
         Raises:
-            SourceError: there is no column of paths, or a part that cannot be.
+            SourceError: there is no column of paths, a part that cannot be, or a text that is none.
         """
-        place = _Place(self.path, line)
-        if "recording" in fields and "supervisions" in fields:
+        place = Place(self.path, line, name)
+        if sound is None and "recording" in fields and "supervisions" in fields:
             fields = _of_cut(fields, place)
         names = _names(tuple(fields), self._keep)
         # Beside a stored sound, start and end say where in its own source the clip was cut from.
@@ -93,16 +94,15 @@ class Table:
             path = _path_of(fields, names, place)
             sound, num_bytes = self._located(path)
             name = name or fields.get("cut_id") or _name_of(path, part)
-        text = fields.get(names.text)
         channel = fields.get("channel_of_cut")
         return Recording(
             name=str(name),
             sound=sound,
             num_bytes=num_bytes,
-            text=text if isinstance(text, str) and text.strip() else None,
+            text=text_of(fields.get(names.text), place=place),
             part=part,
             channel=None if channel is None else int(channel),
-            columns=kept_columns(fields, self._keep),
+            columns=kept_columns(fields, self._keep, place=place),
         )
 
     def _located(self, path: str) -> tuple[Path, int]:
@@ -113,14 +113,29 @@ class Table:
         return self._places[path]
 
 
-def kept_columns(fields: Mapping[str, Any], keep: tuple[str, ...]) -> dict[str, str]:
+def told_columns(there: Sequence[str], keep: Sequence[str]) -> set[str]:
+    """Return which of a table's columns give the text and what is kept beside it.
+
+    >>> sorted(told_columns(["audio", "sentence", "client_id", "age"], ["age"]))
+    ['age', 'client_id', 'sentence']
+    """
+    names = _names(tuple(there), tuple(keep))
+    return {names.text, *(known for _, known in names.columns)} - {""}
+
+
+def kept_columns(
+    fields: Mapping[str, Any], keep: tuple[str, ...], *, place: object = "the row"
+) -> dict[str, str]:
     """Return what is kept of a row beside its text: speaker, language, and the columns in `keep`.
+
+    Raises:
+        SourceError: bytes that are not UTF-8; the message names the place.
 
     >>> kept_columns({"path": "a.wav", "client_id": 7, "age": "", "mood": "calm"}, ("mood", "age"))
     {'speaker': '7', 'mood': 'calm'}
     """
     return {
-        column: str(value)
+        column: kept_text(value, place=place)
         for column, known in _names(tuple(fields), keep).columns
         if (value := fields[known]) not in (None, "")
     }
@@ -131,16 +146,6 @@ def told_of_cut(fields: Mapping[str, Any]) -> dict[str, Any]:
     told = (fields["supervisions"] or [{}])[0]
     row = {name: told[name] for name in ("text", "speaker", "language", "gender") if told.get(name)}
     return row | {name: value for name, value in (told.get("custom") or {}).items() if isinstance(value, str)}
-
-
-class _Place(NamedTuple):
-    """Where a row stands, for messages."""
-
-    manifest: Path
-    line: int | None
-
-    def __str__(self) -> str:
-        return str(self.manifest) if self.line is None else f"{self.manifest}, line {self.line}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,13 +173,15 @@ def _names(there: tuple[str, ...], keep: tuple[str, ...]) -> _Names:
     )
 
 
-def _path_of(fields: Mapping[str, Any], names: _Names, place: _Place) -> str:
+def _path_of(fields: Mapping[str, Any], names: _Names, place: Place) -> str:
     if not names.file:
         raise SourceError(
             f"{place} has no column of recordings: one of {', '.join(FILE_COLUMNS)} is needed, got "
             f"{', '.join(fields) or 'none'}."
         )
     path = fields[names.file]
+    if path is None:
+        raise SourceError(f"{place} holds no path in its column {names.file!r}; mend or remove the row.")
     if not isinstance(path, str) or not path:
         raise SourceError(f"{place}: {reprlib.repr(path)} is not a path; mend the line.")
     return path
@@ -209,7 +216,7 @@ def _name_of(path: str, part: Part | None) -> str:
     return f"{path}@{start:012.6f}" + ("" if end is None else f"-{end:012.6f}")
 
 
-def _part_of(fields: Mapping[str, Any], names: _Names, place: _Place) -> Part | None:
+def _part_of(fields: Mapping[str, Any], names: _Names, place: Place) -> Part | None:
     if not (names.start or names.end):
         return None
     start, end = _seconds(fields.get(names.start), place), _seconds(fields.get(names.end), place)
@@ -221,7 +228,7 @@ def _part_of(fields: Mapping[str, Any], names: _Names, place: _Place) -> Part | 
     return checked_part(start or 0.0, end, name=place)
 
 
-def _seconds(value: Any, place: _Place) -> float | None:
+def _seconds(value: Any, place: Place) -> float | None:
     if value in (None, ""):
         return None
     try:
@@ -231,7 +238,7 @@ def _seconds(value: Any, place: _Place) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-def _of_cut(fields: Mapping[str, Any], place: _Place) -> dict[str, Any]:
+def _of_cut(fields: Mapping[str, Any], place: Place) -> dict[str, Any]:
     """Return one of Lhotse's cuts as a plain row."""
     recording = fields["recording"]
     try:
@@ -255,9 +262,7 @@ def _of_cut(fields: Mapping[str, Any], place: _Place) -> dict[str, Any]:
     return row | {"channel_of_cut": channel}
 
 
-def _source_of_cut(
-    recording: Mapping[str, Any], channel: Any, place: _Place
-) -> tuple[Mapping[str, Any], Any]:
+def _source_of_cut(recording: Mapping[str, Any], channel: Any, place: Place) -> tuple[Mapping[str, Any], Any]:
     """Return the file with a cut's channel, and the channel's number in it; None where there is no choice."""
     sources = recording["sources"]
     source = sources[0] if len(sources) == 1 else _file_of_channel(sources, channel, place)
@@ -268,7 +273,7 @@ def _source_of_cut(
     return source, numbers.index(channel) if channel in numbers else channel
 
 
-def _file_of_channel(sources: Sequence[Mapping[str, Any]], channel: Any, place: _Place) -> Mapping[str, Any]:
+def _file_of_channel(sources: Sequence[Mapping[str, Any]], channel: Any, place: Place) -> Mapping[str, Any]:
     if isinstance(channel, list):
         raise SourceError(
             f"{place}: its channels {', '.join(map(str, channel))} are in {len(sources)} files; a cut with one "
@@ -280,7 +285,7 @@ def _file_of_channel(sources: Sequence[Mapping[str, Any]], channel: Any, place: 
     return found
 
 
-def _check_unchanged(changes: Sequence[str], place: _Place) -> None:
+def _check_unchanged(changes: Sequence[str], place: Place) -> None:
     # Another rate moves no second of a recording; all other changes do, or make other sound of it.
     if set(changes) - {"Resample"}:
         raise SourceError(

@@ -19,7 +19,7 @@ from snac_tok.sources.stored import StoredSound
 from snac_tok.sources.tables import json_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from snac_tok.sources.recording import Recording
@@ -38,7 +38,7 @@ def list_tar(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
             sample has two recordings.
     """
     sounds: dict[str, tuple[str, StoredSound]] = {}
-    told: dict[str, dict[str, Any]] = {}
+    told: dict[str, list[tuple[str, Any]]] = {}
     with whole_tar(path) as archive:
         for member in archive:
             if member.isfile() and not _is_hidden(member.name):
@@ -48,7 +48,7 @@ def list_tar(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
     table = Table(path, keep=keep)
     return [
         table.recording(
-            told.get(key, {}),
+            _row_of(told.get(key, ()), path),
             name=f"{path.name}/{name}",
             sound=sound,
             num_bytes=sound.num_bytes,
@@ -117,7 +117,7 @@ def _take(
     member: tarfile.TarInfo,
     path: Path,
     sounds: dict[str, tuple[str, StoredSound]],
-    told: dict[str, dict[str, Any]],
+    told: dict[str, list[tuple[str, Any]]],
 ) -> None:
     """Take a member for sound, or for what is told of one."""
     name = member.name.removeprefix("./")
@@ -131,21 +131,30 @@ def _take(
             raise SourceError(f"{path}, member {member.name}: two recordings are called {key!r}; rename one.")
         sounds[key] = (name, sound)
     elif (ending == "json" or ending in _TOLD_BY) and member.size <= _MAX_TOLD_BYTES:
-        told.setdefault(key, {}).update(_told_in(archive, member, path, ending))
+        told.setdefault(key, []).append((member.name, _told_in(archive, member, path, ending)))
 
 
-def _told_in(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, ending: str) -> dict[str, Any]:
-    """Return what a member tells, as a row."""
+def _told_in(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, ending: str) -> Any:
+    """Return what a member tells: a row, unless its JSON is something else."""
     content = archive.extractfile(member)
     try:
         text = content.read().decode("utf-8-sig").strip() if content else ""
-        fields = json_value(text) if ending == "json" else {_TOLD_BY[ending]: text}
+        return json_value(text) if ending == "json" else {_TOLD_BY[ending]: text}
     except (ValueError, RecursionError) as error:
         kind = "UTF-8 text" if isinstance(error, UnicodeError) else "JSON"
         raise SourceError(
             f"{path}, member {member.name}: not valid {kind} ({error}); mend or remove the member."
         ) from error
-    return fields if isinstance(fields, dict) else {}
+
+
+def _row_of(told: Iterable[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    """Return what the members beside a sound tell, in one row."""
+    row: dict[str, Any] = {}
+    for member, fields in told:
+        if not isinstance(fields, dict):
+            raise SourceError(f"{path}, member {member}: needs a JSON object; mend or remove the member.")
+        row |= fields
+    return row
 
 
 def _is_hidden(name: str) -> bool:

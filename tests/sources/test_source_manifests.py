@@ -188,6 +188,9 @@ def test_a_cut_of_changed_sound_is_refused(folder):
     [
         ('{"path": "a.wav", "start": 2, "end": 1}', "line 2: a part from 2.0 s to 1.0 s"),
         ('{"path": "a.wav", "start": "soon"}', "line 2: 'soon' is no number of seconds"),
+        ('{"audio_filepath": null}', "line 2 holds no path in its column 'audio_filepath'; mend"),
+        ('{"path": "a.wav", "text": ["x"]}', r"line 2: \['x'\] is not a text; a string is needed"),
+        ('{"path": "a.wav", "text": true}', "line 2: True is not a text"),
         ('{"text": "x"}', "line 2 has no column of recordings"),
         ('{"id": "c", "recording": {}, "supervisions": []}', "line 2: it is no cut of Lhotse's"),
         (
@@ -330,6 +333,7 @@ def test_a_tar_of_a_mac_in_capitals(folder):
     ("member", "content", "words"),
     [
         ("1.json", b"{broken", "not valid JSON"),
+        ("1.json", b'["Good day."]', "needs a JSON object; mend"),
         ("1.txt", b"\xff", "not valid UTF-8 text"),
         ("1.flac", b"", "two recordings are called 'x/1'"),
     ],
@@ -340,6 +344,16 @@ def test_a_faulty_member_of_a_tar_is_named(folder, member, content, words):
     with pytest.raises(SourceError, match=rf"s\.tar, member x/{member}: {words}") as raised:
         find_source(folder / "s.tar")
     assert "compression" not in str(raised.value)
+
+
+def test_the_text_of_a_tar_is_a_string(folder):
+    """The recording is named; lists that tell of no recording are nobody's row."""
+    sound = (folder / "wavs" / "a.wav").read_bytes()
+    tar_of(folder / "s.tar", {"1.wav": sound, "list.json": b"[1]"})
+    assert only(folder / "s.tar").text is None
+    tar_of(folder / "s.tar", {"1.wav": sound, "1.json": b'{"text": ["x"]}'})
+    with pytest.raises(SourceError, match=r"s\.tar, recording s\.tar/1\.wav: \['x'\] is not a text"):
+        find_source(folder / "s.tar")
 
 
 def header_flipped(content, at):
