@@ -19,6 +19,7 @@ from snac_tok.sources.stored import cell_bytes, cell_sound, parquet_file, sound_
 from snac_tok.sources.tables import (
     FILE_COLUMNS,
     SEPARATORS,
+    check_header,
     check_width,
     csv_rows,
     first_of,
@@ -54,7 +55,7 @@ def list_manifest(path: Path, *, keep: Sequence[str] = ()) -> list[Recording]:
 
     Raises:
         SourceError: it or one of its rows names no recording, a row has other columns than the header, there is no
-            column of paths, or it cannot be read.
+            column of paths, a column stands there twice, or it cannot be read.
 
     >>> from pathlib import Path
     >>> _ = Path("train.jsonl").write_text('{"audio_filepath": "a.wav", "text": "Good day."}')
@@ -99,6 +100,7 @@ def _cells(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             f"{path} has no column of recordings: one of {', '.join(FILE_COLUMNS)} is needed, got "
             f"{', '.join(filter(None, names)) or 'none'}."
         )
+    check_header(path, names)
     for line, cells in rows:
         check_width(path, line, cells, width=len(names))
         if any(map(str.strip, cells)):

@@ -19,6 +19,7 @@ from snac_tok.sources.tables import (
     FILE_COLUMNS,
     SEPARATORS,
     TEXT_COLUMNS,
+    check_header,
     check_width,
     csv_rows,
     first_of,
@@ -70,7 +71,7 @@ def read_rows(path: Path, *, is_file: Callable[[str], bool], keep: tuple[str, ..
         keep: columns that are kept beside speaker and language.
 
     Raises:
-        SourceError: not UTF-8 text, or a broken line.
+        SourceError: not UTF-8 text, a broken line, or a column that stands there twice.
     """
     rows = _jsonl_rows(path, keep) if path.suffix == ".jsonl" else _csv_rows(path, is_file, keep)
     return [row for row in rows if row.text.strip() or row.columns]
@@ -102,6 +103,7 @@ def _named_columns(path: Path, header: str, keep: tuple[str, ...]) -> _Columns |
         names = [name.strip().strip('"').lower() for name in _cells(path, header, separator)]
         file, text = first_of(FILE_COLUMNS, names), first_of(TEXT_COLUMNS, names)
         if file is not None and (text is not None or kept_columns(dict.fromkeys(names, "x"), keep)):
+            check_header(path, names)
             place = None if text is None else names.index(text)
             return _Columns(separator=separator, file=names.index(file), text=place, names=tuple(names))
     return None

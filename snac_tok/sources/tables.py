@@ -52,6 +52,19 @@ def csv_rows(path: Path, content: str, *, separator: str) -> list[tuple[int, lis
             raise SourceError(f"{path}, line {reader.line_num}: {error}; mend the line.") from error
 
 
+def check_header(path: Path, names: Sequence[str]) -> None:
+    """Refuse a header that names a column twice: nothing says which of the two is meant. Nameless ones may be several.
+
+    Raises:
+        SourceError: it names one twice.
+    """
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise SourceError(
+            f"{path}: the header has two columns {twice[0]!r} (capitals do not count); rename or remove one of them."
+        )
+
+
 def check_width(path: Path, line: int, cells: Sequence[str], *, width: int) -> None:
     """Refuse a row that has other columns than the header: its cells would stand under wrong names.
 
@@ -120,5 +133,11 @@ def read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
         return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SourceError(
+            f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8 text; convert the file from its "
+            "encoding, for example: iconv -f LATIN1 -t UTF-8 old > new."
+        ) from error
+    except (OSError, EOFError) as error:
         raise SourceError(f"{path} cannot be read as UTF-8 text: {error}.") from error

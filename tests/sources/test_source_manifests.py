@@ -213,16 +213,30 @@ def test_a_broken_line_is_named(folder, line, words):
         ("path,text\nwavs/a.wav\n", "line 2: 1 columns, the header has 2"),
         ("path\ttext\nwavs/a.wav\tone\ttwo\n", "line 2: 3 columns"),
         ("path,text\n,Hello\n", "line 2: '' is not a path; mend the line"),
+        ("path,text,Text\nwavs/a.wav,One.,Two.\n", r"m\.csv: the header has two columns 'text' \(capitals"),
+        ("path\ttext\tpath\nwavs/a.wav\tOne.\twavs/b.wav\n", r"m\.tsv: the header has two columns 'path'"),
     ],
 )
 def test_a_row_that_would_lose_something_is_refused(folder, content, words):
-    """A comma in a text that is not quoted, a path that is missing; lines without anything pass."""
+    """An unquoted comma in a text, a missing path, two texts; lines and columns without anything pass."""
     name = "m.tsv" if "\t" in content else "m.csv"
     (folder / name).write_text(content)
     with pytest.raises(SourceError, match=words):
         find_recordings([folder / name])
-    (folder / "good.csv").write_text('path,text\n\nwavs/a.wav,"Hello, world"\n,\n')
+    (folder / "good.csv").write_text('path,text,,\n\nwavs/a.wav,"Hello, world",,\n,,,\n')
     assert only(folder / "good.csv").text == "Hello, world"
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl.gz"])
+def test_another_encoding_is_named_with_its_line(folder, name):
+    """And how to change it, whether the file has a byte order mark or not."""
+    content = "path,text\nwavs/a.wav,café\n".encode("latin-1")
+    for mark in (b"", b"\xef\xbb\xbf"):
+        (folder / name).write_bytes(gzip.compress(mark + content) if name.endswith(".gz") else mark + content)
+        with pytest.raises(
+            SourceError, match=rf"{name}, line 2: byte 0xe9 is not UTF-8 text; .*iconv -f LATIN1"
+        ):
+            find_recordings([folder / name])
 
 
 def test_a_part_behind_the_end_is_an_error_of_the_recording(folder):

@@ -134,7 +134,8 @@ def test_odd_lines_are_counted(tmp_path, caplog):
         ("audio_file|text\na.wav|one|two\n", "line 2: 3 columns, the header has 2"),
         ("audio_file|text\na.wav|x\nb.wav\n", "line 3: 1 columns"),
         ('file_name,text\na.wav,"no end\n', "line"),
-        (b"audio_file|text\na.wav|caf\xe9\n", "UTF-8"),
+        (b"audio_file|text\na.wav|caf\xe9\n", "line 2: byte 0xe9 is not UTF-8"),
+        ("file_name,text,text\na.wav,one,two\n", "the header has two columns 'text'"),
     ],
 )
 def test_a_faulty_csv_is_named_with_its_line(tmp_path, content, words):
