@@ -16,7 +16,7 @@ from snac_tok.errors import SourceError
 from snac_tok.sources.cells import text_of
 from snac_tok.sources.recording import Recording
 from snac_tok.sources.rows import Table, told_columns
-from snac_tok.sources.stored import arrow_table, cell_sound, sound_column, sound_sizes
+from snac_tok.sources.stored import arrow_table, cell_sound, holds_samples, sound_column, sound_sizes
 from snac_tok.sources.tables import TEXT_COLUMNS, first_of
 
 if TYPE_CHECKING:
@@ -184,11 +184,11 @@ def _of_arrow(path: Path, prefix: str, first: int, keep: Sequence[str]) -> Itera
         for field in content.schema
         if field.name != column and (field.name in told or not field.type.num_fields)
     ]
-    row = 0
+    row, has_samples = 0, holds_samples(content.schema.field(column).type)
     for batch in content.select([*names, column]).to_batches():
         sizes, paths = sound_sizes(batch.column(column))
         for fields, size, place in zip(batch.select(names).to_pylist(), sizes, paths, strict=True):
-            sound, num_bytes = cell_sound(path, row, size, place)
+            sound, num_bytes = cell_sound(path, row, size, place, has_samples=has_samples)
             yield table.recording(
                 fields,
                 name=f"{prefix}{first + row:08d}",

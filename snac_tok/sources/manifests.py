@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
 from snac_tok.sources.rows import Table
-from snac_tok.sources.stored import cell_bytes, cell_sound, parquet_file, sound_column
+from snac_tok.sources.stored import cell_bytes, cell_sound, holds_samples, parquet_file, sound_column
 from snac_tok.sources.tables import (
     FILE_COLUMNS,
     SEPARATORS,
@@ -116,21 +116,24 @@ def _of_parquet(path: Path, keep: Sequence[str]) -> Iterator[Recording]:
     try:
         file = parquet_file(path)
         column = sound_column(file.schema_arrow)
+        has_samples = column is not None and holds_samples(file.schema_arrow.field(column).type)
         for batch in file.iter_batches(batch_size=64 if column else 4096):
             for fields in batch.to_pylist():
-                yield _of_row(table, fields, number, sound_column=column)
+                yield _of_row(table, fields, number, sound_column=column, has_samples=has_samples)
                 number += 1
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error}.") from error
 
 
-def _of_row(table: Table, fields: dict[str, Any], number: int, *, sound_column: str | None) -> Recording:
+def _of_row(
+    table: Table, fields: dict[str, Any], number: int, *, sound_column: str | None, has_samples: bool
+) -> Recording:
     if sound_column is None:
         return table.recording(fields, line=number + 1)
     cell = fields.pop(sound_column)
     content, place = cell_bytes(cell), cell.get("path") if isinstance(cell, dict) else None
     size = None if content is None else len(content)
-    sound, num_bytes = cell_sound(table.path, number, size, place)
+    sound, num_bytes = cell_sound(table.path, number, size, place, has_samples=has_samples)
     return table.recording(
         fields,
         name=f"{table.path.name}/{number:08d}",

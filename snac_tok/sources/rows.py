@@ -26,7 +26,7 @@ from snac_tok.errors import SourceError
 from snac_tok.sources.cells import Place, kept_text, text_of
 from snac_tok.sources.parts import checked_part
 from snac_tok.sources.recording import Recording
-from snac_tok.sources.stored import StoredSound
+from snac_tok.sources.stored import StoredSound, samples_error
 from snac_tok.sources.tables import FILE_COLUMNS, TEXT_COLUMNS, first_of
 
 if TYPE_CHECKING:
@@ -182,6 +182,8 @@ def _path_of(fields: Mapping[str, Any], names: _Names, place: Place) -> str:
     path = fields[names.file]
     if path is None:
         raise SourceError(f"{place} holds no path in its column {names.file!r}; mend or remove the row.")
+    if isinstance(path, dict) and "array" in path:
+        raise samples_error(place)
     if not isinstance(path, str) or not path:
         raise SourceError(f"{place}: {reprlib.repr(path)} is not a path; mend the line.")
     return path

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.audio.optional import import_optional
-from snac_tok.errors import AudioFileError
+from snac_tok.errors import AudioFileError, SourceError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,9 @@ def cell_bytes(value: Any) -> bytes | None:
     return found if isinstance(found, bytes) else None
 
 
-def cell_sound(path: Path, row: int, size: int | None, place: str | None) -> tuple[StoredSound | Path, int]:
+def cell_sound(
+    path: Path, row: int, size: int | None, place: str | None, *, has_samples: bool = False
+) -> tuple[StoredSound | Path, int]:
     """Return where a cell's sound is, and its size: in the cell, or in the file that it names.
 
     Args:
@@ -120,11 +122,34 @@ def cell_sound(path: Path, row: int, size: int | None, place: str | None) -> tup
         row: of the cell.
         size: of the bytes in the cell; None if there are none.
         place: the path in the cell, relative to the table's folder.
+        has_samples: whether the cell holds samples, too, as `holds_samples` says of its column.
+
+    Raises:
+        SourceError: it holds samples, and there is no file at its path.
     """
+    if has_samples and not (place and (path.parent / place).is_file()):
+        raise samples_error(f"{path}, row {row + 1}")
     if size is None and place:
         sound = path.parent / place
         return sound, sound.stat().st_size if sound.is_file() else 0
     return StoredSound(path=path, at=row, num_bytes=size or 0), size or 0
+
+
+def holds_samples(kind: Any) -> bool:
+    """Return whether a column's cells hold decoded samples and no encoded sound, as `datasets` gives decoded rows."""
+    import pyarrow as pa
+
+    names = {field.name for field in kind} if pa.types.is_struct(kind) else set()
+    return "array" in names and "bytes" not in names
+
+
+def samples_error(place: object) -> SourceError:
+    """Return the error for a cell of decoded samples."""
+    return SourceError(
+        f"{place}: the sound is decoded samples, where the bytes of a sound file or the path of one are needed; "
+        "dataset.cast_column(column, datasets.Audio()) makes bytes of them (it needs torchcodec): save "
+        "the dataset again after it."
+    )
 
 
 def sound_sizes(column: Any) -> tuple[list[int | None], list[str | None]]:

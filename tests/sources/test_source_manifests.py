@@ -333,6 +333,28 @@ def test_a_column_of_samples_is_no_path(folder):
     assert len(str(raised.value)) < 1000
 
 
+@pytest.mark.parametrize("path", ["no.wav", None, "wavs/a.wav"])
+@pytest.mark.parametrize("kind", ["parquet", "saved dataset"])
+def test_decoded_rows_of_datasets_hold_no_sound_files(folder, kind, path):
+    """The message says so, and how to make files of the samples; where the file is there, it is read."""
+    cell = {"array": [0.5] * 8, "sampling_rate": RATE, "path": path and str(folder / path)}
+    named = folder / "t.parquet" if kind == "parquet" else folder / "rows"
+    if kind == "parquet":
+        pq.write_table(pa.table({"audio": [cell]}), named)
+    else:
+        datasets = pytest.importorskip("datasets")
+        kinds = {"array": [datasets.Value("float64")], "sampling_rate": datasets.Value("int64")}
+        features = datasets.Features({"audio": kinds | {"path": datasets.Value("string")}})
+        datasets.Dataset.from_list([{"audio": cell}], features=features).save_to_disk(named)
+    if path == "wavs/a.wav":
+        assert np.array_equal(only(named, is_stored=True).read().samples[0], SAMPLES)
+        return
+    with pytest.raises(
+        SourceError, match=r"(row|line) 1: the sound is decoded samples, .*datasets\.Audio\(\)"
+    ):
+        find_source(named, is_stored=True)
+
+
 def test_a_tar_of_a_mac_in_capitals(folder):
     """Hidden members, the finder's notes beside each file, are no recordings; a name in capitals is read, too."""
     sound = (folder / "wavs" / "a.wav").read_bytes()
