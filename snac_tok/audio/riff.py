@@ -3,6 +3,7 @@
     RIFF size WAVE | fmt | … | data size samples… | LIST … | RIFF size WAVE …
                                     └ never filled in, or with the header counted in: read whole
                                     └ more than there is: cut off                 └ another file, joined
+                                    └ less than there is, and no chunk behind it: damaged
 
 libsndfile reads a cut-off WAV as a shorter one, trusts a length of 0 and refuses joined files. Here the chunk list is
 read and no samples, except when the length was never filled in: then the data are searched for joined files' headers.
@@ -81,6 +82,9 @@ def probe_riff(file: BinaryIO, start: int, size: int) -> ProbeResult:
     clause = f"the header promises {missing} bytes more than the file holds"
     end = min(size, wav.data_at + wav.claimed)
     if missing and not _counts_header(wav, missing, size):
+        return _with_mp3(file, wav, ProbeResult(fault=clause), end)
+    if stray := _stray_bytes(file, wav, size):
+        clause = f"the header promises {wav.claimed} bytes of sound, and the {stray} bytes behind them are no chunk"
         return _with_mp3(file, wav, ProbeResult(fault=clause), end)
     note = f"{clause}, as if it counted itself" if missing and wav.riff_end > size else None
     return _with_mp3(
@@ -215,6 +219,27 @@ def _chunks(file: BinaryIO, at: int, size: int) -> Iterator[tuple[bytes, int, in
 
 def _chunks_end(file: BinaryIO, at: int, size: int) -> int:
     return max((min(end, size + 1) for _, _, end in _chunks(file, at, size)), default=at)
+
+
+def _stray_bytes(file: BinaryIO, wav: _Wav, size: int) -> int:
+    """Count the bytes behind the data of a WAV that ends with the file, if they begin with no chunk and no padding."""
+    end = wav.data_at + (wav.claimed or 0)
+    file.seek(wav.start)
+    # Of RF64 only the data's length is read.
+    if file.read(4) == b"RF64" or wav.riff_end != size or size - end <= max(_HEADER_PARTS):
+        return 0
+    is_regular = any(_is_chunk(file, wav, at, size) for at in (end + end % 2, end))
+    return 0 if is_regular else size - end
+
+
+def _is_chunk(file: BinaryIO, wav: _Wav, at: int, size: int) -> bool:
+    """Return whether a chunk begins at `at`, or zeros; writers may count a chunk's header in, or leave out its pad."""
+    file.seek(at)
+    header = file.read(8)
+    if not any(header):
+        return not any(file.read(_SCAN_BYTES))
+    name, claimed = struct.unpack(f"{wav.order}4sI", header)
+    return name.isascii() and name.decode().isprintable() and bool(at + claimed <= size)
 
 
 def _behind(file: BinaryIO, end: int, size: int) -> int | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
 
 import numpy as np
 import pytest
+import soundfile
 from sound_files import NUM_SAMPLES, encoded, mp3, patched, speech
 
 from snac_tok.audio import iter_audio, read_audio
@@ -114,6 +116,45 @@ def test_a_really_cut_wav_is_still_refused(missing):
     """A number of bytes that no header has."""
     with pytest.raises(AudioFileError, match=f"promises {missing} bytes more"):
         read_audio(WAV[:-missing])
+
+
+@pytest.mark.parametrize("data", [2, 1000, DATA // 2, DATA - 46])
+def test_a_data_length_that_is_too_small_is_refused(data):
+    """The outer length spans the file, and sound, not a chunk, follows the data; libsndfile reads the beginning."""
+    content = wav_with(riff=36 + DATA, data=data)
+    with pytest.raises(
+        AudioFileError, match=f"promises {data} bytes of sound, and the {DATA - data} bytes behind"
+    ):
+        read_audio(content)
+    assert read_audio(content, allow_truncated=True).num_samples == data // 2
+
+
+def rifx() -> bytes:
+    """The WAV with its numbers in the other order."""
+    file = io.BytesIO()
+    soundfile.write(file, read_audio(WAV).samples.T, 24_000, format="WAV", subtype="PCM_16", endian="BIG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("name", "body", "counted"),
+    [
+        (b"LIST", b"INFOIART\x04\0\0\0Ann\0", 0),
+        (b"id3 ", b"ID3" + bytes(61), 8),
+        (b"_PMX", bytes(range(65)), 0),
+        (b"bext", bytes(602), 0),
+        (b"", bytes(2000), 0),
+        (b"", b"\xff" * 40, 0),
+    ],
+)
+def test_what_may_stand_behind_the_data(order, name, body, counted):
+    """Chunks of any name, odd ones without their pad, one whose length counts its header in; zeros; a few bytes."""
+    chunk = name and name + struct.pack(f"{order}I", len(body) + counted)
+    content = WAV if order == "<" else rifx()
+    content += chunk + body
+    content = patched(content, 4, struct.pack(f"{order}I", len(content) - 8))
+    assert np.array_equal(read_audio(content).samples, read_audio(WAV).samples)
 
 
 def test_an_empty_recording_is_not_taken_for_one_of_unknown_length():
