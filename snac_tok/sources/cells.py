@@ -9,6 +9,7 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snac_tok.errors import SourceError
+from snac_tok.sources.tables import SpelledNumber
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,14 +56,28 @@ def kept_text(value: Any, *, place: object) -> str:
     """Return what is kept of a cell: strings and numbers as they are spelled; lists, objects, true and false as JSON.
 
     Raises:
-        SourceError: bytes that are not UTF-8.
+        SourceError: bytes that are not UTF-8, lists that are too deep, or a number too long for Python in one.
 
     >>> kept_text({"mood": "calm"}, place="line 1"), kept_text(True, place="line 1"), kept_text(1.5, place="line 1")
     ('{"mood": "calm"}', 'true', '1.5')
     """
     if isinstance(value, bool | list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        try:
+            return json.dumps(_with_numbers(value), ensure_ascii=False, default=str)
+        except (ValueError, RecursionError) as error:
+            raise SourceError(
+                f"{place}: {reprlib.repr(value)} cannot be kept as JSON ({error}); mend it, or leave the column out."
+            ) from error
     return _decoded(value, place) if isinstance(value, bytes) else str(value)
+
+
+def _with_numbers(value: Any) -> Any:
+    """Return lists and objects with numbers in the place of spelled ones."""
+    if isinstance(value, dict):
+        return {name: _with_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(_with_numbers, value))
+    return json.loads(value) if isinstance(value, SpelledNumber) else value
 
 
 def _decoded(value: bytes, place: object) -> str:

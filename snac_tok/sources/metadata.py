@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from snac_tok.errors import SourceError
+from snac_tok.sources.cells import Place
 from snac_tok.sources.rows import kept_columns
 from snac_tok.sources.tables import (
     FILE_COLUMNS,
@@ -138,7 +139,7 @@ def _jsonl_rows(path: Path, keep: tuple[str, ...]) -> list[Row]:
     rows, odd, has_columns = list[Row](), list[int](), False
     for line, fields in json_objects(path):
         name, text = first_of(FILE_COLUMNS, fields), first_of(TEXT_COLUMNS, fields)
-        kept = kept_columns(fields, keep)
+        kept = kept_columns(fields, keep, place=Place(path, line, None))
         has_columns |= name is not None and text is not None
         named, said = fields.get(name or ""), fields.get(text or "")
         if isinstance(named, str) and (isinstance(said, str) or (said is None and kept)):

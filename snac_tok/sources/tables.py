@@ -26,6 +26,12 @@ SEPARATORS = ("|", "\t", ",")
 _limit = threading.Lock()
 
 
+class SpelledNumber(str):
+    """A number of JSON's as it is written, so that 1.50 stays 1.50; JSON made of it again has a number."""
+
+    __slots__ = ()
+
+
 def first_of(names: Iterable[str], there: Container[str]) -> str | None:
     """Return the first of the names that is there.
 
@@ -121,7 +127,7 @@ def json_value(text: str) -> Any:
     >>> json_value('[1.50, NaN]')
     ['1.50', None]
     """
-    return json.loads(text, parse_int=str, parse_float=str, parse_constant=lambda _: None)
+    return json.loads(text, parse_int=SpelledNumber, parse_float=SpelledNumber, parse_constant=lambda _: None)
 
 
 def read_text(path: Path) -> str:

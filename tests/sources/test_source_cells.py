@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from snac_tok.errors import SourceError
+from snac_tok.sources.cells import kept_text
 from snac_tok.sources.find import find_source
 
 
@@ -92,3 +93,12 @@ def test_kept_columns_that_are_no_strings(tmp_path, kind):
         "f": "é",
         "g": "1.5",
     }
+
+
+def test_lists_that_are_too_deep_are_not_kept():
+    """As an error of the row's, not of Python's."""
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(SourceError, match=r"line 7: .* cannot be kept as JSON"):
+        kept_text(deep, place="line 7")

@@ -41,6 +41,25 @@ def test_json_lines_and_rows_without_a_text(tmp_path):
     assert told(tmp_path) == {"a.wav": (None, {"speaker": "7"}), "sub/b.wav": ("No.", {"speaker": "8"})}
 
 
+def test_lists_and_objects_of_json_lines_stay_json(tmp_path):
+    """Their numbers are numbers; a number alone stays as it is spelled."""
+    rows = (
+        '{"file_name": "a.wav", "text": "No.", "at": {"s": [1, 2.5], "as": "1"}, "snr": 17.50, "ok": true}\n'
+    )
+    folder_with(tmp_path, rows, name="metadata.jsonl")
+    kept = {"at": '{"s": [1, 2.5], "as": "1"}', "snr": "17.50", "ok": "true"}
+    assert told(tmp_path, keep=["at", "snr", "ok"])["a.wav"] == ("No.", kept)
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "m.jsonl"])
+def test_what_cannot_be_kept_is_named(tmp_path, name):
+    """A number in a list that is longer than Python's."""
+    folder_with(tmp_path, f'{{"file_name": "a.wav", "text": "No.", "at": [{"7" * 5000}]}}\n', name=name)
+    named = tmp_path if name == "metadata.jsonl" else tmp_path / name
+    with pytest.raises(SourceError, match=rf"{name}, line 1: .*cannot be kept as JSON"):
+        told(named, keep=["at"])
+
+
 def test_a_table_of_speakers_alone(tmp_path, caplog):
     """They are kept, and one warning says that there are no texts."""
     assert told(folder_with(tmp_path, "path,speaker\na.wav,ann\n")) == {
