@@ -28,6 +28,7 @@ from snac_tok.cli.shared_options import (
     noise_option,
     preset_option,
     refuse_format,
+    refuse_options,
     rows_option,
     standard_input,
 )
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 
 _ZIP = b"PK"  # what every .npz begins with
+_OF_IDS = ("preset", "num_samples", "drop_partial", "on_error", "generated", "answer")
+_OF_SHARDS = ("records", "rows", "limit", "flac")
 
 
 @click.command(
@@ -173,24 +176,18 @@ def decode(
             f"{source} is {kind}, whose sounds go into a folder; name it, or one --id and a .wav"
         )
     if kind:
-        _refuse_options(reading.given, f"is for a file of ids; {source} is {kind}")
+        refuse_options(_OF_IDS, f"is for a file of ids; {source} is {kind}")
         if records and rows is not None:
             raise click.UsageError("--id and --rows both name records; leave one of them out")
         wanted = _Wanted(ids=tuple(dict.fromkeys(records)), rows=rows, limit=limit)
         return _decode_shards(
             source, output, way, wanted, ending=".flac" if flac else ".wav", progress=progress
         )
-    of_shards = {
-        "--id": bool(records),
-        "--rows": rows is not None,
-        "--limit": limit is not None,
-        "--flac": flac,
-    }
-    _refuse_options(of_shards, f"is for shards; {source} is neither a folder of them nor a .parquet")
+    refuse_options(_OF_SHARDS, f"is for shards; {source} is neither a folder of them nor a .parquet")
     target = sound_target(output, file_format, force=force)
     is_npz = Path(source).suffix.lower() == ".npz" or (source == PIPE and preset is None)
     if is_npz:
-        _refuse_options(reading.given, f"is for a file of ids; {source} holds raw codes")
+        refuse_options(_OF_IDS, f"is for a file of ids; {source} holds raw codes")
     elif preset is None:
         raise click.UsageError(_what_it_needs(source))
     with _bar(1, progress) as bar:
@@ -244,18 +241,6 @@ class _Reading:
             )
         if self.answer is not None and not self.generated:
             raise click.UsageError("--answer can only be used together with --generated")
-
-    @property
-    def given(self) -> dict[str, bool]:
-        """Which of the options were given."""
-        return {
-            "--preset": self.preset is not None,
-            "--num-samples": self.num_samples is not None,
-            "--drop-partial": self.drop_partial,
-            "--on-error": self.on_error != "strict",
-            "--generated": self.generated,
-            "--answer": self.answer is not None,
-        }
 
     def read(self, file: Path | IO[bytes], tokenizer: SnacTokenizer, name: str) -> FoundIds | GeneratedSpeech:
         """Return the ids in a file, and what was left out of it."""
@@ -370,9 +355,3 @@ def _names(output: str, number: int, *, ending: str, force: bool) -> SoundNames 
         )
     check_sound_file(target, force=force)
     return target
-
-
-def _refuse_options(given: dict[str, bool], reason: str) -> None:
-    for name, is_given in given.items():
-        if is_given:
-            raise click.UsageError(f"{name} {reason}")

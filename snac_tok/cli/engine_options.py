@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snac_tok.cli.shared_options import refuse_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -70,14 +72,9 @@ def chosen_engine(
     from snac_tok.corpus import RayEngine
 
     if engine_name == "local":
-        given = {
-            "--address": address,
-            "--workers": workers,
-            "--cpus-per-worker": cpus_per_worker,
-            "--gpus-per-worker": gpus_per_worker,
-        }
-        if named := next((name for name, value in given.items() if value is not None), None):
-            raise click.UsageError(f"{named} is for a cluster; add --engine ray")
+        refuse_options(
+            ("address", "workers", "cpus_per_worker", "gpus_per_worker"), "is for a cluster; add --engine ray"
+        )
         return None
     if gpus_per_worker is None:
         gpus_per_worker = 1.0 if device.startswith("cuda") else 0.0

@@ -17,6 +17,7 @@ from snac_tok.cli.shared_options import (
     model_option,
     noise_option,
     refuse_existing,
+    refuse_options,
     truncated_option,
 )
 from snac_tok.cli.sound_reading import naming
@@ -85,13 +86,16 @@ def plot(
         raise click.UsageError(f"{target}: pictures are written to .png")
     refuse_existing(target, force=force)
     is_shards = path.is_dir() or path.suffix.lower() == _SHARD_ENDING
-    if record is not None and not is_shards:
-        raise click.UsageError(f"--id is for shards; {what} is neither a folder of them nor a .parquet")
+    is_codes = path.suffix.lower() == ".npz"
+    if not is_shards:
+        refuse_options(["record"], f"is for shards; {what} is neither a folder of them nor a .parquet")
+    if is_shards or is_codes:
+        refuse_options(["channels", "allow_truncated"], f"is for a recording; {what} holds codes")
     import_optional("matplotlib", extra="plot", purpose="the picture")  # before any work
     way = Way(levels=None, noise=noise, model=model, device=device, force=force)
     if is_shards:
         subject = _of_record(what, record, way, seconds=seconds)
-    elif path.suffix.lower() == ".npz":
+    elif is_codes:
         subject = _of_code_file(path, way, seconds=seconds)
     else:
         tokenizer = load_tokenizer(

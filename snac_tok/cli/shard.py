@@ -16,6 +16,7 @@ from snac_tok.cli.shared_options import (
     force_option,
     load_tokenizer,
     model_option,
+    refuse_other_options,
     truncated_option,
 )
 from snac_tok.cli.stopping import stopped_by
@@ -27,6 +28,20 @@ if TYPE_CHECKING:
     from snac_tok.corpus import Estimate, ShardingResult
 
 _MIB = 1 << 20
+# A job script may name its model for all of its commands; --merge has no use for one.
+_OF_MERGE = ("merge", "model", "progress")
+_OF_DRY_RUN = (
+    *(
+        "dry_run",
+        "channels",
+        "clips_per_shard",
+        "keep_columns",
+        "min_duration",
+        "max_duration",
+        "max_file_size",
+    ),
+    *("model", "device", "progress"),
+)
 
 
 def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -197,15 +212,12 @@ def shard(
             "--force with --shard-index would remove what other tasks have made; begin anew once, without --shard-index"
         )
     if merge:
-        _check_merged_alone(
-            {
-                "--force": force,
-                "--shard-index": array_task,
-                "--rerun-errors": rerun_errors,
-                "--dry-run": dry_run,
-            }
-        )
+        refuse_other_options(_OF_MERGE, "--merge only completes OUT from the shards that are there")
         return _end(merge_shards(out), out)
+    if dry_run:
+        refuse_other_options(
+            _OF_DRY_RUN, "--dry-run only estimates, and nothing of it depends on other options"
+        )
     engine = chosen_engine(
         engine_name,
         address=address,
@@ -216,9 +228,17 @@ def shard(
     )
     encoder = load_tokenizer(model, device="cpu" if engine else device)
     kept = None if keep_columns is None else _names(keep_columns)
+    max_file_bytes = None if max_file_size is None else max_file_size * _MIB
     if dry_run:
         found = estimate_folder(
-            source, encoder, channels=channels, clips_per_shard=clips_per_shard, keep_columns=kept
+            source,
+            encoder,
+            channels=channels,
+            clips_per_shard=clips_per_shard,
+            keep_columns=kept,
+            min_duration=min_duration,
+            max_duration=max_duration,
+            max_file_bytes=max_file_bytes,
         )
         click.echo(_forecast(found))
         return 0
@@ -237,7 +257,7 @@ def shard(
                 allow_truncated=allow_truncated,
                 min_duration=min_duration,
                 max_duration=max_duration,
-                max_file_bytes=None if max_file_size is None else max_file_size * _MIB,
+                max_file_bytes=max_file_bytes,
                 loudness=loudness,
                 dedupe=dedupe,
                 max_error_rate=max_error_rate,
@@ -254,15 +274,6 @@ def shard(
                 raise stopped from error
             raise
     return _end(summary, out)
-
-
-def _check_merged_alone(others: dict[str, object]) -> None:
-    """Refuse options that --merge, which encodes nothing, would ignore."""
-    given = [option for option, value in others.items() if value]
-    if given:
-        raise click.UsageError(
-            f"--merge only completes OUT from the shards that are there; run it without {' and '.join(given)}"
-        )
 
 
 def _end(summary: ShardingResult, out: str) -> int:

@@ -8,13 +8,15 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from snac_tok.cli.advice import options_of
 from snac_tok.cli.messages import say
 from snac_tok.errors import did_you_mean, first_line
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from snac_tok.audio import MonoPolicy
@@ -182,6 +184,46 @@ def format_option(*formats: str, default: str) -> Callable[[Any], Any]:
         type=click.Choice(formats),
         help=f"What -o - writes to stdout. Default: {default}.",
     )
+
+
+def refuse_options(names: Iterable[str], reason: str) -> None:
+    """Refuse the first of these options that was given and would do nothing, such as "--limit is for shards".
+
+    Args:
+        names: of the arguments of the command that runs.
+        reason: what follows the option in the sentence.
+
+    Raises:
+        click.UsageError: one was given.
+    """
+    given = given_options()
+    for name in names:
+        if name in given:
+            raise click.UsageError(f"{given[name]} {reason}")
+
+
+def refuse_other_options(allowed: Collection[str], reason: str) -> None:
+    """Refuse all given options but these; the sentence gives the reason and names all that are to be left out.
+
+    Raises:
+        click.UsageError: another one was given.
+    """
+    others = [option for name, option in given_options().items() if name not in allowed]
+    if others:
+        raise click.UsageError(f"{reason}; run it without {', '.join(others)}")
+
+
+def given_options() -> dict[str, str]:
+    """Return the options that stand on the command line, by the names of their arguments.
+
+    What counts is that an option was typed: with the value of its default, it was meant to do something as well.
+    """
+    context = click.get_current_context()
+    return {
+        name: option
+        for name, option in options_of(context).items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
 
 
 def refuse_format(file_format: str | None, output: str | None) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.audio import audio_info, iter_audio, to_mono
+from snac_tok.codec.config import CodecConfig
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD
 from snac_tok.corpus.planning import collection_of, planned_items
 from snac_tok.errors import AudioError
 from snac_tok.shards.manifest import SECONDS_PER_HOUR
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
+from snac_tok.sources.limits import Limits
 from snac_tok.sources.stored import StoredSound
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from snac_tok.audio import ChannelPolicy, Waveform
     from snac_tok.corpus.plan import PlannedFile
     from snac_tok.corpus.worker import SoundEncoder
-    from snac_tok.shards import CollectionInfo
 
 # How many headers are read, spread evenly over the recordings, and how much sound is encoded.
 _NUM_HEADERS = 200
@@ -42,7 +43,7 @@ class Estimate:
         num_shards: counted.
         columns: that would be kept.
         num_texts: recordings with a text, counted.
-        hours: estimated from headers.
+        hours: of the clips that are made of them, estimated from headers.
         num_tokens: estimated from the hours.
         output_bytes: estimated from the tokens.
         elapsed_seconds: estimated from how long some seconds of the sound take to encode; None if none could be read.
@@ -71,19 +72,27 @@ def estimate_folder(
     clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD,
     extensions: Collection[str] = AUDIO_EXTENSIONS,
     keep_columns: Sequence[str] | None = None,
+    min_duration: float = 0.0,
+    max_duration: float | None = None,
+    max_file_bytes: int | None = None,
 ) -> Estimate:
-    """Say what `shard_folder` would come to with these arguments; recordings that it would leave out are counted, too.
+    """Say what `shard_folder` would come to with these arguments.
+
+    Recordings that it would leave out are counted, too, and add nothing to the hours and what follows from them.
 
     Raises:
         SourceError: as in `shard_folder`.
     """
+    limits = Limits(min_seconds=min_duration, max_seconds=max_duration, max_bytes=max_file_bytes)
     base, columns, items = planned_items(Path(source), extensions=extensions, keep_columns=keep_columns)
     collection = collection_of(encoder, channels)
     # Rounded up: the last recordings count as much as the first.
     sample = items[:: max(1, -(-len(items) // _NUM_HEADERS))]
-    lengths = {item: _header_seconds(item, base) for item in sample}
+    is_each = collection.channels == "each"
+    lengths = {item: _header_seconds(item, base, limits, is_each=is_each) for item in sample}
     hours = _hours(items, lengths)
-    num_tokens = round(hours * SECONDS_PER_HOUR * _tokens_per_second(collection))
+    frames_per_second = CodecConfig.from_dict(collection.codec_config).frames_per_second
+    num_tokens = round(hours * SECONDS_PER_HOUR * frames_per_second * collection.tokens_per_frame)
     speed = _times_real_time([item for item, seconds in lengths.items() if seconds], base, encoder)
     return Estimate(
         num_recordings=len(items),
@@ -100,14 +109,42 @@ def estimate_folder(
     )
 
 
-def _header_seconds(item: PlannedFile, base: Path) -> float | None:
-    """Return what a recording's header says of its length; None where it cannot be read or does not say."""
-    if item.part and item.part[1] is not None:
-        return item.part[1] - item.part[0]
+def _header_seconds(item: PlannedFile, base: Path, limits: Limits, *, is_each: bool) -> float | None:
+    """Return the length of a recording's clips together, as its header says.
+
+    Args:
+        item: the recording.
+        base: the folder that its path is relative to.
+        limits: a recording outside them has no clips.
+        is_each: whether each channel is a clip.
+
+    Returns:
+        seconds; None where the header cannot be read or does not say.
+    """
     try:
-        return audio_info(_source_of(item, base)).duration_seconds
+        info = audio_info(_source_of(item, base))
     except AudioError:
         return None
+    part = _part_seconds(item)
+    seconds = info.duration_seconds if part is None else part
+    if seconds is None:
+        return None
+    num_clips = info.num_channels if is_each and item.channel is None else 1
+    return num_clips * seconds if _is_within(limits, item, seconds) else 0.0
+
+
+def _part_seconds(item: PlannedFile) -> float | None:
+    """Return the length of a part of a file; None for a whole file, and a part that goes on to its end."""
+    return None if item.part is None or item.part[1] is None else item.part[1] - item.part[0]
+
+
+def _is_within(limits: Limits, item: PlannedFile, seconds: float) -> bool:
+    try:
+        limits.check_bytes(item.num_bytes)
+        limits.check_seconds(seconds)
+    except AudioError:
+        return False
+    return True
 
 
 def _source_of(item: PlannedFile, base: Path) -> Path | bytes:
@@ -118,32 +155,30 @@ def _source_of(item: PlannedFile, base: Path) -> Path | bytes:
 
 
 def _hours(items: Sequence[PlannedFile], lengths: dict[PlannedFile, float | None]) -> float:
-    """Return the length of all: parts exactly, others by the bytes that a second takes in files of their kind."""
-    exact = sum(item.part[1] - item.part[0] for item in items if item.part and item.part[1] is not None)
-    seconds, num_bytes = defaultdict[str, float](float), defaultdict[str, int](int)
+    """Return the length of all clips, by what those of each kind whose headers were read give for their size."""
+    seconds, sizes = defaultdict[str, float](float), defaultdict[str, float](float)
     for item, length in lengths.items():
-        if length is not None and item.part is None:
-            for kind in (_kind(item), ""):
+        if length is not None:
+            for kind in _kinds(item):
                 seconds[kind] += length
-                num_bytes[kind] += item.num_bytes
+                sizes[kind] += _size(item)
+    total = 0.0
     for item in items:
-        if item.part is None or item.part[1] is None:
-            kind = _kind(item) if num_bytes[_kind(item)] else ""
-            exact += item.num_bytes * seconds[kind] / num_bytes[kind] if num_bytes[kind] else 0.0
-    return exact / SECONDS_PER_HOUR
+        for kind in filter(sizes.get, _kinds(item)):
+            total += _size(item) * seconds[kind] / sizes[kind]
+            break
+    return total / SECONDS_PER_HOUR
 
 
-def _kind(item: PlannedFile) -> str:
-    return Path(item.path).suffix.lower()
+def _size(item: PlannedFile) -> float:
+    """Return a part's seconds, a file's bytes."""
+    part = _part_seconds(item)
+    return float(item.num_bytes) if part is None else part
 
 
-def _tokens_per_second(collection: CollectionInfo) -> float:
-    config = collection.codec_config
-    rates = [*config.get("encoder_rates", ()), *(config.get("vq_strides") or (1,))[:1]]
-    samples = 1
-    for rate in rates:
-        samples *= rate
-    return collection.tokens_per_frame * collection.sampling_rate / samples
+def _kinds(item: PlannedFile) -> tuple[str, ...]:
+    """Return what a recording is like: files of its ending, and all files where none of those could be read."""
+    return ("part",) if _part_seconds(item) is not None else (Path(item.path).suffix.lower(), "file")
 
 
 def _times_real_time(items: Sequence[PlannedFile], base: Path, encoder: SoundEncoder) -> float | None:

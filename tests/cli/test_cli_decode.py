@@ -247,6 +247,8 @@ def test_options_of_another_kind_of_input(refused, run):
     run("encode", "a.wav", "-o", "a.npz")
     said = refused("decode", "a.npz", "-o", "x.wav", "--num-samples", "5")
     assert "--num-samples is for a file of ids; a.npz holds raw codes" in said
+    said = refused("decode", "a.npz", "-o", "x.wav", "--on-error", "strict")
+    assert "--on-error is for a file of ids; a.npz holds raw codes" in said  # typed, if with its default
     said = refused("decode", "clips", "-o", "x.wav", "--num-samples", "5")
     assert "--num-samples is for a file of ids; clips is a folder" in said
     said = refused("decode", "a.npz", "-o", "x.wav", "--limit", "1")

@@ -59,6 +59,16 @@ def test_pictures_of_a_recording_codes_and_records(run, work, shards):
     assert (work / "codes.png").read_bytes() == (work / "record.png").read_bytes()
 
 
+@pytest.mark.usefixtures("shards")
+def test_options_for_recordings_are_refused_beside_codes(refused, run):
+    """Codes have one channel, and were whole when they were made."""
+    assert run("encode", "b.flac", "-o", "b.npz").exit_code == 0
+    for source in ("b.npz", "shards"):
+        for option in (["--channels", "left"], ["--allow-truncated"]):
+            said = refused("plot", source, "-o", "x.png", *option)
+            assert f"{option[0]} is for a recording; {source} holds codes" in said
+
+
 def test_only_the_beginning_is_drawn(run):
     """--seconds cuts recordings and codes."""
     assert run("encode", "a.wav", "-o", "a.npz").exit_code == 0

@@ -195,6 +195,15 @@ def test_a_dry_run(run, work):
     assert found.num_tokens == pytest.approx(manifest.num_tokens, rel=0.1)
 
 
+def test_a_dry_run_takes_only_what_counts(run, refused):
+    """Limits change the estimate; options that it does not depend on are refused, all of them in one sentence."""
+    result = run("shard", "clips", "shards", "--dry-run", "--min-duration", "100")
+    assert "about 0.00 h" in result.stdout
+    ignored = ["--loudness", "-23", "--force", "--jobs", "3", "--rerun-errors", "--dedupe"]
+    said = refused("shard", "clips", "shards", "--dry-run", *ignored)
+    assert "run it without --loudness, --dedupe, --rerun-errors, --jobs, --force" in said
+
+
 def test_a_pattern_a_table_and_columns(run, work):
     """What the shell leaves alone; columns by name."""
     assert run("shard", "clips/*.wav", "some").exit_code == 0
@@ -240,6 +249,21 @@ def test_options_that_would_undo_an_array_or_do_nothing(refused, work):
     assert "begin anew once, without --shard-index" in said
     for options in (["--force"], ["--shard-index", "0/2"], ["--rerun-errors"], ["--dry-run"]):
         assert f"run it without {options[0]}" in refused("shard", "clips", "shards", "--merge", *options)
+    ignored = [
+        "--min-duration",
+        "1",
+        "--loudness",
+        "-23",
+        "--jobs",
+        "0",
+        "--channels",
+        "mean",
+        "--engine",
+        "local",
+    ]
+    said = refused("shard", "clips", "shards", "--merge", *ignored)
+    for option in ignored[::2]:
+        assert option in said
     assert not (work / "shards").exists()
 
 

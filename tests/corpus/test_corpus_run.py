@@ -349,7 +349,7 @@ def test_a_codec_that_uint16_cannot_hold_is_refused_first(source, out):
 def test_an_estimate_looks_at_recordings_from_the_first_to_the_last(tmp_path, monkeypatch, num_files):
     """At most 200 headers, none farther from the next than the others; the second half counts as the first."""
     seen = []
-    monkeypatch.setattr(estimate, "_header_seconds", lambda item, _: seen.append(item.path))
+    monkeypatch.setattr(estimate, "_header_seconds", lambda item, *_, **__: seen.append(item.path))
     monkeypatch.setattr(estimate, "_times_real_time", lambda *_: None)
     (tmp_path / "many").mkdir()
     for number in range(num_files):
@@ -357,3 +357,32 @@ def test_an_estimate_looks_at_recordings_from_the_first_to_the_last(tmp_path, mo
     found = estimate.estimate_folder(tmp_path / "many", ToyEncoder())
     assert len(seen) == found.num_headers <= 200
     assert int(seen[-1][:3]) >= num_files - 2
+
+
+def _estimated_seconds(folder, **options):
+    return estimate.estimate_folder(folder, ToyEncoder(), **options).hours * 3600
+
+
+def test_an_estimate_counts_each_channel_that_becomes_a_record(tmp_path):
+    """Three stereo clips of 2 s are 12 s with "each", and 6 s otherwise; where a manifest names the channel, one."""
+    for number in range(3):
+        write_tone(tmp_path / "two" / f"{number}.wav", seconds=2, channels=2)
+    assert _estimated_seconds(tmp_path / "two", channels="each") == pytest.approx(12)
+    assert _estimated_seconds(tmp_path / "two") == pytest.approx(6)
+    listed = tmp_path / "parts.csv"
+    listed.write_text("path,start,end\n" + "".join(f"two/{number}.wav,0.5,1.5\n" for number in range(3)))
+    assert _estimated_seconds(listed, channels="each") == pytest.approx(6)
+    assert _estimated_seconds(listed) == pytest.approx(3)
+
+
+def test_an_estimate_leaves_out_what_the_limits_do(tmp_path):
+    """Too short, too long and too large recordings give no hours, as in a run."""
+    for seconds in (1, 2, 4):
+        write_tone(tmp_path / "some" / f"{seconds}.wav", seconds=seconds)
+    assert _estimated_seconds(tmp_path / "some") == pytest.approx(7, rel=0.01)
+    assert _estimated_seconds(tmp_path / "some", min_duration=1.5) == pytest.approx(6, rel=0.01)
+    assert _estimated_seconds(tmp_path / "some", min_duration=1.5, max_duration=3) == pytest.approx(
+        2, rel=0.01
+    )
+    assert _estimated_seconds(tmp_path / "some", max_file_bytes=100_000) == pytest.approx(3, rel=0.01)
+    assert _estimated_seconds(tmp_path / "some", min_duration=100) == 0
