@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import click
@@ -128,7 +129,10 @@ class _Lines:
             trainer.config.steps,
             trainer.config.log_every,
         )
-        self._seconds: list[float] = []
+        self._since_line: list[float] = []  # seconds of training alone
+        self._behind_first: list[
+            float
+        ] = []  # seconds with validations and checkpoints, which the rest has as well
 
     def is_time(self, report: StepReport) -> bool:
         """Whether this step's losses are said."""
@@ -136,17 +140,21 @@ class _Lines:
 
     def show(self, report: StepReport) -> None:
         """Say how far the run is, where it is time to."""
-        self._seconds.append(report.seconds)
+        self._since_line.append(report.training_seconds)
+        # The first step compiles and warms up: nothing can be reckoned from it.
+        if report.step > self._first:
+            self._behind_first.append(report.seconds)
         if not self.shown or not (self.is_time(report) or report.validation):
             return
-        seconds = sum(self._seconds) / len(self._seconds)
-        self._seconds.clear()
-        parts = [f"step {report.step}/{self._steps}: {_note(report)}", f"{lasting(seconds)} a step"]
+        parts = [
+            f"step {report.step}/{self._steps}: {_note(report)}",
+            f"{lasting(fmean(self._since_line))} a step",
+        ]
+        self._since_line.clear()
         if report.validation:
             parts.append(f"validated: mel {report.validation['mel']:.3g}")
-        # The first step compiles and warms up: nothing can be reckoned from it.
-        if self._first < report.step < self._steps:
-            parts.append(f"{lasting(seconds * (self._steps - report.step))} left")
+        if self._behind_first and report.step < self._steps:
+            parts.append(f"{lasting(fmean(self._behind_first) * (self._steps - report.step))} left")
         say(f"{', '.join(parts)}.")
 
 

@@ -47,7 +47,8 @@ class StepReport:
     Attributes:
         step: counted from 1.
         values: the losses on the device, scalars.
-        seconds: that the step took; on a GPU, until all of it was asked for.
+        seconds: that the step took, with its validation and checkpoint; on a GPU, until all of it was asked for.
+        training_seconds: those without validation and checkpoint.
         validation: figures by name where this step was validated.
         stage: the name of the stage it belongs to; "" in a run without stages.
     """
@@ -55,6 +56,7 @@ class StepReport:
     step: int
     values: Mapping[str, torch.Tensor] = field(repr=False)
     seconds: float
+    training_seconds: float
     validation: dict[str, float] | None = None
     stage: str = ""
 
@@ -210,7 +212,7 @@ class Trainer:
         self._stopping = self.process.any_says(self._asked_to_stop)
         self.step += 1
         report = StepReport(
-            step=self.step, values=values, seconds=time.perf_counter() - began, stage=self.stage
+            step=self.step, values=values, seconds=0.0, training_seconds=0.0, stage=self.stage
         )
         ended = self.step == config.steps
         logged = self.step % config.log_every == 0 or ended
@@ -222,10 +224,12 @@ class Trainer:
             self._write(LOSSES_FILE, report.losses)
             if self.curves:
                 self.curves.losses(self.step, report.losses)
+        trained = time.perf_counter() - began
         validation = self._validate() if self._is_validated(ended=ended) else None
         if saved:
             self.save()
-        return replace(report, seconds=time.perf_counter() - began, validation=validation)
+        seconds = time.perf_counter() - began
+        return replace(report, seconds=seconds, training_seconds=trained, validation=validation)
 
     def _is_validated(self, *, ended: bool) -> bool:
         return self.validation is not None and (self.step % self.config.validate_every == 0 or ended)

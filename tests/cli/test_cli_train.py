@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from snac_tok.cli import train
 from snac_tok.codec import SNAC
+from snac_tok.training import StepReport
 from snac_tok.training.phase import Phase
 
 pytestmark = pytest.mark.usefixtures("ready")
@@ -163,6 +165,26 @@ def test_without_a_terminal_there_are_lines(run, config):
         assert " a step" in line
     assert ["validated: mel " in line for line in lines] == [False, False, True, False, True]
     assert [line.endswith(" left.") for line in lines] == [False, True, True, True, False]
+
+
+def test_one_slow_step_hardly_moves_the_time_left(capsys):
+    """A step with a validation of 60 s counts as one of all that were done but the first, and not as a step's length."""
+    config = SimpleNamespace(steps=1000, log_every=50)
+    values = {"mel": torch.tensor(1.0)}
+    lines = train._Lines(SimpleNamespace(step=0, config=config), shown=True)
+    for step in range(1, 121):
+        validation = {"mel": 1.0} if step == 101 else None
+        slow = {1: 500.0, 101: 61.0}.get(step, 1.0)
+        trained = slow if validation is None else 1.0
+        lines.show(
+            StepReport(
+                step=step, values=values, seconds=slow, training_seconds=trained, validation=validation
+            )
+        )
+    said = {line.split("/")[0].split()[-1]: line for line in capsys.readouterr().err.splitlines()}
+    assert said["50"].endswith("15 min 50 s left.")
+    assert "1.00 s a step" in said["101"]
+    assert said["101"].endswith("23 min 58 s left.")
 
 
 @pytest.mark.usefixtures(
