@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.advice import at_the_command_line
-from snac_tok.cli.messages import examples, say
+from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout, say, standard_output
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
     FILE_ENDINGS,
@@ -25,7 +25,6 @@ from snac_tok.cli.shared_options import (
     preset_option,
     refuse_existing,
     refuse_format,
-    standard_output,
     truncated_option,
 )
 from snac_tok.cli.sound_names import seen_as
@@ -155,6 +154,7 @@ def _targets(sounds: tuple[str, ...], output: str | None, file_format: str) -> l
             raise click.UsageError(
                 f"{len(sounds)} sounds do not go to stdout together; name a folder with -o"
             )
+        refuse_closed_stdout()
         return [_Target(path=None, file_format=file_format)]
     folder = Path(output)
     if len(sounds) == 1 and not output.endswith("/") and not folder.is_dir():
@@ -218,13 +218,17 @@ def _write(
     if target.file_format in _ID_FORMATS:
         ids = tokenizer.vocabulary.encode(codes[: tokenizer.vocabulary.layout.num_levels])
         if target.path is None:
-            click.echo(ids_as_json(ids) if target.file_format == "json" else ids_as_text(ids), nl=False)
+            print_result(ids_as_json(ids) if target.file_format == "json" else ids_as_text(ids), nl=False)
         else:
             write_ids(target.path, ids)
         return counted(ids.size, "id")
     levels = [level.astype("uint16") for level in codes]
     content = CodeFile(levels=levels, num_samples=num_samples, settings=settings)
-    write_code_file(target.path or standard_output(), content)
+    if target.path is None:
+        with standard_output() as stdout:
+            write_code_file(stdout, content)
+    else:
+        write_code_file(target.path, content)
     return counted(sum(map(len, codes)), "code")
 
 

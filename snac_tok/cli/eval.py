@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.advice import at_the_command_line
-from snac_tok.cli.messages import examples, say
+from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
     channels_option,
@@ -154,6 +154,8 @@ def eval(  # noqa: A001 - the command's name
     from snac_tok.evaluation import SoundFolder, evaluate, evaluation_to_json, find_clips
 
     targets = _targets(out, json_path, png_path, sounds=sounds, force=force)
+    if json_path == "-" or not targets:
+        refuse_closed_stdout()
     kept = SoundFolder(Path(out)) if out and sounds else None
     clips = find_clips(inputs, limit=limit)
     round_trips, own_rate = _round_trips(
@@ -179,7 +181,7 @@ def eval(  # noqa: A001 - the command's name
         raise click.ClickException(f"no clip could be evaluated; {failures[0].source}: {failures[0].reason}")
     reading = {"channels": channels, "allow_truncated": allow_truncated}
     _write(found, targets, clips, round_trips, kept=kept, reading=reading)
-    click.echo(evaluation_to_json(found).rstrip() if json_path == "-" else _text(found))
+    print_result(evaluation_to_json(found).rstrip() if json_path == "-" else _text(found))
     return 1 if failures else 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.messages import examples, say
+from snac_tok.cli.messages import examples, print_result, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import force_option, levels_option, preset_option, rows_option
 from snac_tok.wording import counted, facts, lasting, lasting_hours
@@ -131,9 +131,9 @@ def export(
     for warning in said:
         if issubclass(warning.category, TrialCodecWarning):
             say(str(warning.message))
-    click.echo(json.dumps(_values(report), indent=2) if as_json else _account(report, out))
+    print_result(json.dumps(_values(report), indent=2) if as_json else _account(report, out))
     if report.left_out and not as_json:
-        click.echo(f"which were left out: {out}/{LEFT_OUT_NAME}")
+        print_result(f"which were left out: {out}/{LEFT_OUT_NAME}")
     return 1 if report.left_out else 0
 
 

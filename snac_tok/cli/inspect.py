@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.messages import examples
+from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.cli.shared_options import (
     force_option,
     levels_option,
@@ -68,6 +68,7 @@ def inspect(
     snac_44khz are the released shapes, default is that of a SNAC() without arguments. With --preset its id table is
     printed; `presets NAME` prints that of the speech codec.
     """
+    refuse_closed_stdout()
     lists_presets = what == _PRESETS and name is None
     if name is not None:
         if what != _PRESETS or preset is not None:
@@ -83,7 +84,7 @@ def inspect(
         from snac_tok.frames import preset_names
 
         names = list(preset_names())
-        click.echo(json.dumps(names) if as_json else "\n".join(names))
+        print_result(json.dumps(names) if as_json else "\n".join(names))
     elif identify is not None:
         _print_identification(identify, as_json=as_json)
     elif preset is not None:
@@ -92,7 +93,7 @@ def inspect(
         found = _findings(str(what))
         if plot is not None:
             _draw(found, Path(plot), force=force)
-        click.echo(json.dumps(found.values, indent=2, ensure_ascii=False) if as_json else found.text())
+        print_result(json.dumps(found.values, indent=2, ensure_ascii=False) if as_json else found.text())
 
 
 def _print_table(codec: str, preset: str, *, levels: int | None, as_json: bool) -> None:
@@ -103,7 +104,7 @@ def _print_table(codec: str, preset: str, *, levels: int | None, as_json: bool) 
     vocabulary = vocabulary_for(
         preset, strides=config.vq_strides, codebook_size=config.codebook_size, levels=levels
     )
-    click.echo(vocabulary_to_json(vocabulary).rstrip() if as_json else vocabulary.describe())
+    print_result(vocabulary_to_json(vocabulary).rstrip() if as_json else vocabulary.describe())
 
 
 def _print_identification(source: str, *, as_json: bool) -> None:
@@ -111,7 +112,7 @@ def _print_identification(source: str, *, as_json: bool) -> None:
 
     name, file = ("stdin", standard_input()) if source == "-" else (source, source)
     found = identify_file(file, name=name)
-    click.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else str(found))
+    print_result(json.dumps(dataclasses.asdict(found), indent=2) if as_json else str(found))
 
 
 def _draw(found: Findings, path: Path, *, force: bool) -> None:

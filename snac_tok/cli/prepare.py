@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.messages import examples
+from snac_tok.cli.messages import examples, print_result
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import channels_option, force_option, truncated_option
 from snac_tok.wording import counted, facts, lasting
@@ -96,9 +96,9 @@ def prepare(
     # How many recordings there are is known once the inputs have been listed.
     with ProgressBar("preparing", unit="B", shown=is_wanted(progress, things=2)) as bar:
         state = prepare_sound(inputs, out, options, replace=force, progress=lambda state: _show(state, bar))
-    click.echo(_account(state, out, sampling_rate=sampling_rate))
+    print_result(_account(state, out, sampling_rate=sampling_rate))
     if state.num_failures:
-        click.echo(f"why recordings failed: {Path(out) / FAILED_FILE}")
+        print_result(f"why recordings failed: {Path(out) / FAILED_FILE}")
     return 1 if state.num_failures else 0
 
 

@@ -28,7 +28,7 @@ import click
 
 from snac_tok import __version__
 from snac_tok.cli.advice import at_the_command_line
-from snac_tok.cli.messages import examples, say
+from snac_tok.cli.messages import examples, say, unwritable_stdout
 from snac_tok.cli.stopping import StoppedError
 from snac_tok.errors import SnacTokError, did_you_mean
 
@@ -124,6 +124,9 @@ class Program(click.Group):
         except click.ClickException as error:
             say(_usage(error))
             sys.exit(error.status if isinstance(error, _Reported) else _FAILED)
+        except OSError as error:  # of --help and --version: what commands raise is a sentence by now
+            say(unwritable_stdout(error))
+            sys.exit(_FAILED)
         except click.Abort:
             say("interrupted")
             sys.exit(_INTERRUPTED)

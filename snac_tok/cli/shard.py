@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from snac_tok.cli.engine_options import chosen_engine, engine_options
-from snac_tok.cli.messages import examples
+from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.cli.progress import LongProgress, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
     channels_option,
@@ -215,6 +215,7 @@ def shard(
         refuse_other_options(_OF_MERGE, "--merge only completes OUT from the shards that are there")
         return _end(merge_shards(out), out)
     if dry_run:
+        refuse_closed_stdout()
         refuse_other_options(
             _OF_DRY_RUN, "--dry-run only estimates, and nothing of it depends on other options"
         )
@@ -240,7 +241,7 @@ def shard(
             max_duration=max_duration,
             max_file_bytes=max_file_bytes,
         )
-        click.echo(_forecast(found))
+        print_result(_forecast(found))
         return 0
     # How many recordings there are is known once the folder has been listed.
     with LongProgress("encoding", bar=is_wanted(progress, things=2), lines=progress is not False) as shown:
@@ -280,11 +281,11 @@ def _end(summary: ShardingResult, out: str) -> int:
     """Print what the run came to, and return the exit code."""
     from snac_tok.corpus import FAILED_NAME
 
-    click.echo(_account(summary, out))
+    print_result(_account(summary, out))
     if not summary.is_complete:
-        click.echo(f"when all tasks are done: snac-tok shard SOURCE {out} --merge")
+        print_result(f"when all tasks are done: snac-tok shard SOURCE {out} --merge")
     elif summary.num_failures or summary.num_left_out:
-        click.echo(f"why files failed: {Path(out) / FAILED_NAME}")
+        print_result(f"why files failed: {Path(out) / FAILED_NAME}")
     return 1 if summary.num_failures else 0
 
 

@@ -239,12 +239,6 @@ def standard_input() -> IO[bytes]:
     return sys.stdin.buffer
 
 
-def standard_output() -> IO[bytes]:
-    """Return stdout for writing bytes; what was printed before stands before them."""
-    sys.stdout.flush()
-    return sys.stdout.buffer
-
-
 def refuse_existing(path: Path, *, force: bool) -> None:
     """Stop before any work where a file would be overwritten unasked.
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from snac_tok.cli.messages import say
-from snac_tok.cli.shared_options import PIPE, load_tokenizer, refuse_existing, refuse_format, standard_output
+from snac_tok.cli.messages import refuse_closed_stdout, say, standard_output
+from snac_tok.cli.shared_options import PIPE, load_tokenizer, refuse_existing, refuse_format
 from snac_tok.wording import lasting
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def sound_target(output: str, file_format: str | None, *, force: bool) -> Path |
     """Return where sound goes; stop before any work where none can be written."""
     refuse_format(file_format, output)
     if output == PIPE:
+        refuse_closed_stdout()
         return Stdout(file_format=file_format or SOUND_FORMATS[0])
     path = Path(output)
     check_sound_file(path, force=force)
@@ -133,8 +134,8 @@ def write_sound(target: Path | Stdout, blocks: Iterable[Waveform]) -> float:
         with TemporaryDirectory() as folder:
             path = Path(folder) / f"sound.{target.file_format}"
             write_audio(path, counted())
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, standard_output())
+            with path.open("rb") as file, standard_output() as stdout:
+                shutil.copyfileobj(file, stdout)
     else:
         write_audio(target, counted())
     say(f"{target}: {lasting(seconds)} at {rate} Hz")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.messages import examples
+from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.wording import facts, lasting_hours
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def status(*, out: str, as_json: bool) -> int:
     """
     from snac_tok.corpus import collection_status
 
+    refuse_closed_stdout()
     found = collection_status(Path(out))
-    click.echo(json.dumps(dataclasses.asdict(found), indent=2) if as_json else _account(found))
+    print_result(json.dumps(dataclasses.asdict(found), indent=2) if as_json else _account(found))
     return 0 if found.is_finished else 1
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.messages import examples, say
+from snac_tok.cli.messages import examples, print_result, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import check_device
 from snac_tok.wording import facts, lasting
@@ -83,7 +83,7 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
             return 128 + signal.SIGTERM  # what a shell says of a process that it ended
         raise KeyboardInterrupt
     if trainer.process.is_first:
-        click.echo(_account(trainer, out, steps=len(reports), seconds=sum(reports)))
+        print_result(_account(trainer, out, steps=len(reports), seconds=sum(reports)))
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from snac_tok.cli.messages import examples
+from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.wording import counted, printable
 
 
@@ -29,11 +29,12 @@ def verify(*, out: str, read_data: bool, as_json: bool) -> int:
     """
     from snac_tok.corpus import verify_collection
 
+    refuse_closed_stdout()
     faults = verify_collection(Path(out), read_data=read_data)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(fault) for fault in faults], indent=2))
+        print_result(json.dumps([dataclasses.asdict(fault) for fault in faults], indent=2))
     else:
         for fault in faults:
-            click.echo(f"{printable(fault.name)}: {printable(fault.reason)}")
-        click.echo(f"{counted(len(faults), 'fault')} in {out}" if faults else f"{out}: all is well")
+            print_result(f"{printable(fault.name)}: {printable(fault.reason)}")
+        print_result(f"{counted(len(faults), 'fault')} in {out}" if faults else f"{out}: all is well")
     return 1 if faults else 0

@@ -8,6 +8,7 @@ import pytest
 import soundfile as sf
 
 from snac_tok import read_audio
+from snac_tok.cli.program import program
 
 
 def samples(content):
@@ -69,3 +70,76 @@ def test_what_does_not_go_through_a_pipe(refused):
     )
     assert "go into a folder" in refused("decode", "shards", "-o", "-")
     assert "ids need --preset" in refused("decode", "-", "-o", "-", stdin="[1, 2, 3]")
+
+
+@pytest.fixture
+def printed_to(work, monkeypatch, capsys):  # noqa: ARG001 - commands run in the folder
+    """Run the program with another stdout; the exit code and what it says on stderr."""
+
+    def run_program(stdout, *arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", stdout)
+            with pytest.raises(SystemExit) as end:
+                program.main(args=list(arguments), prog_name="snac-tok")
+        return end.value.code, capsys.readouterr().err
+
+    return run_program
+
+
+@pytest.mark.usefixtures("shards")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "presets"),
+        ("status", "shards"),
+        ("verify", "shards"),
+        ("shard", "clips", "x", "--dry-run"),
+        ("encode", "b.flac", "-o", "-"),
+        ("encode", "b.flac", "--ids", "--preset", "orpheus"),
+        ("roundtrip", "b.flac", "-o", "-"),
+        ("eval", "b.flac"),
+        ("eval", "b.flac", "--json", "-", "--png", "x.png"),
+    ],
+)
+def test_a_closed_stdout_is_told_before_any_work(printed_to, arguments):
+    """Python has None there, as after `>&-`; the result would be lost."""
+    code, said = printed_to(None, *arguments)
+    assert code == 2
+    assert said.startswith("snac-tok: stdout is closed, and the result is printed there; ")
+    assert said.count("\n") == 1
+
+
+def test_what_goes_into_files_needs_no_stdout(printed_to, work):
+    """A job may be started without one."""
+    for arguments in (("encode", "b.flac", "-o", "b.npz"), ("shard", "clips", "quiet")):
+        assert printed_to(None, *arguments)[0] == 0
+    assert (work / "b.npz").exists()
+
+
+class _FullDisk(io.RawIOBase):
+    """Refuses everything, as /dev/full."""
+
+    def writable(self):
+        return True
+
+    def write(self, _content):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "presets"),
+        ("--help",),
+        ("encode", "b.flac", "-o", "-"),
+        ("roundtrip", "b.flac", "-o", "-"),
+    ],
+)
+def test_a_stdout_that_cannot_be_written_is_named(printed_to, arguments):
+    """And what to do about it; also for the help, which no command prints."""
+    stdout = io.TextIOWrapper(io.BufferedWriter(_FullDisk()), encoding="utf-8")
+    code, said = printed_to(stdout, *arguments)
+    assert code == 2
+    assert said == (
+        "snac-tok: stdout cannot be written (No space left on device); make room there, or send it to another place.\n"
+    )

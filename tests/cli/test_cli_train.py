@@ -168,7 +168,7 @@ def test_without_a_terminal_there_are_lines(run, config):
 
 
 def test_one_slow_step_hardly_moves_the_time_left(capsys):
-    """A step with a validation of 60 s counts as one of all that were done but the first, and not as a step's length."""
+    """A step with a validation of 60 s counts as one of all steps but the first, and not as a step's length."""
     config = SimpleNamespace(steps=1000, log_every=50)
     values = {"mel": torch.tensor(1.0)}
     lines = train._Lines(SimpleNamespace(step=0, config=config), shown=True)
