@@ -38,7 +38,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 class SnacTokError(Exception):
@@ -188,6 +188,19 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     spellings |= {name.casefold(): name for name in names}
     near = get_close_matches(found.casefold(), spellings, n=1)
     return f" Did you mean {spellings[near[0]]!r}?" if near else ""
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, then the one it was raised from, and so on.
+
+    >>> error = ShardError("the disk refuses.")
+    >>> error.__cause__ = OSError(28, "No space left on device")
+    >>> [type(link).__name__ for link in causes_of(error)]
+    ['ShardError', 'OSError']
+    """
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def first_line(error: BaseException) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from snac_tok.errors import causes_of
+
 # How to read a damaged file, in Python's words; the command line replaces it with its option.
 ALLOW_TRUNCATED = "allow_truncated=True takes what there is"
 
@@ -27,9 +29,7 @@ def reason_of(error: BaseException) -> str:
 
 def is_machine_fault(error: BaseException) -> bool:
     """Return whether reading failed because of the machine and not of the file."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in _MACHINE_ERRNOS:
-            return True
-        cause = cause.__cause__
-    return False
+    return any(
+        isinstance(link, MemoryError) or getattr(link, "errno", None) in _MACHINE_ERRNOS
+        for link in causes_of(error)
+    )

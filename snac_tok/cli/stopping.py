@@ -6,14 +6,10 @@ A job array reads the exit code: 4 and 5 are worth another try elsewhere, 3 is n
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.errors import TooManyFailuresError, first_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from snac_tok.errors import TooManyFailuresError, causes_of, first_line
 
 TOO_MANY_FAILURES = 3
 DISK_FAILED = 4
@@ -44,7 +40,7 @@ def stopped_by(error: Exception) -> StoppedError | None:
     """
     if isinstance(error, TooManyFailuresError):
         return StoppedError(str(error), TOO_MANY_FAILURES)
-    links = list(_chain(error))
+    links = list(causes_of(error))
     numbers = {link.errno for link in links if isinstance(link, OSError)}
     kinds = {type(link).__name__ for link in links}
     if any(isinstance(link, MemoryError) for link in links) or "OutOfMemoryError" in kinds:
@@ -66,9 +62,3 @@ def stopped_by(error: Exception) -> StoppedError | None:
             DEVICE_FAILED,
         )
     return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.corpus.planning import collection_of
 from snac_tok.corpus.work import loaded_shards, shard_maker
-from snac_tok.errors import ShardError, first_line
+from snac_tok.errors import ShardError, causes_of, first_line
 from snac_tok.shards.publish import write_errors_named
 from snac_tok.sources.read_ahead import ReadingPool
 
@@ -55,11 +55,8 @@ class Failed:
     @classmethod
     def of(cls, error: BaseException | None) -> Failed:
         """Take an exception apart."""
-        links = []
-        while isinstance(error, Exception):
-            links.append(_picklable(error))
-            error = error.__cause__
-        return cls(links=tuple(links))
+        exceptions = (link for link in causes_of(error) if isinstance(link, Exception))
+        return cls(links=tuple(map(_picklable, exceptions)))
 
     def error(self) -> Exception:
         """Return the exception, with its causes."""

@@ -123,7 +123,7 @@ def _failure(error: Exception) -> dict[str, Any]:
     if not isinstance(error, errors.SnacTokError):
         error = unexpected(error)
     name = type(error).__name__
-    numbers = [link.errno for link in _chain(error) if isinstance(link, OSError)]
+    numbers = [link.errno for link in errors.causes_of(error) if isinstance(link, OSError)]
     return {
         "kind": "failed",
         "error": name if hasattr(errors, name) else "AudioFileError",
@@ -131,12 +131,6 @@ def _failure(error: Exception) -> dict[str, Any]:
         "code": code_of(error),
         "errno": numbers[0] if numbers else None,
     }
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _send_clips(answers: IO[bytes], clips: Clips, *, wanted: bool) -> None:
