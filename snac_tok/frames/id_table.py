@@ -186,27 +186,6 @@ class IdTable:
             return ()
         return tuple(slot for slot, own in enumerate(self.slot_blocks) if own == block)
 
-    def slot_of(self, token_id: int) -> int:
-        """Return the one slot of an id.
-
-        Raises:
-            TokenError: The id is not a code, or may stand in several slots (offsets per level, or none: the
-                position in the frame tells, the id does not).
-
-        >>> from snac_tok.frames import FrameLayout
-        >>> IdTable(FrameLayout((4, 2, 1)), base=128266).slot_of(132362)
-        1
-        """
-        slots = self.slots_of(token_id)
-        if len(slots) > 1:
-            raise TokenError(
-                f"id {token_id} may stand in any of slots {slots}: with offsets={self.offsets!r} only its "
-                f"position in the frame tells the slot."
-            )
-        if not slots:
-            raise TokenError(self._no_code(token_id))
-        return slots[0]
-
     def code_of(self, token_id: int) -> int:
         """Return the code an id stands for; known whatever the offsets are.
 

@@ -109,11 +109,6 @@ class FrameLayout:
         """The level of each slot."""
         return tuple(level for level, _ in self.slots)
 
-    @property
-    def slot_steps(self) -> tuple[int, ...]:
-        """The step of each slot inside its level's codes of the frame."""
-        return tuple(step for _, step in self.slots)
-
     def flatten(self, codes: Iterable[Any]) -> Array:
         """Join the codes of all levels into one line of frames.
 

@@ -19,8 +19,8 @@ class SnacConfig(PretrainedConfig):
         ConfigError: the entries describe no possible network.
 
     Example:
-        >>> SnacConfig().hop_length, SnacConfig().frame_rate
-        (441, 100.0)
+        >>> SnacConfig().hop_length
+        441
     """
 
     model_type = "snac"
@@ -52,16 +52,6 @@ class SnacConfig(PretrainedConfig):
     def hop_length(self) -> int:
         """Samples of one latent."""
         return self.codec_config.hop_length
-
-    @property
-    def frame_rate(self) -> float:
-        """Latents, and codes of the finest level, per second."""
-        return self.sampling_rate / self.hop_length
-
-    @property
-    def num_quantizers(self) -> int:
-        """Levels of codes."""
-        return len(self.vq_strides)
 
     @classmethod
     def of(cls, config: CodecConfig) -> SnacConfig:

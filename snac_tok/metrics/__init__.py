@@ -1,5 +1,5 @@
 """Pure functions that put figures on sound and codes."""
 
-from snac_tok.metrics.usage import CodebookUsage, LevelUsage, codebook_usage
+from snac_tok.metrics.usage import CodebookUsage, LevelUsage
 
-__all__ = ["CodebookUsage", "LevelUsage", "codebook_usage"]
+__all__ = ["CodebookUsage", "LevelUsage"]

@@ -99,22 +99,6 @@ class CodebookUsage:
         return [_level_usage(level, counts) for level, counts in enumerate(self.counts)]
 
 
-def codebook_usage(codes: Sequence[npt.ArrayLike], *, codebook_size: int) -> list[LevelUsage]:
-    """The usage of each level's codebook by `codes`, one integer array of any shape per level.
-
-    Raises:
-        CodesError: no integers, or codes outside 0…codebook_size−1.
-
-    Example:
-        >>> codebook_usage([[0, 1, 2, 3]], codebook_size=8)[0].perplexity
-        4.0
-    """
-    usage = CodebookUsage(num_levels=len(codes), codebook_size=codebook_size)
-    if codes:
-        usage.update(codes)
-    return usage.levels()
-
-
 def _bincount(codes: npt.ArrayLike, codebook_size: int) -> npt.NDArray[np.intp]:
     flat = np.asarray(codes).ravel()
     if flat.size == 0:

@@ -87,11 +87,6 @@ class Gate:
         self._visits: set[Visit] = set()
         self._is_in_a_hurry = False
 
-    @property
-    def num_inside(self) -> int:
-        """How many requests are worked on."""
-        return len(self._visits)
-
     @contextmanager
     def admitted(self) -> Iterator[Visit]:
         """Let a request in.

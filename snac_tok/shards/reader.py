@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snac_tok.frames import FrameLayout, Vocabulary
-    from snac_tok.metrics import LevelUsage
     from snac_tok.shards.info import CollectionInfo
     from snac_tok.shards.manifest import Manifest
     from snac_tok.shards.record import Record
@@ -121,10 +120,6 @@ class ShardCollection:
         for index, entry in enumerate(self.manifest.shards):
             with self._open_shard(index, entry) as shard:
                 yield from shard.failures
-
-    def codebook_usage(self) -> list[LevelUsage]:
-        """How much of each level's codebook the whole collection uses."""
-        return self.statistics().usage.levels()
 
     def statistics(self) -> CollectionStatistics:
         """How long the records are, and how much of each codebook they use; every record is read."""

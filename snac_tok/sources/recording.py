@@ -172,9 +172,9 @@ class Recording:
             )
 
 
-def file_recording(path: Path, *, name: str, text: str | None = None) -> Recording:
+def file_recording(path: Path, *, name: str) -> Recording:
     """Return the recording of one file; a missing file fails when it is read, like any other unreadable one."""
-    return Recording(name=name, sound=path, num_bytes=path.stat().st_size if path.is_file() else 0, text=text)
+    return Recording(name=name, sound=path, num_bytes=path.stat().st_size if path.is_file() else 0)
 
 
 def _plain_rate(value: Any) -> Any:

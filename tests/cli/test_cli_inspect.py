@@ -69,11 +69,12 @@ def test_shards(run, shards):
     assert found["hours"] == pytest.approx(sum(r.num_samples for r in collection) / 24_000 / 3600)
     assert found["text_share"] == 0.5
     assert found["collection"]["codec_id"] == "tiny"
-    used = [level.used for level in collection.codebook_usage()]
+    levels = collection.statistics().usage.levels()
+    used = [level.used for level in levels]
     assert [level["used"] for level in found["codebook_usage"]] == used
     text = run("inspect", "shards").stdout
     assert "50.0% with text" in text
-    assert text.splitlines()[-1].split()[:3] == ["2", str(collection.codebook_usage()[2].total), str(used[2])]
+    assert text.splitlines()[-1].split()[:3] == ["2", str(levels[2].total), str(used[2])]
 
 
 def test_shards_without_records(run, work):

@@ -91,7 +91,7 @@ def test_orpheus_text_tells_slot_and_code_without_a_counter() -> None:
     """The slot is (N − 10) // 4096, the code (N − 10) % 4096."""
     orpheus = preset("orpheus")
     token = orpheus.text.id_of("<custom_token_12308>")  # 12308 − 10 = 12298 = 3·4096 + 10
-    assert (orpheus.slot_of(token), orpheus.code_of(token)) == (3, 10)
+    assert (orpheus.slots_of(token), orpheus.code_of(token)) == ((3,), 10)
 
 
 def test_vyvo_ids_are_the_published_ones() -> None:

@@ -178,8 +178,8 @@ def test_what_is_no_vocabulary_is_refused_at_once(tmp_path, wanted, words):
 def test_codebook_usage_counts_every_level_over_all_shards(tmp_path):
     """Two shards are one distribution."""
     shards = [[make_record("a")], [make_record("b", seed=1)]]
-    usage = open_shards(write_collection(tmp_path, shards)).codebook_usage()
-    assert [level.total for level in usage] == [6, 12, 24]
+    statistics = open_shards(write_collection(tmp_path, shards)).statistics()
+    assert [level.total for level in statistics.usage.levels()] == [6, 12, 24]
 
 
 def test_datasets_reads_the_shards(tmp_path, monkeypatch):

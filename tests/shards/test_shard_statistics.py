@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from shard_samples import make_record, shard_info
 
-from snac_tok.metrics import codebook_usage
+from snac_tok.metrics import CodebookUsage
 from snac_tok.shards.statistics import CollectionStatistics
 
 INFO = shard_info().collection
@@ -32,7 +32,9 @@ def test_the_figures_are_those_of_the_records(records):
     assert found["percentiles"]["50"] == pytest.approx(np.median(seconds), abs=0.2)
     assert sum(found["histogram"]["counts"]) == 30
     levels = INFO.frame_layout().unflatten(np.concatenate([record.codes for record in records]))
-    expected = codebook_usage(levels, codebook_size=INFO.codebook_size)
+    usage = CodebookUsage(num_levels=len(levels), codebook_size=INFO.codebook_size)
+    usage.update(levels)
+    expected = usage.levels()
     assert [level["used"] for level in figures["codebook_usage"]] == [level.used for level in expected]
     perplexities = [level["perplexity"] for level in figures["codebook_usage"]]
     assert perplexities == pytest.approx([level.perplexity for level in expected])
