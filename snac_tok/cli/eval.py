@@ -152,6 +152,7 @@ def eval(  # noqa: A001 - the command's name
     Exit code 1 says that some clips could not be used; the report lists them.
     """
     from snac_tok.evaluation import SoundFolder, evaluate, evaluation_to_json, find_clips
+    from snac_tok.evaluation.tables import reason_alone
 
     targets = _targets(out, json_path, png_path, sounds=sounds, force=force)
     if json_path == "-" or not targets:
@@ -178,7 +179,8 @@ def eval(  # noqa: A001 - the command's name
         step.finish()
     failures = [*found.failures, *(failure for codec in found.codecs for failure in codec.failures)]
     if not any(codec.clips for codec in found.codecs):
-        raise click.ClickException(f"no clip could be evaluated; {failures[0].source}: {failures[0].reason}")
+        first = f"{failures[0].source}: {reason_alone(failures[0])}"
+        raise click.ClickException(f"no clip could be evaluated; {first}")
     reading = {"channels": channels, "allow_truncated": allow_truncated}
     _write(found, targets, clips, round_trips, kept=kept, reading=reading)
     print_result(evaluation_to_json(found).rstrip() if json_path == "-" else _text(found))

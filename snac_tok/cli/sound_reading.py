@@ -36,9 +36,10 @@ def naming(sound: str) -> Iterator[None]:
     """Put a recording's name before what is said of it inside, unless it is there."""
     from snac_tok.errors import AudioError
 
+    shown = sound.encode("utf-8", "backslashreplace").decode()  # as errors spell a name that is not UTF-8
     try:
         yield
     except AudioError as error:
-        if sound in str(error):
+        if shown in str(error):
             raise
-        raise type(error)(f"{sound}: {error}") from error
+        raise type(error)(f"{shown}: {error}") from error

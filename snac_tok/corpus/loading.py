@@ -125,7 +125,10 @@ def file_failure(file: PlannedFile, error: Exception, source: Path) -> Failure:
     if isinstance(error, SnacTokError) and not isinstance(error, AudioError):
         raise error
     failure = failure_of(file.path, error if isinstance(error, AudioError) else unexpected(error))
-    return Failure(source=failure.source, reason=failure.reason.replace(f"{source}/", ""), code=failure.code)
+    reason = failure.reason.replace(f"{source}/", "")
+    # Where sound is read, bytes that are not UTF-8 are spelled another way.
+    reason = reason.replace(file.path.encode("utf-8", "backslashreplace").decode(), failure.source)
+    return Failure(source=failure.source, reason=reason, code=failure.code)
 
 
 def _read_here(recording: Recording, options: ReadOptions) -> Clips | LongSound | RemoteLongSound | Exception:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from snac_tok.evaluation.measures import Measure
     from snac_tok.evaluation.results import CodecResult, Evaluation
+    from snac_tok.sources.failures import Failure
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
 _NONE = "-"
@@ -54,6 +55,17 @@ def _parts(evaluation: Evaluation, reworded: Callable[[str], str]) -> Iterator[s
     yield from _worst(evaluation, measures)
     if notes := list(_notes(evaluation, measures)):
         yield "\n".join(map(reworded, notes))
+
+
+def reason_alone(failure: Failure) -> str:
+    """Return a failure's reason without the recording's name before it, for a sentence that has the name already.
+
+    >>> from snac_tok.sources.failures import Failure
+    >>> reason_alone(Failure(source="zero.wav", reason="in/zero.wav: holds no samples."))
+    'holds no samples.'
+    """
+    name, _, rest = failure.reason.partition(": ")
+    return rest if rest and name.endswith(failure.source) else failure.reason
 
 
 def _row(codec: CodecResult, measures: list[Measure]) -> list[str]:
@@ -123,6 +135,6 @@ def _notes(evaluation: Evaluation, measures: list[Measure]) -> Iterator[str]:
                 )
                 yield f"{codec.name} has no {measure.title} for {which}: {reason}"
         for failure in codec.failures:
-            yield f"{codec.name} failed on {failure.source}: {failure.reason}"
+            yield f"{codec.name} failed on {failure.source}: {reason_alone(failure)}"
     for failure in evaluation.failures:
-        yield f"{failure.source} was left out: {failure.reason}"
+        yield f"{failure.source} was left out: {reason_alone(failure)}"

@@ -1,6 +1,7 @@
 """`snac-tok encode`."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +208,11 @@ def test_full_disk_leaves_nothing(refused, work, monkeypatch):
     result = refused("encode", "b.flac", "-o", "b.npz")
     assert "No space left" in result
     assert sorted(work.iterdir()) == before
+
+
+def test_a_name_that_is_no_utf8_stands_once_in_its_sentence(refused, work):
+    """The command adds a recording's name only where the library has not spelled it."""
+    name = os.fsdecode(b"caf\xe9.wav")
+    (work / "a.wav").rename(work / name)
+    said = refused("encode", name, "-o", "x.npz")
+    assert said == r"snac-tok: caf\udce9.wav: the file's name is not UTF-8; rename the file."
