@@ -119,7 +119,9 @@ def test_clips_that_cannot_be_used(run, work):
     sf.write(work / "clips" / "silent.wav", np.zeros(16_000), 16_000)
     result = run("eval", "clips", "--metrics", "mel,pesq")
     assert result.exit_code == 1
-    assert "bad.wav was left out: not sound that soundfile reads" in result.stdout  # its name stands there once
+    assert (
+        "bad.wav was left out: not sound that soundfile reads" in result.stdout
+    )  # its name stands there once
     assert "tiny has no PESQ for silent.wav: the reference is silent" in result.stdout
 
 

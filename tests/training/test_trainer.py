@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -300,6 +301,24 @@ def test_numbers_that_are_none_stop_the_run(sound, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"step 2: .*waveform.* is not a finite number .* resume"):
         next(reports)
     assert Trainer(config(sound, checkpoint_every=1), tmp_path / "run", resume=True).step == 1
+
+
+def test_a_steps_own_time_is_told_without_its_validation_and_checkpoint(sound, tmp_path, monkeypatch):
+    """The time of a step would otherwise seem to grow where it is validated or saved."""
+    run = Trainer(config(sound, steps=2, validate_every=2, checkpoint_every=2), tmp_path / "run")
+
+    def wait_and(call):
+        def waiting():
+            time.sleep(0.2)
+            return call()
+
+        return waiting
+
+    monkeypatch.setattr(run, "_validate", wait_and(run._validate))
+    monkeypatch.setattr(run, "save", wait_and(run.save))
+    without, both = run.run()
+    assert without.seconds - without.training_seconds < 0.2
+    assert both.seconds - both.training_seconds >= 0.4
 
 
 def test_a_full_disk_loses_no_checkpoint(sound, tmp_path, monkeypatch):
