@@ -193,7 +193,11 @@ def naming_refusals(path: Path, *, error: type[SnacTokError]) -> Iterator[None]:
 def _remedy(path: Path, refusal: OSError) -> str:
     if refusal.errno in _NO_FOLDER and not path.parent.is_dir():
         return f"there is no folder {shown_path(path.parent)}: make it first, or choose another place"
-    return "make room or choose another place"
+    if refusal.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "make room or choose another place"
+    if refusal.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "choose another place, or one that may be written to"
+    return "choose another name or place"
 
 
 def shown_path(path: object) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SECONDS_PER_HOUR = 3600
 # How much of a name from somebody's file a message shows.
 _SHOWN = 80
 
@@ -58,7 +59,7 @@ def lasting_hours(hours: float) -> str:
     >>> lasting_hours(0.5)
     '0.5000 h (30 min 00 s)'
     """
-    return f"{hours:.4f} h ({lasting(hours * 3600)})"
+    return f"{hours:.4f} h ({lasting(hours * SECONDS_PER_HOUR)})"
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:

@@ -111,17 +111,22 @@ def test_an_exception_inside_passes_unchanged_and_leaves_the_old_file(tmp_path, 
 
 
 @pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.replace"])
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES])
-def test_a_disk_that_refuses_keeps_the_old_file(tmp_path, monkeypatch, call, code):
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "make room or choose another place"),
+        (errno.EIO, "choose another name or place"),
+        (errno.EACCES, "choose another place, or one that may be written to"),
+    ],
+)
+def test_a_disk_that_refuses_keeps_the_old_file(tmp_path, monkeypatch, call, code, remedy):
     """One sentence of the caller's class, with file and reason, and no rubbish."""
     (tmp_path / "x.bin").write_bytes(b"old")
     monkeypatch.setattr(call, refusing(code))
     with pytest.raises(TokenError) as caught:
         write_bytes_atomically(tmp_path / "x.bin", b"new", error=TokenError)
     reason = os.strerror(code)
-    assert str(caught.value) == (
-        f"{tmp_path / 'x.bin'}: cannot be written ({reason}); make room or choose another place."
-    )
+    assert str(caught.value) == f"{tmp_path / 'x.bin'}: cannot be written ({reason}); {remedy}."
     assert contents(tmp_path) == {"x.bin": b"old"}
 
 
@@ -163,7 +168,7 @@ def test_the_longest_names_have_room_for_a_hidden_one(tmp_path, name):
 def test_names_that_cannot_be_are_one_sentence(tmp_path, monkeypatch, path):
     """No ValueError from deep inside, and a message that any terminal can print."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(TokenError, match=r"cannot be written \(.*\); make room") as caught:
+    with pytest.raises(TokenError, match=r"cannot be written \(.*\); choose another name") as caught:
         write_bytes_atomically(path, b"x", error=TokenError)
     str(caught.value).encode("utf-8")
     assert contents(tmp_path) == {}

@@ -176,7 +176,7 @@ def test_files_in_folders(folder, tmp_path):
     lines = (tmp_path / "shards" / "_failed.jsonl").read_text(encoding="utf-8").splitlines()
     reasons = {entry["source"]: entry["reason"] for entry in map(json.loads, lines)}
     assert "divide them by 32768" in reasons.pop("int16.wav")
-    assert "choose left, right or a number from 0 to 1 instead of mean" in reasons.pop("swapped.wav")
+    assert "right or a number from 0 to 1 another" in reasons.pop("swapped.wav")
     assert not reasons
     assert [record.id for record in read_shards("shards")] == ["centre.wav", "good.wav"]
 
@@ -215,7 +215,7 @@ def test_channels_from_the_command_line(tmp_path):
     )
     swapped = run("encode", "clips/swapped.wav", "-o", "swapped.npz")
     assert swapped.exit_code == 2
-    assert "for channels choose left, right or a number from 0 to 1 instead of mean." in swapped.stderr
+    assert "--channels 'left' takes the first, and right or a number from 0 to 1 another." in swapped.stderr
     assert run("encode", "clips/good.wav", "-o", "good.npz").exit_code == 0
     for sound, channel in (("centre", "2"), ("swapped", "left")):
         done = run("encode", f"clips/{sound}.wav", "-o", "one.npz", "--channels", channel, "--force")

@@ -190,9 +190,7 @@ class _Downmix:
         )
 
     def _choice(self) -> str:
-        return (
-            f"for channels choose left, right or a number from 0 to {len(self._energies) - 1} instead of mean"
-        )
+        return f"channels='left' takes the first, and right or a number from 0 to {len(self._energies) - 1} another"
 
 
 def _channel(waveform: Waveform, index: int) -> Waveform:

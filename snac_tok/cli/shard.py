@@ -21,7 +21,7 @@ from snac_tok.cli.shared_options import (
 )
 from snac_tok.cli.stopping import stopped_by
 from snac_tok.sources.limits import DECODE_MEMORY_BYTES, DECODE_TIMEOUT_SECONDS
-from snac_tok.wording import counted, facts, lasting, lasting_hours
+from snac_tok.wording import SECONDS_PER_HOUR, counted, facts, lasting, lasting_hours
 
 if TYPE_CHECKING:
     from snac_tok.audio import ChannelPolicy
@@ -294,11 +294,9 @@ def _names(listed: str) -> list[str]:
 
 
 def _account(summary: ShardingResult, out: str) -> str:
-    speed = (
-        f"{summary.hours * 3600 / summary.elapsed_seconds:.1f} times real time, "
-        if summary.num_adopted_shards == 0
-        else ""
-    )
+    took = f"{lasting(summary.elapsed_seconds)} in all"
+    speed = summary.hours * SECONDS_PER_HOUR / summary.elapsed_seconds
+    pace = ("time", took) if summary.num_adopted_shards else ("speed", f"{speed:.1f} times real time, {took}")
     left_out = [("left out", f"{summary.num_left_out:,}")] if summary.num_left_out else []
     rows = [
         ("shards", f"{counted(summary.num_shards, 'file')} in {out}{_before(summary)}"),
@@ -307,7 +305,7 @@ def _account(summary: ShardingResult, out: str) -> str:
         *left_out,
         ("sound", lasting_hours(summary.hours)),
         ("tokens", f"{summary.num_tokens:,}"),
-        ("speed", f"{speed}{lasting(summary.elapsed_seconds)} in all"),
+        pace,
         *_uses_of_time(summary),
     ]
     return facts(rows)

@@ -14,10 +14,10 @@ from snac_tok.codec.config import CodecConfig
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD
 from snac_tok.corpus.planning import collection_of, planned_items
 from snac_tok.errors import AudioError
-from snac_tok.shards.manifest import SECONDS_PER_HOUR
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
 from snac_tok.sources.limits import Limits
 from snac_tok.sources.stored import StoredSound
+from snac_tok.wording import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

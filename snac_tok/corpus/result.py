@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snac_tok.shards.manifest import SECONDS_PER_HOUR
+from snac_tok.wording import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from snac_tok.corpus.plan import read_head
 from snac_tok.errors import ShardError
 from snac_tok.files import living_writers
 from snac_tok.shards import MANIFEST_NAME, ShardFault, ShardFile, check_info, open_shards
-from snac_tok.shards.manifest import SECONDS_PER_HOUR
+from snac_tok.wording import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

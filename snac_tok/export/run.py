@@ -23,8 +23,8 @@ from snac_tok.export.rows import merged, of_shards, parts_of
 from snac_tok.plain_values import to_plain
 from snac_tok.shards import ShardFile, open_shards
 from snac_tok.shards.info import json_sha256
-from snac_tok.shards.manifest import SECONDS_PER_HOUR
 from snac_tok.shards.shard_file import check_info
+from snac_tok.wording import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

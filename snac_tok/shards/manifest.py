@@ -14,12 +14,12 @@ from snac_tok.plain_values import to_plain
 from snac_tok.shards.info import CollectionInfo, ShardInfo, parse_metadata, read_metadata
 from snac_tok.shards.publish import publish_bytes
 from snac_tok.shards.shard_file import ShardEntry, read_errors_named
+from snac_tok.wording import SECONDS_PER_HOUR
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST_NAME = "_manifest.json"
-SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,9 +44,7 @@ SURROUND = recording(*[LEFT * 0] * 2, LEFT, *[LEFT * 0] * 3)
 )
 def test_channels_that_cancel_each_other_are_refused(waveform):
     """Swapped wires, exactly or nearly: the sentence says what happened and what to choose, whole or in blocks."""
-    sentence = (
-        r"channels cancel each other, .* for channels choose left, right or a number from 0 to [13] instead"
-    )
+    sentence = r"channels cancel each other, .* channels='left' takes the first, and right or a number from 0 to [13]"
     with pytest.raises(WaveformError, match=sentence):
         to_mono(waveform)
     with pytest.raises(WaveformError, match=sentence):
@@ -73,8 +71,8 @@ def test_a_mean_that_loses_much_says_so(waveform, lost, loudest, caplog):
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         f"film.wav: the mean of its {waveform.num_channels} channels is {lost} dB quieter than channel "
-        f"{loudest}, the loudest: for channels choose left, right or a number from 0 to "
-        f"{waveform.num_channels - 1} instead of mean."
+        f"{loudest}, the loudest: channels='left' takes the first, and right or a number from 0 to "
+        f"{waveform.num_channels - 1} another."
     )
     blocks = list(mono_blocks(in_blocks(waveform), name="film.wav"))
     assert [found.getMessage() for found in caplog.records] == [record.getMessage()] * 2
