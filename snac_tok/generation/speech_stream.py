@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterable, Iterable
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
@@ -249,7 +250,8 @@ async def astream_audio(
 ) -> AsyncIterator[Any]:
     """Do what `stream_audio` does in an event loop, which goes on while a frame is decoded.
 
-    Cancelled, or closed by `aclose`, it closes the source, too.
+    Cancelled, or closed by `aclose`, it closes the source, too; a source that is just writing in its worker thread
+    is closed when its next piece is there, and a cancelled task does not wait for that.
 
     Args:
         tokens: as in `stream_audio`, or asynchronous; what is not is read in a worker thread.
@@ -303,10 +305,25 @@ def _parts(sound: Samples, encoding: Encoding) -> list[Any]:
 
 
 async def _from_thread(tokens: Iterable[Tokens]) -> AsyncIterator[Tokens]:
-    pieces, end = iter(tokens), object()
+    pieces, end, reading = iter(tokens), object(), Lock()
+
+    def following() -> Any:
+        with reading:
+            return next(pieces, end)
+
+    def close() -> None:
+        with reading:
+            if hasattr(pieces, "close"):
+                pieces.close()
+
     try:
-        while (piece := await asyncio.to_thread(next, pieces, end)) is not end:
-            yield piece  # type: ignore[misc]
-    finally:
-        if hasattr(pieces, "close"):
-            pieces.close()
+        while (piece := await asyncio.to_thread(following)) is not end:
+            yield piece
+    except asyncio.CancelledError:
+        # A thread cannot be stopped, and a generator that runs cannot be closed. Who cancelled does not wait for it:
+        # a timeout over a slow source must be punctual.
+        asyncio.get_running_loop().run_in_executor(None, close)
+        raise
+    except GeneratorExit:
+        await asyncio.to_thread(close)
+        raise

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -299,6 +300,56 @@ def test_decoding_does_not_hold_up_the_event_loop(tok):
     asyncio.run(collect())
     assert threads
     assert threading.get_ident() not in threads
+
+
+def _slow(tokens, closed, *, seconds):
+    """An ordinary generator that takes its time for each token."""
+    try:
+        for each in tokens:
+            time.sleep(seconds)
+            yield each
+    finally:
+        closed.set()
+
+
+@pytest.mark.parametrize("how", ["timed out", "cancelled"])
+def test_a_listener_who_leaves_while_an_ordinary_source_writes_does_not_wait_for_it(tok, how):
+    """The timeout is punctual, and the source is closed as soon as it has written: never in the middle."""
+    closed, left_after = threading.Event(), []
+
+    async def listened():
+        async for _part in astream_audio(_slow(_answer(tok), closed, seconds=1), tok):
+            pass
+
+    async def leave():
+        task = asyncio.create_task(listened())
+        await asyncio.sleep(0.3)
+        start = time.monotonic()
+        if how == "cancelled":
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(task, 0)
+        left_after.append(time.monotonic() - start)
+        assert await asyncio.to_thread(closed.wait, 5)
+
+    asyncio.run(leave())
+    assert left_after[0] < 0.5
+
+
+def test_a_listener_who_leaves_between_two_pieces_finds_an_ordinary_source_closed(tok):
+    """`aclose` returns when the source is closed."""
+    closed = threading.Event()
+
+    async def leave():
+        parts = astream_audio(_slow(_answer(tok, 24), closed, seconds=0), tok)
+        await anext(parts)
+        await parts.aclose()
+        return closed.is_set()
+
+    assert asyncio.run(leave())
 
 
 @pytest.mark.parametrize("how", ["closed", "cancelled"])
