@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -27,6 +28,9 @@ class AudioTextCollator:
         pad_to_multiple_of: round the length up to a multiple, such as 8 for tensor cores; None for none.
         padding_side: "right" for training, "left" for prompts, where generation goes on.
 
+    Raises:
+        TokenError: `pad_to_multiple_of` is no whole number from 1.
+
     Example:
         >>> batch = AudioTextCollator(pad_token_id=0)([{"input_ids": [5, 6, 7]}, {"input_ids": [8]}])
         >>> batch["input_ids"].tolist(), batch["labels"].tolist()[1]
@@ -36,6 +40,13 @@ class AudioTextCollator:
     pad_token_id: int
     pad_to_multiple_of: int | None = None
     padding_side: Literal["right", "left"] = "right"
+
+    def __post_init__(self) -> None:
+        multiple = self.pad_to_multiple_of
+        if multiple is not None and (not isinstance(multiple, Integral) or multiple < 1):
+            raise TokenError(
+                f"pad_to_multiple_of is {multiple!r}; a whole number from 1 is needed, or None for no rounding."
+            )
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         """Return `input_ids`, `labels` and `attention_mask` or, where rows have them, `position_ids`: all (B, T) int64.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from io import IOBase
@@ -146,7 +147,7 @@ class SnacProcessor(ProcessorMixin):
         audio: Any = None,
         *,
         sampling_rate: int | None = None,
-        voice: str | None = None,
+        voice: str | int | Sequence[str | int | None] | None = None,
         reference: Sequence[tuple[str, Any]] = (),
         mask_prompt: bool = False,
         start_speech: bool | None = None,
@@ -160,7 +161,8 @@ class SnacProcessor(ProcessorMixin):
             audio: the sound of each text, in any form that `SnacTokenizer` takes for one recording; for several texts a
                 list of them, or an array with a row for each. None makes prompts.
             sampling_rate: of arrays and tensors, in Hz.
-            voice: whose voice, put to each text as the prompt's family does ("tara: …", a description).
+            voice: whose voice, put to each text as the prompt's family does ("tara: …", a number, a description): one
+                for all texts, or a list with one for each, None for none.
             reference: (text, sound) pairs of a voice that a prompt goes on with.
             mask_prompt: whether labels skip everything in front of the speech.
             start_speech: whether prompts end with the start of speech, or leave it to the model; None is the family's
@@ -173,7 +175,7 @@ class SnacProcessor(ProcessorMixin):
             for prompts, where generation goes on.
 
         Raises:
-            TokenError: no text, or another number of sounds than of texts.
+            TokenError: no text, another number of sounds or voices than of texts, or a voice or reference that is none.
             AudioError: a sound that cannot be used.
         """
         if return_tensors not in {None, "pt", "np"}:
@@ -183,7 +185,8 @@ class SnacProcessor(ProcessorMixin):
             raise TokenError(
                 "the processor needs text: one string or several; SnacTokenizer takes audio alone."
             )
-        lines = [self._text_ids(self.prompts.with_voice(each, voice)) for each in texts]
+        spoken = zip(texts, _voices(voice, len(texts)), strict=True)
+        lines = [self._text_ids(self.prompts.with_voice(*each)) for each in spoken]
         if audio is None:
             rows = self._prompts(lines, reference, sampling_rate, start_speech=start_speech)
         else:
@@ -299,7 +302,8 @@ class SnacProcessor(ProcessorMixin):
         start_speech: bool | None,
     ) -> list[dict[str, Any]]:
         """Return a row of ids to go on from for each line of text ids."""
-        voices = [(self._text_ids(words), self._speech(sound, sampling_rate)) for words, sound in reference]
+        pairs = _references(reference)
+        voices = [(self._text_ids(words), self._speech(sound, sampling_rate)) for words, sound in pairs]
         return [
             {"input_ids": self.prompts.inference(line, references=voices, start_speech=start_speech)}
             for line in lines
@@ -372,6 +376,31 @@ def _table(vocabulary: str | dict[str, Any] | Vocabulary) -> Vocabulary:
     if isinstance(vocabulary, dict):
         return vocabulary_from_json(vocabulary)
     return vocabulary_for(vocabulary, strides=(4, 2, 1), codebook_size=4096)
+
+
+def _voices(voice: Any, num_texts: int) -> list[Any]:
+    """Return the voice of each text."""
+    voice = voice.tolist() if isinstance(voice, (np.ndarray, torch.Tensor)) else voice
+    if isinstance(voice, str) or not isinstance(voice, Iterable):
+        return [voice] * num_texts
+    voices = list(voice)
+    if len(voices) != num_texts:
+        raise TokenError(
+            f"{len(voices)} voices were given for {num_texts} texts; give one for all, or a list with one for each."
+        )
+    return voices
+
+
+def _references(reference: Any) -> list[tuple[str, Any]]:
+    """Return the pairs of text and sound."""
+    pairs = [] if reference is None else list(reference)
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):  # noqa: PLR2004 - a pair
+            raise TokenError(
+                f"reference holds {reprlib.repr(pair)}; a list of pairs of a text and its sound is needed: "
+                'reference=[("What is said.", "said.wav")].'
+            )
+    return pairs
 
 
 def _sounds(audio: Any) -> list[Any]:

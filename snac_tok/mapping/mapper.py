@@ -62,7 +62,7 @@ class SnacMapper:
             are trained.
         text_tokenizer: for the texts: a Hugging Face tokenizer, or its folder or repository.
         voice_column: the column of the speaker's name, number or description, which is put before each text; a row
-            with None or a blank has no voice.
+            with None, a blank or NaN has no voice.
         prompt: the order of special ids around text and audio: a family's name (`snac_tok.prompts.prompt_names`), a
             `PromptFormat`, or None for what the preset's own models were trained with.
         mask_prompt: whether the labels leave out everything before the audio.

@@ -8,9 +8,12 @@ orpheus    SOH  BOS text EOT  EOH  SOA SOS  speech  EOS EOA
 
 from __future__ import annotations
 
+import math
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,7 +115,14 @@ class PromptFormat:
         return self.after_speech[0]
 
     def with_voice(self, text: str, voice: Any) -> str:
-        """Put a voice to a text, as the family does: a speaker's name, number or description; None and blanks are none.
+        """Put a voice to a text, as the family does.
+
+        Args:
+            text: what is spoken.
+            voice: a speaker's name, whole number or description; None, a blank and NaN are none.
+
+        Raises:
+            TokenError: the voice is something else, such as a list.
 
         Example:
             >>> from snac_tok.frames import preset
@@ -121,7 +131,7 @@ class PromptFormat:
             >>> prompt_format(preset("orpheus"), "veena").with_voice("Good morning.", "kavya")
             '<spk_kavya> Good morning.'
         """
-        name = "" if voice is None else str(voice)
+        name = _voice_name(voice)
         if not name.strip():
             return text
         # In one pass, and not formatted: braces in a text or a description are the user's own.
@@ -193,6 +203,21 @@ class PromptFormat:
             raise TokenError("there are no speech_ids; leave out clips without sound.")
         self.vocabulary.decode(ids)
         return ids
+
+
+def _voice_name(voice: Any) -> str:
+    if voice is None or isinstance(voice, str):
+        return voice or ""
+    if isinstance(voice, Real) and not isinstance(voice, bool):
+        if math.isnan(voice):
+            return ""
+        # A column of whole numbers with gaps is one of floats.
+        if math.isfinite(voice) and int(voice) == voice:
+            return str(int(voice))
+    raise TokenError(
+        f"the voice is {reprlib.repr(voice)}, a {type(voice).__name__}; each text takes one voice: a name, a "
+        "description or a whole number, or None."
+    )
 
 
 def prompt_format(vocabulary: Vocabulary, prompt: Prompt | None = None) -> PromptFormat:

@@ -100,6 +100,13 @@ def test_impossible_calls_are_refused():
         AudioTextCollator(pad_token_id=0)([{"input_ids": [1], "labels": [1, 2]}])
 
 
+@pytest.mark.parametrize("multiple", [0, -8, 2.5, "8"])
+def test_a_length_is_rounded_to_whole_numbers_from_1(multiple):
+    """Refused when the collator is made, not by a division in the first step of a training."""
+    with pytest.raises(TokenError, match="pad_to_multiple_of is"):
+        AudioTextCollator(pad_token_id=0, pad_to_multiple_of=multiple)
+
+
 @torch.no_grad()
 def test_packed_documents_do_not_see_each_other():
     """A language model gives the second document of a line the logits that it has alone."""

@@ -98,6 +98,35 @@ def test_voices_and_references_stand_in_front(processor):
     assert found == [*turn, 1, bos]
 
 
+def test_each_text_may_have_a_voice_of_its_own(processor):
+    """A list gives each its own, with or without sound; one is for all."""
+    texts, clips = ["hello", "hello", "hello"], [tone()] * 3
+    alone = [processor("hello", voice=voice)["input_ids"][0] for voice in ("world", None, "good")]
+    assert processor(texts, voice=["world", None, "good"])["input_ids"] == alone
+    assert processor(texts, voice=np.array(["world", "", "good"]))["input_ids"] == alone
+    spoken = processor(texts, clips, voice=["world", None, "good"], sampling_rate=24_000)["input_ids"]
+    assert [line[: len(start)] for line, start in zip(spoken, alone, strict=True)] == alone
+    with pytest.raises(TokenError, match="2 voices were given for 3 texts"):
+        processor(texts, voice=["world", "good"])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"voice": [["tara"]]}, "each text takes one voice"),
+        ({"voice": True}, "each text takes one voice"),
+        ({"reference": ["x"]}, "pairs of a text and its sound"),
+        ({"reference": ("hello", "a.wav")}, "pairs of a text and its sound"),
+        ({"pad_to_multiple_of": 0, "return_tensors": "pt"}, "pad_to_multiple_of is 0; a whole number from 1"),
+        ({"pad_to_multiple_of": 2.5, "return_tensors": "pt"}, "pad_to_multiple_of is 2.5"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_in_a_sentence(processor, options, sentence):
+    """Not by Python's own errors from inside."""
+    with pytest.raises(TokenError, match=sentence):
+        processor("hello", **options)
+
+
 def test_sound_comes_back_out_of_what_a_model_wrote(processor, plain):
     """With prompt or without, padded or cut; as tensors, which pipelines need."""
     batch = processor(["hello", "world"], [tone(), tone(12_000)], sampling_rate=24_000, return_tensors="pt")

@@ -245,11 +245,31 @@ def test_a_voice_is_put_to_a_text_as_the_family_does(name, voice, spoken):
 
 @pytest.mark.parametrize(
     ("voice", "spoken"),
-    [(None, "Hello."), ("", "Hello."), (" ", "Hello."), (5, "5: Hello."), (np.int64(0), "0: Hello.")],
+    [
+        (None, "Hello."),
+        ("", "Hello."),
+        (" ", "Hello."),
+        (float("nan"), "Hello."),
+        (np.float32("nan"), "Hello."),
+        (5, "5: Hello."),
+        (np.int64(0), "0: Hello."),
+        (5.0, "5: Hello."),
+        (np.float32(3), "3: Hello."),
+        (np.str_("tara"), "tara: Hello."),
+    ],
 )
 def test_a_voice_may_be_a_number_or_missing(voice, spoken):
     """Data sets number their speakers, and tables have empty fields."""
     assert prompt_format(preset("orpheus")).with_voice("Hello.", voice) == spoken
+
+
+@pytest.mark.parametrize(
+    "voice", [["tara", "leo"], ("tara",), True, np.True_, 1.5, float("inf"), b"tara", {}]
+)
+def test_a_voice_is_never_the_python_text_of_something_else(voice):
+    """A list would stand in each prompt with its brackets."""
+    with pytest.raises(TokenError, match="each text takes one voice: a name"):
+        prompt_format(preset("orpheus")).with_voice("Hello.", voice)
 
 
 @given(number=st.integers(0, 40_000))
