@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING, Any
 
-from snac_tok.audio.optional import import_optional
-from snac_tok.errors import ExportError, first_line
-from snac_tok.files import shown_path
+from snac_tok.errors import ExportError
 from snac_tok.shards.info import json_sha256
 
 if TYPE_CHECKING:
@@ -30,26 +27,11 @@ def load_text_tokenizer(wanted: Any, vocabulary: Vocabulary) -> Any:
         MissingDependencyError: transformers is not installed.
     """
     # torch comes with this room, which an export without text does not need.
-    from snac_tok.tokenizer.text_ids import check_text_ids
+    from snac_tok.tokenizer.text_ids import as_text_tokenizer, check_text_ids
 
-    tokenizer = _loaded(wanted) if isinstance(wanted, (str, os.PathLike)) else wanted
-    if not callable(tokenizer):
-        raise ExportError(
-            f"text_tokenizer is a {type(wanted).__name__}; a Hugging Face tokenizer or its folder is needed."
-        )
+    tokenizer = as_text_tokenizer(wanted, error=ExportError)
     check_text_ids(vocabulary, tokenizer)
     return tokenizer
-
-
-def _loaded(name: str | os.PathLike[str]) -> Any:
-    transformers = import_optional("transformers", extra="hf", purpose="a text tokenizer")
-    try:
-        return transformers.AutoTokenizer.from_pretrained(os.fspath(name))
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise ExportError(
-            f"the text tokenizer {shown_path(name)} cannot be loaded ({first_line(error).rstrip('.')}); name the "
-            "folder of the language model's tokenizer."
-        ) from error
 
 
 def text_ids(tokenizer: Any, text: str) -> Sequence[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -43,7 +42,7 @@ class AudioTextCollator:
 
     def __post_init__(self) -> None:
         multiple = self.pad_to_multiple_of
-        if multiple is not None and (not isinstance(multiple, Integral) or multiple < 1):
+        if multiple is not None and (not isinstance(multiple, (int, np.integer)) or multiple < 1):
             raise TokenError(
                 f"pad_to_multiple_of is {multiple!r}; a whole number from 1 is needed, or None for no rounding."
             )

@@ -32,6 +32,11 @@ def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
         ConfigError: there is no such column, or the batch is a single row or a table.
         MissingDependencyError: the column decodes its sound itself, and torchcodec does not load.
     """
+    if isinstance(batch, (list, tuple)):
+        raise ConfigError(
+            f"a batch is a dict of columns, got a {type(batch).__name__} of {len(batch)} rows; leave input_columns "
+            "out of the call of map: the mapper picks its columns itself."
+        )
     if not isinstance(batch, Mapping):
         raise ConfigError(
             f"a batch is a dict of columns, got a {type(batch).__name__}; reset the dataset's format with "
@@ -51,8 +56,8 @@ def column_of(batch: Any, name: str, *, numbers: bool = False) -> list[Any]:
         ) from error
     if not isinstance(values, (list, tuple)) and getattr(values, "ndim", 0) < 1:
         raise ConfigError(f"column {name!r} came as a single row; map with batched=True.")
-    rows = list(values)
-    if not numbers and rows and (isinstance(rows[0], (int, float)) or getattr(rows[0], "ndim", 1) == 0):
+    rows = [_python_value(row) for row in values]
+    if not numbers and rows and isinstance(rows[0], (int, float)):
         raise ConfigError(f"column {name!r} came as one row's samples; map with batched=True.")
     return rows
 
@@ -76,6 +81,11 @@ def _writable(waveform: Waveform) -> Waveform:
     if waveform.samples.flags.writeable:
         return waveform
     return Waveform(samples=waveform.samples.copy(), sampling_rate=waveform.sampling_rate)
+
+
+def _python_value(row: Any) -> Any:
+    """Return a row of a formatted dataset, where numbers are arrays or tensors without axes, and texts numpy's own."""
+    return row.item() if getattr(row, "ndim", None) == 0 and hasattr(row, "item") else row
 
 
 def _plain(scalar: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from snac_tok.errors import ConfigError, TokenError
 from snac_tok.mapping.rows import column_of
+from snac_tok.tokenizer.text_ids import as_text_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,8 @@ class TextIds:
         """Return the text columns to use, None for sequences of audio only.
 
         Raises:
-            ConfigError: one of text_column and text_tokenizer is missing, or text_tokenizer is not a tokenizer.
+            ConfigError: one of text_column and text_tokenizer is missing, or text_tokenizer is not a tokenizer, or not
+                the folder of one.
         """
         if text_column is None:
             if tokenizer is not None or voice_column is not None:
@@ -41,15 +43,7 @@ class TextIds:
             return None
         if tokenizer is None:
             raise ConfigError("text_column needs a text_tokenizer: a tokenizer, or the folder of one.")
-        if isinstance(tokenizer, str):
-            from transformers import AutoTokenizer
-
-            tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-        if not callable(tokenizer):
-            raise ConfigError(
-                f"text_tokenizer is a {type(tokenizer).__name__}; a Hugging Face tokenizer, or the folder of one, is "
-                "needed."
-            )
+        tokenizer = as_text_tokenizer(tokenizer, error=ConfigError)
         return cls(tokenizer=tokenizer, text_column=text_column, voice_column=voice_column)
 
     def of_batch(self, batch: Any) -> list[tuple[Any, Any]]:
@@ -58,10 +52,11 @@ class TextIds:
         Raises:
             ConfigError: there is no such column.
         """
-        texts = column_of(batch, self.text_column)
+        # Numbers are no texts, but each is its own row's mistake.
+        texts = column_of(batch, self.text_column, numbers=True)
         if self.voice_column is None:
             return [(text, None) for text in texts]
-        return list(zip(texts, column_of(batch, self.voice_column), strict=True))
+        return list(zip(texts, column_of(batch, self.voice_column, numbers=True), strict=True))
 
     def ids(self, row: tuple[Any, Any], prompt: PromptFormat) -> Sequence[int]:
         """Return the ids of one row's text with its voice, as the prompt's family combines them.

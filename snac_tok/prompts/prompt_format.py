@@ -13,7 +13,6 @@ import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -208,7 +207,7 @@ class PromptFormat:
 def _voice_name(voice: Any) -> str:
     if voice is None or isinstance(voice, str):
         return voice or ""
-    if isinstance(voice, Real) and not isinstance(voice, bool):
+    if isinstance(voice, (int, float, np.integer, np.floating)) and not isinstance(voice, bool):
         if math.isnan(voice):
             return ""
         # A column of whole numbers with gaps is one of floats.

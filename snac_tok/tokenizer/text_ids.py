@@ -1,13 +1,46 @@
-"""Whether a text tokenizer and an audio vocabulary agree about ids: no id may be a word in one, a code in the other."""
+"""A language model's text tokenizer: loading it, and whether it and an audio vocabulary agree about ids.
+
+No id may be a word in one and a code in the other.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
-from snac_tok.errors import LayoutError
+from snac_tok.audio.optional import import_optional
+from snac_tok.errors import LayoutError, first_line
+from snac_tok.files import shown_path
 
 if TYPE_CHECKING:
+    from snac_tok.errors import SnacTokError
     from snac_tok.frames import Vocabulary
+
+
+def as_text_tokenizer(wanted: Any, *, error: type[SnacTokError]) -> Any:
+    """Return a Hugging Face tokenizer, loaded if its folder or its name on the model hub was given.
+
+    Raises:
+        SnacTokError: of the kind `error`; it cannot be loaded, or is something else.
+        MissingDependencyError: transformers is not installed.
+    """
+    tokenizer = _loaded(wanted, error) if isinstance(wanted, (str, os.PathLike)) else wanted
+    if not callable(tokenizer):
+        raise error(
+            f"text_tokenizer is a {type(wanted).__name__}; a Hugging Face tokenizer, or the folder of one, is needed."
+        )
+    return tokenizer
+
+
+def _loaded(name: str | os.PathLike[str], error: type[SnacTokError]) -> Any:
+    transformers = import_optional("transformers", extra="hf", purpose="a text tokenizer")
+    try:
+        return transformers.AutoTokenizer.from_pretrained(os.fspath(name))
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as failure:
+        raise error(
+            f"the text tokenizer {shown_path(name)} cannot be loaded ({first_line(failure).rstrip('.')}); name the "
+            "folder of the language model's tokenizer."
+        ) from failure
 
 
 def check_text_ids(vocabulary: Vocabulary, text_tokenizer: Any) -> None:

@@ -151,6 +151,59 @@ def test_text_and_audio_become_sequences_to_train_on(tok):
             )
 
 
+def _line_of(rows, **options):
+    """The ids of each row, wherever a dataset's speakers come from."""
+    mapper = SnacMapper(
+        "tiny",
+        preset="orpheus",
+        sampling_rate=CODEC_RATE,
+        text_column="text",
+        text_tokenizer=text_tokenizer(),
+        voice_column="voice",
+        **options,
+    )
+    return [np.asarray(ids).tolist() for ids in rows(mapper)]
+
+
+@pytest.mark.parametrize("voices", [[3, 4], [3.0, float("nan")], [None, 4]])
+def test_speakers_may_be_numbers_wherever_rows_come_from(voices):
+    """A batch made by hand, a stored dataset, a formatted one, a streamed one, a transform: the same lines."""
+    columns = {"audio": [noise(0.1)] * 2, "text": ["in", "modern"], "voice": voices}
+    stored = Dataset.from_dict(columns)
+    wanted = _line_of(lambda mapper: stored.map(mapper, batched=True)["input_ids"])
+    ways = [
+        lambda mapper: mapper(columns)["input_ids"],
+        lambda mapper: stored.with_transform(mapper)[:2]["input_ids"],
+        lambda mapper: [
+            row["input_ids"] for row in stored.to_iterable_dataset().map(mapper, batched=True, features=None)
+        ],
+        lambda mapper: stored.with_format("numpy").map(mapper, batched=True).with_format(None)["input_ids"],
+        lambda mapper: stored.with_format("torch").map(mapper, batched=True).with_format(None)["input_ids"],
+    ]
+    assert [_line_of(way) for way in ways] == [wanted] * len(ways)
+
+
+def test_a_voice_that_is_none_is_a_bad_row():
+    """A column of lists: noted as a row without text is, and never its Python text in the prompt."""
+    batch = {"audio": [noise(0.1)] * 2, "text": ["in", "in"], "voice": ["tara", ["tara", "leo"]]}
+    first, second = _line_of(lambda mapper: mapper(batch)["input_ids"], on_error="column")
+    assert first
+    assert not second
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_text_tokenizer_is_named_as_a_codec_is(tmp_path, kind):
+    """By a folder, as text or a path; another folder is refused in our words."""
+    text_tokenizer().save_pretrained(tmp_path / "words")
+    options = {"preset": "orpheus", "text_column": "text"}
+    SnacMapper("tiny", text_tokenizer=kind(tmp_path / "words"), **options)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        ConfigError, match=r"empty cannot be loaded .*name the folder of the language model's"
+    ):
+        SnacMapper("tiny", text_tokenizer=kind(tmp_path / "empty"), **options)
+
+
 def test_a_row_without_text_is_a_bad_row():
     """Empty, missing or no text at all: noted or raised as a row without sound is."""
     given = {"preset": "orpheus", "sampling_rate": CODEC_RATE, "text_column": "text"}

@@ -190,6 +190,8 @@ def test_a_rate_that_contradicts_the_file_is_refused():
         ({"audio": np.zeros(9)}, "batched=True"),
         ({"audio": torch.zeros(9)}, "batched=True"),
         (pa.table({"audio": ["a"]}), r"with_format\(None\)"),
+        (["clip.wav"], "leave input_columns out"),
+        ({"audio": [np.float32(0.5)]}, "batched=True"),
     ],
 )
 def test_a_batch_that_is_none_is_refused_in_a_sentence(batch, sentence):
@@ -215,6 +217,22 @@ def test_an_empty_batch_gives_empty_columns(mapper):
 def test_numbers_are_a_column_where_they_may_be():
     """Rates are."""
     assert column_of({"rate": [1, 2]}, "rate", numbers=True) == [1, 2]
+
+
+@pytest.mark.parametrize("values", [np.array([3, 4]), torch.tensor([3, 4]), [np.int64(3), torch.tensor(4)]])
+def test_numbers_of_a_formatted_dataset_are_pythons(values):
+    """Arrays and tensors without axes are what a format makes of numbers."""
+    found = column_of({"speaker": values}, "speaker", numbers=True)
+    assert [(type(each), each) for each in found] == [(int, 3), (int, 4)]
+
+
+def test_paths_of_a_dataset_in_numpys_format_are_paths(tmp_path, tok, mapper):
+    """Those texts look like arrays without axes, and are no samples."""
+    path = tmp_path / "clip.wav"
+    path.write_bytes(encoded(noise(0.2), CODEC_RATE))
+    dataset = Dataset.from_dict({"audio": [str(path)] * 2}).with_format("numpy")
+    mapped = dataset.map(mapper, batched=True).with_format(None)["input_ids"]
+    assert list(mapped) == [tok.encode(str(path))] * 2
 
 
 def test_faults_of_the_machine_are_told_from_faults_of_the_row():
