@@ -502,6 +502,10 @@ def test_commands_say_it_in_their_own_words(tmp_path):
             r"has '<\|audio_0\|>' at id 0, the text tokenizer at 7; hand over the vocabulary that add_audio_tokens",
         ),
         ("vyvo-lfm2", r"needs id 1 for '<\|startoftext\|>', and the text tokenizer has 'w1' there"),
+        (
+            "orpheus",
+            r"audio ids from 128266 on, and .* of another table, '<\|audio_0\|>' at id 7; hand over the vocabulary",
+        ),
     ],
 )
 def test_a_table_that_is_not_the_text_tokenizers_is_refused(name, sentence):
@@ -515,6 +519,14 @@ def test_a_table_that_is_not_the_text_tokenizers_is_refused(name, sentence):
         SnacMapper("tiny", preset=name, text_column="text", text_tokenizer=tokenizer)
     assert SnacProcessor(SnacFeatureExtractor(), tokenizer, "tiny", vocabulary).audio_vocabulary == vocabulary
     SnacMapper("tiny", preset=vocabulary, text_column="text", text_tokenizer=tokenizer)
+
+
+def test_a_text_tokenizer_that_spells_a_presets_specials_elsewhere_is_refused():
+    """Llama 3's start of text is at 128000 in every tokenizer that Orpheus's ids fit."""
+    sentence = r"'orpheus' has '<\|begin_of_text\|>' at id 128000, the text tokenizer at 2"
+    tokenizer = words("[UNK]", "hello", "<|begin_of_text|>")
+    with pytest.raises(LayoutError, match=sentence):
+        SnacMapper("tiny", preset="orpheus", text_column="text", text_tokenizer=tokenizer)
 
 
 def test_hugging_faces_arguments_are_taken():

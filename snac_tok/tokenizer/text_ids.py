@@ -13,6 +13,8 @@ from snac_tok.errors import LayoutError, first_line
 from snac_tok.files import shown_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from snac_tok.errors import SnacTokError
     from snac_tok.frames import Vocabulary
 
@@ -44,24 +46,42 @@ def _loaded(name: str | os.PathLike[str], error: type[SnacTokError]) -> Any:
 
 
 def check_text_ids(vocabulary: Vocabulary, text_tokenizer: Any) -> None:
-    """Refuse a text tokenizer that has a vocabulary's tokens at other ids, or something else at its ids.
+    """Refuse a text tokenizer with a vocabulary's tokens at other ids, others at its ids, or another table's tokens.
 
     A tokenizer without audio tokens passes if its ids end before the first audio id. One that cannot convert ids to
     tokens is not checked.
 
     Raises:
-        LayoutError: names the first token that has another id, or the first id that has another token.
+        LayoutError: names the first token that has another id, the first id that has another token, or the first
+            audio token of another table.
     """
     form, first = vocabulary.text, min(vocabulary.slot_bases)
     if form is None or not hasattr(text_tokenizer, "convert_ids_to_tokens"):
         return
-    place = _place_of(text_tokenizer, form.token_of(first))
-    if place not in (None, first):
-        raise LayoutError(
-            f"{vocabulary.name!r} has {form.token_of(first)!r} at id {first}, the text tokenizer at {place}; {_ADVICE}"
-        )
+    own = {first: form.token_of(first)}
     specials = {number: token for token, number in form.literals.items()}
-    for number, token in {first: form.token_of(first), **specials}.items():
+    # Specials behind the first id are the table's own, and a text tokenizer may have others of the same name.
+    borrowed = {number: token for number, token in specials.items() if number < form.first_id}
+    _refuse_other_places(vocabulary, text_tokenizer, own | borrowed)
+    _refuse_other_tokens(vocabulary, text_tokenizer, own | specials)
+    added = _place_of(text_tokenizer, _FIRST_ADDED)
+    if added is not None and _place_of(text_tokenizer, own[first]) is None:
+        raise LayoutError(
+            f"{vocabulary.name!r} has audio ids from {first} on, and the text tokenizer has the audio tokens of "
+            f"another table, {_FIRST_ADDED!r} at id {added}; {_ADVICE}"
+        )
+
+
+def _refuse_other_places(vocabulary: Vocabulary, text_tokenizer: Any, tokens: Mapping[int, str]) -> None:
+    for number, token in tokens.items():
+        if (place := _place_of(text_tokenizer, token)) not in (None, number):
+            raise LayoutError(
+                f"{vocabulary.name!r} has {token!r} at id {number}, the text tokenizer at {place}; {_ADVICE}"
+            )
+
+
+def _refuse_other_tokens(vocabulary: Vocabulary, text_tokenizer: Any, tokens: Mapping[int, str]) -> None:
+    for number, token in tokens.items():
         # Only ids below vocab_size: added tokens may be spelled differently than in the published tokenizer.
         is_text = number < text_tokenizer.vocab_size
         if is_text and (found := text_tokenizer.convert_ids_to_tokens(number)) != token:
@@ -71,6 +91,8 @@ def check_text_ids(vocabulary: Vocabulary, text_tokenizer: Any) -> None:
             )
 
 
+# The first of the tokens that `add_audio_tokens` makes.
+_FIRST_ADDED = "<|audio_0|>"
 _ADVICE = (
     "hand over the vocabulary that add_audio_tokens(text_tokenizer, …) returns, or take the text tokenizer that the "
     "preset was published for."
