@@ -41,6 +41,8 @@ from snac_tok.cli.program import program
 from snac_tok.cli.shard import shard
 from snac_tok.codec import VocosConfig, VocosDecoder
 from snac_tok.errors import (
+    AudioError,
+    ConfigError,
     LayoutError,
     MissingArgumentError,
     NetworkError,
@@ -527,6 +529,30 @@ def test_a_text_tokenizer_that_spells_a_presets_specials_elsewhere_is_refused():
     tokenizer = words("[UNK]", "hello", "<|begin_of_text|>")
     with pytest.raises(LayoutError, match=sentence):
         SnacMapper("tiny", preset="orpheus", text_column="text", text_tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("given", ["soxr", ("soxr", "HQ"), ""])
+def test_a_resampler_is_an_object_and_not_a_name(given):
+    """Said at every door that takes one, before anything is loaded or read."""
+    for door in (SnacTokenizer.from_pretrained, SnacMapper):
+        with pytest.raises(AudioError, match=r"a Resampler is needed: Resampler\(backend="):
+            door("tiny", resampler=given)
+
+
+def test_doors_that_load_a_codec_later_take_its_name():
+    """A loaded codec cannot go to workers, and is saved by name only."""
+    loaded = SnacTokenizer.from_pretrained("tiny")
+    tokenizer = words("[UNK]", "hello")
+    vocabulary = add_audio_tokens(tokenizer)
+    dataset = Dataset.from_dict({"audio": [CLIP]})
+    for door in (
+        lambda: SnacMapper(loaded),
+        lambda: SnacMapper(loaded.codec),
+        lambda: tokenize_dataset(dataset, loaded),
+        lambda: SnacProcessor(SnacFeatureExtractor(), tokenizer, loaded, vocabulary),
+    ):
+        with pytest.raises(ConfigError, match=r"codec is a (SNAC|SnacTokenizer); its name"):
+            door()
 
 
 def test_hugging_faces_arguments_are_taken():

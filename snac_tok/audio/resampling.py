@@ -112,6 +112,19 @@ class Resampler:
 _DEFAULT = Resampler()
 
 
+def check_resampler(resampler: Any) -> Resampler:
+    """Return a resampler.
+
+    Raises:
+        AudioError: it is something else, such as the name of a backend.
+    """
+    if not isinstance(resampler, Resampler):
+        raise AudioError(
+            f'resampler is {resampler!r}; a Resampler is needed: Resampler(backend="soxr", quality="HQ").'
+        )
+    return resampler
+
+
 def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
     """Return how many samples `resample` makes of `num_samples`: ceil(num_samples · to / from).
 

@@ -27,7 +27,7 @@ from snac_tok.streaming.repair_report import RepairReport, checked_on_error, war
 from snac_tok.tokenizer import SnacTokenizer
 from snac_tok.tokenizer.clips import is_list_of_clips
 from snac_tok.tokenizer.names import check_specials_skipped
-from snac_tok.tokenizer.required import NO_CODEC, required
+from snac_tok.tokenizer.required import NO_CODEC, name_of_codec, required
 from snac_tok.tokenizer.text_ids import check_text_ids
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class SnacProcessor(ProcessorMixin):
 
     Raises:
         MissingArgumentError: no codec or no vocabulary was named.
+        ConfigError: the codec is a loaded one, not its name.
         LayoutError: a vocabulary that makes no line with text, or whose ids mean something else to the tokenizer.
 
     Example:
@@ -86,7 +87,7 @@ class SnacProcessor(ProcessorMixin):
         decoder: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template)
-        self.codec: str = os.fspath(required(codec, NO_CODEC, door="SnacProcessor"))
+        self.codec: str = name_of_codec(required(codec, NO_CODEC, door="SnacProcessor"))
         self.decoder = None if decoder is None else os.fspath(decoder)
         self.audio_vocabulary = _table(required(vocabulary, _NO_VOCABULARY, door="SnacProcessor"))
         # What is saved must be JSON.

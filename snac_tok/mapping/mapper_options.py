@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import os
 from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
@@ -21,13 +20,16 @@ from typing import (
 )
 
 from snac_tok.audio import Resampler, check_sampling_rate
+from snac_tok.audio.resampling import check_resampler
 from snac_tok.codec.hub_options import HubOptions
 from snac_tok.errors import ConfigError
 from snac_tok.frames import vocabulary_to_json
 from snac_tok.prompts import PromptFormat
 from snac_tok.tokenizer import SnacTokenizer
+from snac_tok.tokenizer.required import name_of_codec
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from snac_tok.audio import MonoPolicy
@@ -94,14 +96,20 @@ class MapperOptions:
     def of(
         cls, codec: str | os.PathLike[str], *, audio_column: str, **options: Unpack[MappingOptions]
     ) -> Self:
-        """Return the options as plain values."""
+        """Return the options as plain values.
+
+        Raises:
+            ConfigError: the codec is no name, or as for the attributes.
+            AudioError: the resampler is none.
+        """
         plain: dict[str, Any] = {name: value for name, value in options.items() if name not in _HUB_OPTIONS}
         plain |= {"dtype": plain.pop("output_dtype", None), "revision": options.get("revision")}
-        if resampler := options.get("resampler"):
+        if (resampler := options.get("resampler")) is not None:
+            check_resampler(resampler)
             plain["resampler"] = [resampler.backend, resampler.quality]
         if isinstance(prompt := options.get("prompt"), PromptFormat):
             plain["prompt"] = prompt.to_dict()
-        return cls(codec=os.fspath(codec), audio_column=audio_column, **plain)
+        return cls(codec=name_of_codec(codec), audio_column=audio_column, **plain)
 
     def __post_init__(self) -> None:
         if self.on_error not in get_args(OnError):

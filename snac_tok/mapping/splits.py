@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from snac_tok.mapping.mapper import SnacMapper
 
 
+def check_count(count: Any, *, name: str) -> int:
+    """Return a number of rows or processes.
+
+    Raises:
+        ConfigError: it is no whole number from 1.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ConfigError(f"{name} is {count!r}; a whole number from 1 is needed.")
+    return count
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitWork:
     """How splits are mapped; its attributes are options of `tokenize_dataset`."""
@@ -24,19 +35,17 @@ class SplitWork:
     batch_size: int
     num_proc: int
     rows_per_file: int | None
+    load_from_cache_file: bool | None
     description: str
 
     def __post_init__(self) -> None:
-        counts = {
-            "batch_size": self.batch_size,
-            "num_proc": self.num_proc,
-            "rows_per_file": self.rows_per_file,
-        }
-        for name, count in counts.items():
-            if count is None and name == "rows_per_file":
-                continue
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                raise ConfigError(f"{name} is {count!r}; a whole number from 1 is needed.")
+        check_count(self.batch_size, name="batch_size")
+        if self.rows_per_file is not None:
+            check_count(self.rows_per_file, name="rows_per_file")
+        if self.load_from_cache_file not in (True, False, None):
+            raise ConfigError(
+                f"load_from_cache_file is {self.load_from_cache_file!r}; it must be True, False or None."
+            )
 
     def mapped(self, split: Any) -> Any:
         """Return a split with the mapper's columns, and with their settings in its description.
@@ -78,6 +87,7 @@ class SplitWork:
             remove_columns=removed,
             # Any number, even 1, starts processes.
             num_proc=self.num_proc if self.num_proc > 1 else None,
+            load_from_cache_file=self.load_from_cache_file,
             desc=self.description,
             # The library's own fingerprint changes with the batch size, which does not change the rows.
             new_fingerprint=datasets_library().fingerprint.Hasher.hash(hashed),

@@ -9,7 +9,7 @@ import torch
 from snac_tok.mapping.devices import threads_each
 from snac_tok.mapping.mapper import SnacMapper
 from snac_tok.mapping.mapper_options import with_mapping_options
-from snac_tok.mapping.splits import SplitWork
+from snac_tok.mapping.splits import SplitWork, check_count
 from snac_tok.sources.huggingface import audio_column_of, splits_of
 from snac_tok.tokenizer.required import NO_CODEC, requires
 
@@ -37,14 +37,16 @@ def tokenize_dataset(
     device: str = "cpu",
     keep_audio: bool = False,
     batch_size: int | None = None,
-    num_proc: int = 1,
+    num_proc: int | None = 1,
     rows_per_file: int | None = None,
+    load_from_cache_file: bool | None = None,
     description: str = "Tokenizing audio",
     **options: Unpack[MappingOptions],
 ) -> DatasetT:
     """Turn a dataset's sound into ids, sequences to train on, or raw codes; other columns are kept.
 
-    Results made before with the same weights and options come from the library's cache. The result's
+    Results made before with the same weights and options come from the library's cache, errors included: of a row that
+    is a path it knows the path, and does not look at the file again. The result's
     `info.description`, which `save_to_disk` keeps, has a line of JSON with codec, weights, resampler and id table.
 
     Args:
@@ -58,9 +60,12 @@ def tokenize_dataset(
         keep_audio: keep the audio column, undecoded; this copies every sound into the new files.
         batch_size: how many rows the mapper gets at a time; it does not change results. None is 128, or 1,024 on a
             GPU, which does nothing between two of them.
-        num_proc: how many processes work; with a GPU, start them with `multiprocess.set_start_method("spawn")`.
+        num_proc: how many processes work; None is 1. With a GPU, start them with
+            `multiprocess.set_start_method("spawn")`.
         rows_per_file: for datasets on disk: store results after so many rows, so that a killed run continues from
             there; without it, a run in one process starts again.
+        load_from_cache_file: False reads and encodes all rows again, such as after files were replaced; None is the
+            library's habit. Streamed datasets have no cache.
         description: the text beside the progress bar.
         options: sampling_rate, text_column, on_error and all others of `SnacMapper`.
 
@@ -68,7 +73,8 @@ def tokenize_dataset(
         the kind of dataset that was given.
 
     Raises:
-        ConfigError: not a dataset, no column of sound, or a new column has the name of an existing one.
+        ConfigError: not a dataset, an impossible option, no column of sound, or a new column has the name of an
+            existing one.
         AudioError: as `SnacMapper`.
         MissingDependencyError: `datasets` is not installed.
 
@@ -83,6 +89,7 @@ def tokenize_dataset(
             num_rows: 1
         })
     """
+    num_proc = 1 if num_proc is None else check_count(num_proc, name="num_proc")
     first = next(iter(splits_of(dataset).values()))
     column = audio_column or audio_column_of(first, remedy="name it: audio_column=")
     mapper = SnacMapper(
@@ -102,6 +109,7 @@ def tokenize_dataset(
         batch_size=_batch_size(device) if batch_size is None else batch_size,
         num_proc=num_proc,
         rows_per_file=rows_per_file,
+        load_from_cache_file=load_from_cache_file,
         description=description,
     )
     if isinstance(dataset, dict):

@@ -14,6 +14,7 @@ from snac_tok.audio import (
     resample_blocks,
     to_mono,
 )
+from snac_tok.audio.resampling import check_resampler
 from snac_tok.errors import SamplingRateError, WaveformError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", check_policy(self.channels))
+        check_resampler(self.resampler)
         if not isinstance(self.resample, bool):
             raise SamplingRateError(f"resample is {self.resample!r}; it must be True or False.")
 

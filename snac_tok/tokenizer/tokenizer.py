@@ -78,7 +78,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             sampling_rate=codec.sampling_rate,
             resample=resample,
             channels=channels,
-            resampler=resampler or Resampler(),
+            resampler=Resampler() if resampler is None else resampler,
             allow_truncated=allow_truncated,
         )
         codec, self.vocabulary = paired(codec, vocabulary)

@@ -231,6 +231,8 @@ def test_an_empty_dataset_stays_empty():
         ({"x": [1]}, {}, "no column could be the sound"),
         ({"audio": ["a"], "input_ids": [1]}, {}, "already has input_ids"),
         ({"audio": ["a"]}, {"num_proc": 0}, "num_proc"),
+        ({"audio": ["a"]}, {"num_proc": "2"}, "num_proc"),
+        ({"audio": ["a"]}, {"load_from_cache_file": "no"}, "load_from_cache_file is 'no'"),
         ({"audio": ["a"]}, {"batch_size": True}, "batch_size"),
         ({"audio": ["a"]}, {"rows_per_file": 2}, "in memory"),
         ({"audio": ["a"]}, {"audio_column": "sound"}, "no column 'sound'"),
@@ -248,6 +250,26 @@ def test_two_audio_columns_are_ambiguous(dataset):
     with pytest.raises(ConfigError, match="sound and other could be the sound"):
         tokenize_dataset(both, "tiny")
     assert "other" in tokenize_dataset(both, "tiny", audio_column="sound").column_names
+
+
+def test_no_number_of_processes_is_one():
+    """As the library itself takes it."""
+    rows = Dataset.from_dict({"audio": [noise(0.1)]})
+    mapped = tokenize_dataset(rows, "tiny", sampling_rate=CODEC_RATE, num_proc=None)
+    assert mapped["input_ids"] == tokenize_dataset(rows, "tiny", sampling_rate=CODEC_RATE)["input_ids"]
+
+
+def test_files_behind_paths_are_looked_at_again_on_request(tmp_path):
+    """The library's cache knows rows by their paths, not by what the files hold."""
+    path = tmp_path / "late.wav"
+    Dataset.from_dict({"audio": [str(path)]}).save_to_disk(tmp_path / "rows")
+    options = {"preset": "orpheus", "on_error": "column"}
+    rows = Dataset.load_from_disk(tmp_path / "rows")
+    assert "cannot be opened" in tokenize_dataset(rows, "tiny", **options)["error"][0]
+    path.write_bytes(encoded(noise(0.1), CODEC_RATE))
+    assert "cannot be opened" in tokenize_dataset(rows, "tiny", **options)["error"][0]
+    for again in (False, None):  # and what was found then is what the cache holds
+        assert tokenize_dataset(rows, "tiny", load_from_cache_file=again, **options)["error"][0] == ""
 
 
 @pytest.mark.parametrize("wrong", [[1, 2], {}, {"train": [1]}, "a path"])
