@@ -203,6 +203,8 @@ def find_files(repo_id: str | Path, options: HubOptions) -> CheckpointFiles:
     folder = checkpoint.EMBEDDED.get(str(repo_id), Path(repo_id))
     if folder.is_dir():
         return checkpoint.files_in(folder)
+    if folder.is_file():
+        raise CheckpointError(f"{str(repo_id)!r} is a file; name its folder: {str(folder.parent)!r}.")
     if isinstance(repo_id, Path) or str(repo_id).count("/") != 1 or str(repo_id).startswith((".", "/", "~")):
         raise CheckpointError(
             f"{str(repo_id)!r} is neither an existing folder nor a hub repository's id like 'owner/name'; "

@@ -267,7 +267,10 @@ class SnacStreamer(BaseStreamer):
             return
         prompt = np.atleast_2d(ids)
         if one_row and len(prompt) > 1:
-            raise TokenError(f"generate() writes {len(prompt)} rows; read them with streamer.rows().")
+            raise TokenError(
+                f"generate() writes {len(prompt)} rows; read them with streamer.rows(), "
+                "or set num_beams=1 if they are beams."
+            )
         self._rows = [self._new_row() for _ in prompt]
         self._open = set(range(len(prompt)))
         for row, line in enumerate(prompt):

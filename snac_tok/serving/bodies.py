@@ -59,25 +59,29 @@ class StreamMessage(_Body):
     end: bool = False
 
 
-def faults_of(errors: Sequence[Mapping[str, Any]]) -> RefusedError:
-    """Return what pydantic found as one sentence."""
+def faults_of(
+    errors: Sequence[Mapping[str, Any]], *, what: Literal["body", "message"] = "body"
+) -> RefusedError:
+    """Return what pydantic found in a request's body, or in a message of a WebSocket, as one sentence."""
     if any(error["type"].startswith("json") for error in errors):
         return RefusedError(
-            f"the body is not JSON: {_context(errors[0], 'error')}.", status=400, code="invalid_json"
+            f"the {what} is not JSON: {_context(errors[0], 'error')}.", status=400, code="invalid_json"
         )
-    said = "; ".join(_said(error) for error in errors[:_NAMED])
+    said = "; ".join(_said(error, what) for error in errors[:_NAMED])
     return RefusedError(f"{said}.", status=400, code="invalid_request")
 
 
-def _said(error: Mapping[str, Any]) -> str:
+def _said(error: Mapping[str, Any], what: str) -> str:
     place = ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "line", "rows"))
-    name = shortened(place) if place else "the body"
+    name = shortened(place) if place else f"the {what}"
     if error["type"] == "missing":
-        return f"{name} is missing" if place else "the body is empty; send JSON"
+        return f"{name} is missing" if place else f"the {what} is empty; send JSON"
     if error["type"] == "extra_forbidden":
         return f"{name} is no field of this request"
     if error["type"] in ("model_attributes_type", "model_type"):
-        return "the body is no JSON object, or lacks the header `Content-Type: application/json`"
+        # A message has no headers.
+        header = ", or lacks the header `Content-Type: application/json`" if what == "body" else ""
+        return f"the {what} is no JSON object{header}"
     return f"{name} is {shortened(str(error.get('input')))}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 

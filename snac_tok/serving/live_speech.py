@@ -101,12 +101,15 @@ class LiveSpeech:
         if report:
             self.left_out = f"{report}."
         elif self._decoder.on_error == "strict" and self._num_handed_over % self._per_frame:
-            over = counted(self._num_handed_over % self._per_frame, "id")
-            self.left_out = ENDED_INSIDE_A_FRAME if self.ended else f"the last {over} are no whole frame."
+            self.left_out = ENDED_INSIDE_A_FRAME if self.ended else self._unfinished()
         if rest.size:
             yield self._noted(rest)
         if not self.timing.audio_seconds:
             raise no_speech(self._speech)
+
+    def _unfinished(self) -> str:
+        over = self._num_handed_over % self._per_frame
+        return f"the last {counted(over, 'id')} {'is' if over == 1 else 'are'} no whole frame."
 
     def close(self) -> None:
         """Forget the stream, wherever it is."""

@@ -91,7 +91,7 @@ def _message(received: Message, visit: Visit) -> StreamMessage:
     try:
         message = StreamMessage.model_validate_json(text)
     except ValidationError as error:
-        raise faults_of(error.errors()) from error
+        raise faults_of(error.errors(), what="message") from error
     if message.ids is None and message.text is None and not message.end:
         raise RefusedError(
             'a message is {"ids": […]}, {"text": "…"} or {"end": true}.', status=400, code="invalid_request"

@@ -7,6 +7,7 @@ import resource
 import shutil
 import struct
 import zipfile
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -145,6 +146,15 @@ def test_places_without_a_codec_say_what_they_hold(tmp_path):
         SNAC.from_pretrained(tmp_path / "absent")
     with pytest.raises(CheckpointError, match="embedded codecs: tiny"):
         SNAC.from_pretrained("no-such-name")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_file_of_a_codec_is_not_asked_of_the_hub(folder, monkeypatch, kind):
+    """`folder/config.json` looks like a repository's name; the folder is what is needed."""
+    monkeypatch.chdir(folder.parent)
+    named = kind(f"{folder.name}/config.json")
+    with pytest.raises(CheckpointError, match=f"config.json' is a file; name its folder: '{folder.name}'"):
+        SNAC.from_pretrained(named)
 
 
 def test_a_full_disk_leaves_the_old_files(folder, small_codec, monkeypatch):

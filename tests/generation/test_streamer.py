@@ -311,7 +311,7 @@ def _fed(tok, steps, **options):
     [
         ([], "no id came: hand this streamer to generate(), streamer=streamer."),
         ([[[5, 6]], [7], [8]], "no whole frame of 'plain' speech among 4 ids"),
-        ([[[5, 6], [5, 6]]], "generate() writes 2 rows; read them with streamer.rows()."),
+        ([[[5, 6], [5, 6]]], "generate() writes 2 rows; read them with streamer.rows(), or set num_beams=1"),
         ([[[129]], [16], [16]], "counted from frame 0 of the stream, position 1: id 16 is code 0 of slot 0"),
     ],
 )

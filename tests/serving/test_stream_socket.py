@@ -88,7 +88,7 @@ def test_sound_comes_while_tokens_are_sent(server, speech, whole):
 
 WRONG = [
     (["{"], 1007, "invalid_json", "not JSON"),
-    (["[1, 2]"], 1007, "invalid_request", "JSON object"),
+    (["[1, 2]"], 1007, "invalid_request", "the message is no JSON object."),
     ([{}], 1007, "invalid_request", 'a message is {"ids"'),
     ([{"ids": [1.5]}], 1007, "invalid_request", "'ids.0' is '1.5'"),
     ([{"ids": [True]}], 1007, "invalid_request", "valid integer"),
@@ -120,10 +120,14 @@ def test_what_a_client_sends_wrongly_is_one_sentence_and_a_code(server):
     eventually(lambda: server.metric("snac_tok_streams_open"), 0)
 
 
-def test_half_a_frame_at_the_end_is_told(server, speech):
+@pytest.mark.parametrize(
+    ("left", "sentence"),
+    [(3, "the last 3 ids are no whole frame."), (1, "the last 1 id is no whole frame.")],
+)
+def test_half_a_frame_at_the_end_is_told(server, speech, left, sentence):
     """The frames in front of it sound."""
-    sound, said, code = _spoken(server, {"ids": speech(4, 7)[:-4], "end": True})
-    assert said[-1]["left_out"] == "the last 3 ids are no whole frame."
+    sound, said, code = _spoken(server, {"ids": speech(4, 7)[: left - 7], "end": True})
+    assert said[-1]["left_out"] == sentence
     assert len(heard(sound)) == 6 * 2048
     assert code == 1000
 
