@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -59,7 +59,8 @@ class _Progress:
 class StreamDecoder:
     """Turns a stream of ids or codes into sound as it arrives.
 
-    A call that fails, for any reason, leaves the stream as it was and can be repeated.
+    A call that fails, for any reason, leaves the stream as it was and can be repeated. A copy, shallow or deep, goes on
+    by itself with the same codec.
 
     Args:
         codec: the network; or a `SnacTokenizer`, which has a vocabulary, too.
@@ -109,6 +110,11 @@ class StreamDecoder:
         self.on_error = on_error
         self._noise = stream_noise(noise, self.codec)
         self.reset()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a stream that goes on by itself from here, with the same codec: its weights are not copied."""
+        # A push replaces what a stream holds and changes nothing in place, so a shallow copy is independent.
+        return copy.copy(self)
 
     @property
     def sampling_rate(self) -> int:

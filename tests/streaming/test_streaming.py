@@ -1,5 +1,6 @@
 """Law 5: streams, under any partition, equal the whole; every sample and every id comes out exactly once."""
 
+import copy
 from itertools import pairwise
 
 import numpy as np
@@ -484,6 +485,25 @@ def test_a_bad_stream_disturbs_no_other(tok):
     streams.end("good")
     np.testing.assert_allclose(streams.step()["good"], tok.decode(ids).samples[0], rtol=0, atol=1e-5)
     assert streams.step() == {}
+
+
+@pytest.mark.filterwarnings("ignore::snac_tok.errors.LostSpeechWarning")
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("on_error", ["strict", "conceal"])
+def test_a_copy_in_the_middle_of_a_clip_goes_on_by_itself(tok, how, on_error):
+    """Two ends of one beginning: each the whole that it is the end of; the codec is shared."""
+    start, one, other = (random_ids(tok, 6, seed=seed).tolist() for seed in range(3))
+    wrong = [] if on_error == "strict" else [3]
+    first = StreamDecoder(tok, on_error=on_error)
+    begun = first.push([*start, *wrong, *one[:3]])
+    second = how(first)
+    assert second.codec is tok.codec
+    for stream, rest in ((first, one[3:]), (second, [*one[3:7], *other])):
+        sound = np.concatenate((begun, stream.push(rest), stream.flush()))
+        whole = StreamDecoder(tok, on_error=on_error)
+        wanted = np.concatenate((whole.push([*start, *wrong, *one[:3], *rest]), whole.flush()))
+        np.testing.assert_allclose(sound, wanted, rtol=0, atol=1e-5)
+        assert stream.report == whole.report
 
 
 def test_names_are_checked(tok):
