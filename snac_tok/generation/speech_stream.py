@@ -316,14 +316,16 @@ async def _from_thread(tokens: Iterable[Tokens]) -> AsyncIterator[Tokens]:
             if hasattr(pieces, "close"):
                 pieces.close()
 
+    is_left_alone = False
     try:
         while (piece := await asyncio.to_thread(following)) is not end:
             yield piece
     except asyncio.CancelledError:
         # A thread cannot be stopped, and a generator that runs cannot be closed. Who cancelled does not wait for it:
         # a timeout over a slow source must be punctual.
-        asyncio.get_running_loop().run_in_executor(None, close)
+        is_left_alone = True
         raise
-    except GeneratorExit:
-        await asyncio.to_thread(close)
-        raise
+    finally:
+        closing = asyncio.get_running_loop().run_in_executor(None, close)
+        if not is_left_alone:
+            await closing

@@ -352,6 +352,30 @@ def test_a_listener_who_leaves_between_two_pieces_finds_an_ordinary_source_close
     assert asyncio.run(leave())
 
 
+def test_a_source_with_an_end_is_closed_at_it(tok):
+    """Such as a response that holds a connection: an iterator of its own with `close`."""
+    closed = []
+
+    class Response:
+        def __init__(self):
+            self._ids = iter(_speech(tok, 2).tolist())
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return next(self._ids)
+
+        def close(self):
+            closed.append(True)
+
+    async def collect():
+        return [part async for part in astream_audio(Response(), tok)]
+
+    _close(np.concatenate(asyncio.run(collect())), _whole(tok, 2))
+    assert closed == [True]
+
+
 @pytest.mark.parametrize("how", ["closed", "cancelled"])
 def test_a_listener_who_leaves_closes_the_source(tok, how):
     """Closed in the middle, or its task cancelled: the source learns of it at once."""
