@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from served import QUICK, as_integers, running
+from served import PATIENT, as_integers, running
 
 from snac_tok import SnacTokenizer
 from snac_tok.serving import create_app
@@ -24,7 +24,7 @@ def serve(tok):
     """A function that starts a server with a source."""
     with ExitStack() as stack:
 
-        def start(source=None, *, limits=QUICK, tokenizer=tok, **options):
+        def start(source=None, *, limits=PATIENT, tokenizer=tok, **options):
             app = create_app(tokenizer, source=source, limits=limits, **options)
             return stack.enter_context(running(app))
 

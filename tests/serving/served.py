@@ -13,7 +13,9 @@ import pytest
 from snac_tok.serving import Limits
 from snac_tok.serving.server import listening_socket, server_of
 
-# Short, so that a test of what stands still is soon over.
+# A machine that does other work may stand still for a second.
+PATIENT = Limits(idle_seconds=10.0, total_seconds=30.0, grace_seconds=1.0)
+# For tests of what stands still, which are soon over then.
 QUICK = Limits(idle_seconds=0.4, total_seconds=20.0, grace_seconds=1.0)
 
 

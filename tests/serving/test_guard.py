@@ -138,7 +138,7 @@ def _answer_to(server, data, *, later=b"", seconds=5):
 
 def test_bodies_that_are_too_large_or_never_come(serve, talking):
     """A header that says so is enough; one that lies is found out, with or without a length."""
-    server = serve(talking)
+    server = serve(talking, limits=QUICK)
     large = b"[" + b"1," * (1 << 20) + b"1]"
     assert server.error(server.client.post("/decode", content=large, headers=JSON))[:2] == (
         413,
@@ -164,7 +164,7 @@ def test_bodies_that_are_too_large_or_never_come(serve, talking):
 
 def test_a_connection_that_asks_for_nothing_is_closed(serve):
     """Before, in the middle of, and between requests."""
-    server = serve()
+    server = serve(limits=QUICK)
     health = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     for data, later in ((b"", b""), (b"POST /deco", b""), (health, b"GET /he")):
         begin = time.monotonic()
@@ -197,7 +197,7 @@ def test_a_listener_who_takes_nothing_is_left(serve, speech):
         finally:
             closed.set()
 
-    server = serve(source)
+    server = serve(source, limits=QUICK)
     with socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.connect(("127.0.0.1", server.port))

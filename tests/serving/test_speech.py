@@ -204,7 +204,7 @@ def test_a_source_that_stands_still_is_left(serve, speech):
         await asyncio.sleep(60)
         yield 1
 
-    server = serve(source)
+    server = serve(source, limits=QUICK)
     assert server.error(server.speak("never"))[:2] == (504, "source_silent")
     with pytest.raises(httpx2.RemoteProtocolError):
         server.speak("late")

@@ -11,7 +11,7 @@ from socket import socket as Socket  # noqa: N812
 
 import numpy as np
 import pytest
-from served import eventually, heard, same
+from served import QUICK, eventually, heard, same
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -132,8 +132,9 @@ def test_half_a_frame_at_the_end_is_told(server, speech, left, sentence):
     assert code == 1000
 
 
-def test_a_client_that_sends_nothing_is_left(server):
+def test_a_client_that_sends_nothing_is_left(serve):
     """After the idle time, with a word."""
+    server = serve(limits=QUICK)
     begin = time.monotonic()
     _, said, code = _spoken(server)
     assert time.monotonic() - begin < 3

@@ -189,7 +189,7 @@ def test_manifests(source, tmp_path, name, content):
         ("m.jsonl", b"{\n", "line 1"),
         ("m.jsonl", b'{"file": "a.wav"}\n[]\n', "line 2: needs a JSON object"),
         ("m.jsonl", b'{"text": "a"}\n', "no column of recordings"),
-        ("m.jsonl", b'{"file": null}\n', "is not a path"),
+        ("m.jsonl", b'{"file": null}\n', "holds no path"),
     ],
 )
 def test_broken_manifests_are_refused(tmp_path, name, content, named):
