@@ -216,7 +216,7 @@ def _write(
     from snac_tok.shards import CodeFile, write_code_file
 
     if target.file_format in _ID_FORMATS:
-        ids = tokenizer.vocabulary.encode(codes[: tokenizer.vocabulary.layout.num_levels])
+        ids = tokenizer.vocabulary.encode(codes)
         if target.path is None:
             print_result(ids_as_json(ids) if target.file_format == "json" else ids_as_text(ids), nl=False)
         else:
