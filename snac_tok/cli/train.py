@@ -129,10 +129,9 @@ class _Lines:
             trainer.config.steps,
             trainer.config.log_every,
         )
-        self._since_line: list[float] = []  # seconds of training alone
-        self._behind_first: list[
-            float
-        ] = []  # seconds with validations and checkpoints, which the rest has as well
+        # Seconds of training alone, and those with validations and checkpoints, which the rest has as well.
+        self._since_line: list[float] = []
+        self._behind_first: list[float] = []
 
     def is_time(self, report: StepReport) -> bool:
         """Whether this step's losses are said."""
