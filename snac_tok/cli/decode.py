@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +9,10 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import examples, say
-from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.progress import decoding_bar, progress_option
+from snac_tok.cli.shard_sounds import WantedRecords, decode_shards
 from snac_tok.cli.shared_options import (
-    FILE_ENDINGS,
     PIPE,
     SOUND_ENDINGS,
     decoder_option,
@@ -36,15 +33,12 @@ from snac_tok.cli.sound_writing import (
     SOUND_FORMATS,
     Stdout,
     Way,
-    check_sound_file,
     made_with,
     sound_target,
     write_sound,
 )
-from snac_tok.wording import counted, lasting, shortened
 
 if TYPE_CHECKING:
-    from snac_tok.cli.sound_names import SoundNames
     from snac_tok.codec import Noise
     from snac_tok.frames import FoundIds
     from snac_tok.generation import GeneratedSpeech
@@ -179,8 +173,8 @@ def decode(
         refuse_options(_OF_IDS, f"is for a file of ids; {source} is {kind}")
         if records and rows is not None:
             raise click.UsageError("--id and --rows both name records; leave one of them out")
-        wanted = _Wanted(ids=tuple(dict.fromkeys(records)), rows=rows, limit=limit)
-        return _decode_shards(
+        wanted = WantedRecords(ids=tuple(dict.fromkeys(records)), rows=rows, limit=limit)
+        return decode_shards(
             source, output, way, wanted, ending=".flac" if flac else ".wav", progress=progress
         )
     refuse_options(_OF_SHARDS, f"is for shards; {source} is neither a folder of them nor a .parquet")
@@ -190,32 +184,13 @@ def decode(
         refuse_options(_OF_IDS, f"is for a file of ids; {source} holds raw codes")
     elif preset is None:
         raise click.UsageError(_what_it_needs(source))
-    with _bar(1, progress) as bar:
+    with decoding_bar(1, progress) as bar:
         if is_npz:
             _decode_npz(source, target, way)
         else:
             _decode_ids(source, target, way, reading)
         bar.advance(1)
     return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Wanted:
-    """Which records of shards are decoded: those with these ids, or in these rows; all where neither is named."""
-
-    ids: tuple[str, ...]
-    rows: list[tuple[int, int | None]] | None
-    limit: int | None
-
-    def rows_of(self, total: int) -> list[range]:
-        """Return the rows that are wanted, of so many; none where ids are."""
-        from snac_tok.export.rows import merged
-
-        return [] if self.ids else merged(self.rows, total=total, limit=self.limit)
-
-    def number(self, rows: list[range]) -> int:
-        """Return how many records are wanted."""
-        return len(self.ids[: self.limit]) or sum(map(len, rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,11 +237,6 @@ def _what_it_needs(source: str) -> str:
     return f"{source} is neither an .npz nor a shard folder; ids need --preset, their id table"
 
 
-def _bar(num_records: int, progress: bool | None) -> ProgressBar:
-    shown = is_wanted(progress, things=num_records)
-    return ProgressBar("decoding", unit="record", shown=shown, total=num_records)
-
-
 def _decode_npz(source: str, target: Path | Stdout, way: Way) -> None:
     from snac_tok.shards import read_code_file
 
@@ -306,52 +276,3 @@ def _decode_ids(source: str, target: Path | Stdout, way: Way, reading: _Reading)
         raise type(error)(f"{name}: {error}") from error
     for left_out in (*found.left_out, *(warning.message for warning in repaired)):
         say(f"{name}: {left_out}")
-
-
-def _decode_shards(
-    source: str, output: str, way: Way, wanted: _Wanted, *, ending: str, progress: bool | None
-) -> int:
-    from snac_tok.cli.record_files import RECORD_FAULTS, chosen, records_of, write_record
-
-    seconds, skipped = [], []
-    with records_of(Path(source)) as (records, info):
-        rows = wanted.rows_of(len(records))
-        number = wanted.number(rows)
-        names = _names(output, number, ending=ending, force=way.force)
-        tokenizer = made_with(source, info.to_dict(), way)
-        if not isinstance(names, Path):
-            names.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with _bar(number, progress) as bar:
-                targets = chosen(records, names, ids=wanted.ids, rows=rows, source=source)
-                for target in itertools.islice(targets, number):
-                    try:
-                        seconds.append(write_record(target, tokenizer, way))
-                    except RECORD_FAULTS as error:
-                        skipped.append(f"skipped {shortened(target.id)}: {at_the_command_line(error)}")
-                    bar.advance(1)
-        finally:  # a shard may be damaged, and what came before it is listed all the same
-            if seconds or number == 0:
-                say(f"decoded {counted(len(seconds), 'record')}, {lasting(sum(seconds))}, into {output}")
-            for sentence in skipped:
-                say(sentence)
-    return 0 if not skipped else 1 if seconds else 2
-
-
-def _names(output: str, number: int, *, ending: str, force: bool) -> SoundNames | Path:
-    """Return how the sounds of shards are named: in a folder, or one by the file that is asked for."""
-    from snac_tok.cli.sound_names import SoundNames
-
-    target = Path(output)
-    if target.is_dir() or output.endswith(("/", os.sep)) or target.suffix.lower() not in FILE_ENDINGS:
-        if target.exists() and not target.is_dir():
-            raise click.ClickException(
-                f"{target} is a file; name a folder for the sounds, or one --id and a .wav."
-            )
-        return SoundNames(target, ending=ending)
-    if number > 1:
-        raise click.UsageError(
-            f"{number} records do not go into one file, {target}; name a folder, or one --id"
-        )
-    check_sound_file(target, force=force)
-    return target

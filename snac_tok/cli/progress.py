@@ -137,3 +137,9 @@ def _shares(state: Progress, seconds: float) -> str:
         return ""
     encoding, reading = state.encoding_seconds / seconds, state.reading_seconds / seconds
     return f"; {encoding:.0%} encoding, {reading:.0%} waiting for files"
+
+
+def decoding_bar(num_records: int, progress: bool | None) -> ProgressBar:
+    """Return the bar of so many recordings to decode."""
+    shown = is_wanted(progress, things=num_records)
+    return ProgressBar("decoding", unit="record", shown=shown, total=num_records)

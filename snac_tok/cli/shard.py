@@ -30,17 +30,16 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 # A job script may name its model for all of its commands; --merge has no use for one.
 _OF_MERGE = ("merge", "model", "progress")
+_LIMITS = ("min_duration", "max_duration", "max_file_size")
 _OF_DRY_RUN = (
-    *(
-        "dry_run",
-        "channels",
-        "clips_per_shard",
-        "keep_columns",
-        "min_duration",
-        "max_duration",
-        "max_file_size",
-    ),
-    *("model", "device", "progress"),
+    "dry_run",
+    "channels",
+    "clips_per_shard",
+    "keep_columns",
+    *_LIMITS,
+    "model",
+    "device",
+    "progress",
 )
 
 

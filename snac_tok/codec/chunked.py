@@ -154,25 +154,20 @@ def num_threads(network: ChunkedNetwork) -> int:
     return torch.get_num_threads() if on_cpu and not torch.compiler.is_compiling() else 1
 
 
-def values_a_row(network: ChunkedNetwork, rows: int) -> int:
-    """Return how many values of the largest activation suit a row's chunk, where so many rows run at once.
-
-    They share a GPU's memory; on a CPU clips run row by row, and rows of streams are few samples each.
-    """
-    on_cpu = next(network.parameters()).device.type == "cpu"
-    return CPU_VALUES if on_cpu else GPU_VALUES // max(1, rows)
-
-
-def chunk_latents(network: ChunkedNetwork, *, multiple: int, chunk_values: int | None = None) -> int:
+def chunk_latents(
+    network: ChunkedNetwork, *, multiple: int, rows: int = 1, chunk_values: int | None = None
+) -> int:
     """Return how many latents make one chunk.
 
     Args:
         network: an encoder or decoder.
         multiple: of which the number is one.
-        chunk_values: in the largest activation of a row; None for what suits one row.
+        rows: that run at once and share a GPU's memory; on a CPU clips run row by row.
+        chunk_values: in the largest activation of a row; None for what suits the device.
     """
     if chunk_values is None:
-        chunk_values = values_a_row(network, 1)
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        chunk_values = CPU_VALUES if on_cpu else GPU_VALUES // max(1, rows)
     return max(1, chunk_values // (network.audio_channels * network.hop_length * multiple)) * multiple
 
 

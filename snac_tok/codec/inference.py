@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from snac_tok.codec.chunked import ChunkedNetwork, chunk_latents, num_threads, run_layers, values_a_row
+from snac_tok.codec.chunked import ChunkedNetwork, chunk_latents, num_threads, run_layers
 from snac_tok.codec.folding import fold
 from snac_tok.codec.geometry import Conv
 from snac_tok.codec.layers import noise_blocks
@@ -78,10 +78,7 @@ def encode_clips(
     """Encode checked clips (B, 1, T_i), each by itself, to codes [[(B, T_ik)]]; threads go from one to the next."""
     threads = _begin(codec, codec.encoder)
     sizes = [
-        even_chunk_samples(
-            codec, clip.shape[-1], chunk_values=chunk_values or values_a_row(codec.encoder, len(clip))
-        )
-        for clip in clips
+        even_chunk_samples(codec, clip.shape[-1], rows=len(clip), chunk_values=chunk_values) for clip in clips
     ]
     counts = [
         -(-codec.config.padded_num_samples(clip.shape[-1]) // size)
@@ -108,9 +105,7 @@ def decode_clips(
     """Decode clips, each by itself: checked codes [(B, T_k)] and their noise, to audio [(B, 1, T_i)]."""
     threads = _begin(codec, codec.decoder)
     cuts = [
-        decode_cuts(
-            codec, codes[0].shape[-1], chunk_values=chunk_values or values_a_row(codec.decoder, len(codes[0]))
-        )
+        decode_cuts(codec, codes[0].shape[-1], rows=len(codes[0]), chunk_values=chunk_values)
         for codes, _ in clips
     ]
     jobs = (
@@ -145,8 +140,7 @@ def decode_blocks(
 ) -> Iterator[torch.Tensor]:
     """Decode codes [(B, T_k)] piece by piece; yield audio (B, 1, n) whose ends join."""
     threads = _begin(codec, codec.decoder)
-    values = chunk_values or values_a_row(codec.decoder, len(codes[0]))
-    cuts = decode_cuts(codec, codes[0].shape[-1], chunk_values=values)
+    cuts = decode_cuts(codec, codes[0].shape[-1], rows=len(codes[0]), chunk_values=chunk_values)
     return run_in_order(_decode_jobs(codec, codes, noise, cuts, threads=threads), threads=threads)
 
 
@@ -182,17 +176,20 @@ def whole_clip_noise(codec: Network, noise: Noise, batch: int, num_latents: int)
     return DrawnNoise.from_global_generator(like, codec.config.decoder_rates)
 
 
-def encode_chunk_samples(codec: Network, *, chunk_values: int | None = None) -> int:
+def encode_chunk_samples(codec: Network, *, rows: int = 1, chunk_values: int | None = None) -> int:
     """Return how many samples to encode at once, whole frames; attention comes last and waits for its windows."""
     config = codec.config
     on_cpu = codec.device.type == "cpu"
     multiple = config.latents_per_frame if on_cpu else config.latents_multiple
-    return config.hop_length * chunk_latents(codec.encoder, multiple=multiple, chunk_values=chunk_values)
+    size = chunk_latents(codec.encoder, multiple=multiple, rows=rows, chunk_values=chunk_values)
+    return config.hop_length * size
 
 
-def even_chunk_samples(codec: Network, num_samples: int, *, chunk_values: int | None = None) -> int:
+def even_chunk_samples(
+    codec: Network, num_samples: int, *, rows: int = 1, chunk_values: int | None = None
+) -> int:
     """Return how many samples of a clip to encode at once, so that two threads have equally much to do."""
-    limit, hop = encode_chunk_samples(codec, chunk_values=chunk_values), codec.hop_length
+    limit, hop = encode_chunk_samples(codec, rows=rows, chunk_values=chunk_values), codec.hop_length
     if codec.device.type != "cpu":  # GPUs and their graphs want the same work every time, windows included
         return limit
     total = codec.config.padded_num_samples(num_samples)
@@ -201,20 +198,22 @@ def even_chunk_samples(codec: Network, num_samples: int, *, chunk_values: int | 
     return min(limit, -(-total // (count * hop)) * hop)
 
 
-def decode_chunk_frames(codec: Network, *, chunk_values: int | None = None) -> int:
+def decode_chunk_frames(codec: Network, *, rows: int = 1, chunk_values: int | None = None) -> int:
     """Return how many frames to decode at once, whole attention windows."""
     multiple = codec.config.latents_multiple
-    latents = chunk_latents(codec.decoder, multiple=multiple, chunk_values=chunk_values)
+    latents = chunk_latents(codec.decoder, multiple=multiple, rows=rows, chunk_values=chunk_values)
     return latents // codec.config.latents_per_frame
 
 
-def decode_cuts(codec: Network, num_frames: int, *, chunk_values: int | None = None) -> list[int]:
+def decode_cuts(
+    codec: Network, num_frames: int, *, rows: int = 1, chunk_values: int | None = None
+) -> list[int]:
     """Return where a clip of frames is cut into chunks, its ends included.
 
     The first chunk is longer by what the layer in front of the attention holds back: the windows that a chunk begins
     it then also ends, instead of leaving all the later ones one window behind, two to the last, and that to one thread.
     """
-    frames, config = decode_chunk_frames(codec, chunk_values=chunk_values), codec.config
+    frames, config = decode_chunk_frames(codec, rows=rows, chunk_values=chunk_values), codec.config
     held_back = 0 if codec.decoder.window_size == 1 else -(-Conv().padding // config.latents_per_frame)
     return [0, *range(frames + held_back, num_frames, frames), num_frames]
 

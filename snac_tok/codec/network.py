@@ -15,14 +15,7 @@ from torch import nn
 
 from snac_tok.codec.as_built import structures
 from snac_tok.codec.attention import LocalAttention
-from snac_tok.codec.chunked import (
-    AudioDecoder,
-    ChunkedNetwork,
-    chunk_latents,
-    run_whole,
-    runs_in_chunks,
-    values_a_row,
-)
+from snac_tok.codec.chunked import AudioDecoder, ChunkedNetwork, chunk_latents, run_whole, runs_in_chunks
 from snac_tok.codec.config import CodecConfig
 from snac_tok.codec.folding import Foldable
 from snac_tok.codec.geometry import Conv, Reach, decoder_influence
@@ -88,8 +81,7 @@ class Encoder(ChunkedNetwork):
         if not runs_in_chunks(self, x, least=self.hop_length):
             latents: torch.Tensor = self.block(x)
             return latents
-        values = values_a_row(self, len(x))
-        size = self.hop_length * chunk_latents(self, multiple=self.window_size, chunk_values=values)
+        size = self.hop_length * chunk_latents(self, multiple=self.window_size, rows=len(x))
         return run_whole(self, x, [*range(0, x.shape[-1], size), x.shape[-1]])
 
     def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
@@ -159,8 +151,7 @@ class Decoder(AudioDecoder):
         """
         if not runs_in_chunks(self, x, least=1):
             return run_with_noise(self.model, x, self._handed_on(noise))
-        values = values_a_row(self, len(x))
-        size = chunk_latents(self, multiple=self.window_size, chunk_values=values)
+        size = chunk_latents(self, multiple=self.window_size, rows=len(x))
         # The first chunk is longer by what its first layer holds back from the attention (`inference.decode_cuts`).
         held_back = 0 if self.window_size == 1 else Conv().padding
         cuts = [0, *range(size + held_back, x.shape[-1], size), x.shape[-1]]

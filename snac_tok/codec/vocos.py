@@ -15,7 +15,7 @@ from torch import nn
 
 from snac_tok.codec import checkpoint
 from snac_tok.codec.as_built import structures
-from snac_tok.codec.chunked import AudioDecoder, chunk_latents, run_whole, runs_in_chunks, values_a_row
+from snac_tok.codec.chunked import AudioDecoder, chunk_latents, run_whole, runs_in_chunks
 from snac_tok.codec.geometry import Reach
 from snac_tok.codec.vocos_config import KERNEL_SIZE, VocosConfig
 
@@ -223,7 +223,7 @@ class VocosDecoder(AudioDecoder):
         if not runs_in_chunks(self, x, least=1):
             audio: torch.Tensor = self.head(self.backbone(x))
             return audio
-        size = chunk_latents(self, multiple=1, chunk_values=values_a_row(self, len(x)))
+        size = chunk_latents(self, multiple=1, rows=len(x))
         return run_whole(self, x, [*range(0, x.shape[-1], size), x.shape[-1]])
 
     def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
