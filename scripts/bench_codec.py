@@ -16,7 +16,7 @@ from benchmark.clips import batch_row, clips_decode_row, clips_encode_row, decod
 from benchmark.compiled import compiled_row
 from benchmark.exactness import exactness_row
 from benchmark.networks import CONFIGS, DTYPES, load_ours, load_pair, use_device
-from benchmark.precision import precision_cells
+from benchmark.precision import precision_cells, tensor_core_cells
 from benchmark.process import cold_row, faults_row, memory_row
 from benchmark.session import Bench
 from benchmark.streams import stream_row, streams_row
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 def precision_row(bench: Bench) -> Iterator[Cells]:
-    """Compare a lower precision with fp32."""
+    """Compare a lower precision with fp32; in fp32, what tensor cores would round."""
+    if bench.options.dtype == "fp32":
+        yield from tensor_core_cells(bench.pair.ours, bench.options.seconds)
+        return
     exact = load_ours(bench.options.config, device=bench.options.device)
     yield from precision_cells(exact, bench.pair.ours, bench.options.seconds)
 

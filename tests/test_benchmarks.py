@@ -94,9 +94,10 @@ def test_the_codec_benchmark_prints_what_fresh_processes_cost(run_script, monkey
 
 @pytest.mark.slow
 def test_the_codec_benchmark_compares_precisions(run_script):
-    """One row a level; in bf16 some codes flip, and those were closer choices than most."""
+    """One row a level, and one of the sound; in bf16 some codes flip, and those were closer choices than most."""
     names = ("--rows", "precision", "--dtype", "bf16", "--seconds", "2", "--markdown")
     _, _, rows = table_of(run_script("bench_codec.py", *TINY, *names))
+    assert 20 < float(rows.pop("sound of equal codes beside fp32's")[1].removesuffix(" dB")) < 80
     assert list(rows) == [f"level {level}: codes equal to fp32" for level in range(3)]
     assert all(0 < float(row[1].removesuffix(" %")) <= 100 for row in rows.values())
     flips = [row[3] for row in rows.values() if "flips: median" in row[3]]
@@ -104,6 +105,27 @@ def test_the_codec_benchmark_compares_precisions(run_script):
     for note in flips:
         medians = [float(part.split("median ")[1].split(",")[0]) for part in note.split(";")]
         assert medians[0] < medians[1]
+
+
+@pytest.mark.slow
+def test_the_codec_benchmark_says_what_tensor_cores_would_change(run_script):
+    """In fp32, on a CPU: nearly nothing in TF32x3, something in TF32."""
+    names = ("--rows", "precision", "--seconds", "2", "--markdown")
+    _, _, rows = table_of(run_script("bench_codec.py", *TINY, *names))
+    sound = "sound of equal codes beside fp32's"
+    thrice, once = (float(rows[f"{name}, {sound}"][1].removesuffix(" dB")) for name in ("tf32x3", "tf32"))
+    assert 20 < once < 60
+    assert thrice > 90
+    shares = {
+        name: [
+            float(rows[f"{name}, level {level}: codes equal to fp32"][1].removesuffix(" %"))
+            for level in range(3)
+        ]
+        for name in ("tf32x3", "tf32")
+    }
+    assert shares["tf32x3"] == [100.0] * 3
+    assert all(90 < share <= 100 for share in shares["tf32"])
+    assert len(rows) == 8
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import statistics
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
@@ -17,6 +17,8 @@ from benchmark.timing import machine
 from snac_tok.codec import SNAC
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.ops import reference
+from snac_tok.codec.ops.backend import no_tf32
+from snac_tok.codec.ops.reference import Precision
 from snac_tok.codec.state import StreamState
 from snac_tok.frames import FrameLayout
 from snac_tok.streaming import BatchStreamDecoder
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 
+_TF32 = tuple(name for name in get_args(Precision) if name != "fp32")
 # Frames after which every layer of a decoder has seen as much as it sees; a step after which more streams are too many.
 _STEPS_TO_FILL, _SLOW_MILLISECONDS = 10, 500.0
 
@@ -64,9 +67,14 @@ class Check:
     product: int
 
     def codec(self, dtype: str = "fp32", config: CodecConfig | None = None) -> SNAC:
-        """Return a codec of seeded random weights."""
+        """Return a codec of seeded random weights, in a dtype or in float32 of a precision."""
         torch.manual_seed(7)
-        return SNAC.from_config(config or self.config).to(device=self.device, dtype=DTYPES[dtype]).eval()
+        codec = SNAC.from_config(config or self.config).to(device=self.device).eval()
+        return codec.use_precision(dtype) if dtype in _TF32 else codec.to(DTYPES[dtype])
+
+    def precisions(self, *others: str) -> tuple[str, ...]:
+        """Return fp32, how else float32 is multiplied here, and other dtypes that the device is good at."""
+        return ("fp32",) if no_tf32(torch.empty(0, device=self.device)) else ("fp32", *_TF32, *others)
 
     def graphed(self, codec: SNAC) -> SNAC | None:
         """Return a copy of a codec that runs what repeats as CUDA graphs; None where there are none."""
@@ -116,6 +124,12 @@ def equality_rows(check: Check) -> Iterator[Row]:
         sound = there.decode([level.to(check.device) for level in codes], noise=0).cpu()
         error = float((sound - here.decode(codes, noise=0)).abs().max())
         yield {"what": f"sound like the CPU's, {config.sampling_rate} Hz", "value": error, "unit": "largest"}
+        for precision in check.precisions()[1:]:
+            found = there.use_precision(precision).encode(audio.to(check.device))
+            row = _codes_row(
+                f"codes in {precision} beside the CPU's, {config.sampling_rate} Hz", found, codes
+            )
+            yield row | {"unit": "changed"}
 
 
 def law_rows(check: Check) -> Iterator[Row]:
@@ -183,7 +197,7 @@ def unit_rows(check: Check) -> Iterator[Row]:
             row["usable"] = gpu.takes_unit(x, 3)
             wide = reference.UnitWeights(*(each.double() for each in weights))
             wanted = reference.residual_unit(x[:1].double(), wide, dilation=3)
-            for precision in ("ieee", "tf32x3", "tf32") if name == "fp32" else ("ieee",):
+            for precision in check.precisions() if name == "fp32" else ("fp32",):
                 fused = partial(gpu.residual_unit, x, weights, dilation=3, last=True, precision=precision)
                 try:
                     seconds, (found, _) = check.seconds(fused), fused()
@@ -195,10 +209,10 @@ def unit_rows(check: Check) -> Iterator[Row]:
 
 
 def speed_rows(check: Check, *, peer: bool) -> Iterator[Row]:
-    """Time encoding and decoding, with kernels and without, beside `snac` if it is there."""
-    for dtype in ("fp32", "fp16") if check.device.type == "cuda" else ("fp32",):
+    """Time encoding and decoding, with kernels and without, beside `snac` if it is there, and in TF32."""
+    for dtype in check.precisions("fp16"):
         codec = check.codec(dtype)
-        other = load_peer(codec) if peer else None
+        other = load_peer(codec) if peer and dtype in DTYPES else None
         graphed = check.graphed(codec)
         batch, seconds = check.batch
         jobs = [("decode", 1, check.clip_seconds), ("encode", batch, seconds), ("decode", batch, seconds)]
@@ -214,8 +228,9 @@ def speed_rows(check: Check, *, peer: bool) -> Iterator[Row]:
             times = {"value": check.seconds(ours)}
             if graphed is not None:
                 times["graphs"] = check.seconds(partial(getattr(graphed, way), *ours.args, **ours.keywords))
-            with kernels("off"):
-                times["plain"] = check.seconds(ours)
+            if dtype in DTYPES:
+                with kernels("off"):
+                    times["plain"] = check.seconds(ours)
             if other is not None:
                 with torch.inference_mode():
                     times["snac"] = check.seconds(partial(getattr(other, way), given))

@@ -6,12 +6,14 @@ where its coarser codes agree.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from benchmark.networks import speech_like
+from benchmark.tensor_cores import on_tensor_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +23,34 @@ if TYPE_CHECKING:
 
 
 def precision_cells(exact: SNAC, rounded: SNAC, seconds: float) -> Iterator[Cells]:
-    """Compare the codes of an fp32 codec and of the same one in a lower precision, one row a level."""
+    """Compare an fp32 codec and the same one in a lower precision: codes, one row a level, and sound."""
     audio = speech_like(exact, seconds)
     wanted, found = exact.encode(audio), rounded.encode(audio.to(rounded.dtype))
+    yield from _codes_cells(exact, audio, wanted, found)
+    yield _sound_cells(exact.decode(wanted, noise=0), rounded.decode(wanted, noise=0))
+
+
+def tensor_core_cells(codec: SNAC, seconds: float) -> Iterator[Cells]:
+    """Compare fp32 with what tensor cores make of it, computed on a CPU."""
+    audio = speech_like(codec, seconds)
+    codes = codec.encode(audio)
+    sound = codec.decode(codes, noise=0)
+    for precision in ("tf32x3", "tf32"):
+        with on_tensor_cores(precision):
+            found, decoded = codec.encode(audio), codec.decode(codes, noise=0)
+        for name, *cells in (*_codes_cells(codec, audio, codes, found), _sound_cells(sound, decoded)):
+            yield f"{precision}, {name}", *cells
+
+
+def _sound_cells(wanted: torch.Tensor, found: torch.Tensor) -> Cells:
+    noise = found.double() - wanted.double()
+    ratio = 20 * math.log10(float(wanted.double().norm() / noise.norm().clamp(1e-30)))
+    return "sound of equal codes beside fp32's", "", f"{ratio:.0f} dB", "", "SNR"
+
+
+def _codes_cells(
+    exact: SNAC, audio: torch.Tensor, wanted: list[torch.Tensor], found: list[torch.Tensor]
+) -> Iterator[Cells]:
     agree = [one == other for one, other in zip(wanted, found, strict=True)]
     finest = agree[-1].shape[-1]
     coarser_agree = torch.ones_like(agree[-1])

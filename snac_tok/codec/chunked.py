@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec.geometry import Reach
     from snac_tok.codec.noise import Noise, NoiseSource
+    from snac_tok.codec.ops.reference import Precision
 
 # Values in the widest activation of a chunk. On a CPU a chunk's activations should stay in its caches, and small
 # enough for the allocator to reuse their memory (docs/performance.md); on a GPU they should fill it.
@@ -48,12 +49,14 @@ class ChunkedNetwork(Foldable):
         hop_length: samples of a latent.
         audio_channels: of the activation at the audio's rate, the largest of a chunk.
         graphs: what runs the chunks instead of `step`, on a GPU; the codec sets it.
+        precision: of float32 products on a GPU; the codec sets it.
         structures: what the network was built of.
     """
 
     hop_length: int
     audio_channels: int
     graphs: ChunkRunner | None = None
+    precision: Precision = "fp32"
     structures: frozenset[Structure] = frozenset()
 
     def step(self, x: torch.Tensor, context: StepContext) -> torch.Tensor:
@@ -145,7 +148,8 @@ def run_layers(
     if network.graphs is not None and valid is None:
         return network.graphs.run(x, state, last=last, noise=noise)
     # A backend may compute in more bits than the weights have.
-    return network.step(x, StepContext(x, state, last=last, noise=noise, valid=valid)).to(x.dtype)
+    context = StepContext(x, state, last=last, noise=noise, valid=valid, precision=network.precision)
+    return network.step(x, context).to(x.dtype)
 
 
 def num_threads(network: ChunkedNetwork) -> int:

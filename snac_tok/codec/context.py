@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snac_tok.codec.noise import NoiseSource
+    from snac_tok.codec.ops.reference import Precision
     from snac_tok.codec.state import StreamState
 
 
@@ -25,6 +26,7 @@ class StepContext:
         last: whether the clip ends with this chunk.
         noise: what noise blocks add; None for nothing.
         valid: where rows are clips of several lengths: how many of the n each row really has.
+        precision: of float32 products on a GPU.
     """
 
     __slots__ = ("_noise_block", "_row_ends", "_slot", "kernels", "last", "noise", "ops", "state")
@@ -37,11 +39,12 @@ class StepContext:
         last: bool,
         noise: NoiseSource | None = None,
         valid: Sequence[int] | None = None,
+        precision: Precision = "fp32",
     ) -> None:
         self.state = state
         self.last = last
         self.noise = noise
-        self.kernels = kernels_for(x)
+        self.kernels = kernels_for(x, precision)
         self.ops = self.kernels or backend_for(x)
         self._row_ends = None if valid is None else RowEnds(x, valid)
         self._slot = self._noise_block = 0

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 
 from snac_tok.codec.context import StepContext
-from snac_tok.codec.ops.weight_cache import versions, weights_of
+from snac_tok.codec.ops.weight_cache import are_packed, packed, versions, weights_of
 from snac_tok.codec.state import StreamState, rows_like
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from snac_tok.codec.chunked import ChunkedNetwork
     from snac_tok.codec.cuda_graphs import Device, Tensors
     from snac_tok.codec.noise import NoiseSource
+    from snac_tok.codec.ops.reference import Precision
+    from snac_tok.codec.ops.weight_cache import Matrices
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class _Shape(NamedTuple):
     kept: tuple[int, ...]
     last: bool
     noisy: bool
+    precision: Precision
 
 
 class GraphedChunks:
@@ -96,6 +99,7 @@ class GraphedChunks:
         self._graphs: dict[_Shape, _Graph | None] = {}  # None: it could not be captured
         self._noise_lengths: dict[_Shape, list[int]] = {}  # of each shape that may have a graph
         self._versions: tuple[int, ...] = ()  # of the weights that the graphs read
+        self._packed: dict[int, Matrices] = {}  # what was made of those weights, and is read, too
         self._seconds = 0.0
         self._replayed = self._others = 0
 
@@ -125,7 +129,14 @@ class GraphedChunks:
             return self._run_without(x, state, last=last, noise=noise)
         rows = 1 << (len(x) - 1).bit_length()
         shape = _Shape(
-            rows, tuple(x.shape[1:]), x.dtype, x.device, state.signature(), last, noise is not None
+            rows=rows,
+            chunk=tuple(x.shape[1:]),
+            dtype=x.dtype,
+            device=x.device,
+            kept=state.signature(),
+            last=last,
+            noisy=noise is not None,
+            precision=self.network.precision,
         )
         lengths = self._noise_lengths.get(shape)
         if lengths is None:
@@ -148,7 +159,8 @@ class GraphedChunks:
         self, x: torch.Tensor, state: StreamState, *, last: bool, noise: NoiseSource | None
     ) -> torch.Tensor:
         self._others += 1
-        return self.network.step(x, StepContext(x, state, last=last, noise=noise)).to(x.dtype)
+        context = StepContext(x, state, last=last, noise=noise, precision=self.network.precision)
+        return self.network.step(x, context).to(x.dtype)
 
     def _run_first(
         self, shape: _Shape, x: torch.Tensor, state: StreamState, noise: NoiseSource | None
@@ -176,6 +188,7 @@ class GraphedChunks:
                 return None
             start = time.perf_counter()
             self._graphs[shape] = self._captured(shape, x, state, lengths)
+            self._packed |= packed(weights_of(self.network, buffers=True))
             self._seconds += time.perf_counter() - start
         return self._graphs[shape]
 
@@ -195,10 +208,12 @@ class GraphedChunks:
 
     def _forget_changed_weights(self) -> None:
         """Drop all graphs if a weight was written to, replaced, moved or unfolded: they read the old one's memory."""
-        # All that a graph reads but its inputs: folded weights are buffers, and prepacked ones live with them.
-        if versions(weights_of(self.network, buffers=True)) != self._versions:
+        # All that a graph reads but its inputs: weights, folded ones, which are buffers, and prepacked ones.
+        now = versions(weights_of(self.network, buffers=True))
+        if now != self._versions or not are_packed(self._packed):
             self.network.fold_weight_norm()
             self._versions = versions(weights_of(self.network, buffers=True))
+            self._packed = {}
             self._graphs.clear()
             self.device.forget()
 
@@ -224,7 +239,7 @@ class _Graph:
         def step() -> tuple[torch.Tensor, Tensors]:
             given = StreamState(kept=list(self._kept), positions=[0] * len(lengths))
             noise = _GivenNoise(self._noise) if shape.noisy else None
-            context = StepContext(self._x, given, last=shape.last, noise=noise)
+            context = StepContext(self._x, given, last=shape.last, noise=noise, precision=shape.precision)
             return network.step(self._x, context).to(x.dtype), given.kept
 
         # A module may drop what it made from its weights; the graph would read memory that is another's then.

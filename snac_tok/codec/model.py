@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import torch
 
@@ -12,14 +12,19 @@ from snac_tok.codec.cuda_graphs import CudaGraphs
 from snac_tok.codec.graphs import GraphedChunks, GraphReport
 from snac_tok.codec.inputs import checked_audio, checked_codes
 from snac_tok.codec.noise import Noise, checked_noise
+from snac_tok.codec.ops.backend import no_tf32
+from snac_tok.codec.ops.reference import Precision
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.pretrained import Pretrained
-from snac_tok.errors import CodesError, WaveformError
+from snac_tok.errors import CodesError, ConfigError, NetworkError, WaveformError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from snac_tok.codec.noise import NoiseSource
+
+
+DTYPE_NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
 
 
 class SNAC(Pretrained):
@@ -203,6 +208,40 @@ class SNAC(Pretrained):
         self, levels: Sequence[torch.Tensor], source: NoiseSource | None
     ) -> Iterator[torch.Tensor]:
         yield from inference.decode_blocks(self, levels, source)
+
+    def use_precision(self, precision: Precision) -> Self:
+        """From now on multiply float32 on a GPU like this. What torch is set to never counts, and is left as it is.
+
+        Args:
+            precision: "fp32", as every codec begins, multiplies in full: codes are those of a CPU. "tf32x3" makes each
+                product from three of TF32, on tensor cores; it is nearly as exact. "tf32" makes it from one, whose
+                factors have 10 bits behind the point: codes change. docs/performance.md says how many. Searching
+                codebooks, depthwise convolutions and attention weights stay float32. It is not saved.
+
+        Raises:
+            ConfigError: another name.
+            NetworkError: other than "fp32", where there is no TF32: on a CPU, in half precision, without Triton.
+        """
+        if precision not in get_args(Precision):
+            known = ", ".join(map(repr, get_args(Precision)))
+            raise ConfigError(f"precision must be one of {known}, got {precision!r}.")
+        if precision != "fp32" and (reason := no_tf32(next(self.parameters()))):
+            raise NetworkError(f"precision {precision!r} asks for TF32: {reason}.")
+        for network in (self.encoder, self.decoder):
+            network.precision = precision
+        return self
+
+    @property
+    def precision(self) -> str:
+        """How exactly the codec encodes as it is; codes depend on it, and shards record it.
+
+        In float32 what `use_precision` was given, but "fp32" on a CPU, in training and through layers that somebody
+        changed; else the dtype: "fp16", "bf16" or "fp64".
+        """
+        if self.dtype is not torch.float32:
+            return DTYPE_NAMES[self.dtype]
+        in_full = calling.is_needed(self, self.encoder, self.quantizer) or no_tf32(next(self.parameters()))
+        return "fp32" if in_full else self.encoder.precision
 
     def use_cuda_graphs(self, *, limit: int = 32) -> Self:
         """From now on run what repeats as CUDA graphs: streams, short clips, equal batches.

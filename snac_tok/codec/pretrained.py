@@ -119,6 +119,7 @@ class Pretrained(Network):
         check_fit(decoder, self.config)
         digests = self._codes_sha256(), self.weights_sha256()
         self.decoder = decoder.to(device=self.device, dtype=self.dtype).train(self.training)
+        self.decoder.precision = self.encoder.precision
         self.decoder_id, self._before_exchange = decoder_id, digests
         return self
 

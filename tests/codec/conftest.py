@@ -1,5 +1,6 @@
 """Configs and audio that the codec's tests share."""
 
+import numpy as np
 import pytest
 import torch
 from small_codec import SMALL as THREE_LEVELS
@@ -52,11 +53,38 @@ def interpreted():
 
 
 @pytest.fixture
+def tensor_cores(interpreted, monkeypatch):  # noqa: ARG001 - the interpreter
+    """Round factors as tensor cores do, which the interpreter leaves out; returns the precisions asked for."""
+    from triton.runtime.interpreter import TensorHandle, interpreter_builder
+
+    asked = set()
+
+    def cut(values):
+        """Leave 10 bits behind the point."""
+        return (values.view(np.uint32) & 0xFFFFE000).view(np.float32)
+
+    def dot(a, b, d, precision, _limit):
+        name = str(precision).rpartition(".")[2].lower()
+        asked.add(name)
+        left, right, total = a.data, b.data, d.data
+        if name == "ieee":
+            return TensorHandle(left @ right + total, d.dtype.scalar)
+        big, other_big = cut(left), cut(right)
+        if name == "tf32x3":
+            small, other_small = cut(left - big), cut(right - other_big)
+            total = total + small @ other_big + big @ other_small
+        return TensorHandle(total + big @ other_big, d.dtype.scalar)
+
+    monkeypatch.setattr(interpreter_builder, "create_dot", dot)
+    return asked
+
+
+@pytest.fixture
 def poisoned(interpreted, monkeypatch):
     """The same, with outputs that are NaN until a kernel writes to them."""
 
-    def empty(rows, length):
-        return rows.new_full((rows.shape[0], length, rows.shape[2]), float("nan"))
+    def empty(rows, length, width=None):
+        return rows.new_full((rows.shape[0], length, width or rows.shape[2]), float("nan"))
 
     monkeypatch.setattr("snac_tok.codec.ops.launches._empty", empty)
     return interpreted

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_codec import SMALL
 
-from snac_tok.codec import SNAC, graphs
+from snac_tok.codec import SNAC, VocosConfig, VocosDecoder, graphs
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.noise import RowNoise, SeededNoise
 from snac_tok.codec.state import StreamState
@@ -221,6 +221,39 @@ def test_what_a_graph_reads_stays_while_the_graph_does(graphed, plain):
     codec.decoder.fold_weight_norm()
     assert before
     assert not before & folded()
+
+
+def test_another_precision_makes_new_graphs(plain, graphed):
+    """Each is captured with the kernels of its own."""
+    codec, recorder = graphed
+    for count, precision in ((1, "fp32"), (2, "tf32"), (2, "fp32")):
+        codec.decoder.precision = precision
+        decoded(codec, latents_for(plain, 20), None)
+        assert recorder.captures == count
+
+
+@pytest.mark.parametrize("vocos", [False, True])
+def test_graphs_go_with_the_matrices_that_they_read(vocos):
+    """What was made of a weight can be forgotten while the weight stays as it is; the memory is another's then."""
+    torch.manual_seed(0)
+    codec = SNAC.from_config(SMALL).eval()
+    if vocos:
+        hop = codec.hop_length
+        shape = {"dim": 32, "intermediate_dim": 64, "num_layers": 1, "hop_length": hop, "n_fft": 4 * hop}
+        shape |= {"sampling_rate": codec.sampling_rate, "input_channels": codec.latent_dim}
+        codec.exchange_decoder(VocosDecoder(VocosConfig(**shape)))
+    codec, recorder = with_graphs(codec)
+    latents = torch.randn(1, codec.latent_dim, 20 * codec.config.latents_per_frame).split(
+        codec.config.latents_per_frame, dim=-1
+    )
+    wanted = torch.cat(decoded(codec, latents, None), dim=-1)
+    assert recorder.captures == 1
+    held = codec.decoder.graphs._packed
+    assert held
+    codec.decoder.sha256()  # reads the weights through, and forgets what was made of them
+    found = torch.cat(decoded(codec, latents, None), dim=-1)
+    assert recorder.captures == 2
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("limit", [0, 1])

@@ -258,6 +258,15 @@ def test_the_digest_is_that_of_the_weights_that_make_the_next_codes(small_codec)
     assert torch.equal(sound, fresh.decode(codes, noise="off"))
 
 
+def test_a_codec_tells_in_what_precision_it_encodes(small_codec):
+    """That of its weights; what a GPU can do besides is in test_triton_networks.py."""
+    assert small_codec.precision == "fp32"
+    names = [
+        copy.deepcopy(small_codec).to(dtype).precision for dtype in (torch.half, torch.bfloat16, torch.double)
+    ]
+    assert names == ["fp16", "bf16", "fp64"]
+
+
 @torch.no_grad()
 def test_folding_keeps_what_is_folded_and_eval_does_not(small_codec):
     """A codec in use begins another stream at once; one that is trained stays so, and weights in use are its own."""

@@ -18,7 +18,7 @@ from triton.compiler import ASTSource
 from snac_tok.codec.ops import kernels, launches, normal
 
 POINTERS = set("out middle kept_out held_out x kept held first_alpha taps taps_bias second_alpha matrix".split())
-POINTERS |= {"matrix_bias", "alpha", "noise", "bias"}
+POINTERS |= {"matrix_bias", "alpha", "noise", "bias", "first", "second"}
 TARGET = GPUTarget("cuda", 90, 32)
 TYPES = {"fp16": (torch.float16, tl.float16), "fp32": (torch.float32, tl.float32)}
 DUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -55,6 +55,18 @@ for dtype, (of_torch, product) in TYPES.items():
         for kept in (True, False) if kernel is kernels.residual_unit else (True,):
             name = (dtype, kernel.__name__, kept)
             check(name, compiled(kernel, dtype, options, HAS_KEPT=kept, **constants))
+for precision in ("tf32x3", "tf32"):
+    for channels in (64, launches.MAX_TF32_WIDTH):
+        block = launches._block_of_tf32(channels)
+        options = {"num_warps": block.pop("num_warps"), "num_stages": block.pop("num_stages")}
+        constants = {"C": channels, "TAPS": 7, "HAS_ENDS": True, "APPROXIMATE": False, "HAS_KEPT": True} | block
+        constants |= {"MULTIPLIES": True, "PRODUCT": tl.float32, "PRECISION": precision}
+        for kernel in (kernels.residual_unit, kernels.noise_block):
+            check((precision, kernel.__name__, channels), compiled(kernel, "fp32", options, **constants))
+    options = {"num_warps": launches.PRODUCTS["num_warps"], "num_stages": launches.PRODUCTS["num_stages"]}
+    for adds in (True, False):
+        constants = {"STEPS": 2, "HAS_BIAS": not adds, "ADDS": adds, "PRECISION": precision} | launches.PRODUCTS
+        check((precision, "products"), compiled(kernels.products, "fp32", options, **constants))
 signature = {"out": "*fp16", "seeds_and_starts": "*i64", "layer_key": "i64", "length": "i32", "BLOCK": "constexpr"}
 source = ASTSource(fn=normal.normal_kernel, signature=signature, constexprs={(4,): 1024})
 assert triton.compile(source, target=TARGET).asm["cubin"]

@@ -100,13 +100,75 @@ def test_a_unit_of_random_shapes(poisoned, seed):
     assert_close(found, wanted, torch.float32)
 
 
-@pytest.mark.parametrize("precision", ["tf32x3", "tf32"])
-def test_a_unit_with_the_product_inside(poisoned, precision):
-    """As float32 is computed when TF32 is asked for; the interpreter itself does not round to it."""
+# What float32 loses where tensor cores multiply it, of the largest value.
+PRECISIONS = {"tf32x3": (0.0, 2e-6), "tf32": (1e-5, 3e-3)}
+
+
+@pytest.fixture(params=PRECISIONS)
+def precision(request, tensor_cores):
+    """Each way of asking for tensor cores, with what they would round."""
+    yield request.param
+    assert tensor_cores == {request.param}
+
+
+def assert_rounded(found, wanted, precision):
+    """As near as this precision is, and no nearer."""
+    error = float((found.double() - wanted).abs().max() / wanted.abs().max())
+    least, most = PRECISIONS[precision]
+    assert least <= error <= most, error
+
+
+@pytest.mark.parametrize("channels", [32, 48, 528], ids=["inside", "of no power of two", "behind the kernel"])
+def test_a_unit_on_tensor_cores(poisoned, precision, channels):
+    """The product is inside the kernel, but where that would hold more than registers do."""
     values = draw(0, torch.float32)
-    x, weights = values(1, 32, 70), poisoned.trials.trial_weights(values, 32)
+    x, weights = values(1, channels, 70), poisoned.trials.trial_weights(values, channels)
     found = run_unit(poisoned, x, weights, (0, 33, 70), dilation=3, precision=precision)
-    assert_close(found, reference.residual_unit(x.double(), in_double(weights), dilation=3), torch.float32)
+    wanted = reference.residual_unit(x.double(), in_double(weights), dilation=3)
+    assert_rounded(found, wanted, precision)
+    ends = torch.tensor([9], dtype=torch.int32)
+    found, _ = poisoned.residual_unit(x, weights, dilation=3, last=True, ends=ends, precision=precision)
+    wanted = reference.residual_unit(x[..., :9].double(), in_double(weights), dilation=3)
+    assert_rounded(found[..., :9], wanted, precision)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_products_on_tensor_cores(poisoned, precision, seed):
+    """With one matrix and with two, a bias and none, any widths, rows with gaps between them."""
+    choice, values = random.Random(seed), draw(seed, torch.float32)
+    batch, width, out_width = (choice.randint(1, most) for most in (3, 90, 150))
+    length = choice.choice((2, 129, 300))
+    rows = values(batch, length + seed % 2, width)[:, :length]
+    bias = values(out_width) if seed > 1 else None
+    for steps in (1, 2):
+        matrices = [values(width, out_width) for _ in range(steps)]
+        parts = [
+            rows[:, at : length - steps + 1 + at].double() @ each.double() for at, each in enumerate(matrices)
+        ]
+        wanted = sum(parts) + (0.0 if bias is None else bias.double())
+        found = poisoned.products(rows, matrices, bias, precision=precision)
+        assert found.shape == wanted.shape
+        assert_rounded(found, wanted, precision)
+
+
+def test_layers_on_tensor_cores(poisoned, precision):
+    """A noise block, a 1x1 convolution, strided ones and a linear layer."""
+    layers, values = poisoned.in_precision(precision), draw(3, torch.float32)
+    x, noise, bias = values(2, 48, 60), values(2, 1, 60), values(32)
+    point, down, up = values(32, 48, 1) / 7, values(32, 48, 4) / 14, values(48, 32, 4) / 14
+    wide = x.double()
+    assert layers.takes_noise(x, point)
+    square = values(48, 48, 1) / 7
+    wanted = wide + F.conv1d(wide, square.double()) * noise.double()
+    assert_rounded(layers.noise_block(x, square, noise), wanted, precision)
+    wanted = F.conv1d(wide, point.double(), bias.double())
+    assert_rounded(layers.conv1d(x, point, bias), wanted, precision)
+    wanted = F.conv1d(wide, down.double(), None, 2)
+    assert_rounded(layers.conv1d(x, down, None, stride=2), wanted, precision)
+    wanted = F.conv_transpose1d(wide, up.double(), bias.double(), 2)[..., 2:-2]
+    assert_rounded(layers.upsample(x, up, bias), wanted, precision)
+    wanted = F.linear(wide.transpose(1, 2), point[:, :, 0].double())
+    assert_rounded(layers.linear(x.transpose(1, 2), point[:, :, 0].contiguous()), wanted, precision)
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp16"])
@@ -219,7 +281,7 @@ def test_strided_convolutions_are_two_products(interpreted, stride):
 
 def test_a_kernel_that_a_card_cannot_run_is_not_used(interpreted, caplog):
     """The first use is a trial beside plain torch. Errors and wrong results are told once."""
-    trials, arguments = interpreted.trials, (CPU, torch.float32, 16, 1)
+    trials, arguments = interpreted.trials, (CPU, torch.float32, 16, 1, "fp32")
 
     def fails(*_arguments):
         raise RuntimeError("out of shared memory\nand more")
@@ -237,8 +299,9 @@ def test_a_kernel_that_a_card_cannot_run_is_not_used(interpreted, caplog):
             assert not trials.works(is_wrong, *arguments)
     assert len(caplog.records) == 2
     assert "RuntimeError: out of shared memory);" in caplog.text
-    for trial in (trials.try_unit, trials.try_noise, trials.try_last):
-        assert trials.works(trial, *arguments)
+    for trial in (trials.try_unit, trials.try_noise, trials.try_last, trials.try_products):
+        for precision in ("fp32", "tf32x3", "tf32"):
+            assert trials.works(trial, *arguments[:-1], precision)
     trials.works.cache_clear()
 
 
@@ -266,5 +329,5 @@ def test_seeded_noise_is_what_plain_torch_draws(interpreted, layer, dtype):
         )
     assert interpreted.normal_rows(torch.tensor(rows)[:0], 1, 10, dtype).shape == (0, 10)
     assert interpreted.normal_rows(torch.tensor(rows), 1, 0, dtype).shape == (4, 0)
-    trial, wanted = interpreted.trials.try_normal(CPU, dtype, 1, 1)
+    trial, wanted = interpreted.trials.try_normal(CPU, dtype, 1, 1, "fp32")
     torch.testing.assert_close(trial.double(), wanted, rtol=1e-5, atol=1e-6)

@@ -19,6 +19,7 @@ from snac_tok.codec.noise import SeededNoise
 from snac_tok.codec.ops import backend, cpu, reference
 from snac_tok.codec.state import StreamState
 from snac_tok.codec.state_tables import StateRow, StateTables
+from snac_tok.errors import ConfigError, NetworkError
 
 # Widths that kernels take, an odd stride, and a decoder with noise.
 CONFIG = dataclasses.replace(SMALL, encoder_dim=16, latent_dim=None, decoder_dim=64)
@@ -154,9 +155,80 @@ def test_a_codec_through_kernels(monkeypatch):
     assert_equal(fused.decode(codes, noise=1), sound)
 
 
-def kernels_of(x):
+@pytest.mark.parametrize("places", [(), (0.0, 0.04, 0.5)], ids=["whole", "in chunks"])
+@pytest.mark.parametrize("precision", ["tf32x3", "tf32"])
+def test_a_clip_on_tensor_cores(pair, monkeypatch, tensor_cores, precision, places):
+    """All products of both networks; three of TF32 are nearly float32, and one is not."""
+    wanted = pair.whole(monkeypatch, pair.x)
+    assert not tensor_cores
+    pair.fused.precision = precision
+    monkeypatch.setattr(torch.nn.functional, "linear", lambda *_: pytest.fail("a product of cuBLAS"))
+    monkeypatch.setattr(torch, "baddbmm", lambda *_args, **_options: pytest.fail("a product of cuBLAS"))
+    found = pair.run(monkeypatch, cut(pair.x, *places))
+    assert tensor_cores == {precision}
+    error = float((found - wanted).abs().max() / wanted.abs().max())
+    assert error < 3e-6 if precision == "tf32x3" else 1e-5 < error < 1e-2
+
+
+def test_codes_of_each_precision(monkeypatch, tensor_cores):
+    """float32 gives those of a CPU, even after another precision was asked for, and torch's settings stay."""
+    torch.manual_seed(0)
+    plain = SNAC.from_config(dataclasses.replace(CONFIG, codebook_size=16_384)).eval()
+    codec, audio = copy.deepcopy(plain), torch.randn(1, 1, 500)
+    wanted = torch.cat(plain.encode(audio), dim=-1)
+    monkeypatch.setattr(backend, "kernel_mode", "on")
+    torch.set_float32_matmul_precision("high")
+    try:
+        changed = []
+        for precision in ("tf32x3", "tf32", "fp32"):
+            assert codec.use_precision(precision) is codec
+            assert codec.precision == precision
+            codes = torch.cat(codec.encode(audio), dim=-1)
+            changed.append(int((codes != wanted).sum()))
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    thrice, once, full = changed
+    assert full == 0
+    assert thrice <= once
+    assert once > 0
+    assert tensor_cores == {"tf32x3", "tf32"}
+
+
+def test_where_there_is_no_tf32(interpreted, monkeypatch):
+    """It is refused, and a codec that goes there is in float32, or in its own half precision."""
+    codec = SNAC.from_config(CONFIG).eval()
+    with pytest.raises(
+        NetworkError, match=r"'tf32' asks for TF32: the codec is on cpu, .*; move it there first"
+    ):
+        codec.use_precision("tf32")
+    with pytest.raises(ConfigError, match="must be one of 'fp32', 'tf32x3', 'tf32', got 'bf16'"):
+        codec.use_precision("bf16")
+    assert codec.use_precision("fp32").precision == "fp32"
+    monkeypatch.setattr(backend, "kernel_mode", "on")
+    assert codec.use_precision("tf32").precision == "tf32"
+    assert copy.deepcopy(codec).precision == "tf32"
+    other = SNAC.from_config(CONFIG).eval().decoder
+    assert codec.exchange_decoder(other).decoder.precision == "tf32"
+    assert codec.train().precision == "fp32"
+    hook = codec.eval().encoder.register_forward_hook(lambda *_: None)
+    assert codec.precision == "fp32"
+    hook.remove()
+    assert codec.precision == "tf32"
+    codec = codec.half()
+    assert codec.precision == "fp16"
+    with torch.no_grad():
+        assert kernels_of(torch.zeros(1, 16, 4).half(), "tf32") is interpreted
+    with pytest.raises(NetworkError, match=r"the weights are torch.float16, and TF32 is for float32"):
+        codec.use_precision("tf32x3")
+    monkeypatch.setattr(backend, "_load", lambda _: None)
+    with pytest.raises(NetworkError, match="not installed"):
+        codec.float().use_precision("tf32x3")
+
+
+def kernels_of(x, precision="fp32"):
     """What a chunk takes."""
-    return StepContext(x, StreamState(), last=False).kernels
+    return StepContext(x, StreamState(), last=False, precision=precision).kernels
 
 
 def test_when_kernels_are_taken(interpreted, monkeypatch):

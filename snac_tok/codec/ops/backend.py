@@ -9,14 +9,14 @@ import importlib
 import logging
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
 from snac_tok.codec.ops import cpu, reference
 
 if TYPE_CHECKING:
-    from snac_tok.codec.ops.reference import Kept, UnitWeights
+    from snac_tok.codec.ops.reference import Kept, Precision, UnitWeights
 
 _log = logging.getLogger(__name__)
 
@@ -111,10 +111,27 @@ class Kernels(Backend, Protocol):
         """Return the sound of the next (B, C, n) of a clip."""
 
 
-def kernels_for(x: torch.Tensor) -> Kernels | None:
+def no_tf32(x: torch.Tensor) -> str:
+    """Return why tensors like x are never multiplied in TF32, as the end of a sentence; "" where they can be."""
+    if x.device.type != "cuda" and kernel_mode != "on":
+        return f"the codec is on {x.device}, and only GPUs of CUDA have it; move it there first"
+    if x.dtype is not torch.float32:
+        return f"the weights are {x.dtype}, and TF32 is for float32"
+    if kernel_mode == "off" or _load("gpu") is None:
+        return (
+            "it is Triton's kernels that multiply in it, and they are off (SNAC_TOK_KERNELS) or not installed"
+        )
+    return ""
+
+
+def kernels_for(x: torch.Tensor, precision: Precision = "fp32") -> Kernels | None:
     """Return the kernels for a chunk like x; None where there are none, or where they cannot be used.
 
     They record no gradients, and neither compiled graphs nor autocast see through them.
+
+    Args:
+        x: the chunk.
+        precision: of its products on a GPU, if it is float32; a CPU makes them in full.
     """
     on_gpu = x.device.type == "cuda" or kernel_mode == "on"
     usable = (
@@ -126,7 +143,10 @@ def kernels_for(x: torch.Tensor) -> Kernels | None:
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not torch.is_autocast_enabled(x.device.type)
     )
-    return _load("gpu" if on_gpu else "compiled") if usable else None
+    kernels = _load("gpu" if on_gpu else "compiled") if usable else None
+    if kernels is None or not on_gpu or precision == "fp32" or x.dtype is not torch.float32:
+        return kernels
+    return cast("Kernels", cast("Any", kernels).in_precision(precision))
 
 
 @lru_cache(maxsize=2)

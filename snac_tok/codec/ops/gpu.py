@@ -4,30 +4,44 @@ Tensors keep their shape (B, C, T), but channels are neighbours in memory (strid
 layers keep between chunks is what the other backends keep, so the next chunk of a clip may take another backend.
 
 A kernel is used for a device, dtype and width only after a trial (`trials`). float32 products are cuBLAS's, in full
-float32: Triton's own take no tensor core and are slower than all the passes that they save. TF32 must be asked for
-(`precision`).
+float32: Triton's own take no tensor core and are slower than all the passes that they save. Who asks for TF32 gets them
+from Triton (`in_precision`): what cuBLAS may do is a setting of the whole process, in which others compute codes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec.ops import reference, trials
 from snac_tok.codec.ops.cpu import channels_last
-from snac_tok.codec.ops.launches import TAPS, extended, last_layers, noise_block, residual_unit
+from snac_tok.codec.ops.launches import (
+    MAX_TF32_WIDTH,
+    TAPS,
+    extended,
+    input_first,
+    last_layers,
+    noise_block,
+    products,
+    residual_unit,
+)
 from snac_tok.codec.ops.normal import normal_rows
 from snac_tok.codec.ops.weight_cache import prepacked
 
 if TYPE_CHECKING:
+    from snac_tok.codec.ops.backend import Kernels
+    from snac_tok.codec.ops.reference import Precision
     from snac_tok.codec.ops.trials import Trial
     from snac_tok.codec.ops.weight_cache import Matrices
 
 __all__ = [
     "conv1d",
     "extend",
+    "in_precision",
     "last_layers",
     "linear",
     "noise_block",
@@ -44,19 +58,30 @@ __all__ = [
 _MIN_WIDTH, _MAX_WIDTH = 16, 1024
 
 
-def takes_unit(x: torch.Tensor, dilation: int) -> bool:
+@cache
+def in_precision(precision: Precision) -> Kernels:
+    """Return these operations for float32, with products in this precision."""
+    changed = (conv1d, linear, noise_block, residual_unit, takes_noise, takes_unit, upsample)
+    operations = {name: globals()[name] for name in __all__}
+    operations |= {each.__name__: partial(each, precision=precision) for each in changed}
+    return cast("Kernels", SimpleNamespace(**operations))
+
+
+def takes_unit(x: torch.Tensor, dilation: int, *, precision: Precision = "fp32") -> bool:
     """Say whether `residual_unit` can be used for inputs like x (B, C, T)."""
-    return _usable(trials.try_unit, x, dilation)
+    return _usable(trials.try_unit, x, dilation, precision)
 
 
-def takes_noise(x: torch.Tensor, _weight: torch.Tensor) -> bool:
-    """Say whether `noise_block` can be used; float32's product is cuBLAS's, and what is left is one kernel anyway."""
-    return x.dtype is not torch.float32 and _usable(trials.try_noise, x)
+def takes_noise(x: torch.Tensor, _weight: torch.Tensor, *, precision: Precision = "fp32") -> bool:
+    """Say whether `noise_block` can be used; where cuBLAS multiplies, what is left is one kernel anyway."""
+    if x.dtype is torch.float32 and (precision == "fp32" or x.shape[1] > MAX_TF32_WIDTH):
+        return False
+    return _usable(trials.try_noise, x, precision=precision)
 
 
 def takes_normal(x: torch.Tensor) -> bool:
     """Say whether `normal_rows` can be used for noise like x."""
-    return not x.is_cuda or trials.works(trials.try_normal, x.device, x.dtype, 1, 1)
+    return not x.is_cuda or trials.works(trials.try_normal, x.device, x.dtype, 1)
 
 
 def takes_last(x: torch.Tensor, weight: torch.Tensor) -> bool:
@@ -81,34 +106,59 @@ def conv1d(
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,
+    precision: Precision = "fp32",
 ) -> torch.Tensor:
     """Convolve without padding: a 1x1 convolution as a product, a strided one as two, others as torch does."""
     kernel_size = weight.shape[-1]
     if groups == 1 and kernel_size == 1:
-        return F.linear(channels_last(x), weight[:, :, 0], bias).transpose(1, 2)
+        return linear(channels_last(x), weight, bias, precision=precision).transpose(1, 2)
     if groups > 1 or kernel_size != 2 * stride:
         return reference.conv1d(x, weight, bias, stride=stride, dilation=dilation, groups=groups)
     rows = channels_last(x)
     count = x.shape[-1] // stride
     steps = rows[:, : count * stride].reshape(len(rows), count, stride * x.shape[1])
-    return _two_products(steps, prepacked(weight, _steps), bias).transpose(1, 2)
+    return _two_products(steps, prepacked(weight, _steps), bias, precision).transpose(1, 2)
 
 
-def upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+def upsample(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, precision: Precision = "fp32"
+) -> torch.Tensor:
     """Convolve transposed, without the ends, as two products."""
     repeated = None if bias is None else bias.repeat(weight.shape[-1] // 2)
-    out = _two_products(channels_last(x), prepacked(weight, _upsampling_steps), repeated)
+    out = _two_products(channels_last(x), prepacked(weight, _upsampling_steps), repeated, precision)
     return out.reshape(len(x), -1, weight.shape[1]).transpose(1, 2)
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Multiply (B, T, C_in) with (C_out, C_in), plus a bias (C_out,)."""
-    return F.linear(x, weight, bias)
+def linear(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    *,
+    precision: Precision = "fp32",
+) -> torch.Tensor:
+    """Multiply (B, T, C_in) with (C_out, C_in) or (C_out, C_in, 1), plus a bias (C_out,)."""
+    if _takes_products(x, precision):
+        ((matrix,),) = prepacked(weight, input_first)
+        return products(x, (matrix,), bias, precision=precision)
+    return F.linear(x, weight if weight.ndim == 2 else weight[:, :, 0], bias)  # noqa: PLR2004 - the two shapes
 
 
-def _two_products(steps: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None) -> torch.Tensor:
+def _takes_products(rows: torch.Tensor, precision: Precision) -> bool:
+    """Say whether products of (B, n, width) are made in a precision that cuBLAS is not asked for."""
+    if precision == "fp32" or rows.shape[2] % _MIN_WIDTH:
+        return False
+    # One kernel for all widths.
+    tried = _MIN_WIDTH, 1, precision
+    return not rows.is_cuda or trials.works(trials.try_products, rows.device, rows.dtype, *tried)
+
+
+def _two_products(
+    steps: torch.Tensor, matrices: Matrices, bias: torch.Tensor | None, precision: Precision
+) -> torch.Tensor:
     """Multiply every two neighbouring rows of (B, n, width) with a matrix (width, width') each and add up."""
     (first,), (second,) = matrices
+    if _takes_products(steps, precision):
+        return products(steps, (first, second), bias, precision=precision)
     batch = len(steps)
     start = steps.new_zeros(()) if bias is None else bias
     out = torch.baddbmm(start, steps[:, :-1], first.expand(batch, -1, -1), beta=0.0 if bias is None else 1.0)
@@ -127,9 +177,9 @@ def _upsampling_steps(weight: torch.Tensor) -> Matrices:
     return tuple((half.transpose(1, 2).flatten(1).contiguous(),) for half in halves)
 
 
-def _usable(trial: Trial, x: torch.Tensor, dilation: int = 1) -> bool:
+def _usable(trial: Trial, x: torch.Tensor, dilation: int = 1, precision: Precision = "fp32") -> bool:
     channels = x.shape[1]
     if channels % _MIN_WIDTH or channels > _MAX_WIDTH:
         return False
     # In the interpreter, on a CPU, the tests are the trial.
-    return not x.is_cuda or trials.works(trial, x.device, x.dtype, channels, dilation)
+    return not x.is_cuda or trials.works(trial, x.device, x.dtype, channels, dilation, precision)

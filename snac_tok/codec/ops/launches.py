@@ -7,7 +7,7 @@ asks whether a kernel works: `trials` does.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 import triton.language as tl
@@ -18,16 +18,20 @@ from snac_tok.codec.ops.reference import Kept
 from snac_tok.codec.ops.weight_cache import prepacked
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from snac_tok.codec.ops.reference import UnitWeights
+    from snac_tok.codec.ops.reference import Precision, UnitWeights
     from snac_tok.codec.ops.weight_cache import Matrices
-
-    # How float32 products are made: in full, from three TF32 products (nearly as good), or from one (10 bits).
-    Precision = Literal["ieee", "tf32x3", "tf32"]
 
 # Of the wide convolution of a residual unit, and of the last one.
 TAPS = 7
+# What one program can hold of all channels of a product with TF32; beyond it spills registers.
+MAX_TF32_WIDTH = 512
+# The tile of a program that only multiplies.
+PRODUCTS = {"BLOCK_T": 128, "BLOCK_K": 32, "BLOCK_N": 64, "num_warps": 8, "num_stages": 2}
+# What Triton calls the precisions.
+_NAMES = {"fp32": "ieee", "tf32x3": "tf32x3", "tf32": "tf32"}
 
 
 def residual_unit(
@@ -38,7 +42,7 @@ def residual_unit(
     kept: Kept = Kept(),  # noqa: B008 - immutable
     last: bool = False,
     ends: torch.Tensor | None = None,
-    precision: Precision = "ieee",
+    precision: Precision = "fp32",
 ) -> tuple[torch.Tensor, Kept]:
     """Refine the next (B, C, n) of a clip: Snake, depthwise convolution, Snake, 1x1 convolution, plus x.
 
@@ -63,12 +67,13 @@ def residual_unit(
     count, kept_count = _counts(kept_length + length, padding, last=last)
     held_count = 0 if last else held_length + length - count
     out, kept_out, held_out = (_empty(rows, size) for size in (count, kept_count, held_count))
-    multiplies = x.dtype is not torch.float32 or precision != "ieee"
+    on_tensor_cores = precision != "fp32" and channels <= MAX_TF32_WIDTH
+    multiplies = x.dtype is not torch.float32 or on_tensor_cores
     middle = out if multiplies else _empty(rows, count)
-    block = _block(channels, x.dtype)
+    block = _block_of_tf32(channels) if on_tensor_cores else _block(channels, x.dtype)
     tiles = -(-count // block["BLOCK_T"])
     programs = tiles + -(-kept_count // block["BLOCK_T"])
-    ((taps,),), ((matrix,),) = prepacked(weights.taps, _taps_first), prepacked(weights.matrix, _input_first)
+    ((taps,),), ((matrix,),) = prepacked(weights.taps, _taps_first), prepacked(weights.matrix, input_first)
     launch(
         kernels.residual_unit,
         (batch * programs,),
@@ -101,12 +106,15 @@ def residual_unit(
         HAS_ENDS=ends is not None,
         MULTIPLIES=multiplies,
         PRODUCT=_product_type(x),
-        PRECISION=precision,
+        PRECISION=_NAMES[precision],
         APPROXIMATE=_approximate(x),
         **block,
     )
     if not multiplies and count:
-        out.view(-1, channels).addmm_(middle.view(-1, channels), matrix)
+        if precision == "fp32":
+            out.view(-1, channels).addmm_(middle.view(-1, channels), matrix)
+        else:
+            _write_products(out, middle, (matrix,), None, precision=precision, adds=True)
     left = Kept() if last else Kept(kept_out.transpose(1, 2), held_out.transpose(1, 2))
     return out.transpose(1, 2), left
 
@@ -117,6 +125,7 @@ def noise_block(
     noise: torch.Tensor,
     *,
     ends: torch.Tensor | None = None,
+    precision: Precision = "fp32",
 ) -> torch.Tensor:
     """Return x + (x times a matrix) · noise.
 
@@ -125,10 +134,12 @@ def noise_block(
         weight: (C, C, 1), of the 1x1 convolution.
         noise: (B, 1, T) or (1, 1, T).
         ends: as of `residual_unit`.
+        precision: of float32 products.
     """
     rows, (batch, channels, length) = channels_last(x), x.shape
-    out, block = _empty(rows, length), _block(channels, x.dtype)
-    ((matrix,),) = prepacked(weight, _input_first)
+    block = _block(channels, x.dtype) if precision == "fp32" else _block_of_tf32(channels)
+    out = _empty(rows, length)
+    ((matrix,),) = prepacked(weight, input_first)
     tiles = -(-length // block["BLOCK_T"])
     launch(
         kernels.noise_block,
@@ -144,7 +155,7 @@ def noise_block(
         C=channels,
         HAS_ENDS=ends is not None,
         PRODUCT=_product_type(x),
-        PRECISION="ieee",
+        PRECISION=_NAMES[precision],
         **block,
     )
     return out.transpose(1, 2)
@@ -210,6 +221,26 @@ def last_layers(
     return out.transpose(1, 2), None if last else kept_out.transpose(1, 2)
 
 
+def products(
+    rows: torch.Tensor,
+    matrices: Sequence[torch.Tensor],
+    bias: torch.Tensor | None,
+    *,
+    precision: Precision,
+) -> torch.Tensor:
+    """Multiply each of (B, n, width) and, with a second matrix, what follows it; add up (B, m, out_width).
+
+    Args:
+        rows: float32.
+        matrices: (width, out_width) each, one or two.
+        bias: (out_width,) or None.
+        precision: of the products.
+    """
+    out = _empty(rows, rows.shape[1] - len(matrices) + 1, matrices[0].shape[1])
+    _write_products(out, rows, matrices, bias, precision=precision)
+    return out
+
+
 def extended(x: torch.Tensor, alpha: torch.Tensor, before: torch.Tensor | int, after: int) -> torch.Tensor:
     """Activate x and put it between what was kept (or zeros, given their number) and zeros."""
     rows, (batch, channels, length) = channels_last(x), x.shape
@@ -238,6 +269,42 @@ def extended(x: torch.Tensor, alpha: torch.Tensor, before: torch.Tensor | int, a
     return out.transpose(1, 2)
 
 
+def _write_products(
+    out: torch.Tensor,
+    rows: torch.Tensor,
+    matrices: Sequence[torch.Tensor],
+    bias: torch.Tensor | None,
+    *,
+    precision: Precision,
+    adds: bool = False,
+) -> None:
+    """Write what `products` returns, or add it to what is there."""
+    (batch, count, out_width), width = out.shape, rows.shape[2]
+    if rows.stride()[1:] != (width, 1):
+        rows = rows.contiguous()
+    tiles, out_tiles = -(-count // PRODUCTS["BLOCK_T"]), -(-out_width // PRODUCTS["BLOCK_N"])
+    launch(
+        kernels.products,
+        (batch * tiles * out_tiles,),
+        out,
+        rows,
+        matrices[0],
+        matrices[-1],
+        out if bias is None else bias,
+        count,
+        rows.stride(0),
+        width,
+        out_width,
+        tiles,
+        out_tiles,
+        STEPS=len(matrices),
+        HAS_BIAS=bias is not None,
+        ADDS=adds,
+        PRECISION=_NAMES[precision],
+        **PRODUCTS,
+    )
+
+
 def _counts(length: int, padding: int, *, last: bool) -> tuple[int, int]:
     """Return how many values a convolution gives of so many, those kept before included, and how many it keeps."""
     count = max(0, length + (padding if last else 0) - 2 * padding)
@@ -252,13 +319,14 @@ def _one_output(weight: torch.Tensor) -> Matrices:
     return ((weight.detach()[0].t().contiguous(),),)
 
 
-def _input_first(weight: torch.Tensor) -> Matrices:
-    return ((weight.detach()[:, :, 0].t().contiguous(),),)
+def input_first(weight: torch.Tensor) -> Matrices:
+    """Return (C_in, C_out) of a product's (C_out, C_in) or a 1x1 convolution's (C_out, C_in, 1)."""
+    return ((weight.detach().flatten(1).t().contiguous(),),)
 
 
-def _empty(rows: torch.Tensor, length: int) -> torch.Tensor:
-    """Return a new (B, length, C) for any values."""
-    return rows.new_empty((rows.shape[0], length, rows.shape[2]))
+def _empty(rows: torch.Tensor, length: int, width: int | None = None) -> torch.Tensor:
+    """Return a new (B, length, width) for any values; as wide as the rows if not said."""
+    return rows.new_empty((rows.shape[0], length, width or rows.shape[2]))
 
 
 def _block(channels: int, dtype: torch.dtype) -> dict[str, int]:
@@ -273,6 +341,13 @@ def _block(channels: int, dtype: torch.dtype) -> dict[str, int]:
         "num_warps": _warps(block_t * block_n, dtype),
         "num_stages": 2,
     }
+
+
+def _block_of_tf32(channels: int) -> dict[str, int]:
+    """Return the tile of a program that multiplies with TF32: the largest that spills no register on an H100."""
+    block_n = 1 << (channels - 1).bit_length()
+    block_t = max(16, min(64, 8_192 // block_n))
+    return {"BLOCK_T": block_t, "BLOCK_K": 16, "BLOCK_N": block_n, "num_warps": 8, "num_stages": 2}
 
 
 def _warps(values: int, dtype: torch.dtype) -> int:

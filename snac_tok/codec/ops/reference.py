@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec.ops import convolution
+
+# How float32 products are made on a GPU: in full; each from three products of TF32, nearly as good; or from one, whose
+# factors have 10 bits behind the point.
+Precision: TypeAlias = Literal["fp32", "tf32x3", "tf32"]
 
 
 class UnitWeights(NamedTuple):

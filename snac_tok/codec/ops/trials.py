@@ -14,28 +14,38 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec.ops import reference
-from snac_tok.codec.ops.launches import TAPS, extended, last_layers, noise_block, residual_unit
+from snac_tok.codec.ops.launches import TAPS, extended, last_layers, noise_block, products, residual_unit
 from snac_tok.codec.ops.normal import normal_rows
 from snac_tok.codec.ops.reference import UnitWeights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Trial = Callable[[torch.device, torch.dtype, int, int], tuple[torch.Tensor, torch.Tensor]]
+    from snac_tok.codec.ops.reference import Precision
+
+    Trial = Callable[[torch.device, torch.dtype, int, int, Precision], tuple[torch.Tensor, torch.Tensor]]
 
 _log = logging.getLogger(__name__)
 
-_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2}
+_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2, "tf32": 1e-2}
 
 
 @cache
-def works(trial: Trial, device: torch.device, dtype: torch.dtype, channels: int, dilation: int) -> bool:
+def works(  # noqa: PLR0917 - a cache's key
+    trial: Trial,
+    device: torch.device,
+    dtype: torch.dtype,
+    channels: int,
+    dilation: int = 1,
+    precision: Precision = "fp32",
+) -> bool:
     """Say whether a kernel gives what plain torch gives, on a small input; compilers and cards differ."""
     try:
         with torch.no_grad():
-            found, wanted = trial(device, dtype, channels, dilation)
+            found, wanted = trial(device, dtype, channels, dilation, precision)
             error = float((found.double() - wanted).abs().max() / wanted.abs().max())
-        problem = "" if error <= _TOLERANCE[dtype] else f"its result is wrong by {error:.2g}"
+        tolerance = _TOLERANCE["tf32" if precision == "tf32" else dtype]
+        problem = "" if error <= tolerance else f"its result is wrong by {error:.2g}"
     except torch.OutOfMemoryError:  # says nothing of the kernel, and is not remembered
         raise
     except Exception as caught:  # noqa: BLE001 - whatever Triton and its compilers raise
@@ -44,7 +54,7 @@ def works(trial: Trial, device: torch.device, dtype: torch.dtype, channels: int,
         _log.warning(
             "The Triton kernel of %d channels in %s cannot be used on %s (%s); torch's operations run instead.",
             channels,
-            dtype,
+            dtype if precision == "fp32" else precision,
             device,
             problem,
         )
@@ -64,19 +74,41 @@ def trial_weights(draw: Callable[..., torch.Tensor], channels: int) -> UnitWeigh
 
 
 def try_unit(
-    device: torch.device, dtype: torch.dtype, channels: int, dilation: int
+    device: torch.device, dtype: torch.dtype, channels: int, dilation: int, precision: Precision
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Try a unit, in two chunks."""
     draw = _draw(device, dtype)
     x, weights = draw(2, channels, 100), trial_weights(draw, channels)
-    begin, kept = residual_unit(x[..., :70], weights, dilation=dilation)
-    rest, _ = residual_unit(x[..., 70:], weights, dilation=dilation, kept=kept, last=True)
+    begin, kept = residual_unit(x[..., :70], weights, dilation=dilation, precision=precision)
+    rest, _ = residual_unit(
+        x[..., 70:], weights, dilation=dilation, kept=kept, last=True, precision=precision
+    )
     wide = UnitWeights(*(each.double() for each in weights))
     return torch.cat((begin, rest), dim=-1), reference.residual_unit(x.double(), wide, dilation=dilation)
 
 
+def try_products(
+    device: torch.device, dtype: torch.dtype, channels: int, _dilation: int, precision: Precision
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Try products with two matrices."""
+    draw = _draw(device, dtype)
+    rows, first, second, bias = (
+        draw(2, 100, channels),
+        *(draw(channels, 2 * channels) * channels**-0.5 for _ in range(2)),
+        draw(2 * channels),
+    )
+
+    def plain(
+        rows: torch.Tensor, first: torch.Tensor, second: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        return rows[:, :-1] @ first + rows[:, 1:] @ second + bias
+
+    found = products(rows, (first, second), bias, precision=precision)
+    return found, _in_float64(plain, rows, first, second, bias)
+
+
 def try_noise(
-    device: torch.device, dtype: torch.dtype, channels: int, _dilation: int
+    device: torch.device, dtype: torch.dtype, channels: int, _dilation: int, precision: Precision
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Try a noise block."""
     draw = _draw(device, dtype)
@@ -85,11 +117,11 @@ def try_noise(
     def plain(x: torch.Tensor, weight: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         return x + F.conv1d(x, weight) * noise
 
-    return noise_block(x, weight, noise), _in_float64(plain, x, weight, noise)
+    return noise_block(x, weight, noise, precision=precision), _in_float64(plain, x, weight, noise)
 
 
 def try_last(
-    device: torch.device, dtype: torch.dtype, channels: int, _dilation: int
+    device: torch.device, dtype: torch.dtype, channels: int, _dilation: int, _precision: Precision
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Try the last layers."""
     draw = _draw(device, dtype)
@@ -107,7 +139,7 @@ def try_last(
 
 
 def try_snake(
-    device: torch.device, dtype: torch.dtype, channels: int, _dilation: int
+    device: torch.device, dtype: torch.dtype, channels: int, _dilation: int, _precision: Precision
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Try a Snake between what was kept and zeros."""
     draw = _draw(device, dtype)
@@ -116,7 +148,7 @@ def try_snake(
 
 
 def try_normal(
-    device: torch.device, dtype: torch.dtype, _channels: int, _dilation: int
+    device: torch.device, dtype: torch.dtype, _channels: int, _dilation: int, _precision: Precision
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Try seeded noise, for a seed and a start with all their bits."""
     from snac_tok.codec.noise import layer_key, normal_at

@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import torch
     from torch import nn
@@ -36,6 +36,17 @@ def prepacked(weight: torch.Tensor, prepack: Callable[[torch.Tensor], Matrices])
             weakref.ref(weight, lambda _: _entries.pop(key, None)), version, matrices
         )
     return entry.matrices
+
+
+def packed(weights: Iterable[torch.Tensor]) -> dict[int, Matrices]:
+    """Return the matrices that weights have now, by their ids, for `are_packed`."""
+    found = ((id(weight), _entries.get(id(weight))) for weight in weights)
+    return {key: entry.matrices for key, entry in found if entry is not None}
+
+
+def are_packed(matrices: Mapping[int, Matrices]) -> bool:
+    """Say whether these are still the matrices of their weights."""
+    return all((entry := _entries.get(key)) and entry.matrices is each for key, each in matrices.items())
 
 
 def forget(weight: torch.Tensor) -> None:
