@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind")
 
+# Metadata of a dataclass's field that is not written while it has its default, as before there was such a field.
+UNWRITTEN_DEFAULT = types.MappingProxyType({"unwritten default": True})
 # A name in a damaged file may have a million characters; a message shows as many.
 _LONGEST_NAME = 80
 
@@ -106,7 +108,7 @@ def from_plain(
         values: a mapping of its fields; those left out keep their defaults.
         error: the class of every refusal, those of the dataclasses' own checks included.
         what: the whole is called in messages.
-        complete: refuse a mapping that leaves a field out, even one with a default.
+        complete: refuse a mapping that leaves a field out, even one with a default, unless it is `UNWRITTEN_DEFAULT`.
 
     Raises:
         SnacTokError: as `error`: a name is unknown or missing, or a value has the wrong type or is out of bounds.
@@ -123,9 +125,17 @@ def from_plain(
 
 
 def to_plain(value: Any) -> Any:
-    """Return a tree of dataclasses as dicts, lists and scalars; `from_plain` reads them back."""
+    """Return a tree of dataclasses as dicts, lists and scalars; `from_plain` reads them back.
+
+    A field with the metadata `UNWRITTEN_DEFAULT` is left out where it has its default.
+    """
     if dataclasses.is_dataclass(value):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {
+            field.name: to_plain(inner)
+            for field, inner in fields
+            if not (field.metadata == UNWRITTEN_DEFAULT and inner == field.default)
+        }
     if isinstance(value, Mapping):
         return {name: to_plain(inner) for name, inner in value.items()}
     if isinstance(value, (tuple, list)):
@@ -173,7 +183,12 @@ class _Reader:
                 raise self.error(
                     f"{at or self.what} has an unknown entry {found}; known are {sorted(fields)}.{near}"
                 )
-        needed = [name for name, (_, has_default) in fields.items() if self.complete or not has_default]
+        optional = {field.name for field in dataclasses.fields(kind) if field.metadata == UNWRITTEN_DEFAULT}
+        needed = [
+            name
+            for name, (_, has_default) in fields.items()
+            if not has_default or (self.complete and name not in optional)
+        ]
         if missing := [name for name in needed if name not in values]:
             raise self.error(f"{at or self.what} lacks {missing}.")
         taken = {name: self._value(fields[name][0], values[name], at=_path(at, name)) for name in values}

@@ -23,6 +23,7 @@ from snac_tok.cli.shared_options import (
     load_tokenizer,
     model_option,
     noise_option,
+    precision_option,
     preset_option,
     refuse_format,
     refuse_options,
@@ -108,6 +109,7 @@ _OF_SHARDS = ("records", "rows", "limit", "flac")
 @model_option
 @decoder_option
 @device_option
+@precision_option
 @force_option
 def decode(
     *,
@@ -130,6 +132,7 @@ def decode(
     model: str | None,
     decoder: str | None,
     device: str,
+    precision: str,
     force: bool,
 ) -> int:
     """Decode codes or ids into sound.
@@ -161,7 +164,15 @@ def decode(
     )
     reading.check()
     refuse_format(file_format, output)
-    way = Way(levels=levels, noise=noise, model=model, decoder=decoder, device=device, force=force)
+    way = Way(
+        levels=levels,
+        noise=noise,
+        model=model,
+        decoder=decoder,
+        device=device,
+        precision=precision,
+        force=force,
+    )
     kind = (
         "a folder" if Path(source).is_dir() else "a .parquet" if source.lower().endswith(".parquet") else ""
     )
@@ -261,7 +272,12 @@ def _decode_ids(source: str, target: Path | Stdout, way: Way, reading: _Reading)
     from snac_tok.errors import LostSpeechWarning, TokenError, WaveformError
 
     tokenizer = load_tokenizer(
-        way.model, decoder=way.decoder, device=way.device, preset=reading.preset, levels=way.levels
+        way.model,
+        decoder=way.decoder,
+        device=way.device,
+        preset=reading.preset,
+        levels=way.levels,
+        precision=way.precision,
     )
     name, file = ("stdin", standard_input()) if source == PIPE else (source, Path(source))
     found = reading.read(file, tokenizer, name)

@@ -22,6 +22,7 @@ from snac_tok.cli.shared_options import (
     levels_option,
     load_tokenizer,
     model_option,
+    precision_option,
     preset_option,
     refuse_existing,
     refuse_format,
@@ -64,6 +65,7 @@ _ID_FORMATS = ("json", "txt")
 @progress_option
 @model_option
 @device_option
+@precision_option
 @force_option
 def encode(
     *,
@@ -78,6 +80,7 @@ def encode(
     progress: bool | None,
     model: str | None,
     device: str,
+    precision: str,
     force: bool,
 ) -> int:
     """Encode recordings into codes, resampling them to the codec's rate.
@@ -106,6 +109,7 @@ def encode(
         levels=levels,
         channels=channels,
         allow_truncated=allow_truncated,
+        precision=precision,
     )
     # Once: the digest of its weights takes longer than a short clip.
     settings = tokenizer.describe() if any(target.file_format == "npz" for target in targets) else {}

@@ -16,6 +16,7 @@ from snac_tok.cli.shared_options import (
     device_option,
     force_option,
     load_tokenizer,
+    precision_option,
     refuse_existing,
     truncated_option,
 )
@@ -121,6 +122,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
 @truncated_option
 @progress_option
 @device_option
+@precision_option
 @force_option
 def eval(  # noqa: A001 - the command's name
     *,
@@ -141,6 +143,7 @@ def eval(  # noqa: A001 - the command's name
     allow_truncated: bool,
     progress: bool | None,
     device: str,
+    precision: str,
     force: bool,
 ) -> int:
     """Send recordings through codecs and back, and tell what is left of them.
@@ -160,7 +163,13 @@ def eval(  # noqa: A001 - the command's name
     kept = SoundFolder(Path(out)) if out and sounds else None
     clips = find_clips(inputs, limit=limit)
     round_trips, own_rate = _round_trips(
-        models, against, decoders=decoders, seeds=seeds, levels=levels, device=device
+        models,
+        against,
+        decoders=decoders,
+        seeds=seeds,
+        levels=levels,
+        device=device,
+        precision=precision,
     )
     steps = len(clips) * len(round_trips)
     with ProgressBar("evaluating", unit="clip", shown=is_wanted(progress, things=steps), total=steps) as bar:
@@ -229,6 +238,7 @@ def _round_trips(
     seeds: int,
     levels: list[int] | None,
     device: str,
+    precision: str,
 ) -> tuple[list[RoundTrip], int]:
     """Return all codecs, and the highest rate of ours."""
     from snac_tok.evaluation import SnacRoundTrip, round_trip_from_spec
@@ -239,8 +249,9 @@ def _round_trips(
     for model, decoder in itertools.product(
         dict.fromkeys(models) or [None], dict.fromkeys([None, *decoders])
     ):
-        codec = load_tokenizer(model, decoder=decoder, device=device).codec
+        codec = load_tokenizer(model, decoder=decoder, device=device, precision=precision).codec
         name = (model or codec.codec_id) + (f" with {decoder}" if decoder else "")
+        name += "" if precision == "fp32" else f" in {precision}"
         total = codec.config.num_levels
         chosen = [] if levels is None else levels or range(1, total)
         numbers = [*sorted(set(chosen) - {total}), total]

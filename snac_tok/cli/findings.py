@@ -247,5 +247,6 @@ def _origin_rows(settings: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("resampler", f"{resampler.get('backend')} {resampler.get('quality')}"),
         ("channels", str(settings.get("channels"))),
+        *([("precision", str(settings["precision"]))] if "precision" in settings else []),
         ("made by", f"snac_tok {settings.get('package_version')}"),
     ]

@@ -19,6 +19,7 @@ from snac_tok.cli.shared_options import (
     host_option,
     load_tokenizer,
     port_option,
+    precision_option,
     preset_option,
 )
 
@@ -109,6 +110,7 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="What happens to ids that are out of place in a stream.",
 )
 @device_option
+@precision_option
 @click.option(
     "--cuda-graphs/--no-cuda-graphs",
     default=None,
@@ -191,6 +193,7 @@ def serve(
     decoder: str | None,
     preset: str | None,
     device: str,
+    precision: str,
     cuda_graphs: bool | None,
     on_error: OnError,
     host: str,
@@ -240,7 +243,9 @@ def serve(
             say(
                 f"{host} can be reached by others, and no key is asked for: set {KEY_VARIABLE}, or --api-key-file"
             )
-        tokenizer = load_tokenizer(model, decoder=decoder, device=device, preset=preset or "auto")
+        tokenizer = load_tokenizer(
+            model, decoder=decoder, device=device, preset=preset or "auto", precision=precision
+        )
         with_graphs = _use_graphs(tokenizer, wanted=cuda_graphs)
         with without_trial_warning():
             app = create_app(

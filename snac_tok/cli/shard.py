@@ -11,11 +11,13 @@ from snac_tok.cli.engine_options import chosen_engine, engine_options
 from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.cli.progress import LongProgress, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
+    TF32,
     channels_option,
     device_option,
     force_option,
     load_tokenizer,
     model_option,
+    precision_option,
     refuse_other_options,
     truncated_option,
 )
@@ -158,6 +160,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 @progress_option
 @model_option
 @device_option
+@precision_option
 @force_option
 def shard(
     *,
@@ -189,6 +192,7 @@ def shard(
     progress: bool | None,
     model: str | None,
     device: str,
+    precision: str,
     force: bool,
 ) -> int:
     """Encode all recordings of SOURCE into Parquet shards in OUT.
@@ -226,7 +230,11 @@ def shard(
         gpus_per_worker=gpus_per_worker,
         device=device,
     )
-    encoder = load_tokenizer(model, device="cpu" if engine else device)
+    if engine and precision in TF32:
+        raise click.UsageError(
+            f"--engine {engine_name} computes in fp32, bf16 or fp16: leave --precision {precision} out, or Ray"
+        )
+    encoder = load_tokenizer(model, device="cpu" if engine else device, precision=precision)
     kept = None if keep_columns is None else _names(keep_columns)
     max_file_bytes = None if max_file_size is None else max_file_size * _MIB
     if dry_run:

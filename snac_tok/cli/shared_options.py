@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import click
 from click.core import ParameterSource
@@ -47,6 +47,14 @@ decoder_option = click.option(
     help="Another decoder for the model's codes: a codec of its shape, or a Vocos-type decoder's folder.",
 )
 device_option = click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
+TF32 = ("tf32x3", "tf32")
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(("fp32", *TF32, "bf16", "fp16")),
+    default="fp32",
+    show_default=True,
+    help="How exactly the network computes; only fp32 gives exact codes. tf32x3 and tf32 are for GPUs.",
+)
 force_option = click.option("--force", is_flag=True, help="Replace what the output already holds.")
 preset_option = click.option(
     "--preset",
@@ -264,19 +272,26 @@ def load_tokenizer(
     channels: MonoPolicy | None = None,
     allow_truncated: bool = False,
     decoder: str | None = None,
+    precision: str = "fp32",
 ) -> SnacTokenizer:
     """Load a model by its name or the default one, for raw codes or for a preset's ids.
 
     Raises:
-        SnacTokError: as in `SnacTokenizer.from_pretrained`.
-        click.ClickException: the device is not there.
+        SnacTokError: as in `SnacTokenizer.from_pretrained` and `SNAC.use_precision`.
+        click.ClickException: the device is not there, or has no such precision.
     """
+    from snac_tok.codec.model import DTYPE_NAMES
     from snac_tok.codec.trial import RELEASED_SPEECH_CODEC, is_trial
     from snac_tok.frames import published_name
     from snac_tok.streaming.pairing import without_trial_warning
     from snac_tok.tokenizer import SnacTokenizer
 
     check_device(device)
+    if precision in TF32 and not device.startswith("cuda"):
+        raise click.UsageError(
+            f"--precision {precision} needs a GPU of CUDA, and the network is to run on {device}: add --device cuda, "
+            "or leave it out"
+        )
     name = model or default_model()
     with without_trial_warning():
         tokenizer = SnacTokenizer.from_pretrained(
@@ -287,7 +302,10 @@ def load_tokenizer(
             channels=channels,
             allow_truncated=allow_truncated,
             decoder=decoder,
+            dtype={name: dtype for dtype, name in DTYPE_NAMES.items()}.get(precision),
         )
+    if precision in TF32:
+        tokenizer.codec.use_precision(cast("Literal['tf32x3', 'tf32']", precision))
     if decoder is not None:
         say(f"decoder {decoder}, weights {tokenizer.codec.decoder.sha256()[:12]}…, for the codes of {name}")
     preset_name = published_name(tokenizer.vocabulary)

@@ -50,6 +50,7 @@ class Way:
     device: str
     force: bool
     decoder: str | None = None
+    precision: str = "fp32"
 
     @property
     def seed(self) -> int | Literal["off"]:
@@ -96,6 +97,7 @@ def made_with(source: str, settings: dict[str, Any], way: Way) -> SnacTokenizer:
             device=way.device,
             preset="plain",
             levels=way.levels,
+            precision=way.precision,
         )
     except CheckpointError as error:
         if way.model is not None:
@@ -103,13 +105,25 @@ def made_with(source: str, settings: dict[str, Any], way: Way) -> SnacTokenizer:
         raise CheckpointError(
             f"{source} was made with the model {recorded!r}; name it with --model: {error}"
         ) from error
-    found = tokenizer.codec.weights_sha256()
-    if found != settings["weights_sha256"]:
+    name, found = way.model or recorded, tokenizer.codec.weights_sha256()
+    if found != settings["weights_sha256"] and not _is_rounded_from(name, settings["weights_sha256"]):
         raise CheckpointError(
             f"{source} was made with {recorded!r}, weights {settings['weights_sha256'][:12]}…; "
-            f"{way.model or recorded!r} has weights {found[:12]}…: name the model it was made with by --model."
+            f"{name!r} has weights {found[:12]}…: name the model it was made with by --model."
         )
     return tokenizer
+
+
+def _is_rounded_from(model: str, digest: str) -> bool:
+    """Say whether a digest is that of a model's weights, in any precision: of codes they are worth the same."""
+    import torch
+
+    from snac_tok.codec import SNAC
+
+    return any(
+        SNAC.from_pretrained(model, dtype=dtype).weights_sha256() == digest
+        for dtype in (torch.float32, torch.bfloat16, torch.float16)
+    )
 
 
 def write_sound(target: Path | Stdout, blocks: Iterable[Waveform]) -> float:

@@ -57,7 +57,8 @@ configs:
 {lengths["shortest"] or 0:.2f} s to {lengths["longest"] or 0:.2f} s; half of them at least {median} s. \
 {manifest.num_failures:,} recordings gave no record.
 
-Codes were made with `{info.codec_id}` (weights {info.weights_sha256[:12]}…) at {info.sampling_rate} Hz, \
+Codes were made with `{info.codec_id}` (weights {info.weights_sha256[:12]}…, {info.precision}) at \
+{info.sampling_rate} Hz, \
 {info.tokens_per_frame} codes a frame, each 0…{info.codebook_size - 1}, by snac_tok {info.package_version}.
 
 ```python

@@ -81,9 +81,9 @@ class Worker:
     ) -> Iterator[Any]:
         """See that this machine has what the driver has, and get the encoder ready."""
         try:
-            self._work = _checked(work, probe, recording)
-            if device:
+            if device:  # which may decide about precision
                 work.encoder.codec.to(device)  # type: ignore[attr-defined] # of `SnacTokenizer`
+            self._work = _checked(work, probe, recording)
             self._pool = ReadingPool(work.processes) if work.processes.jobs else None
             yield Ready()
         except Exception as error:  # noqa: BLE001 - raised where the driver is

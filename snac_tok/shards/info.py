@@ -11,12 +11,12 @@ import hashlib
 import json
 import reprlib
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from snac_tok.errors import LayoutError, ShardError
 from snac_tok.frames import FrameLayout
-from snac_tok.plain_values import from_plain, parse_json
+from snac_tok.plain_values import UNWRITTEN_DEFAULT, from_plain, parse_json, to_plain
 from snac_tok.shards.record import MAX_CODEBOOK_SIZE
 
 # 1 had other file names: a manifest.json and shard-….parquet, which no other reader could open as one folder.
@@ -24,6 +24,7 @@ FORMAT_VERSION = 2
 FOOTER_KEY = b"snac_tok"
 FAILURES_KEY = b"snac_tok.failures"
 Info = TypeVar("Info")
+PRECISIONS = ("fp32", "tf32x3", "tf32", "bf16", "fp16", "fp64")
 CHANNEL_POLICIES = ("mean", "left", "right", "each")
 
 
@@ -42,6 +43,7 @@ class CollectionInfo:
         channels: `"mean"`, `"left"`, `"right"`, the number of a channel or `"each"` (a record per channel).
         package_version: the version of snac_tok that encoded.
         format_version: the version of the shard format.
+        precision: in which the codec computed, `SNAC.precision`; "fp32" is not written down.
 
     Raises:
         ShardError: a codebook that uint16 cannot hold, an unknown channel policy, impossible numbers.
@@ -65,6 +67,8 @@ class CollectionInfo:
     channels: str
     package_version: str
     format_version: int = FORMAT_VERSION
+    # Shards from before there were others do not say it.
+    precision: str = field(default="fp32", metadata=UNWRITTEN_DEFAULT)
 
     def __post_init__(self) -> None:
         # JSON has no tuples: with lists, equal infos compare equal after a round trip.
@@ -80,6 +84,9 @@ class CollectionInfo:
         if self.channels not in CHANNEL_POLICIES and not str(self.channels).isdecimal():
             known = ", ".join(CHANNEL_POLICIES)
             raise ShardError(f"channels must be one of {known} or a channel's number, got {self.channels!r}.")
+        if self.precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise ShardError(f"precision must be one of {known}, got {self.precision!r}.")
         layout = self.frame_layout()
         # Stored in one canonical form, with explicit levels for those who read the footer.
         spelt = {"strides": list(layout.strides), "order": layout.order, "levels": layout.num_levels}
@@ -111,7 +118,8 @@ class CollectionInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """The info as JSON values, which `from_dict` reads back to an equal info."""
-        return dataclasses.asdict(self)
+        fields: dict[str, Any] = to_plain(self)
+        return fields
 
     @classmethod
     def from_dict(cls, fields: Any) -> CollectionInfo:
@@ -124,7 +132,7 @@ class CollectionInfo:
 
     def differences(self, other: CollectionInfo) -> list[str]:
         """Names of the fields in which two infos differ."""
-        mine, theirs = self.to_dict(), other.to_dict()
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
         return [name for name in mine if mine[name] != theirs[name]]
 
 
@@ -155,7 +163,7 @@ class ShardInfo:
 
     def to_json(self) -> bytes:
         """The footer's value under `FOOTER_KEY`."""
-        return canonical_json(dataclasses.asdict(self))
+        return canonical_json(to_plain(self))
 
     @classmethod
     def from_json(cls, data: bytes) -> ShardInfo:

@@ -128,6 +128,12 @@ class ClipEncoder:
         return finish
 
     def _clips(self, waveforms: Sequence[Waveform], names: Sequence[str] | None) -> list[torch.Tensor]:
+        for at, waveform in enumerate(waveforms):
+            if not isinstance(waveform, Waveform):
+                raise WaveformError(
+                    f"clip {at} is {waveform!r:.80}; a Waveform is needed, as read_audio makes one of a file; `encode` "
+                    "takes files and arrays, too, and gives ids."
+                )
         names = names or ["the recording"] * len(waveforms)
         whole = self.preprocessing.whole
         return [
@@ -236,8 +242,12 @@ class ClipEncoder:
         return [done[at] for at in range(len(names))]
 
     def describe(self) -> dict[str, Any]:
-        """Return everything that decides which codes a recording gets, as JSON values; shards record it."""
-        return {
+        """Return everything that decides which codes a recording gets, as JSON values; shards record it.
+
+        `precision` is only there if it is not "fp32".
+        """
+        precision = self.codec.precision
+        return ({} if precision == "fp32" else {"precision": precision}) | {
             "codec_id": self.codec.codec_id,
             "weights_sha256": self.codec.weights_sha256(),
             "codec_config": self.codec.config.to_dict(),

@@ -93,12 +93,29 @@ def test_infos_survive_json_and_tuples_equal_lists():
         ({"sampling_rate": True}, "sampling_rate is True; a value of type int"),
         ({"layout": [1]}, r"layout is \[1\]; a mapping"),
         ({"surprise": 1}, "surprise"),
+        (
+            {"precision": "banana"},
+            "precision must be one of fp32, tf32x3, tf32, bf16, fp16, fp64, got 'banana'",
+        ),
+        ({"precision": None}, "precision is None"),
     ],
 )
 def test_stored_infos_are_checked_field_by_field(change, words):
     """A newer format, a wrong type or an unknown field is named."""
     with pytest.raises(ShardError, match=words):
         CollectionInfo.from_dict({**COLLECTION.to_dict(), **change})
+
+
+def test_a_precision_is_written_down_unless_it_is_full():
+    """So shards from before it was written are read as before, and equal ones are equal to the byte."""
+    assert "precision" not in COLLECTION.to_dict()
+    assert b"precision" not in shard_info(0, 1).to_json()
+    info = shard_info(0, 1, precision="tf32")
+    assert info.collection.to_dict()["precision"] == "tf32"
+    assert CollectionInfo.from_dict(info.collection.to_dict()) == info.collection
+    assert ShardInfo.from_json(info.to_json()) == info
+    assert COLLECTION.differences(info.collection) == ["precision"]
+    assert info.collection.differences(COLLECTION) == ["precision"]
 
 
 def test_differences_name_the_fields():

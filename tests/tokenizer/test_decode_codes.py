@@ -68,3 +68,10 @@ def test_more_samples_than_the_codes_hold_are_refused(tok, codes):
     """The sentence speaks of codes."""
     with pytest.raises(WaveformError, match="the codes hold 1 to 49152 samples"):
         tok.decode_codes(codes, num_samples=49_153)
+
+
+@pytest.mark.parametrize("wrong", ["a.wav", np.zeros(24_000), None])
+def test_what_is_no_waveform_is_refused(tok, wrong):
+    """`encode` takes more."""
+    with pytest.raises(WaveformError, match=r"^clip 1 is .*; a Waveform is needed, as read_audio"):
+        tok.encode_codes([Waveform(samples=np.zeros((1, 100), np.float32), sampling_rate=24_000), wrong])
