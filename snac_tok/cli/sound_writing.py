@@ -115,7 +115,7 @@ def made_with(source: str, settings: dict[str, Any], way: Way) -> SnacTokenizer:
 
 
 def _is_rounded_from(model: str, digest: str) -> bool:
-    """Say whether a digest is that of a model's weights, in any precision: of codes they are worth the same."""
+    """Say whether a digest is that of a model's weights in any precision: all of them understand each other's codes."""
     import torch
 
     from snac_tok.codec import SNAC
