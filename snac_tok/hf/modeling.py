@@ -120,12 +120,12 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         Raises:
             WaveformError: as in `SNAC.encode`; or a mask of another shape, or with samples behind the end.
         """
-        if padding_mask is None or bool((padding_mask != 0).all()):
+        lengths = _lengths(input_values, padding_mask)
+        if lengths is None:
             codes = self.codec.encode(input_values)
             return SnacEncoderOutput(
                 audio_codes=tuple(codes), audio_codes_mask=tuple(torch.ones_like(level) for level in codes)
             )
-        lengths = _lengths(input_values, padding_mask)
         clips = [row[0, :length] for row, length in zip(input_values, lengths, strict=True)]
         levels = list(zip(*self.codec.encode_batch(clips), strict=True))
         return SnacEncoderOutput(
@@ -149,16 +149,12 @@ class SnacModel(PreTrainedAudioTokenizerBase):
             noise: "random" as upstream, "off", or a seed.
 
         Raises:
-            CodesError: as in `SNAC.decode`.
+            CodesError: as in `SNAC.decode`; or masks of another number or shape, or with codes behind the end.
         """
         codes = list(audio_codes)
-        if audio_codes_mask is None or all(bool((mask != 0).all()) for mask in audio_codes_mask):
+        counts = _counts(codes, audio_codes_mask)
+        if counts is None:
             return SnacDecoderOutput(audio_values=self.codec.decode(codes, noise=noise))
-        if len(audio_codes_mask) != len(codes):
-            raise CodesError(
-                f"{len(audio_codes_mask)} masks were given for {len(codes)} levels; each needs one."
-            )
-        counts = [mask.sum(dim=-1).tolist() for mask in audio_codes_mask]
         clips = [
             [level[row, : count[row]] for level, count in zip(codes, counts, strict=True)]
             for row in range(codes[0].shape[0])
@@ -169,12 +165,17 @@ class SnacModel(PreTrainedAudioTokenizerBase):
     def forward(
         self, input_values: torch.Tensor, padding_mask: torch.Tensor | None = None, *, noise: Noise = "random"
     ) -> SnacOutput:
-        """Encode and decode (B, 1, T); in training mode gradients flow, as in `SNAC.forward`, and rows are whole."""
-        if padding_mask is None or bool((padding_mask != 0).all()):
+        """Encode and decode (B, 1, T); in training mode gradients flow, as in `SNAC.forward`, and rows are whole.
+
+        Raises:
+            WaveformError: as in `encode`.
+        """
+        lengths = _lengths(input_values, padding_mask)
+        if padding_mask is None or lengths is None:
             audio, codes = self.codec(input_values, noise=noise)
             return SnacOutput(audio_codes=tuple(codes), audio_values=audio)
         if self.training:
-            return self._train_on_clips(input_values, _lengths(input_values, padding_mask), noise)
+            return self._train_on_clips(input_values, lengths, noise)
         encoded = self.encode(input_values, padding_mask)
         decoded = self.decode(encoded.audio_codes, encoded.audio_codes_mask, noise=noise)
         audio = decoded.audio_values[..., : input_values.shape[-1]]
@@ -207,17 +208,46 @@ def _config_of(codec: SNAC, given: Any) -> SnacConfig:
     return config
 
 
-def _lengths(audio: torch.Tensor, mask: torch.Tensor) -> list[int]:
+def _lengths(audio: torch.Tensor, mask: torch.Tensor | None) -> list[int] | None:
+    """Return the samples of each row by a checked mask; None where no row is padded."""
+    if mask is None:
+        return None
     if mask.ndim != 2 or audio.ndim != 3 or mask.shape != audio.shape[::2]:  # noqa: PLR2004 - (B, T), (B, 1, T)
         raise WaveformError(
             f"the padding_mask has shape {tuple(mask.shape)} for audio {tuple(audio.shape)}; (B, T) is needed for "
             "(B, 1, T)."
         )
     kept = mask != 0
-    if bool((kept[:, 1:] & ~kept[:, :-1]).any()):
+    if _has_holes(kept):
         raise WaveformError("the padding_mask has samples behind padding; pad at the end only.")
-    lengths: list[int] = kept.sum(dim=-1).tolist()
-    return lengths
+    return None if bool(kept.all()) else kept.sum(dim=-1).tolist()
+
+
+def _counts(codes: Sequence[torch.Tensor], masks: Sequence[torch.Tensor] | None) -> list[list[int]] | None:
+    """Return the codes of each row, level by level, by checked masks; None where no row is padded."""
+    if masks is None:
+        return None
+    if len(masks) != len(codes):
+        raise CodesError(f"{len(masks)} masks were given for {len(codes)} levels; each needs one.")
+    kept = [_kept_codes(level, *pair) for level, pair in enumerate(zip(codes, masks, strict=True))]
+    return None if all(bool(each.all()) for each in kept) else [each.sum(dim=-1).tolist() for each in kept]
+
+
+def _kept_codes(level: int, codes: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    if mask.ndim != 2 or mask.shape != codes.shape:  # noqa: PLR2004 - (B, T_k)
+        raise CodesError(
+            f"the mask of level {level} has shape {tuple(mask.shape)} for codes {tuple(codes.shape)}; both must be "
+            "(B, T_k)."
+        )
+    kept = mask != 0
+    if _has_holes(kept):
+        raise CodesError(f"the mask of level {level} has codes behind padding; pad at the end only.")
+    return kept
+
+
+def _has_holes(kept: torch.Tensor) -> bool:
+    """Say whether in a row (B, T) something is kept behind what is not."""
+    return bool((kept[:, 1:] & ~kept[:, :-1]).any())
 
 
 def _padded(rows: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -78,12 +78,50 @@ def test_rows_of_a_padded_batch_are_the_clips_alone(model, codec):
     assert not whole[1, 0, 130:].any()
 
 
-@pytest.mark.parametrize("mask", [torch.ones(2, 700), torch.ones(1, 699)])
-def test_masks_of_another_shape_are_refused(model, mask):
-    """One sentence with both shapes."""
-    mask[0, -1] = 0
-    with pytest.raises(WaveformError, match=r"padding_mask has shape"):
-        model.encode(audio_of(700), mask)
+@pytest.mark.parametrize("last", [0, 1])
+@pytest.mark.parametrize("shape", [(2, 700), (1, 699), (700,), (1, 1, 700)])
+def test_masks_of_another_shape_are_refused(model, shape, last):
+    """One sentence with both shapes, also where nothing is padded."""
+    mask = torch.ones(shape)
+    mask[..., -1] = last
+    for call in (model.encode, model):
+        with pytest.raises(WaveformError, match=r"padding_mask has shape"):
+            call(audio_of(700), mask)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_masks_of_codes_have_the_codes_shapes(model, padded):
+    """Of fewer rows, of more rows, of other lengths, of one level for all: refused, also where nothing is padded."""
+    codes = model.encode(audio_of(700, batch=2)).audio_codes
+    masks = [torch.ones_like(level) for level in codes]
+    for mask, per_frame in zip(masks, (1, 2, 4), strict=True):
+        mask[:, -per_frame:] = int(not padded)
+    wrong = [
+        [mask[:1] for mask in masks],
+        [mask.repeat(2, 1) for mask in masks],
+        [mask[:, 1:] for mask in masks],
+        [mask[0] for mask in masks],
+        [masks[0]] * 3,
+    ]
+    for given in wrong:
+        with pytest.raises(CodesError, match=r"the mask of level \d has shape \(.*\) for codes \(2, \d+\)"):
+            model.decode(codes, given)
+    with pytest.raises(CodesError, match="1 masks were given for 3 levels"):
+        model.decode(codes, masks[:1])
+
+
+def test_codes_behind_padding_are_refused(model):
+    """They are not read as the codes in front of it, which would be other sound."""
+    codes = model.encode(audio_of(700)).audio_codes
+    left = [
+        torch.cat([torch.zeros_like(level[:, :n]), level], 1)
+        for level, n in zip(codes, (1, 2, 4), strict=True)
+    ]
+    masks = [torch.ones_like(level) for level in left]
+    for mask, n in zip(masks, (1, 2, 4), strict=True):
+        mask[:, :n] = 0
+    with pytest.raises(CodesError, match="the mask of level 0 has codes behind padding; pad at the end only"):
+        model.decode(left, masks)
 
 
 def test_holes_and_missing_masks_are_refused(model):
