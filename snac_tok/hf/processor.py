@@ -164,10 +164,10 @@ class SnacProcessor(ProcessorMixin):
             sampling_rate: of arrays and tensors, in Hz.
             voice: whose voice, put to each text as the prompt's family does ("tara: …", a number, a description): one
                 for all texts, or a list with one for each, None for none.
-            reference: (text, sound) pairs of a voice that a prompt goes on with.
+            reference: (text, sound) pairs of a voice that a prompt goes on with; for prompts only.
             mask_prompt: whether labels skip everything in front of the speech.
             start_speech: whether prompts end with the start of speech, or leave it to the model; None is the family's
-                habit.
+                habit. For prompts only.
             pad_to_multiple_of: round the padded length up.
             return_tensors: "pt" for padded tensors, "np" for padded arrays, None for lists of each row's own length.
 
@@ -176,21 +176,24 @@ class SnacProcessor(ProcessorMixin):
             for prompts, where generation goes on.
 
         Raises:
-            TokenError: no text, another number of sounds or voices than of texts, or a voice or reference that is none.
+            TokenError: no text, another number of sounds or voices than of texts, a voice or reference that is none,
+                or an option for prompts beside audio.
             AudioError: a sound that cannot be used.
         """
         if return_tensors not in {None, "pt", "np"}:
             raise TokenError(f'return_tensors is {return_tensors!r}; it must be "pt", "np" or None.')
-        texts = [text] if isinstance(text, str) else list(text or ())
+        texts = [text] if isinstance(text, str) else list(text) if isinstance(text, Iterable) else []
         if not texts or not all(isinstance(each, str) for each in texts):
             raise TokenError(
                 "the processor needs text: one string or several; SnacTokenizer takes audio alone."
             )
         spoken = zip(texts, _voices(voice, len(texts)), strict=True)
         lines = [self._text_ids(self.prompts.with_voice(*each)) for each in spoken]
+        references = _references(reference)
         if audio is None:
-            rows = self._prompts(lines, reference, sampling_rate, start_speech=start_speech)
+            rows = self._prompts(lines, references, sampling_rate, start_speech=start_speech)
         else:
+            _refuse_beside_audio({"reference": references or None, "start_speech": start_speech})
             sounds = [audio] if isinstance(text, str) else _sounds(audio)
             rows = self._sequences(lines, sounds, sampling_rate, mask_prompt=mask_prompt)
         return self._batch(rows, return_tensors, pad_to_multiple_of, training=audio is not None)
@@ -297,14 +300,13 @@ class SnacProcessor(ProcessorMixin):
     def _prompts(
         self,
         lines: list[list[int]],
-        reference: Sequence[tuple[str, Any]],
+        references: list[tuple[str, Any]],
         sampling_rate: int | None,
         *,
         start_speech: bool | None,
     ) -> list[dict[str, Any]]:
         """Return a row of ids to go on from for each line of text ids."""
-        pairs = _references(reference)
-        voices = [(self._text_ids(words), self._speech(sound, sampling_rate)) for words, sound in pairs]
+        voices = [(self._text_ids(words), self._speech(sound, sampling_rate)) for words, sound in references]
         return [
             {"input_ids": self.prompts.inference(line, references=voices, start_speech=start_speech)}
             for line in lines
@@ -392,9 +394,19 @@ def _voices(voice: Any, num_texts: int) -> list[Any]:
     return voices
 
 
+def _refuse_beside_audio(options: Mapping[str, Any]) -> None:
+    """Refuse options for prompts that were given beside sound to train on, where they would do nothing."""
+    for name, value in options.items():
+        if value is not None:
+            raise TokenError(
+                f"{name} is for prompts, and with audio= the processor makes training sequences; leave out {name}, or "
+                "audio."
+            )
+
+
 def _references(reference: Any) -> list[tuple[str, Any]]:
     """Return the pairs of text and sound."""
-    pairs = [] if reference is None else list(reference)
+    pairs = [] if reference is None else list(reference) if isinstance(reference, Iterable) else [reference]
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):  # noqa: PLR2004 - a pair
             raise TokenError(
