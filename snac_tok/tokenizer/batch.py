@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections import UserDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -75,19 +76,61 @@ def assembled(
 
 
 def unpadded_rows(batch: Mapping[str, Any], *, parallel: bool) -> list[Any]:
-    """Return a batch's rows of ids without padding, by its attention mask; a recording by itself is one row."""
+    """Return a batch's rows of ids without padding, by its attention mask; a recording by itself is one row.
+
+    Raises:
+        TokenError: no `input_ids`; or masks of another number or length than the rows, or with padding among the ids.
+    """
+    if "input_ids" not in batch:
+        raise TokenError(
+            f"there are {', '.join(map(repr, batch)) or 'no keys'} and no 'input_ids'; those are decoded."
+        )
     ids, masks = batch["input_ids"], batch.get("attention_mask")
     if 0 < _num_dimensions(ids) <= (2 if parallel else 1) and len(ids):
         ids, masks = [ids], None if masks is None else [masks]
+    rows = rows_of(ids, name="input_ids")
     if masks is None:
-        return list(ids)
-    rows = []
-    for row, mask in zip(ids, masks, strict=True):
-        kept = np.flatnonzero(np.asarray(mask.cpu() if hasattr(mask, "cpu") else mask))
-        span = slice(int(kept[0]), int(kept[-1]) + 1) if len(kept) else slice(0)
-        # Lists are cut as arrays: only those have a last dimension.
-        rows.append(np.asarray(row)[..., span] if isinstance(row, list) else row[..., span])
-    return rows
+        return rows
+    masks = rows_of(masks, name="attention_mask")
+    if len(masks) != len(rows):
+        raise TokenError(
+            f"the attention_mask has {len(masks)} rows for {len(rows)} rows of ids; each needs one."
+        )
+    return [_unpadded(at, *pair) for at, pair in enumerate(zip(rows, masks, strict=True))]
+
+
+def rows_of(values: Any, *, name: str) -> list[Any]:
+    """Return the rows of an argument in a list.
+
+    Raises:
+        TokenError: naming the argument, which has none.
+    """
+    try:
+        return list(values)
+    except TypeError as error:
+        raise TokenError(
+            f"{name} is {reprlib.repr(values)}; rows, one for each recording, are needed."
+        ) from error
+
+
+def _unpadded(at: int, row: Any, mask: Any) -> Any:
+    """Return row number `at` (…, N) without the padding in front of it and behind it, by its mask (N,)."""
+    # Lists are cut as arrays: only those have a last dimension.
+    row = row if hasattr(row, "ndim") else np.asarray(row)
+    kept = np.asarray(mask.cpu() if hasattr(mask, "cpu") else mask) != 0
+    if kept.shape != row.shape[-1:]:
+        raise TokenError(
+            f"row {at}: the attention_mask has shape {kept.shape} for ids of shape {tuple(row.shape)}; it needs one "
+            "number for each step."
+        )
+    places = np.flatnonzero(kept)
+    span = slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0)
+    if not kept[span].all():
+        raise TokenError(
+            f"row {at}: the attention_mask has padding among the ids, at position {span.start + kept[span].argmin()}; "
+            "it may stand in front of them and behind them only: cut out what is not to be heard."
+        )
+    return row[..., span]
 
 
 def lengths_in(batch: Mapping[str, Any]) -> list[Any] | None:

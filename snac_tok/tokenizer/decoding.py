@@ -15,7 +15,7 @@ from snac_tok.errors import CodesError, TokenError, WaveformError
 from snac_tok.frames.id_table import MAX_LENGTH
 from snac_tok.streaming.frame_repair import repair_ids
 from snac_tok.streaming.repair_report import RepairReport, checked_on_error, warn_of_repairs
-from snac_tok.tokenizer.batch import lengths_in, one_row, unpadded_rows
+from snac_tok.tokenizer.batch import lengths_in, one_row, rows_of, unpadded_rows
 from snac_tok.tokenizer.eval_mode import eval_mode
 from snac_tok.tokenizer.names import check_specials_skipped
 
@@ -173,7 +173,7 @@ class IdDecoder:
         `num_samples`, are trimmed by themselves. On a GPU random noise depends on the other rows.
 
         Raises:
-            TokenError: as in `decode`, naming the row.
+            TokenError: as in `decode`, naming the row; or what is given has no rows, or masks that do not fit them.
             WaveformError: as in `decode`, naming the row.
 
         Warns:
@@ -184,6 +184,7 @@ class IdDecoder:
             if num_samples is None:
                 num_samples = lengths_in(sequences)
             sequences = unpadded_rows(sequences, parallel=self.vocabulary.is_parallel)
+        sequences = rows_of(sequences, name="sequences")
         wanted = [None] * len(sequences) if num_samples is None else list(num_samples)
         if len(wanted) != len(sequences):
             raise TokenError(f"{len(wanted)} values of num_samples were given for {len(sequences)} rows.")

@@ -477,6 +477,48 @@ def test_a_padded_batch_decodes_to_its_clips(tok, name):
         assert [sound.num_samples for sound in sounds] == [4_800, 12_000]
 
 
+@pytest.mark.parametrize("name", ["plain", "mini-omni"])
+def test_masks_that_do_not_fit_are_refused(tok, name):
+    """Padding stands in front or behind, never among the ids, which would sound; each row has a mask of its length."""
+    other = SnacTokenizer(tok.codec, preset(name))
+    batch = other([sine(0.5), sine(0.2)], sampling_rate=RATE, padding=True, return_tensors="pt")
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    hole = mask.clone()
+    hole[0, 3:5] = 0
+    with pytest.raises(
+        TokenError, match="row 0: the attention_mask has padding among the ids, at position 3"
+    ):
+        other.batch_decode({"input_ids": ids, "attention_mask": hole})
+    with pytest.raises(TokenError, match="padding among the ids, at position 3"):
+        other.decode({"input_ids": ids[0], "attention_mask": hole[0]})
+    with pytest.raises(TokenError, match="the attention_mask has 1 rows for 2 rows of ids"):
+        other.batch_decode({"input_ids": ids, "attention_mask": mask[:1]})
+    with pytest.raises(TokenError, match=r"row 0: the attention_mask has shape \(2,\) for ids of shape"):
+        other.batch_decode({"input_ids": ids, "attention_mask": mask[:, :2]})
+    with pytest.raises(TokenError, match="attention_mask is 5"):
+        other.batch_decode({"input_ids": ids, "attention_mask": 5})
+
+
+def test_batch_decode_takes_rows_however_they_are_held(tok):
+    """Out of a generator or tuples, too; what has no rows is refused in a sentence."""
+    batch = tok([sine(0.2), sine(0.5)], sampling_rate=RATE)
+    rows, masks = batch["input_ids"], batch["attention_mask"]
+    wanted = [sound.samples for sound in tok.batch_decode(rows)]
+    tuples = {"input_ids": tuple(map(tuple, rows)), "attention_mask": tuple(map(tuple, masks))}
+    for given in ((row for row in rows), tuple(rows), tuples):
+        found = [sound.samples for sound in tok.batch_decode(given)]
+        assert len(found) == 2
+        assert all(map(np.array_equal, found, wanted))
+    for call in (tok.decode, tok.batch_decode):
+        with pytest.raises(TokenError, match="there are 'labels' and no 'input_ids'"):
+            call({"labels": rows})
+    for given in (5, None, {"input_ids": 5}):
+        with pytest.raises(
+            TokenError, match=r"(sequences|input_ids) is (5|None); rows, one for each recording"
+        ):
+            tok.batch_decode(given)
+
+
 def test_decode_takes_what_a_call_gave_for_one_recording(tok):
     """A batch of one, flat lists, an array with a batch dimension of one: all the same recording."""
     clip = sine(0.3)
