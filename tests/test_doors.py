@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -242,6 +243,48 @@ def test_a_model_is_loaded_onto_a_device():
     """As the codec is, and as transformers names it."""
     for name in ("device", "device_map"):
         assert SnacModel.from_pretrained("tiny", **{name: "meta"}).device.type == "meta"
+
+
+LOADING = [SNAC.from_pretrained, SnacTokenizer.from_pretrained, SnacModel.from_pretrained]
+
+
+@pytest.mark.parametrize("door", LOADING)
+def test_a_dtype_is_taken_by_any_of_its_names(door):
+    """As configs write it, and as it prints itself; another word, or a dtype of no weights, is one sentence."""
+    dtypes = {"float16": torch.float16, "torch.float16": torch.float16, torch.float16: torch.float16}
+    for name, wanted in (dtypes | {"auto": torch.float32, None: torch.float32}).items():
+        loaded = door("tiny", dtype=name)
+        assert getattr(loaded, "codec", loaded).dtype == wanted
+    for name in ("half a float", "nn", "torch.nn", "int8", torch.long, torch.complex64):
+        with pytest.raises(ConfigError, match=re.escape(f"dtype is {name!r}; a torch.dtype or its name")):
+            door("tiny", dtype=name)
+
+
+@pytest.mark.parametrize("door", LOADING)
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [
+        ("cdua", "the device 'cdua' cannot be used: .*Did you mean 'cuda'?"),
+        ("cuda:99", "the device 'cuda:99' cannot be used: "),
+        (torch.device("cuda:99"), "the device 'cuda:99' cannot be used: "),
+        ("hpu", "the device 'hpu' cannot be used: "),
+        (3.5, "device is 3.5; a torch.device or its name"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(door, device, sentence):
+    """In one sentence with torch's reason; the codec's name is not even looked at."""
+    with pytest.raises(ConfigError, match=sentence):
+        door("no/such/codec", device=device)
+
+
+def test_a_tokenizer_moves_by_the_same_names():
+    """`to` takes devices and dtypes as loading does."""
+    tok = SnacTokenizer.from_pretrained("tiny")
+    assert tok.to("cpu", dtype="float16").codec.dtype == torch.float16
+    with pytest.raises(ConfigError, match="the device 'abacus' cannot be used"):
+        tok.to("abacus")
+    with pytest.raises(ConfigError, match="dtype is 'int8'"):
+        tok.to(dtype="int8")
 
 
 @pytest.mark.parametrize("door", [SnacTokenizer.from_pretrained, SnacMapper])

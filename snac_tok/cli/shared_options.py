@@ -12,7 +12,6 @@ from click.core import ParameterSource
 
 from snac_tok.cli.advice import options_of
 from snac_tok.cli.messages import say
-from snac_tok.errors import did_you_mean, first_line
 
 if TYPE_CHECKING:
     import socket
@@ -33,8 +32,6 @@ SOUND_ENDINGS = frozenset(
 FILE_ENDINGS = SOUND_ENDINGS | {".npz", ".json", ".txt", ".parquet"}
 # Addresses that only this machine reaches.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# Where people have torch run; it knows more.
-_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 model_option = click.option(
     "--model",
@@ -278,9 +275,10 @@ def load_tokenizer(
 
     Raises:
         SnacTokError: as in `SnacTokenizer.from_pretrained` and `SNAC.use_precision`.
-        click.ClickException: the device is not there, or has no such precision.
+        click.ClickException: the device has no such precision.
     """
     from snac_tok.codec.model import DTYPE_NAMES
+    from snac_tok.codec.placement import check_device
     from snac_tok.codec.trial import RELEASED_SPEECH_CODEC, is_trial
     from snac_tok.frames import published_name
     from snac_tok.streaming.pairing import without_trial_warning
@@ -316,20 +314,3 @@ def load_tokenizer(
             f"--model {RELEASED_SPEECH_CODEC}"
         )
     return tokenizer
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that torch does not have here.
-
-    Raises:
-        click.ClickException: with torch's reason.
-    """
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = first_line(error).rstrip(".")
-        kind = device.partition(":")[0]
-        near = "" if kind in _DEVICES else did_you_mean(kind, _DEVICES)
-        raise click.ClickException(f"the device {device!r} cannot be used: {reason}.{near}") from error

@@ -12,7 +12,6 @@ import click
 
 from snac_tok.cli.messages import examples, print_result, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
-from snac_tok.cli.shared_options import check_device
 from snac_tok.wording import facts, lasting
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
     RUN/decoder holds it and loads with --decoder. Without a terminal there is a line on stderr
     every log_every steps in place of the bar.
     """
+    from snac_tok.codec.placement import check_device
     from snac_tok.training import Trainer, TrainingConfig
 
     if device is not None:

@@ -18,6 +18,7 @@ from snac_tok.codec.decoders import check_fit, read_decoder
 from snac_tok.codec.folding import weights_sha256
 from snac_tok.codec.hub_options import HubOptions, check_names
 from snac_tok.codec.network import Decoder, Network
+from snac_tok.codec.placement import check_device, float_dtype
 from snac_tok.errors import CheckpointError, HubError, NetworkError, did_you_mean
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Pretrained(Network):
         *,
         decoder: str | Path | None = None,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         **hub_options: Unpack[HubOptions],
     ) -> Self:
         """Load trained weights, in eval mode.
@@ -79,17 +80,20 @@ class Pretrained(Network):
                 of which the decoder alone is taken, or a decoder of Vocos' kind (docs/decoding.md). Codes stay as
                 they are.
             device: where to put the weights.
-            dtype: what to keep them in.
+            dtype: what to keep them in, a torch.dtype or its name, such as "float16"; None or "auto" is float32.
             **hub_options: those of huggingface_hub's `hf_hub_download`, as upstream takes them: `revision`,
                 `cache_dir`, `token`, `local_files_only`, `force_download`, `subfolder`, …; `HubOptions` lists them.
                 `revision` and `subfolder` are the codec's alone; the others serve for the decoder, too.
 
         Raises:
-            ConfigError: the config describes no possible network, or the decoder is for another codec.
+            ConfigError: no such device here, or no such dtype of weights; the config describes no possible network, or
+                the decoder is for another codec.
             CheckpointError: files are missing, damaged, unsafe or do not fit the config.
             HubError: the hub cannot be reached or has no such repository.
         """
         check_names(hub_options)
+        check_device(device)
+        kept_in = float_dtype(dtype)
         files = find_files(repo_id, hub_options)
         config = CodecConfig.from_json(files.config)
         # On the meta device nothing is allocated before the file has been compared with what the config asks for.
@@ -99,7 +103,7 @@ class Pretrained(Network):
             checkpoint.read_weights(files.weights, expected=model.state_dict()), assign=True
         )
         model.name_or_path, model.folder = str(repo_id), files.config.parent
-        model = model.to(device=device, dtype=dtype).eval()
+        model = model.to(device=device, dtype=kept_in).eval()
         if decoder is None:
             return model
         shared = {name: value for name, value in hub_options.items() if name not in _CODECS_OWN}

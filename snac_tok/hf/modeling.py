@@ -75,7 +75,7 @@ class SnacModel(PreTrainedAudioTokenizerBase):
             os.fspath(pretrained_model_name_or_path),
             **{name: kwargs[name] for name in HubOptions.__annotations__ if kwargs.get(name) is not None},
             decoder=kwargs.get("decoder"),
-            dtype=_dtype(dtype),
+            dtype=dtype,
             device=_device(kwargs.get("device_map")) if kwargs.get("device") is None else kwargs["device"],
         )
         model = cls(_config_of(codec, kwargs.get("config")), codec=codec).eval()
@@ -254,16 +254,7 @@ def _padded(rows: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.nn.utils.rnn.pad_sequence([row.reshape(-1) for row in rows], batch_first=True)
 
 
-def _dtype(dtype: Any) -> torch.dtype | None:
-    if dtype is None or dtype == "auto" or isinstance(dtype, torch.dtype):
-        return None if dtype == "auto" else dtype
-    found = getattr(torch, str(dtype).removeprefix("torch."), None)
-    if not isinstance(found, torch.dtype):
-        raise ConfigError(f'dtype is {dtype!r}; a torch.dtype or its name, such as "float16", is needed.')
-    return found
-
-
 def _device(device_map: Any) -> Any:
     if isinstance(device_map, dict):
         return next(iter(device_map.values()), "cpu")
-    return "cpu" if device_map in {None, "auto"} else device_map
+    return "cpu" if device_map is None or device_map == "auto" else device_map

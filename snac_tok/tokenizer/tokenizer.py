@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from snac_tok.audio import Resampler
 from snac_tok.codec import SNAC
+from snac_tok.codec.placement import check_device, float_dtype
 from snac_tok.errors import LayoutError, WaveformError
 from snac_tok.frames import DEFAULT_PRESET
 from snac_tok.streaming.pairing import paired, vocabulary_of
@@ -100,7 +101,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         allow_truncated: bool = False,
         decoder: str | os.PathLike[str] | None = None,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         **hub_options: Unpack[HubOptions],
     ) -> Self:
         """Load a codec and join it with a vocabulary.
@@ -119,7 +120,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             allow_truncated: whether what a cut-off or damaged file still holds is encoded; False makes it an error.
             decoder: a decoder in the place of the codec's own, as `SNAC.from_pretrained` takes it.
             device: where the network runs.
-            dtype: what its weights are kept in.
+            dtype: what its weights are kept in, as in `SNAC.from_pretrained`.
             **hub_options: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`, `subfolder`, … as in
                 `SNAC.from_pretrained`.
 
@@ -250,9 +251,14 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         """Where the network runs."""
         return self.codec.device
 
-    def to(self, device: str | torch.device | None = None, *, dtype: torch.dtype | None = None) -> Self:
-        """Move the network, as `SNAC.to` does, and return this tokenizer."""
-        self.codec.to(device=device, dtype=dtype)
+    def to(self, device: str | torch.device | None = None, *, dtype: torch.dtype | str | None = None) -> Self:
+        """Move the network, as `SNAC.to` does, and return this tokenizer.
+
+        Raises:
+            ConfigError: no such device here, or no such dtype of weights.
+        """
+        check_device(device)
+        self.codec.to(device=device, dtype=float_dtype(dtype))
         return self
 
     def __repr__(self) -> str:

@@ -185,15 +185,6 @@ def test_the_first_gpu_by_its_number_is_not_the_cpu(monkeypatch):
     assert asked == [0, 0, "cpu", "cpu"]
 
 
-def test_a_dtype_is_taken_by_any_of_its_names():
-    """As configs write it, and as it prints itself; another word is one sentence."""
-    for name in ("float16", "torch.float16", torch.float16):
-        assert SnacModel.from_pretrained("tiny", dtype=name).dtype == torch.float16
-    for name in ("half a float", "nn", "torch.nn"):
-        with pytest.raises(ConfigError, match=f"dtype is '{name}'; a torch.dtype or its name"):
-            SnacModel.from_pretrained("tiny", dtype=name)
-
-
 def test_a_checkpoint_that_lacks_weights_is_refused(model, tmp_path):
     """Fused weights or missing ones would leave random ones behind a warning."""
     state = model.state_dict()
