@@ -126,8 +126,8 @@ class SnacProcessor(ProcessorMixin):
                 )
         return self._audio
 
-    def to(self, device: str | torch.device | None = None, *, dtype: torch.dtype | None = None) -> Self:
-        """Move the codec to a device, and its weights to a dtype, as `SNAC.to` does; neither is saved."""
+    def to(self, device: str | torch.device | None = None, *, dtype: torch.dtype | str | None = None) -> Self:
+        """Move the codec to a device, and its weights to a dtype, as `SnacTokenizer.to` does; neither is saved."""
         self.audio_tokenizer.to(device, dtype=dtype)
         return self
 
@@ -213,7 +213,7 @@ class SnacProcessor(ProcessorMixin):
         warning counts the ids behind such an id, which make no sound.
 
         Args:
-            sequences: ids (n,), or (B, n), or what `generate` returned, prompts included or not.
+            sequences: ids (n,), or (B, n), or what `generate` or this processor returned, prompts included or not.
             noise: as in `SNAC.decode`; on a GPU random noise depends on the other rows.
             on_error: with "resync" or "conceal" speech goes on behind an id that is out of place, as in
                 `SnacTokenizer.decode`.
@@ -222,6 +222,9 @@ class SnacProcessor(ProcessorMixin):
 
         Returns:
             a float32 tensor (samples,), or a list of them; empty, with a warning, where there is no whole frame.
+
+        Raises:
+            TokenError: what is given holds no ids.
         """
         check_specials_skipped(skip_special_tokens=skip_special_tokens)
         sequences = _written(sequences)
@@ -258,7 +261,11 @@ class SnacProcessor(ProcessorMixin):
         skip_special_tokens: bool = True,
         clean_up_tokenization_spaces: bool | None = None,  # noqa: ARG002 - as in decode
     ) -> list[torch.Tensor]:
-        """Return the sound of each row, as `decode` does."""
+        """Return the sound of each row, as `decode` does.
+
+        Raises:
+            TokenError: as in `decode`.
+        """
         rows = list(_written(sequences))
         options = {"noise": noise, "on_error": on_error, "skip_special_tokens": skip_special_tokens}
         return self.decode(rows, **options) if rows else []
@@ -426,8 +433,24 @@ def _sounds(audio: Any) -> list[Any]:
 
 
 def _written(generated: Any) -> Any:
-    """Return the ids in what `generate(..., return_dict_in_generate=True)` returned; ids stay as they are."""
-    return getattr(generated, "sequences", generated)
+    """Return the ids in a batch, or in what `generate(..., return_dict_in_generate=True)` returned.
+
+    Raises:
+        TokenError: there are none.
+    """
+    ids = getattr(generated, "sequences", generated)
+    ids = ids["input_ids"] if isinstance(ids, Mapping) and "input_ids" in ids else ids
+    if isinstance(ids, (torch.Tensor, np.ndarray)) and ids.ndim:
+        return ids
+    if (
+        isinstance(ids, (Mapping, str, bytes))
+        or not isinstance(ids, Iterable)
+        or getattr(ids, "ndim", 1) == 0
+    ):
+        raise TokenError(
+            f"decode got {reprlib.repr(ids)}; ids (n,) or (B, n), or what generate returned, are needed."
+        )
+    return list(ids)
 
 
 def _is_batch(sequences: Any) -> bool:

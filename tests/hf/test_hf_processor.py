@@ -295,6 +295,25 @@ def test_what_generate_returns_with_scores_is_decoded_too(processor):
         assert torch.equal(decode(wrapped)[0], wanted[0])
 
 
+@pytest.mark.parametrize("kind", [None, "np", "pt"])
+def test_a_batch_of_the_processor_itself_is_decoded_too(processor, kind):
+    """By its ids, as the tokenizer decodes its own."""
+    batch = processor("hello", tone(), sampling_rate=24_000, return_tensors=kind)
+    wanted = processor.decode(batch["input_ids"])
+    for decode in (processor.decode, processor.batch_decode):
+        assert torch.equal(decode(batch)[0], wanted[0])
+    ids = torch.as_tensor(batch["input_ids"][0])
+    assert torch.equal(processor.decode(iter(ids.tolist())), wanted[0])
+
+
+@pytest.mark.parametrize("given", [5, None, "hello", torch.tensor(5), {"labels": [[1]]}])
+def test_what_holds_no_ids_is_refused(processor, given):
+    """In one sentence, whatever it is."""
+    for decode in (processor.decode, processor.batch_decode):
+        with pytest.raises(TokenError, match=r"decode got .*; ids \(n,\) or \(B, n\)"):
+            decode(given)
+
+
 def test_a_table_without_a_line_makes_no_processor(processor):
     """Parallel rows cannot stand among text."""
     with pytest.raises(LayoutError, match="parallel rows"):
