@@ -8,6 +8,7 @@ before the sound in front of it was taken: a slow listener slows the source down
 from __future__ import annotations
 
 import asyncio
+import copy
 import warnings
 from collections.abc import AsyncIterable, Iterable
 from threading import Lock
@@ -41,11 +42,14 @@ ENDED_INSIDE_A_FRAME = (
     "the model ended its speech inside a frame, whose ids make no sound; "
     "a frame grammar keeps it from doing so."
 )
+_USED_UP = "this SpeechStream has come to its end; make another one for the next speech."
 _ENCODINGS = ("float32", "pcm16", "wav")
 
 
 class SpeechStream:
     """The speech in what a language model writes, as sound: exact, every sample once, text around it left out.
+
+    A call that fails, for any reason, leaves the stream as it was and can be repeated.
 
     Args:
         codec: the network, or a `SnacTokenizer`, which brings its vocabulary along.
@@ -111,16 +115,12 @@ class SpeechStream:
         """Take the next ids, one or several, and return the samples (n,) that are final now, n possibly 0.
 
         Raises:
-            TokenError: an id among the speech that is not its slot's (strict).
+            TokenError: an id among the speech that is not its slot's (strict), or speech after `flush`.
 
         Warns:
             LostSpeechWarning: the speech ended in the middle of a frame, whose ids make no sound, or was repaired.
         """
-        speech = self._speech.take(ids)
-        sound = self.decoder.push(speech) if speech.size else np.zeros(0, np.float32)
-        if self.ended and not self._is_flushed:
-            sound = np.concatenate((sound, self._rest(is_whole=True)))
-        return self._handed_out(sound)
+        return self._advance(ids, self._text)
 
     def push_text(self, text: str) -> Samples:
         """Do the same with a piece of text, whose tokens may be cut anywhere.
@@ -129,36 +129,49 @@ class SpeechStream:
             LayoutError: the vocabulary has no text form.
             TokenError: as `push`, or a token whose number is not an id.
         """
-        if self._text is None:
-            self._text = TokenText(self.decoder.vocabulary)
-        return self.push(self._text.push(text))
+        reader = copy.copy(self._text) if self._text else TokenText(self.decoder.vocabulary)
+        return self._advance(reader.push(text), reader)
 
     def flush(self) -> Samples:
         """End the stream and return what is left (n,); a frame that was being written makes no sound.
 
         Raises:
-            TokenError: no whole frame of speech came at all.
+            TokenError: no whole frame of speech came at all: more may be pushed.
         """
-        sound = self.push(self._text.flush()) if self._text else np.zeros(0, np.float32)
-        if not self._is_flushed:
-            sound = np.concatenate((sound, self._handed_out(self._rest(is_whole=False))))
-        if not self._num_samples:
-            raise no_speech(self._speech)
+        reader = copy.copy(self._text)
+        return self._advance(reader.flush() if reader else [], reader, is_last=True)
+
+    def _advance(self, ids: Any, text: TokenText | None, *, is_last: bool = False) -> Samples:
+        """Take ids, and keep what they change, with what the text's reader is then, once all of it has succeeded."""
+        speech = copy.copy(self._speech)
+        with self.decoder.all_or_nothing():
+            sound = self._sound(speech, ids, is_last=is_last)
+            if is_last and not self._num_samples + sound.size:
+                raise no_speech(speech)
+        self._speech, self._text = speech, text
+        self._is_flushed = self._is_flushed or speech.ended or is_last
+        self._num_samples += sound.size
+        if sound.size:
+            self.timing.note(sound.size, sampling_rate=self.sampling_rate)
         return sound
 
+    def _sound(self, speech: SpeechFilter, ids: Any, *, is_last: bool) -> Samples:
+        """Decode those of the ids that are speech, and at its end the rest."""
+        spoken = speech.take(ids)
+        if spoken.size and self._is_flushed:
+            raise TokenError(_USED_UP)
+        sound = self.decoder.push(spoken) if spoken.size else np.zeros(0, np.float32)
+        if self._is_flushed or not (speech.ended or is_last):
+            return sound
+        return np.concatenate((sound, self._rest(is_whole=speech.ended)))
+
     def _rest(self, *, is_whole: bool) -> Samples:
-        self._is_flushed = True
         try:
             # The frame that a model was writing when it was stopped is no fault.
             return self.decoder.flush(drop_partial=not is_whole)
         except TokenError:
-            warnings.warn(ENDED_INSIDE_A_FRAME, LostSpeechWarning, stacklevel=4)
+            warnings.warn(ENDED_INSIDE_A_FRAME, LostSpeechWarning, stacklevel=5)
             return self.decoder.flush(drop_partial=True)
-
-    def _handed_out(self, sound: Samples) -> Samples:
-        self._num_samples += sound.size
-        self.timing.note(sound.size, sampling_rate=self.sampling_rate)
-        return sound
 
 
 def no_speech(speech: SpeechFilter) -> TokenError:
@@ -290,7 +303,7 @@ def _stream_of(
     if not isinstance(codec, SpeechStream):
         return SpeechStream(codec, vocabulary)
     if codec.is_flushed:
-        raise TokenError("this SpeechStream has come to its end; make another one for the next speech.")
+        raise TokenError(_USED_UP)
     return codec
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +28,8 @@ from snac_tok.streaming.pairing import paired_for_streams
 from snac_tok.streaming.repair_report import warn_of_repairs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from snac_tok.codec import SNAC, Noise
@@ -183,9 +186,20 @@ class StreamDecoder:
             sounds.append(self._due(progress, progress.decoder.push(codes), last=False))
         if progress.decoder.state.kept:
             sounds.append(self._due(progress, progress.decoder.rest(), last=True))
+        # A warning may be an error to the caller, and then this call has failed, too.
+        warn_of_repairs({"": progress.frames.report})
         self._progress = progress
-        warn_of_repairs({"": self.report})
         return np.concatenate(sounds)
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Make several calls one: where the block fails, the stream is again as it was before the block."""
+        before = self._progress
+        try:
+            yield
+        except BaseException:
+            self._progress = before
+            raise
 
     def _open_copy(self) -> _Progress:
         if self._progress.finished:
