@@ -181,7 +181,7 @@ class StreamResampler:
     """A resampler for a recording in blocks: `push` them, then `flush` once.
 
     The joined result equals `resample` of the whole to the last bit, for any sizes of blocks. Memory does not grow
-    with the recording.
+    with the recording. It can be copied and pickled before the first block and after the end.
 
     Args:
         from_rate: Hz of the pushed blocks.
@@ -207,11 +207,8 @@ class StreamResampler:
         self.from_rate = check_sampling_rate(from_rate)
         self.to_rate = check_sampling_rate(to_rate)
         self.num_channels = check_count(num_channels, what="num_channels", least=1, most=MAX_CHANNELS)
-        self._soxr: Any = None
-        if self.from_rate != self.to_rate:
-            self._soxr = soxr.ResampleStream(
-                self.from_rate, self.to_rate, self.num_channels, dtype="float32", quality=resampler.quality
-            )
+        self._quality = resampler.quality
+        self._soxr: Any = None  # only between the first block and the end
         self._num_in = 0
         self._num_out = 0
         self._flushed = False
@@ -230,7 +227,7 @@ class StreamResampler:
                 f"{samples.shape}."
             )
         self._num_in += samples.shape[1]
-        return samples if self._soxr is None else self._process(samples, last=False)
+        return samples if self.from_rate == self.to_rate else self._process(samples, last=False)
 
     def flush(self) -> Samples:
         """Return the samples (C, m) still inside; nothing can be pushed afterwards.
@@ -241,16 +238,30 @@ class StreamResampler:
         if self._flushed:
             raise WaveformError("this resampler was flushed: make a new one for the next recording.")
         self._flushed = True
-        if self._soxr is None or self._num_in == 0:
+        if self.from_rate == self.to_rate or self._num_in == 0:
             return np.empty((self.num_channels, 0), np.float32)
         # soxr rounds the length; silence for two output samples flushes the last one, which it may hold back.
         silence = 2 * -(-self.from_rate // self.to_rate) + 1
         left = resampled_length(self._num_in, self.from_rate, self.to_rate) - self._num_out
         rest = self._process(np.zeros((self.num_channels, silence), np.float32), last=True)
+        self._soxr = None
         assert 0 <= left <= rest.shape[1]
         return rest[:, :left]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies are made of this, too: a soxr stream has no copies, and two that shared it would mix their sound.
+        if self._soxr is not None:
+            raise AudioError(
+                "a stream that resamples cannot be copied or pickled in the middle of a recording; do it before the "
+                f"first block, or push sound that is at {self.to_rate} Hz already."
+            )
+        return vars(self)
+
     def _process(self, samples: Samples, *, last: bool) -> Samples:
+        if self._soxr is None:
+            self._soxr = soxr.ResampleStream(
+                self.from_rate, self.to_rate, self.num_channels, dtype="float32", quality=self._quality
+            )
         interleaved = np.ascontiguousarray(samples.T)  # (n, C), no copy for one channel
         out: Samples = self._soxr.resample_chunk(interleaved, last=last).T
         self._num_out += out.shape[1]

@@ -41,6 +41,11 @@ class ChunkEncoder:
         self._unchanged = Unchanged(codec, codec.encoder, WaveformError)
         self._begun: Version | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether samples have been through the network: only its weights of then can go on."""
+        return self._begun is not None
+
     def push(self, audio: torch.Tensor) -> list[torch.Tensor]:
         """Return the codes [(B, n_k)] that the next samples (B, 1, n) complete, whole frames only.
 
@@ -77,6 +82,11 @@ class ChunkDecoder:
         self.state = StreamState()
         self._unchanged = Unchanged(codec, codec.decoder, CodesError)
         self._begun: Version | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether codes have been through the network: only its weights of then can go on."""
+        return self._begun is not None
 
     def push(self, codes: Sequence[torch.Tensor], *, last: bool = False) -> torch.Tensor:
         """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all.

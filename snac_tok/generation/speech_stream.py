@@ -22,6 +22,7 @@ from snac_tok.generation.speech_filter import SpeechFilter
 from snac_tok.generation.timing import StreamTiming
 from snac_tok.generation.token_text import TokenText
 from snac_tok.streaming import StreamDecoder
+from snac_tok.streaming.copies import CopyableStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -46,10 +47,11 @@ _USED_UP = "this SpeechStream has come to its end; make another one for the next
 _ENCODINGS = ("float32", "pcm16", "wav")
 
 
-class SpeechStream:
+class SpeechStream(CopyableStream):
     """The speech in what a language model writes, as sound: exact, every sample once, text around it left out.
 
-    A call that fails, for any reason, leaves the stream as it was and can be repeated.
+    A call that fails, for any reason, leaves the stream as it was and can be repeated. A copy, shallow or deep, goes on
+    by itself with the same codec; a stream that has begun cannot be pickled.
 
     Args:
         codec: the network, or a `SnacTokenizer`, which brings its vocabulary along.
@@ -140,6 +142,13 @@ class SpeechStream:
         """
         reader = copy.copy(self._text)
         return self._advance(reader.flush() if reader else [], reader, is_last=True)
+
+    @property
+    def _has_begun(self) -> bool:
+        return self.decoder._has_begun  # noqa: SLF001 - of the same parent
+
+    def _own_parts(self) -> dict[str, Any]:
+        return {"decoder": copy.copy(self.decoder), "timing": copy.copy(self.timing)}
 
     def _advance(self, ids: Any, text: TokenText | None, *, is_last: bool = False) -> Samples:
         """Take ids, and keep what they change, with what the text's reader is then, once all of it has succeeded."""

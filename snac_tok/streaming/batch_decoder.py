@@ -88,6 +88,8 @@ class _Stream(Stream):
 class BatchStreamDecoder(StreamsByName[_Stream]):
     """Decodes any number of streams side by side.
 
+    With open streams it cannot be copied or pickled.
+
     Args:
         codec: the network; or a `SnacTokenizer`, as in `StreamDecoder`.
         vocabulary: as in `StreamDecoder`, the same for all streams.

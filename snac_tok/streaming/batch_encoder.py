@@ -71,6 +71,8 @@ class _Stream(Stream):
 class BatchStreamEncoder(StreamsByName[_Stream]):
     """Encodes any number of streams of sound side by side.
 
+    With open streams it cannot be copied or pickled.
+
     Args:
         codec: the network; or a `SnacTokenizer`, as in `StreamEncoder`.
         vocabulary: as in `StreamEncoder`, the same for all streams.
@@ -187,6 +189,9 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
                     note_failure(error, group)
                     raise
         return {name: self._ids(pieces) for name, pieces in self._take_finished().items()}
+
+    def _own_parts(self) -> dict[str, Any]:
+        return super()._own_parts() | {"_unfinished": StateTables()}
 
     def _alike(self, stream: _Stream) -> tuple[int, ...]:
         """Return what streams have in common that share a call: equally many samples, in the middle or at the end."""

@@ -14,7 +14,7 @@ import copy
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from snac_tok.codec.geometry import Conv
 from snac_tok.codec.incremental import ChunkDecoder
 from snac_tok.codec.noise import SeededNoise, checked_noise
 from snac_tok.errors import TokenError
+from snac_tok.streaming.copies import CopyableStream
 from snac_tok.streaming.frame_buffer import FrameBuffer
 from snac_tok.streaming.pairing import paired_for_streams
 from snac_tok.streaming.repair_report import warn_of_repairs
@@ -59,11 +60,11 @@ class _Progress:
         return replace(self, frames=copy.copy(self.frames), decoder=copy.copy(self.decoder))
 
 
-class StreamDecoder:
+class StreamDecoder(CopyableStream):
     """Turns a stream of ids or codes into sound as it arrives.
 
     A call that fails, for any reason, leaves the stream as it was and can be repeated. A copy, shallow or deep, goes on
-    by itself with the same codec.
+    by itself with the same codec; a stream that has begun cannot be pickled.
 
     Args:
         codec: the network; or a `SnacTokenizer`, which has a vocabulary, too.
@@ -113,11 +114,6 @@ class StreamDecoder:
         self.on_error = on_error
         self._noise = stream_noise(noise, self.codec)
         self.reset()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return a stream that goes on by itself from here, with the same codec: its weights are not copied."""
-        # A push replaces what a stream holds and changes nothing in place, so a shallow copy is independent.
-        return copy.copy(self)
 
     @property
     def sampling_rate(self) -> int:
@@ -200,6 +196,10 @@ class StreamDecoder:
         except BaseException:
             self._progress = before
             raise
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._progress.decoder.has_begun
 
     def _open_copy(self) -> _Progress:
         if self._progress.finished:

@@ -14,6 +14,7 @@ from snac_tok.audio.values import as_float32, check_values
 from snac_tok.codec.incremental import ChunkEncoder
 from snac_tok.codec.transfers import to_device
 from snac_tok.errors import SamplingRateError, WaveformError
+from snac_tok.streaming.copies import CopyableStream
 from snac_tok.streaming.pairing import paired_for_streams
 
 if TYPE_CHECKING:
@@ -43,11 +44,13 @@ class _Progress:
         return replace(self, encoder=copy.copy(self.encoder))
 
 
-class StreamEncoder:
+class StreamEncoder(CopyableStream):
     """Turns sound into ids while it is being recorded.
 
     A call that fails leaves the stream as it was and can be repeated. The exception is a stream that resamples: if a
-    call fails after resampling its sound, the stream refuses further calls.
+    call fails after resampling its sound, the stream refuses further calls. A copy, shallow or deep, goes on by itself
+    with the same codec, and a stream that has not begun can be pickled; one that resamples can be neither between its
+    first push and its end.
 
     Args:
         codec: the network; or a `SnacTokenizer`, as in `StreamDecoder`.
@@ -67,6 +70,8 @@ class StreamEncoder:
         >>> stream.push(np.zeros(10_000)).size, stream.flush().size
         (7, 28)
     """
+
+    _refusal = WaveformError
 
     def __init__(
         self,
@@ -140,6 +145,13 @@ class StreamEncoder:
         while progress.waiting.shape[1] >= size:
             frame, progress.waiting = progress.waiting[:, :size], progress.waiting[:, size:]
             yield progress.encoder.push(self._tensor(frame))
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._progress.encoder.has_begun
+
+    def _own_parts(self) -> dict[str, Any]:
+        return {"_rates": copy.copy(self._rates)}
 
     def _open_copy(self) -> _Progress:
         if self._progress.finished:

@@ -10,6 +10,7 @@ from snac_tok.codec.chunked import chunk_latents, num_threads
 from snac_tok.codec.state_tables import StateRow, StateTables
 from snac_tok.codec.threads import run_in_order
 from snac_tok.errors import TokenError
+from snac_tok.streaming.copies import CopyableStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -47,7 +48,7 @@ class Stream:
 S = TypeVar("S", bound=Stream)
 
 
-class StreamsByName(Generic[S]):
+class StreamsByName(CopyableStream, Generic[S]):
     """Open streams by name."""
 
     def __init__(self) -> None:
@@ -68,6 +69,17 @@ class StreamsByName(Generic[S]):
         """
         self._states.free(self._known(name).row)
         del self._streams[name]
+
+    def _own_parts(self) -> dict[str, Any]:
+        self._check_pickling()
+        return {"_streams": {}, "_states": StateTables()}
+
+    def _check_pickling(self) -> None:
+        if self._streams:
+            raise TokenError(
+                f"a {type(self).__name__} with open streams cannot be copied or pickled; end or abort them and step() "
+                "first, or make another one."
+            )
 
     def _check_free(self, name: Hashable) -> None:
         if name in self._streams:
