@@ -26,6 +26,7 @@ _TORCH_INTEGERS = frozenset(
 # Trainers and shards store ids as int32.
 MAX_SIZE = 2**31
 
+_LARGEST = np.iinfo(np.int64).max
 _NUMPY_UNREADABLE = (ValueError, TypeError, OverflowError, RuntimeError)
 
 
@@ -100,6 +101,24 @@ def integers(value: Any, *, what: str, error: type[SnacTokError]) -> Array:
     if is_torch(array):
         return array.long()
     return array.astype(np.int64, copy=False)
+
+
+def as_int64(array: np.ndarray[Any, Any], *, error: type[SnacTokError]) -> np.ndarray[Any, Any]:
+    """Return ids of any integer dtype as int64.
+
+    Raises:
+        SnacTokError: As `error`, for a number that int64 does not hold; it would turn negative.
+
+    Example:
+        >>> from snac_tok.errors import TokenError
+        >>> as_int64(np.array([7], dtype=np.uint64), error=TokenError).dtype
+        dtype('int64')
+    """
+    if array.dtype == np.uint64 and array.size and array.max() > _LARGEST:
+        raise error(
+            f"id {array.max()} is in no vocabulary: ids are at most {_LARGEST}; look where it comes from."
+        )
+    return array.astype(np.int64)
 
 
 def _as_numpy(value: Any, *, what: str, error: type[SnacTokError]) -> np.ndarray[Any, Any]:

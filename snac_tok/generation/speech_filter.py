@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snac_tok.errors import TokenError
+from snac_tok.frames.arrays import as_int64
 from snac_tok.frames.grammar import frame_places, speech_edges
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class SpeechFilter:
         """Take the next ids and return those of them that are speech.
 
         Raises:
-            TokenError: it is not a line of integers.
+            TokenError: it is not a line of integers, or one is beyond int64.
         """
         line = self._line(ids)
         if self.ended:
@@ -96,8 +97,9 @@ class SpeechFilter:
         line = np.atleast_1d(np.asarray(ids.cpu() if hasattr(ids, "cpu") else ids))
         if line.ndim != 1 or (line.size and line.dtype.kind not in "iu"):
             raise TokenError(f"speech is read from integer ids (n,), got {line.dtype} {line.shape}.")
+        numbers = as_int64(line, error=TokenError)
         self.num_seen += line.size
-        return line.astype(np.int64)
+        return numbers
 
     def _from_start(self, line: Ids) -> Ids:
         """Return the ids from the first start or the first id of a frame, whichever comes first."""

@@ -130,7 +130,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
         """Open a stream under a name that no open stream has.
 
         Raises:
-            TokenError: the name is taken.
+            TokenError: the name is taken, or not hashable.
             CodesError: `noise` is not one of the values that `SNAC.decode` takes.
         """
         self._check_free(name)

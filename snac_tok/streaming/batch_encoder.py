@@ -117,7 +117,7 @@ class BatchStreamEncoder(StreamsByName[_Stream]):
             sampling_rate: the rate of its sound, in Hz; None is the codec's.
 
         Raises:
-            TokenError: the name is taken.
+            TokenError: the name is taken, or not hashable.
             SamplingRateError: an impossible rate.
         """
         self._check_free(name)

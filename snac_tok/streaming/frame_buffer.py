@@ -11,6 +11,7 @@ import torch
 
 from snac_tok.codec.inputs import checked_codes
 from snac_tok.errors import CodesError, TokenError
+from snac_tok.frames.arrays import as_int64
 from snac_tok.prompts.edges import edge_ids
 from snac_tok.streaming.frame_repair import FrameRepair
 from snac_tok.streaming.places import Places
@@ -94,7 +95,7 @@ class FrameBuffer:
         if len(self._partial) and not drop_partial:
             raise TokenError(
                 f"the stream ended in the middle of a frame, after {len(self._partial)} of "
-                f"{self.vocabulary.ids_per_frame} ids; push the rest, or flush(drop_partial=True)."
+                f"{self.vocabulary.ids_per_frame} ids; push the rest, or drop them with drop_partial=True."
             )
         self._partial = self._partial[:0]
         return None
@@ -102,8 +103,8 @@ class FrameBuffer:
     def _levels(self, levels: Any) -> list[torch.Tensor]:
         if self._ended_by is not None:
             raise TokenError(
-                f"codes came after the special id {self._ended_by}, which ended the speech; reset() the stream for "
-                "another one."
+                f"codes came after the special id {self._ended_by}, which ended the speech; begin another "
+                "stream for them."
             )
         if len(self._partial) or (self._repair and not self._repair.is_between_frames):
             raise TokenError(
@@ -130,8 +131,8 @@ class FrameBuffer:
         late = np.flatnonzero(~is_edge[begin + len(speech) :])
         if late.size:
             raise TokenError(
-                f"id {behind[late[0]]} came after the special id {ended_by}, which ended the speech; reset() the "
-                'stream for another one, or decode with on_error="resync".'
+                f"id {behind[late[0]]} came after the special id {ended_by}, which ended the speech; begin another "
+                'stream for what follows, or decode with on_error="resync".'
             )
         end = len(codes) - len(codes) % len(self._places)
         self._partial, self._ended_by = codes[end:], ended_by
@@ -169,7 +170,7 @@ def _integers(ids: Any) -> npt.NDArray[np.int64]:
     """Return ids (n,) as int64.
 
     Raises:
-        TokenError: they are not integers, or not one line of them.
+        TokenError: they are not integers, or not one line of them, or one is beyond int64.
     """
     if isinstance(ids, Mapping):
         raise TokenError(
@@ -183,7 +184,7 @@ def _integers(ids: Any) -> npt.NDArray[np.int64]:
         line = line[None]
     if line.ndim != 1 or line.dtype.kind not in "iu":
         raise TokenError(f"a stream takes integer ids (n,); got {_what_came(line)}.")
-    return line.astype(np.int64)
+    return as_int64(line, error=TokenError)
 
 
 def _what_came(line: npt.NDArray[Any]) -> str:

@@ -59,7 +59,12 @@ class StreamsByName(CopyableStream, Generic[S]):
         return len(self._streams)
 
     def __contains__(self, name: Hashable) -> bool:
-        return name in self._streams
+        try:
+            return name in self._streams
+        except TypeError as error:
+            raise TokenError(
+                f"a stream's name must be hashable, such as a string, a number or a tuple of them; got {name!r}."
+            ) from error
 
     def abort(self, name: Hashable) -> None:
         """Forget a stream at once.
@@ -82,11 +87,11 @@ class StreamsByName(CopyableStream, Generic[S]):
             )
 
     def _check_free(self, name: Hashable) -> None:
-        if name in self._streams:
+        if name in self:
             raise TokenError(f"a stream {name!r} is open; end it, or take another name.")
 
     def _known(self, name: Hashable) -> S:
-        if name not in self._streams:
+        if name not in self:
             raise TokenError(f"there is no open stream {name!r}.")
         return self._streams[name]
 

@@ -24,6 +24,7 @@ from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.ops import onednn
 from snac_tok.codec.weight_norm import WeightNorm
 from snac_tok.errors import CodesError, LayoutError, SnacTokError, TokenError, WaveformError
+from snac_tok.generation import SpeechStream
 from snac_tok.streaming.frame_buffer import FrameBuffer
 
 RATE = 24_000
@@ -195,6 +196,36 @@ def test_special_ids_stand_around_the_codes(tok):
     stream.push([*ids, 128_258])
     with pytest.raises(TokenError, match="codes came after the special id 128258, which ended the speech"):
         stream.push(tok.vocabulary.decode(ids))
+
+
+def test_an_unfinished_or_ended_stream_advises_what_every_door_has(tok):
+    """Only a StreamDecoder has reset() and flush(drop_partial=True): the sentences hold for many streams, too."""
+    streams, said = BatchStreamDecoder(tok.codec, tok.vocabulary), []
+    ids = random_ids(tok, 1).tolist()
+    streams.open("a")
+    streams.push("a", ids[:1])
+    with pytest.raises(TokenError, match="push the rest, or drop them with drop_partial=True") as caught:
+        streams.end("a")
+    said.append(str(caught.value))
+    for late in ([ids[0]], tok.vocabulary.decode(ids)):
+        streams.abort("a")
+        streams.open("a")
+        streams.push("a", [*ids, 128_258])
+        with pytest.raises(TokenError, match="begin another stream for") as caught:
+            streams.push("a", late)
+        said.append(str(caught.value))
+    assert not any("reset()" in sentence or "flush" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize("door", [StreamDecoder, SpeechStream])
+def test_a_number_beyond_int64_is_named_as_it_came(tok, door):
+    """It does not turn into a negative one; ids of that dtype which fit are taken."""
+    stream = door(tok.codec, tok.vocabulary)
+    ids = random_ids(tok, 6)
+    with pytest.raises(TokenError, match="id 9223372036854775808 is in no vocabulary"):
+        stream.push([2**63])
+    sound = np.concatenate([stream.push(ids.astype(np.uint64)), stream.flush()])
+    np.testing.assert_allclose(sound, tok.decode(ids).samples[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.law(5)
@@ -516,6 +547,9 @@ def test_names_are_checked(tok):
     for call in (lambda: streams.push("b", []), lambda: streams.end("b"), lambda: streams.abort("b")):
         with pytest.raises(TokenError, match="no open stream 'b'"):
             call()
+    for call in (streams.open, streams.abort, streams.end, streams.report, streams.__contains__):
+        with pytest.raises(TokenError, match=r"a stream's name must be hashable.*got \['a'\]"):
+            call(["a"])
     streams.end("a")
     with pytest.raises(TokenError, match="'a' was ended"):
         streams.push("a", [])
