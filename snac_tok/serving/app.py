@@ -28,7 +28,7 @@ from snac_tok.serving.problems import RefusedError, refusal_of, shutting_down
 from snac_tok.serving.request_log import PATHS
 from snac_tok.serving.service import Service
 from snac_tok.serving.sound_formats import sound_format
-from snac_tok.serving.sources import SpeechRequest, TokenSource
+from snac_tok.serving.sources import SpeechRequest, TokenSource, check_ready
 from snac_tok.serving.speech_response import SpeechResponse
 from snac_tok.serving.stream_route import stream
 from snac_tok.serving.whole import decoded, encoded
@@ -159,9 +159,7 @@ def _add_status(app: FastAPI, service: Service) -> None:
             raise shutting_down()
         if not service.decoder.is_running:
             raise RefusedError("the decoder does not run.", status=503, code="internal_error")
-        asked = getattr(service.source, "ready", None)
-        if asked is not None:
-            await asked()
+        await check_ready(service.source, seconds=service.limits.idle_seconds)
         return {
             "status": "ready",
             "preset": service.decoder.vocabulary.name,

@@ -69,8 +69,10 @@ class Visit:
         Raises:
             RefusedError: the one that was handed over, if it stands still for `idle_seconds`.
         """
+        seconds = self.limits.idle_seconds
         try:
-            async with asyncio.timeout(self.limits.idle_seconds) as clock:
+            # The second timer is for a step that hangs once more when it is cancelled.
+            async with asyncio.timeout(2 * seconds), asyncio.timeout(seconds) as clock:
                 return await step
         except TimeoutError as error:
             if not clock.expired():

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 REQUESTS = logging.getLogger("snac_tok.serving.requests")
+# What is no request's.
+SERVER = logging.getLogger("snac_tok.serving.server")
 # A path that nobody serves is the client's words.
 PATHS = frozenset(
     {"/v1/audio/speech", "/stream", "/encode", "/decode", "/health", "/ready", "/metrics", "/openapi.json"}
@@ -48,7 +50,7 @@ class RequestRecord:
         self.reason = reason
         if reason == "internal_error":
             inside = error.__cause__ or error
-            self.add(error=_place_of(inside))
+            self.add(error=place_of(inside))
             REQUESTS.debug("request %s failed", self.request_id, exc_info=inside)
 
     def write(self) -> None:
@@ -67,7 +69,7 @@ class RequestRecord:
         REQUESTS.log(logging.DEBUG if is_probe else logging.INFO, "%s", _line(facts | self._facts))
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Return where an error of ours happened; its message may hold what a client wrote."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
@@ -89,7 +91,7 @@ class _Lines(logging.StreamHandler[Any]):
 
 
 class _JsonFormatter(logging.Formatter):
-    """Makes a line of JSON of what uvicorn says; our own lines are JSON already."""
+    """Makes a line of JSON of what the server and uvicorn say; the requests' lines are JSON already."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.name == REQUESTS.name:
@@ -106,10 +108,11 @@ class _Unfinished(logging.Filter):
 
 
 def log_as_json() -> None:
-    """Send the requests' lines, and uvicorn's warnings, to stdout."""
+    """Send the requests' lines, and the warnings of the server and of uvicorn, to stdout."""
     handler = _Lines(sys.stdout)
     handler.setFormatter(_JsonFormatter())
     handler.addFilter(_Unfinished())
-    for logger, level in ((REQUESTS, logging.INFO), (logging.getLogger("uvicorn.error"), logging.WARNING)):
+    warning = (SERVER, logging.getLogger("uvicorn.error"))
+    for logger, level in ((REQUESTS, logging.INFO), *((each, logging.WARNING) for each in warning)):
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)

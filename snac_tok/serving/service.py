@@ -11,6 +11,7 @@ from snac_tok.serving.decoding import SharedDecoder, settle
 from snac_tok.serving.gate import Gate
 from snac_tok.serving.live_speech import LiveSpeech
 from snac_tok.serving.metrics import Metrics
+from snac_tok.serving.sources import close_source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -104,6 +105,4 @@ class Service:
         self.gate.hurry()
         await self.gate.emptied()
         await asyncio.to_thread(self.decoder.stop)
-        close = getattr(self.source, "aclose", None)
-        if close is not None:
-            await close()
+        await close_source(self.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -9,15 +10,19 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from snac_tok.errors import ServingError, TokenError, first_line
 from snac_tok.prompts import PromptFormat
 from snac_tok.serving.problems import RefusedError
+from snac_tok.serving.request_log import SERVER, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     import numpy as np
     import numpy.typing as npt
 
     # Ids, one or several, or a piece of text.
     Tokens: TypeAlias = "int | str | list[int] | npt.NDArray[np.integer[Any]]"
+
+# How long a source may take to close when the server stops.
+_LAST_CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +43,11 @@ class SpeechRequest:
 class TokenSource(Protocol):
     """Tokens for a request: an asynchronous generator function, or an object that is called like one.
 
-    It is closed (`aclose`) when its tokens are not needed any more. What it raises reaches the client if it is one of
-    our exceptions. It may have two methods more: `async def ready()`, which raises where it cannot serve, and
-    `async def aclose()`, called when the server stops. It may have an attribute `prompt`, a `PromptFormat` whose ids
-    stand around the speech; else they are those that the families use.
+    It is closed (`aclose`) when its tokens are not needed any more, within the `idle_seconds` of `Limits`; a request
+    keeps its place until then. What it raises reaches the client if it is one of our exceptions; what it raises while
+    it is closed is logged. It may have two methods more: `async def ready()`, which raises where it cannot serve, and
+    `async def aclose()`, called when the server stops and given five seconds. It may have an attribute `prompt`, a
+    `PromptFormat` whose ids stand around the speech; else they are those that the families use.
 
     Example:
         >>> from snac_tok import SnacTokenizer
@@ -57,15 +63,56 @@ class TokenSource(Protocol):
 
 
 @asynccontextmanager
-async def tokens_of(source: TokenSource, request: SpeechRequest) -> AsyncIterator[AsyncIterator[Tokens]]:
-    """Open a source for a request, and close it whatever happens."""
+async def tokens_of(
+    source: TokenSource, request: SpeechRequest, *, closing_seconds: float
+) -> AsyncIterator[AsyncIterator[Tokens]]:
+    """Open a source for a request, and close it whatever happens, within some seconds."""
     tokens = source(request)
     try:
         yield aiter(tokens)
     finally:
         # An iterator that is no generator need not have it.
         if hasattr(tokens, "aclose"):
-            await tokens.aclose()
+            await _closed(tokens.aclose, "the tokens of a request", closing_seconds)
+
+
+async def check_ready(source: TokenSource | None, *, seconds: float) -> None:
+    """Ask a source whether it can serve, if it can be asked.
+
+    Raises:
+        RefusedError: it does not say so within these seconds.
+    """
+    ask = getattr(source, "ready", None)
+    if ask is None:
+        return
+    try:
+        async with asyncio.timeout(seconds) as clock:
+            await ask()
+    except TimeoutError as error:
+        if not clock.expired():
+            raise
+        raise RefusedError(
+            f"the language model did not say within {seconds:g} seconds whether it is ready.",
+            status=504,
+            code="source_silent",
+        ) from error
+
+
+async def close_source(source: TokenSource | None) -> None:
+    """Close a source at the server's end, which it may neither prevent nor delay for long."""
+    close = getattr(source, "aclose", None)
+    if close is not None:
+        await _closed(close, "the source", _LAST_CLOSE_SECONDS)
+
+
+async def _closed(close: Callable[[], Awaitable[Any]], what: str, seconds: float) -> None:
+    """Close something of a source's; a failure is its own, and one line of the log."""
+    try:
+        async with asyncio.timeout(seconds) as clock:
+            await close()
+    except Exception as error:  # noqa: BLE001 - it is somebody else's code, and nobody waits for its answer
+        reason = f"it took longer than {seconds:g} seconds" if clock.expired() else place_of(error)
+        SERVER.warning("%s could not be closed: %s", what, reason)
 
 
 def prompt_of(source: TokenSource) -> PromptFormat | None:

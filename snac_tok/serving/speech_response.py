@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -55,7 +55,11 @@ class SpeechResponse(Response):
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Speak."""
+        """Speak, and close the source when the listener has all: it may take its time."""
+        async with AsyncExitStack() as closing:
+            await self._speak(scope, receive, send, closing)
+
+    async def _speak(self, scope: Scope, receive: Receive, send: Send, closing: AsyncExitStack) -> None:
         visit = scope["state"]["visit"]
         stalled = client_stalled(visit.limits.idle_seconds)
         has_begun = False
@@ -71,7 +75,7 @@ class SpeechResponse(Response):
         leaving = asyncio.create_task(_left(receive))
         leaving.add_done_callback(lambda task: task.cancelled() or visit.stop(client_left()))
         try:
-            async with visit.within(), aclosing(self._parts(scope)) as parts:
+            async with visit.within(), aclosing(self._parts(scope, closing)) as parts:
                 async for part in parts:
                     await sent(part)
             await sent(b"", more=False)
@@ -85,10 +89,10 @@ class SpeechResponse(Response):
         finally:
             leaving.cancel()
 
-    async def _parts(self, scope: Scope) -> AsyncGenerator[bytes, None]:
+    async def _parts(self, scope: Scope, closing: AsyncExitStack) -> AsyncGenerator[bytes, None]:
         record, service, sound = scope["state"]["record"], self._service, self._sound
         async with service.listening(record, prompt=prompt_of(self._source)) as speech:
-            async with aclosing(self._sounds(speech, scope)) as sounds:
+            async with aclosing(self._sounds(speech, scope, closing)) as sounds:
                 async for samples in sounds:
                     data = await asyncio.to_thread(sound.push, samples)
                     if data:
@@ -100,7 +104,9 @@ class SpeechResponse(Response):
                 usage = {"input_tokens": 0, "output_tokens": count, "total_tokens": count}
                 yield _event({"type": "speech.audio.done", "usage": usage})
 
-    async def _sounds(self, speech: LiveSpeech, scope: Scope) -> AsyncGenerator[Samples, None]:
+    async def _sounds(
+        self, speech: LiveSpeech, scope: Scope, closing: AsyncExitStack
+    ) -> AsyncGenerator[Samples, None]:
         visit = scope["state"]["visit"]
         silent = RefusedError(
             f"the language model wrote nothing for {visit.limits.idle_seconds:g} seconds.",
@@ -108,17 +114,20 @@ class SpeechResponse(Response):
             code="source_silent",
         )
         cut_off: CutOffError | None = None
-        async with tokens_of(self._source, self._request) as pieces:
-            while not speech.ended:
-                try:
-                    piece = await visit.moving(anext(pieces), silent)
-                except StopAsyncIteration:
-                    break
-                except CutOffError as error:
-                    cut_off = error
-                    break
-                async for samples in speech.push(piece):
-                    yield samples
+        tokens = tokens_of(self._source, self._request, closing_seconds=visit.limits.idle_seconds)
+        pieces = await closing.enter_async_context(tokens)
+        while not speech.ended:
+            try:
+                piece = await visit.moving(anext(pieces), silent)
+            except StopAsyncIteration:
+                break
+            except CutOffError as error:
+                cut_off = error
+                break
+            async for samples in speech.push(piece):
+                yield samples
+            # A source that never waits, and makes no sound, would keep the event loop for itself.
+            await asyncio.sleep(0)
         async for samples in speech.finish():
             yield samples
         if cut_off:
