@@ -12,6 +12,9 @@ from snac_tok.wording import shortened
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+# Ids are numbers of 64 bits, of which far fewer are anybody's.
+_Id: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+_BOUNDS = ("greater_than_equal", "less_than")
 # How many of a body's faults, and of its fields, a sentence names.
 _NAMED = 3
 
@@ -54,7 +57,7 @@ class DecodeBody(_Body):
 class StreamMessage(_Body):
     """One message of a client of /stream."""
 
-    ids: list[int] | None = None
+    ids: list[_Id] | None = None
     text: str | None = None
     end: bool = False
 
@@ -68,7 +71,8 @@ def faults_of(
             f"the {what} is not JSON: {_context(errors[0], 'error')}.", status=400, code="invalid_json"
         )
     said = "; ".join(_said(error, what) for error in errors[:_NAMED])
-    return RefusedError(f"{said}.", status=400, code="invalid_request")
+    are_ids = all(error["type"] in _BOUNDS for error in errors)
+    return RefusedError(f"{said}.", status=400, code="invalid_ids" if are_ids else "invalid_request")
 
 
 def _said(error: Mapping[str, Any], what: str) -> str:
@@ -82,6 +86,8 @@ def _said(error: Mapping[str, Any], what: str) -> str:
         # A message has no headers.
         header = ", or lacks the header `Content-Type: application/json`" if what == "body" else ""
         return f"the {what} is no JSON object{header}"
+    if error["type"] in _BOUNDS:
+        return f"{name} is {shortened(str(error.get('input')))}: an id is an integer of at most 64 bits"
     return f"{name} is {shortened(str(error.get('input')))}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 

@@ -8,6 +8,7 @@ The words are few and fixed, because metrics count by them.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from snac_tok.errors import (
@@ -21,11 +22,12 @@ from snac_tok.errors import (
 )
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
-# The library's advice, and what it is in a request.
+# The library's advice, as patterns, and what it is in a request.
 _ADVICE = (
-    ("; validate(ids) lists every fault", ""),
-    ("allow_truncated=True", "?allow_truncated=true"),
-    ("; hand over ids, or construct it with text=TextForm(...)", "; send ids"),
+    (r"; validate\(ids\) lists every fault", ""),
+    (r"allow_truncated=True", "?allow_truncated=true"),
+    (r"; hand over ids, or construct it with text=TextForm\(\.\.\.\)", "; send ids"),
+    (r"(which ended the speech); .*", r"\1; a stream holds one speech."),
 )
 _FIRST_SERVER_ERROR = 500
 # Of WebSockets: policy, bad data, too big, our failure, come again, going away.
@@ -124,7 +126,7 @@ def refusal_of(error: Exception, *, of_source: bool = False) -> RefusedError:
             code="internal_error",
         )
     if of_source:
-        return RefusedError(f"the language model: {error}", status=502, code="bad_speech")
+        return RefusedError(f"the language model: {_sentence(error)}", status=502, code="bad_speech")
     return RefusedError(_sentence(error), status=400, code=_code_of(error))
 
 
@@ -142,5 +144,5 @@ def _sentence(error: SnacTokError) -> str:
     """Return the first line, with its advice for Python in the words of a request."""
     sentence = first_line(error)
     for advice, better in _ADVICE:
-        sentence = sentence.replace(advice, better)
+        sentence = re.sub(advice, better, sentence)
     return sentence

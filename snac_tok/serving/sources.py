@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import numpy as np
+
 from snac_tok.errors import ServingError, TokenError, first_line
 from snac_tok.prompts import PromptFormat
 from snac_tok.serving.problems import RefusedError
@@ -15,7 +17,6 @@ from snac_tok.serving.request_log import SERVER, place_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    import numpy as np
     import numpy.typing as npt
 
     # Ids, one or several, or a piece of text.
@@ -74,6 +75,29 @@ async def tokens_of(
         # An iterator that is no generator need not have it.
         if hasattr(tokens, "aclose"):
             await _closed(tokens.aclose, "the tokens of a request", closing_seconds)
+
+
+def checked_tokens(piece: Any) -> str | npt.NDArray[np.integer[Any]]:
+    """Return what a source yielded: text as it is, ids as an array (n,).
+
+    Raises:
+        RefusedError: it is neither.
+    """
+    if isinstance(piece, str):
+        return piece
+    try:
+        ids = np.atleast_1d(np.asarray(piece.cpu() if hasattr(piece, "cpu") else piece))
+        are_ids = ids.ndim == 1 and (ids.dtype.kind in "iu" or not len(ids))
+    except ValueError:  # lists of unequal lengths
+        are_ids = False
+    if not are_ids:
+        raise RefusedError(
+            f"the source yielded what is neither ids nor text ({type(piece).__name__}); it must yield integer ids, one "
+            "or a line of them, or str.",
+            status=502,
+            code="bad_speech",
+        )
+    return ids
 
 
 async def check_ready(source: TokenSource | None, *, seconds: float) -> None:

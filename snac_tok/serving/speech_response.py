@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from snac_tok.serving.problems import CutOffError, RefusedError, client_left, client_stalled, refusal_of
-from snac_tok.serving.sources import prompt_of, tokens_of
+from snac_tok.serving.sources import checked_tokens, prompt_of, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -124,7 +124,7 @@ class SpeechResponse(Response):
             except CutOffError as error:
                 cut_off = error
                 break
-            async for samples in speech.push(piece):
+            async for samples in speech.push(checked_tokens(piece)):
                 yield samples
             # A source that never waits, and makes no sound, would keep the event loop for itself.
             await asyncio.sleep(0)

@@ -169,6 +169,15 @@ def _source_of(*pieces):
         ([[128257, 128266, 132362, 7, 7, 7, 7, 7]], 502, "bad_speech", "id 7"),
         ([[152000, 156160, 160320]], 502, "bad_speech", "id"),
         ([[2**70]], 502, "bad_speech", "integer ids"),
+        (
+            [None],
+            502,
+            "bad_speech",
+            "the source yielded what is neither ids nor text (NoneType); it must yield",
+        ),
+        ([b"<custom_token_10>"], 502, "bad_speech", "neither ids nor text (bytes)"),
+        ([{"ids": [1]}], 502, "bad_speech", "neither ids nor text (dict)"),
+        ([[[1], [1, 2]]], 502, "bad_speech", "neither ids nor text (list)"),
         ([TokenError("the model is out of ink.")], 502, "bad_speech", "the model is out of ink."),
         ([RuntimeError("secret")], 500, "internal_error", "the server failed inside (RuntimeError)"),
     ],
@@ -180,6 +189,7 @@ def test_what_goes_wrong_before_any_sound_is_an_answer(serve, pieces, status, co
     assert found[:2] == (status, code)
     assert sentence in found[2]
     assert "secret" not in found[2]
+    assert "validate(" not in found[2]
     eventually(lambda: server.metric(f'snac_tok_errors_total{{reason="{code}"}}'), 1)
 
 

@@ -93,6 +93,18 @@ WRONG = [
     ([{"ids": [1.5]}], 1007, "invalid_request", "'ids.0' is '1.5'"),
     ([{"ids": [True]}], 1007, "invalid_request", "valid integer"),
     ([{"ids": [2**80]}], 1007, "invalid_ids", "integer"),
+    (
+        [{"ids": [-1, 2**63]}],
+        1007,
+        "invalid_ids",
+        "'ids.1' is '9223372036854775808': an id is an integer of at most",
+    ),
+    (
+        [{"ids": [-(2**63) - 1]}],
+        1007,
+        "invalid_ids",
+        "'ids.0' is '-9223372036854775809': an id is an integer of at",
+    ),
     ([{"words": "x"}], 1007, "invalid_request", "'words' is no field"),
     ([{"ids": [128266, 128266]}, {"end": True}], 1007, "invalid_ids", "slot 1"),
     ([{"ids": [128266, 999_999]}, {"end": True}], 1007, "invalid_ids", "999999"),
@@ -213,3 +225,12 @@ def test_many_streams_side_by_side_are_each_their_own(server, speech, whole):
             sound, _, _ = _all_of(socket)
             same(heard(sound), whole(seed))
     assert np.unique([whole(seed)[5000] for seed in seeds]).size > 1
+
+
+def test_a_second_speech_in_one_stream_is_told_in_a_clients_words(server, speech):
+    """It cannot reset a stream, nor choose how the server repairs."""
+    ids = speech(1)
+    _, said, _ = _spoken(server, {"ids": [*ids[:7], 128261, *ids[7:]]})
+    assert said[-1]["error"]["message"] == (
+        f"id {ids[7]} came after the special id 128261, which ended the speech; a stream holds one speech."
+    )
