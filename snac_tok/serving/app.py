@@ -24,8 +24,8 @@ from snac_tok.errors import ServingError, did_you_mean
 from snac_tok.serving.bodies import DecodeBody, SpeechBody, faults_of
 from snac_tok.serving.guard import LOOPBACK_ORIGINS, Guard, as_origins
 from snac_tok.serving.limits import Limits
-from snac_tok.serving.problems import RefusedError, refusal_of, shutting_down
-from snac_tok.serving.request_log import PATHS
+from snac_tok.serving.problems import RefusedError, not_found, refusal_of, shutting_down
+from snac_tok.serving.request_log import PATHS, SOCKET_PATH, path_of
 from snac_tok.serving.service import Service
 from snac_tok.serving.sound_formats import sound_format
 from snac_tok.serving.sources import SpeechRequest, TokenSource, check_ready
@@ -117,7 +117,7 @@ def _add_speaking(app: FastAPI, service: Service) -> None:
         sound = sound_format(body.response_format, service.decoder.sampling_rate)
         return SpeechResponse(service, service.source, request, sound, as_events=body.stream_format == "sse")
 
-    @app.websocket("/stream")
+    @app.websocket(SOCKET_PATH)
     async def stream_tokens(socket: WebSocket) -> None:
         """Decode the tokens that a client sends."""
         await stream(service, socket)
@@ -230,15 +230,20 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _not_served(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path = request.url.path
+    path = path_of(request.scope)
     if error.status_code == 404:  # noqa: PLR2004
-        sentence = f"nothing is served at {path[:80]!r}.{did_you_mean(path, PATHS)}"
-        return await _refused(request, RefusedError(sentence, status=404, code="not_found"))
+        return await _refused(request, _nothing_at(path))
     if error.status_code == 405:  # noqa: PLR2004
         sentence = f"{path} does not take {request.method}; see /openapi.json."
         return await _refused(request, RefusedError(sentence, status=405, code="method_not_allowed"))
     sentence = "the body cannot be read as JSON."
     return await _refused(request, RefusedError(sentence, status=error.status_code, code="invalid_json"))
+
+
+def _nothing_at(path: str) -> RefusedError:
+    if path == SOCKET_PATH:
+        return not_found(f"{path} is a WebSocket; connect with ws://, and let a proxy pass `Upgrade` on.")
+    return not_found(f"nothing is served at {path[:80]!r}.{did_you_mean(path, PATHS)}")
 
 
 def _response(refusal: RefusedError) -> Response:

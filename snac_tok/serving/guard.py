@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.websockets import WebSocket
 
 from snac_tok.errors import ServingError
-from snac_tok.serving.problems import RefusedError, client_left, refusal_of
-from snac_tok.serving.request_log import RequestRecord
+from snac_tok.serving.problems import RefusedError, client_left, not_found, refusal_of
+from snac_tok.serving.request_log import SOCKET_PATH, RequestRecord, path_of
 from snac_tok.wording import counted
 
 if TYPE_CHECKING:
@@ -77,16 +77,19 @@ class Guard:
             record.write()
 
     async def _served(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        headers = dict(scope["headers"])
+        headers, path = dict(scope["headers"]), path_of(scope)
         self._check_origin(headers.get(b"origin"))
-        if scope["path"] not in _OPEN_PATHS:
+        if path not in _OPEN_PATHS:
             self._check_key(headers.get(b"authorization", b""))
+        if scope["type"] == "websocket" and path != SOCKET_PATH:
+            # The router would close it without a word.
+            raise not_found(f"no WebSocket is served at {path[:80]!r}; connect to {SOCKET_PATH}.")
         with ExitStack() as inside:
             if scope["type"] == "websocket" or scope["method"] == "POST":
                 visit = inside.enter_context(self._gate.admitted())
                 scope["state"]["visit"] = visit
                 if scope["type"] == "http":
-                    largest = _largest_body(scope["path"], self._gate.limits)
+                    largest = _largest_body(path, self._gate.limits)
                     async with visit.within():
                         receive = _replayed(await _body(receive, headers, largest, visit), receive)
             await self._app(scope, receive, answer.send)

@@ -88,6 +88,11 @@ class CutOffError(RefusedError):
         )
 
 
+def not_found(sentence: str) -> RefusedError:
+    """Return what is said where nothing is served, or not in this way."""
+    return RefusedError(sentence, status=404, code="not_found")
+
+
 def shutting_down() -> RefusedError:
     """Return what is said while the server stops."""
     return RefusedError(

@@ -14,12 +14,21 @@ from typing import Any
 REQUESTS = logging.getLogger("snac_tok.serving.requests")
 # What is no request's.
 SERVER = logging.getLogger("snac_tok.serving.server")
+# The one path that is a WebSocket.
+SOCKET_PATH = "/stream"
 # A path that nobody serves is the client's words.
 PATHS = frozenset(
-    {"/v1/audio/speech", "/stream", "/encode", "/decode", "/health", "/ready", "/metrics", "/openapi.json"}
+    {"/v1/audio/speech", SOCKET_PATH, "/encode", "/decode", "/health", "/ready", "/metrics", "/openapi.json"}
 )
 _UNKNOWN = "other"
 _DIGITS = 4
+
+
+def path_of(scope: Any) -> str:
+    """Return the path of a request, without the one that the application itself is served under."""
+    path: str = scope["path"]
+    root = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if path.startswith(f"{root}/") else path
 
 
 class RequestRecord:
@@ -34,7 +43,8 @@ class RequestRecord:
 
     def __init__(self, scope: Any) -> None:
         self.request_id = uuid.uuid4().hex
-        self.path = scope["path"] if scope["path"] in PATHS else _UNKNOWN
+        path = path_of(scope)
+        self.path = path if path in PATHS else _UNKNOWN
         self.status = 0
         self.reason: str | None = None
         self._client = (scope.get("client") or ("",))[0]

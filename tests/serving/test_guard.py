@@ -9,6 +9,7 @@ import time
 
 import pytest
 from served import QUICK, eventually, heard, same
+from starlette.testclient import TestClient
 
 from snac_tok.errors import ServingError
 from snac_tok.serving import Limits, create_app
@@ -240,3 +241,14 @@ def test_metrics_and_the_names_of_requests(serve, talking):
         assert name in text
     assert server.client.get("/<script>").status_code == 404
     assert "script" not in server.client.get("/metrics").text
+
+
+def test_a_server_under_a_path_of_a_proxys_is_the_same(tok):
+    """As `uvicorn --root-path` does it: whose path comes first in each request's."""
+    with TestClient(create_app(tok, api_key="secret"), root_path="/speech") as client:
+        assert client.get("/speech/health").status_code == 200
+        key = {"Authorization": "Bearer secret"}
+        with client.websocket_connect("/speech/stream", headers=key) as socket:
+            assert socket.receive_json()["preset"] == "orpheus"
+        said = client.get("/speech/stream", headers=key).json()["error"]["message"]
+        assert said.startswith("/stream is a WebSocket")

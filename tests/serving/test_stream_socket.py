@@ -213,6 +213,31 @@ def test_who_may_not_come_in_gets_a_status(serve):
     assert refused.value.response.headers["Retry-After"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("path", "counted"), [("/health", "/health"), ("/encode", "/encode"), ("/nope", "other")]
+)
+def test_a_websocket_where_none_is_served_gets_a_status_and_a_sentence(server, path, counted):
+    """It is counted as any other request."""
+    with pytest.raises(InvalidStatus) as refused:
+        connect(server.socket_url.replace("/stream", path), proxy=None)
+    assert refused.value.response.status_code == 404
+    error = json.loads(refused.value.response.body)["error"]
+    assert (error["code"], error["message"]) == (
+        "not_found",
+        f"no WebSocket is served at {path!r}; connect to /stream.",
+    )
+    eventually(lambda: server.metric(f'snac_tok_requests_total{{path="{counted}",status="404"}}'), 1)
+    eventually(lambda: server.metric('snac_tok_errors_total{reason="not_found"}'), 1)
+
+
+def test_a_request_without_an_upgrade_is_told_that_it_is_a_websocket(server):
+    """A proxy that drops the header looks like this."""
+    for method in ("GET", "POST"):
+        status, code, said = server.error(server.client.request(method, "/stream"))
+        assert (status, code) == (404, "not_found")
+        assert said == "/stream is a WebSocket; connect with ws://, and let a proxy pass `Upgrade` on."
+
+
 def test_many_streams_side_by_side_are_each_their_own(server, speech, whole):
     """Opened, fed and ended in turns."""
     seeds = range(10, 16)
