@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,7 +22,7 @@ from starlette.responses import JSONResponse
 
 from snac_tok import __version__
 from snac_tok.errors import ServingError, did_you_mean
-from snac_tok.serving.bodies import DecodeBody, SpeechBody, faults_of
+from snac_tok.serving.bodies import DecodeBody, EncodeQuery, NoQuery, SpeechBody, faults_of, read_json
 from snac_tok.serving.guard import LOOPBACK_ORIGINS, Guard, as_origins
 from snac_tok.serving.limits import Limits
 from snac_tok.serving.problems import RefusedError, not_found, refusal_of, shutting_down
@@ -37,7 +38,7 @@ from snac_tok.tokenizer import SnacTokenizer
 from snac_tok.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
 
 def create_app(
@@ -98,6 +99,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
+    app.router.route_class = _Route
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _not_served)
     app.add_exception_handler(RefusedError, _refused)
@@ -107,9 +109,26 @@ def create_app(
     return app
 
 
+class _Request(Request):
+    async def json(self) -> Any:
+        return read_json(await self.body())
+
+
+class _Route(APIRoute):
+    """A route whose body is read by our strict reader."""
+
+    def get_route_handler(self) -> "Callable[[Request], Coroutine[Any, Any, Response]]":
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            return await handle(_Request(request.scope, request.receive))
+
+        return strictly
+
+
 def _add_speaking(app: FastAPI, service: Service) -> None:
     @app.post("/v1/audio/speech", response_class=Response)
-    async def speech(body: SpeechBody) -> Response:
+    async def speech(body: SpeechBody, _: Annotated[NoQuery, Query()]) -> Response:
         """Speak a text."""
         if service.source is None:
             raise _no_source()
@@ -125,21 +144,16 @@ def _add_speaking(app: FastAPI, service: Service) -> None:
 
 def _add_whole(app: FastAPI, service: Service) -> None:
     @app.post("/encode")
-    async def encode(
-        request: Request,
-        preset: Annotated[str | None, Query()] = None,
-        codes: Annotated[bool, Query()] = False,  # noqa: FBT002 - a query's parameter
-        allow_truncated: Annotated[bool, Query()] = False,  # noqa: FBT002 - the same
-    ) -> JSONResponse:
+    async def encode(request: Request, query: Annotated[EncodeQuery, Query()]) -> JSONResponse:
         """Turn a sound file, the body, into ids, or into the codes of each level."""
         sound = await request.body()
         async with request.state.visit.within():
-            work = partial(encoded, as_codes=codes, allow_truncated=allow_truncated)
-            found = await service.whole(work, service.tokenizer, service.limits, sound, preset)
+            work = partial(encoded, as_codes=query.codes, allow_truncated=query.allow_truncated)
+            found = await service.whole(work, service.tokenizer, service.limits, sound, query.preset)
         return JSONResponse(found)
 
     @app.post("/decode", response_class=Response)
-    async def decode(request: Request, body: DecodeBody) -> Response:
+    async def decode(request: Request, body: DecodeBody, _: Annotated[NoQuery, Query()]) -> Response:
         """Turn ids, or codes, into a sound file."""
         async with request.state.visit.within():
             sound = await service.whole(decoded, service.tokenizer, service.limits, body)
@@ -236,8 +250,8 @@ async def _not_served(request: Request, error: Exception) -> Response:
     if error.status_code == 405:  # noqa: PLR2004
         sentence = f"{path} does not take {request.method}; see /openapi.json."
         return await _refused(request, RefusedError(sentence, status=405, code="method_not_allowed"))
-    sentence = "the body cannot be read as JSON."
-    return await _refused(request, RefusedError(sentence, status=error.status_code, code="invalid_json"))
+    # FastAPI's answer to any error while a body is read has the error as its cause.
+    return await _refused(request, error.__cause__ if isinstance(error.__cause__, Exception) else error)
 
 
 def _nothing_at(path: str) -> RefusedError:

@@ -1,4 +1,4 @@
-"""What clients send as JSON, checked; whatever is wrong with it becomes one sentence."""
+"""What clients send as JSON, or in an address, checked; whatever is wrong with it becomes one sentence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from snac_tok.errors import ServingError
+from snac_tok.plain_values import parse_json
 from snac_tok.serving.problems import RefusedError
 from snac_tok.wording import shortened
 
@@ -31,6 +33,20 @@ _Ids: TypeAlias = Annotated[
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NoQuery(BaseModel):
+    """The query of a route that takes none: a misspelled or misplaced field is refused, not passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class EncodeQuery(NoQuery):
+    """What /encode takes besides the sound."""
+
+    preset: str | None = Field(default=None, description="Whose ids are wanted, if not the server's own.")
+    codes: bool = Field(default=False, description="The codes of each level, not ids.")
+    allow_truncated: bool = Field(default=False, description="Take what is there of a file that is cut off.")
 
 
 class SpeechBody(_Body):
@@ -62,14 +78,23 @@ class StreamMessage(_Body):
     end: bool = False
 
 
+def read_json(text: str | bytes, *, what: Literal["body", "message"] = "body") -> Any:
+    """Return the value of a request's body, or of a message of a WebSocket.
+
+    Raises:
+        RefusedError: it is not JSON, or has a key twice, of which most readers keep the last alone.
+    """
+    try:
+        return parse_json(text, what=f"the {what}", error=ServingError)
+    except ServingError as error:
+        sentence = str(error).replace("is not valid JSON", "is not JSON")
+        raise RefusedError(sentence, status=400, code="invalid_json") from error
+
+
 def faults_of(
     errors: Sequence[Mapping[str, Any]], *, what: Literal["body", "message"] = "body"
 ) -> RefusedError:
     """Return what pydantic found in a request's body, or in a message of a WebSocket, as one sentence."""
-    if any(error["type"].startswith("json") for error in errors):
-        return RefusedError(
-            f"the {what} is not JSON: {_context(errors[0], 'error')}.", status=400, code="invalid_json"
-        )
     said = "; ".join(_said(error, what) for error in errors[:_NAMED])
     are_ids = all(error["type"] in _BOUNDS for error in errors)
     return RefusedError(f"{said}.", status=400, code="invalid_ids" if are_ids else "invalid_request")
@@ -89,8 +114,3 @@ def _said(error: Mapping[str, Any], what: str) -> str:
     if error["type"] in _BOUNDS:
         return f"{name} is {shortened(str(error.get('input')))}: an id is an integer of at most 64 bits"
     return f"{name} is {shortened(str(error.get('input')))}: {error['msg'][:1].lower()}{error['msg'][1:]}"
-
-
-def _context(error: Mapping[str, Any], name: str) -> str:
-    context = error.get("ctx")
-    return str(context.get(name, error["msg"]) if context else error["msg"]).rstrip(".")

@@ -20,8 +20,9 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from snac_tok.generation import pcm16
-from snac_tok.serving.bodies import StreamMessage, faults_of
+from snac_tok.serving.bodies import StreamMessage, faults_of, read_json
 from snac_tok.serving.problems import RefusedError, client_left, client_stalled, refusal_of
+from snac_tok.wording import shortened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,6 +42,7 @@ async def stream(service: Service, socket: WebSocket) -> None:
     visit: Visit = socket.state.visit
     await socket.accept()
     try:
+        _check_query(socket)
         async with visit.within(), service.listening(socket.state.record) as speech:
             await socket.send_json(
                 {
@@ -61,6 +63,16 @@ async def stream(service: Service, socket: WebSocket) -> None:
         refusal = refusal_of(error)
         socket.state.record.fail(refusal.code, error)
         await _say(socket, refusal, visit)
+
+
+def _check_query(socket: WebSocket) -> None:
+    if socket.query_params:
+        name = shortened(next(iter(socket.query_params)))
+        raise RefusedError(
+            f"{name} is no field of this request; /stream takes none, its preset is the server's.",
+            status=400,
+            code="invalid_request",
+        )
 
 
 async def _sounds(socket: WebSocket, speech: LiveSpeech, visit: Visit) -> AsyncIterator[Samples]:
@@ -89,7 +101,7 @@ def _message(received: Message, visit: Visit) -> StreamMessage:
             code="body_too_large",
         )
     try:
-        message = StreamMessage.model_validate_json(text)
+        message = StreamMessage.model_validate(read_json(text, what="message"))
     except ValidationError as error:
         raise faults_of(error.errors(), what="message") from error
     if message.ids is None and message.text is None and not message.end:

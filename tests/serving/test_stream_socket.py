@@ -88,6 +88,12 @@ def test_sound_comes_while_tokens_are_sent(server, speech, whole):
 
 WRONG = [
     (["{"], 1007, "invalid_json", "not JSON"),
+    (
+        ['{"ids": [1], "ids": [2]}'],
+        1007,
+        "invalid_json",
+        "the message is not JSON: it has keys twice: ['ids'].",
+    ),
     (["[1, 2]"], 1007, "invalid_request", "the message is no JSON object."),
     ([{}], 1007, "invalid_request", 'a message is {"ids"'),
     ([{"ids": [1.5]}], 1007, "invalid_request", "'ids.0' is '1.5'"),
@@ -236,6 +242,14 @@ def test_a_request_without_an_upgrade_is_told_that_it_is_a_websocket(server):
         status, code, said = server.error(server.client.request(method, "/stream"))
         assert (status, code) == (404, "not_found")
         assert said == "/stream is a WebSocket; connect with ws://, and let a proxy pass `Upgrade` on."
+
+
+def test_a_query_is_refused_and_not_passed_over(server):
+    """A client that names a preset there would hear its ids as another's."""
+    with connect(f"{server.socket_url}?preset=plain", proxy=None) as socket:
+        _, said, closed = _all_of(socket)
+    assert said[-1]["error"]["message"].startswith("'preset' is no field of this request; /stream takes none")
+    assert closed == 1007
 
 
 def test_many_streams_side_by_side_are_each_their_own(server, speech, whole):

@@ -96,6 +96,32 @@ def test_sound_that_cannot_be_used_is_one_sentence(serve, clip):
     assert server.error(answer)[2] == "there is no preset 'orfeus'. Did you mean 'orpheus'?"
 
 
+def test_a_field_that_is_none_is_refused_in_an_address_too(serve, talking, speech, clip):
+    """A misspelled one would change nothing, and nobody would notice."""
+    server = serve(talking)
+    asked = {"/decode": {"ids": speech(1)}, "/v1/audio/speech": {"input": "1"}}
+    answers = [
+        *(
+            server.client.post("/encode", params={name: "x"}, content=clip)
+            for name in ("presets", "allow-truncated")
+        ),
+        *(server.client.post(path, params={"preset": "plain"}, json=body) for path, body in asked.items()),
+    ]
+    names = ("presets", "allow-truncated", "preset", "preset")
+    for answer, name in zip(answers, names, strict=True):
+        assert server.error(answer) == (400, "invalid_request", f"'{name}' is no field of this request.")
+    answer = server.client.post("/encode", params={"codes": "some"}, content=clip)
+    assert server.error(answer)[2].startswith("'codes' is 'some': input should be a valid boolean")
+
+
+def test_a_field_that_stands_twice_is_refused(serve, speech):
+    """Most readers of JSON keep the last."""
+    data = f'{{"ids": {speech(1)}, "ids": {speech(2)}}}'
+    server = serve()
+    answer = server.client.post("/decode", content=data, headers={"content-type": "application/json"})
+    assert server.error(answer) == (400, "invalid_json", "the body is not JSON: it has keys twice: ['ids'].")
+
+
 def test_a_recording_may_be_so_long(serve):
     """What the file decodes to counts, not its size: silence packs well."""
     server = serve(limits=Limits(audio_seconds=2.0, body_bytes=100_000))
