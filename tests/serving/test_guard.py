@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import threading
 import time
 
+import httpx2
 import pytest
 from served import QUICK, eventually, heard, same
-from starlette.testclient import TestClient
 
 from snac_tok.errors import ServingError
 from snac_tok.serving import Limits, create_app
@@ -99,8 +100,6 @@ def test_more_clients_than_there_is_room_for_are_told_when_to_come_again(serve, 
     inside, may_go_on = threading.Event(), threading.Event()
 
     async def source(_):
-        import asyncio
-
         yield speech(1)[:21]
         inside.set()
         await asyncio.to_thread(may_go_on.wait, 10)
@@ -244,11 +243,15 @@ def test_metrics_and_the_names_of_requests(serve, talking):
 
 
 def test_a_server_under_a_path_of_a_proxys_is_the_same(tok):
-    """As `uvicorn --root-path` does it: whose path comes first in each request's."""
-    with TestClient(create_app(tok, api_key="secret"), root_path="/speech") as client:
-        assert client.get("/speech/health").status_code == 200
-        key = {"Authorization": "Bearer secret"}
-        with client.websocket_connect("/speech/stream", headers=key) as socket:
-            assert socket.receive_json()["preset"] == "orpheus"
-        said = client.get("/speech/stream", headers=key).json()["error"]["message"]
-        assert said.startswith("/stream is a WebSocket")
+    """As `uvicorn --root-path` does it: its path comes first in each request's."""
+    app = create_app(tok, api_key="secret")
+
+    async def answers():
+        transport = httpx2.ASGITransport(app, root_path="/speech")
+        async with httpx2.AsyncClient(transport=transport, base_url="http://x/speech") as client:
+            key = {"Authorization": "Bearer secret"}
+            return await client.get("/health"), await client.get("/stream", headers=key)
+
+    health, without_upgrade = asyncio.run(answers())
+    assert health.status_code == 200
+    assert without_upgrade.json()["error"]["message"].startswith("/stream is a WebSocket")
