@@ -154,13 +154,15 @@ def eval(  # noqa: A001 - the command's name
 
     Exit code 1 says that some clips could not be used; the report lists them.
     """
-    from snac_tok.evaluation import SoundFolder, evaluate, evaluation_to_json, find_clips
+    from snac_tok.evaluation import SoundFolder, evaluate, evaluation_to_json, find_clips, remove_sounds
     from snac_tok.evaluation.tables import reason_alone
 
     targets = _targets(out, json_path, png_path, sounds=sounds, force=force)
     if json_path == "-" or not targets:
         refuse_closed_stdout()
-    kept = SoundFolder(Path(out)) if out and sounds else None
+    # Sounds of an earlier report count as well where this one keeps none.
+    folder = SoundFolder(Path(out), replace=force) if out else None
+    kept = folder if sounds else None
     clips = find_clips(inputs, limit=limit)
     round_trips, own_rate = _round_trips(
         models,
@@ -191,6 +193,8 @@ def eval(  # noqa: A001 - the command's name
         first = f"{failures[0].source}: {reason_alone(failures[0])}"
         raise click.ClickException(f"no clip could be evaluated; {first}")
     reading = {"channels": channels, "allow_truncated": allow_truncated}
+    if out and force and not sounds:
+        remove_sounds(Path(out))
     _write(found, targets, clips, round_trips, kept=kept, reading=reading)
     print_result(evaluation_to_json(found).rstrip() if json_path == "-" else _text(found))
     return 1 if failures else 0
@@ -276,7 +280,7 @@ def _write(
         first_sounds,
         listening_page,
     )
-    from snac_tok.files import write_bytes_atomically
+    from snac_tok.files import naming_refusals, write_bytes_atomically
 
     makers: dict[str, Callable[[], bytes]] = {
         "json": lambda: evaluation_to_json(found).encode(),
@@ -291,8 +295,10 @@ def _write(
             content = makers[kind]()
         except MissingDependencyError as error:
             say(f"{path} was not drawn: {error}")
+            path.unlink(missing_ok=True)  # one of another report, which --force replaces
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with naming_refusals(path.parent, error=EvaluationError):
+            path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(path, content, error=EvaluationError)
 
 

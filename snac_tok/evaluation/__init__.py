@@ -6,7 +6,7 @@ says so.
 
 from snac_tok.evaluation.alignment import find_delay, fitted
 from snac_tok.evaluation.clips import find_clips
-from snac_tok.evaluation.listening import SoundFolder, listening_page
+from snac_tok.evaluation.listening import SoundFolder, listening_page, remove_sounds
 from snac_tok.evaluation.local_codecs import LocalCodec
 from snac_tok.evaluation.loop import evaluate, first_sounds
 from snac_tok.evaluation.measures import DEFAULT_MEASURES, MEASURES, Measure
@@ -48,5 +48,6 @@ __all__ = [
     "first_sounds",
     "fitted",
     "listening_page",
+    "remove_sounds",
     "round_trip_from_spec",
 ]

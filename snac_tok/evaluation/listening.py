@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import itertools
 import re
@@ -9,13 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.audio import write_audio
+from snac_tok.errors import AudioFileError, EvaluationError
+from snac_tok.files import naming_refusals, shown_path, sweep_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from snac_tok.audio import Waveform
     from snac_tok.evaluation.results import ClipResult, Evaluation
 
 # The name of what went in, beside those of codecs, which have no brackets.
 RECORDING = "(recording)"
+PAGE_NAME = "listen.html"
+_SOUNDS_NAME = "sounds"
+_CLIP_FOLDER = re.compile(r"\d{4,}-[A-Za-z0-9._-]+")
 _STYLE = (
     "body{font:16px/1.4 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
     "section{border-top:1px solid #8886;padding:.5rem 0}figure{display:inline-block;margin:.5rem 1rem .5rem 0}"
@@ -28,6 +36,11 @@ class SoundFolder:
 
     Args:
         folder: where `sounds/` goes; made where it is missing.
+        replace: whether the sounds of an earlier evaluation, and the page that plays them, give way to the first sound
+            that comes.
+
+    Raises:
+        EvaluationError: the folder holds sounds of an earlier evaluation, and they may not be replaced.
 
     Example:
         >>> import numpy as np
@@ -39,8 +52,13 @@ class SoundFolder:
         'sounds/0001-speech-a-b/opus-6.wav'
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, replace: bool = False) -> None:
+        if not replace and (found := next(_sounds_in(folder), None)):
+            raise EvaluationError(
+                f"{shown_path(found)} is a sound of an earlier report; choose another folder, or replace the report "
+                "(--force)."
+            )
+        self._folder, self._replace = folder, replace
         self._names: dict[str, str] = {}
         self.paths: dict[str, dict[str, Path]] = {}
 
@@ -50,16 +68,20 @@ class SoundFolder:
         Raises:
             AudioFileError: the disk refused.
         """
+        if self._replace and not self.paths:
+            # Only now, with a sound in hand: an evaluation that fails before it leaves the old report whole.
+            remove_sounds(self._folder)
         sounds = self.paths.setdefault(clip, {})
         folder = next(iter(sounds.values())).parent if sounds else self._next_folder(clip)
         path = folder / f"{self._name_of(codec)}.wav"
-        (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
+        with naming_refusals(self._folder, error=AudioFileError):
+            (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
         write_audio(self._folder / path, sound)
         sounds[codec] = path
 
     def _next_folder(self, clip: str) -> Path:
         stem = _file_name(re.sub(r"\.\w{1,5}$", "", clip))
-        return Path("sounds", f"{len(self.paths):04d}-{stem}")
+        return Path(_SOUNDS_NAME, f"{len(self.paths):04d}-{stem}")
 
     def _name_of(self, codec: str) -> str:
         """Return a codec's name as a file's: codecs may be called alike but for signs that no file's name can have."""
@@ -70,6 +92,40 @@ class SoundFolder:
             names = itertools.chain([wanted], numbered)
             self._names[codec] = next(name for name in names if name.lower() not in taken)
         return self._names[codec]
+
+
+def remove_sounds(folder: Path) -> None:
+    """Remove the sounds of an evaluation and the page that plays them; files that no evaluation writes stay.
+
+    Raises:
+        EvaluationError: the disk refused.
+    """
+    with naming_refusals(folder, error=EvaluationError):
+        (folder / PAGE_NAME).unlink(missing_ok=True)
+        for sound in list(_sounds_in(folder)):
+            sound.unlink()
+        for clip in _clip_folders(folder):
+            sweep_folder(clip)
+            with contextlib.suppress(OSError):  # it holds files of others
+                clip.rmdir()
+        with contextlib.suppress(OSError):
+            (folder / _SOUNDS_NAME).rmdir()
+
+
+def _sounds_in(folder: Path) -> Iterator[Path]:
+    """Yield the sounds that evaluations have written into a folder, also those of one that was killed."""
+    for clip in _clip_folders(folder):
+        yield from (path for path in sorted(clip.glob("*.wav")) if path.is_file())
+
+
+def _clip_folders(folder: Path) -> list[Path]:
+    # No links: what they lead to is somebody else's.
+    found = sorted((folder / _SOUNDS_NAME).glob("*"))
+    return [
+        path
+        for path in found
+        if _CLIP_FOLDER.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
 
 
 def listening_page(found: Evaluation, sounds: SoundFolder) -> str:

@@ -83,6 +83,40 @@ def test_a_folder_gets_the_whole_report(run, work):
     assert run("eval", "clips", "-o", "new/report", "--metrics", "mel", "--force").exit_code == 0
 
 
+def test_a_report_never_mixes_with_an_earlier_one(run, work):
+    """--force removes all that an earlier report wrote, and nothing else; with --no-sounds too."""
+    options = ("-o", "report", "--metrics", "mel")
+    assert run("eval", "clips", *options).exit_code == 0
+    folder = work / "report"
+    (folder / "sounds" / "notes.txt").write_text("mine")
+    assert run("eval", "a.wav", *options, "--force").exit_code == 0
+    assert [path.name for path in (folder / "sounds").iterdir() if path.is_dir()] == ["0001-a"]
+    assert run("eval", "a.wav", *options, "--force", "--no-sounds").exit_code == 0
+    assert not (folder / "listen.html").exists()
+    assert [path.name for path in (folder / "sounds").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("more", [(), ("--no-sounds",)])
+def test_sounds_of_a_killed_run_are_not_overwritten_unasked(run, work, more):
+    """It left no report, only sounds; a failed --force leaves them, too."""
+    sound = work / "report" / "sounds" / "0001-a" / "recording.wav"
+    sound.parent.mkdir(parents=True)
+    sound.write_text("my notes")
+    refused = run("eval", "a.wav", "-o", "report", "--metrics", "mel", *more)
+    assert refused.exit_code == 2
+    assert "0001-a/recording.wav is a sound of an earlier report" in refused.stderr
+    assert "--force" in refused.stderr
+    assert run("eval", "a.wav", "-o", "report", "--metrics", "no-such", "--force", *more).exit_code == 2
+    assert sound.read_text() == "my notes"
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_a_remedy(run, work):
+    """Here one below a file."""
+    refused = run("eval", "a.wav", "-o", "a.wav/report", "--metrics", "mel")
+    assert refused.exit_code == 2
+    assert "a.wav/report: cannot be written (Not a directory); " in refused.stderr
+
+
 def test_json_and_png_alone(run, work):
     """--json - prints JSON and nothing else; --json FILE and --png FILE write files."""
     printed = run("eval", "a.wav", "--metrics", "mel", "--json", "-")
