@@ -3,7 +3,7 @@
     RIFF size WAVE | fmt | … | data size samples… | LIST … | RIFF size WAVE …
                                     └ never filled in, or with the header counted in: read whole
                                     └ more than there is: cut off                 └ another file, joined
-                                    └ less than there is, and no chunk behind it: damaged
+                                    └ less than there is, and no chunk or tag behind it: damaged
 
 libsndfile reads a cut-off WAV as a shorter one, trusts a length of 0 and refuses joined files. Here the chunk list is
 read and no samples, except when the length was never filled in: then the data are searched for joined files' headers.
@@ -29,6 +29,10 @@ _PLACEHOLDERS = (_UNKNOWN, 0xFFFF_F000, 0x8000_0000, 0x7FFF_FFFF, 0x7FFF_F000, 2
 _PLACEHOLDER_SLACK = 256
 # By how much the data's length is too large with recorders that count the header, or a part of it.
 _HEADER_PARTS = (4, 8, 12, 28, 36, 44)
+# What programs leave behind a WAV without a word in its lengths.
+_MAX_JUNK_BYTES = 1 << 10
+# What may follow a whole WAV: tags of MP3 players, and another WAV, which may be cut off.
+_FOREIGN = (b"APETAGEX", b"LYRICSBE", b"ID3", b"TAG", b"RIFF", b"RIFX", b"RF64")
 # Far more than real files have; a crafted one could hold millions of empty chunks.
 _MAX_CHUNKS = 1_000
 _MAX_FORMAT_BYTES = 1 << 16
@@ -222,14 +226,20 @@ def _chunks_end(file: BinaryIO, at: int, size: int) -> int:
 
 
 def _stray_bytes(file: BinaryIO, wav: _Wav, size: int) -> int:
-    """Count the bytes behind the data of a WAV that ends with the file, if they begin with no chunk and no padding."""
+    """Count the bytes behind a WAV's lengths, if they are more than junk and begin with no chunk, tag or padding."""
     end = wav.data_at + (wav.claimed or 0)
     file.seek(wav.start)
     # Of RF64 only the data's length is read.
-    if file.read(4) == b"RF64" or wav.riff_end != size or size - end <= max(_HEADER_PARTS):
+    if file.read(4) == b"RF64" or wav.riff_end > size:
         return 0
-    is_regular = any(_is_chunk(file, wav, at, size) for at in (end + end % 2, end))
-    return 0 if is_regular else size - end
+    # With both lengths short of the file, as in a header that was not updated for a recording's last part.
+    at, junk = (
+        (end, max(_HEADER_PARTS)) if wav.riff_end == size else (max(end, wav.riff_end), _MAX_JUNK_BYTES)
+    )
+    if size - at <= junk or any(_is_chunk(file, wav, place, size) for place in (at + at % 2, at)):
+        return 0
+    file.seek(at)
+    return 0 if wav.riff_end < size and file.read(len(_FOREIGN[0])).startswith(_FOREIGN) else size - at
 
 
 def _is_chunk(file: BinaryIO, wav: _Wav, at: int, size: int) -> bool:

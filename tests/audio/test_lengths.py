@@ -129,6 +129,35 @@ def test_a_data_length_that_is_too_small_is_refused(data):
     assert read_audio(content, allow_truncated=True).num_samples == data // 2
 
 
+@pytest.mark.parametrize("data", [1000, DATA // 4, DATA - 1026])
+def test_a_header_that_was_not_updated_for_the_last_part_is_refused(data):
+    """Both lengths agree, and much more sound follows than they say."""
+    content = wav_with(riff=36 + data, data=data)
+    with pytest.raises(
+        AudioFileError, match=f"promises {data} bytes of sound, and the {DATA - data} bytes behind"
+    ):
+        read_audio(content)
+    assert read_audio(content, allow_truncated=True).num_samples == data // 2
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"ID3\x04" + b"\xff" * 4000,
+        b"APETAGEX" + b"\xff" * 4000,
+        b"TAG" + b"\xff" * 125 + b"APETAGEX" + b"\xff" * 4000,
+        bytes(4096),
+        b"LIST" + struct.pack("<I", 4000) + bytes(4000),
+        b"\xff" * 1024,
+    ],
+)
+@pytest.mark.parametrize("riff", [0, 36 + DATA])
+def test_what_may_stand_behind_both_lengths(behind, riff):
+    """Tags, zeros, chunks that the outer length leaves out, and a little junk."""
+    content = wav_with(riff=riff, data=DATA) + behind
+    assert np.array_equal(read_audio(content).samples, read_audio(WAV).samples)
+
+
 def rifx() -> bytes:
     """The WAV with its numbers in the other order."""
     file = io.BytesIO()

@@ -110,7 +110,7 @@ def test_sounds_of_a_killed_run_are_not_overwritten_unasked(run, work, more):
     assert sound.read_text() == "my notes"
 
 
-def test_a_folder_that_cannot_be_made_is_named_with_a_remedy(run, work):
+def test_a_folder_that_cannot_be_made_is_named_with_a_remedy(run):
     """Here one below a file."""
     refused = run("eval", "a.wav", "-o", "a.wav/report", "--metrics", "mel")
     assert refused.exit_code == 2
