@@ -33,11 +33,12 @@ overwritten without `--force`.
 | 1 | some files could not be used; the others are done |
 | 2 | wrong usage, or nothing could be done: one sentence on stderr says why |
 | 3 | `shard`: more recordings failed than `--max-error-rate` allows |
-| 4 | `shard`: the disk is full or failed |
+| 4 | `shard`: the disk is full or failed, or too many files are open |
 | 5 | `shard`: there is not enough memory |
 | 6 | `shard`: the device that encodes failed |
 | 130 | interrupted from the keyboard |
 | 141 | whoever read the output stopped reading |
+| 143 | ended by SIGTERM |
 
 | environment variable | does |
 |---|---|

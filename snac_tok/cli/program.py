@@ -4,11 +4,12 @@
 1    some files could not be used; the others are done
 2    wrong usage, or nothing could be done
 3    shard: too many recordings failed (--max-error-rate)
-4    shard: the disk is full or failed
+4    shard: the disk is full or failed, or too many files are open
 5    shard: there is not enough memory
 6    shard: the device that encodes failed
 130  interrupted from the keyboard
 141  whoever read the output stopped reading
+143  ended by SIGTERM
 """
 
 from __future__ import annotations

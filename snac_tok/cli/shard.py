@@ -277,7 +277,7 @@ def shard(
                 decode_memory=decode_memory * _MIB,
                 engine=engine,
             )
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the latter: SIGTERM
             if stopped := stopped_by(error):
                 raise stopped from error
             raise

@@ -6,6 +6,7 @@ A job array reads the exit code: 4 and 5 are worth another try elsewhere, 3 is n
 from __future__ import annotations
 
 import errno
+import signal
 
 import click
 
@@ -15,8 +16,10 @@ TOO_MANY_FAILURES = 3
 DISK_FAILED = 4
 NO_MEMORY = 5
 DEVICE_FAILED = 6
+TERMINATED = 128 + signal.SIGTERM  # what a shell says of a process that it ended
 
-_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EMFILE, errno.ENFILE}
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE}
+_FILE_LIMIT = {errno.EMFILE, errno.ENFILE}
 _KEPT = "Finished shards are kept:"
 # torch's names, which are not imported here: nothing of torch runs where there is no torch.
 _DEVICE_ERRORS = {"AcceleratorError", "DeferredCudaCallError"}
@@ -31,17 +34,18 @@ class StoppedError(click.ClickException):
         self.status = status
 
 
-def stopped_by(error: Exception) -> StoppedError | None:
-    """Return what to tell where the machine failed, or too many recordings; None for any other error.
+def stopped_by(error: BaseException) -> StoppedError | None:
+    """Return what to tell where the machine failed, too many recordings did, or SIGTERM came; None for any other error.
 
     >>> stopped_by(MemoryError()).status
     5
     >>> stopped_by(ValueError("wrong"))
     """
+    if isinstance(error, SystemExit):
+        return StoppedError(f"ended by SIGTERM. {_KEPT} run the same command again.", TERMINATED)
     if isinstance(error, TooManyFailuresError):
         return StoppedError(str(error), TOO_MANY_FAILURES)
     links = list(causes_of(error))
-    numbers = {link.errno for link in links if isinstance(link, OSError)}
     kinds = {type(link).__name__ for link in links}
     if any(isinstance(link, MemoryError) for link in links) or "OutOfMemoryError" in kinds:
         return StoppedError(
@@ -49,16 +53,26 @@ def stopped_by(error: Exception) -> StoppedError | None:
             "other programs, and run the same command again.",
             NO_MEMORY,
         )
-    if errno.ENOMEM in numbers:
-        return StoppedError(f"{error} {_KEPT} free memory and run the same command again.", NO_MEMORY)
-    if numbers & _DISK_ERRNOS:
-        return StoppedError(
-            f"{error} {_KEPT} when the disk has room and works, run the same command again.", DISK_FAILED
-        )
+    if refused := _refused(error, {link.errno for link in links if isinstance(link, OSError)}):
+        return refused
     if kinds & _DEVICE_ERRORS or any(word in str(link) for link in links for word in _DEVICE_WORDS):
         return StoppedError(
             f"the device failed ({first_line(error)}). {_KEPT} run the same command again, on another device if it "
             "fails again.",
             DEVICE_FAILED,
         )
+    return None
+
+
+def _refused(error: BaseException, numbers: set[int | None]) -> StoppedError | None:
+    """Return what to do where the operating system refused with one of these numbers; None if none is the machine's."""
+    remedies = (
+        ({errno.ENOMEM}, "free memory and", NO_MEMORY),
+        (_FILE_LIMIT, "allow more open files (ulimit -n) or lower --jobs, and", DISK_FAILED),
+        (_DISK_ERRNOS, "when the disk has room and works,", DISK_FAILED),
+    )
+    for known, remedy, status in remedies:
+        if numbers & known:
+            what = str(error).rstrip(".")
+            return StoppedError(f"{what}. {_KEPT} {remedy} run the same command again.", status)
     return None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from snac_tok.errors import MissingDependencyError, ShardError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 _CONNECT_SECONDS = 10.0
 _LONGEST_REASON = 300
@@ -27,9 +30,13 @@ _HTTP2_SETTINGS = b"\x04"
 def connected(address: str) -> Iterator[Any]:
     """Lend the module `ray`, connected to a cluster; a program that was connected before stays so.
 
+    SIGTERM ends what is done meanwhile like Control-C, and then the process with exit code 143; a program that has a
+    handler of its own keeps it.
+
     Raises:
         MissingDependencyError: Ray is not installed.
         ShardError: there is no cluster.
+        SystemExit: SIGTERM came.
     """
     try:
         import ray
@@ -44,6 +51,7 @@ def connected(address: str) -> Iterator[Any]:
         address = os.environ.get("RAY_ADDRESS") or _latest_here()
     if address not in ("auto", "local"):
         _check_reachable(address)
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
@@ -51,10 +59,40 @@ def connected(address: str) -> Iterator[Any]:
     except (ValueError, RuntimeError) as error:  # other versions of Ray or Python there, for one
         reason = shorten(str(error), _LONGEST_REASON, placeholder="…").rstrip(".")
         raise ShardError(f"cannot work with the Ray cluster at {address}: {reason}.") from error
+    with _sigterm_handled(before):
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_handled(before: Any) -> Iterator[None]:
+    """Replace the handler of `ray.init`, which prints a stack dump and ends the process in the middle of Ray's calls.
+
+    Args:
+        before: what handled SIGTERM before `ray.init`.
+
+    Raises:
+        SystemExit: SIGTERM came.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other can have handlers
+        yield
+        return
+    asked: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            raise KeyboardInterrupt  # Ray's calls let it through, but make an error of theirs of SystemExit
+
+    signal.signal(signal.SIGTERM, stop if before in (None, signal.SIG_DFL) else before)
     try:
-        yield ray
+        yield
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        if asked:
+            raise SystemExit(128 + signal.SIGTERM)
 
 
 def _latest_here() -> str:

@@ -30,7 +30,7 @@ from snac_tok.files import HiddenFile
 from snac_tok.shards.publish import write_errors_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -81,12 +81,13 @@ class RayEngine:
 
     def make_shards(
         self, work: ShardWork, specs: Sequence[ShardSpec], counter: ProgressCounter
-    ) -> Iterator[tuple[int, CheckedShard]]:
+    ) -> Generator[tuple[int, CheckedShard], None, None]:
         """Make shards in any order; yield the number of each and what stands in its file.
 
         Raises:
             MissingDependencyError: Ray is not installed.
             ShardError: no cluster, no room in it, folders that are not shared, or as in `encode_shard`.
+            SystemExit: SIGTERM came; the workers have been ended.
         """
         if not specs:
             return

@@ -13,7 +13,7 @@ does nothing. Anything else in the way is refused, and only a collection is repl
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,8 +178,9 @@ def shard_folder(
         repaired=frozenset(failed),
     )
     if engine:
-        for index, shard in engine.make_shards(work, missing, counter):
-            shards.add(index, shard)
+        with closing(engine.make_shards(work, missing, counter)) as made:
+            for index, shard in made:
+                shards.add(index, shard)
     else:
         make = shard_maker(work, counter.batch_done)
         with ReadingPool(processes) if processes.jobs and missing else nullcontext() as pool:

@@ -18,8 +18,11 @@ from snac_tok.tokenizer import SnacTokenizer
         (torch.AcceleratorError("CUDA error: device-side assert", 1), 6, "another device"),
         (RuntimeError("CUDA error: an illegal memory access"), 6, "another device"),
         (OSError(errno.EIO, os.strerror(errno.EIO)), 4, "Finished shards are kept"),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), 4, "ulimit -n"),
+        (OSError(errno.ENFILE, os.strerror(errno.ENFILE)), 4, "lower --jobs"),
         (RuntimeError("a fault of ours"), 2, "unexpected RuntimeError"),
         (ShardError("wrong."), 2, "wrong."),
+        (SystemExit(143), 143, "ended by SIGTERM. Finished shards are kept"),
     ],
 )
 def test_memory_and_devices(run, monkeypatch, error, code, words):

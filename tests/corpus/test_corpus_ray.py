@@ -154,6 +154,41 @@ def test_whoever_is_killed_another_engine_goes_on(engine, source, whole, tmp_pat
     assert files_of(out) == whole
 
 
+@pytest.mark.slow
+@pytest.mark.law(6)
+def test_sigterm_ends_the_workers_and_leaves_no_stack_dump(engine, source, whole, tmp_path):
+    """It is what a cluster's scheduler sends; finished shards are kept, and another run goes on."""
+    out = tmp_path / "out"
+    arguments = [sys.executable, "-c", RUN, source, out, tmp_path, engine.address]
+    with subprocess.Popen(list(map(str, arguments)), stderr=subprocess.PIPE, text=True) as run:
+        until = time.monotonic() + 120
+        while not list(out.glob("*.parquet")) and time.monotonic() < until:
+            time.sleep(0.02)
+        run.send_signal(signal.SIGTERM)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM received" not in errors
+    assert 1 <= len(list(out.glob("*.parquet"))) < 6
+    shard_folder(source, out, ToyEncoder(), **OPTIONS)
+    assert files_of(out) == whole
+
+
+@pytest.mark.slow
+def test_a_programs_own_handler_of_sigterm_stays(engine, source, tmp_path):
+    """Ray replaces it when it connects."""
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append(True))
+    try:
+        shard_folder(
+            source, tmp_path / "out", ToyEncoder(), engine=engine, **OPTIONS,
+            progress=lambda _: came or signal.raise_signal(signal.SIGTERM),
+        )  # fmt: skip
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [True, True]
+
+
 @pytest.fixture
 def connected(cluster):
     """A program that is connected to the cluster already, and stays so."""
