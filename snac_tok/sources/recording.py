@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -161,9 +162,12 @@ class Recording:
         if self.num_bytes is None or isinstance(self.sound, StoredSound):
             return
         try:
-            found = os.stat(self.sound).st_size  # noqa: PTH116 - a NUL inside the name raises ValueError here
+            status = os.stat(self.sound)  # noqa: PTH116 - a NUL inside the name raises ValueError here
         except (OSError, ValueError):
             return  # reading the file gives the better error
+        if stat.S_ISDIR(status.st_mode):
+            return  # so does reading a folder, whose size says nothing
+        found = status.st_size
         if found != self.num_bytes:
             raise AudioFileError(
                 f"{self.sound} had {self.num_bytes} bytes when the run was planned and has {found} now: it changed "

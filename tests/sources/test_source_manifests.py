@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from snac_tok.errors import AudioFileError, SourceError
+from snac_tok.sources.failures import failure_of
 from snac_tok.sources.find import find_recordings, find_source
 
 RATE = 8_000
@@ -282,6 +283,22 @@ def test_tars_of_webdataset(folder):
     (folder / "s-0.tar").write_bytes(b"short")
     with pytest.raises(AudioFileError, match="it changed while the run went on"):
         source.recordings[0].read()
+
+
+@pytest.mark.parametrize("listed", ["l.txt", "t.parquet"])
+def test_a_folder_in_a_list_is_no_file_that_changed(folder, listed):
+    """It is said to be a folder, however it is read."""
+    (folder / "l.txt").write_text("wavs\n")
+    cell = {"bytes": None, "path": "wavs"}
+    pq.write_table(
+        pa.table({"audio": pa.array([cell], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))}),
+        folder / "t.parquet",
+    )
+    recording = only(folder / listed)
+    for read in (recording.read, recording.whole, lambda: list(recording.blocks())):
+        with pytest.raises(AudioFileError, match="is a directory, a sound file is needed") as raised:
+            read()
+        assert failure_of("wavs", raised.value).code == "not-sound"
 
 
 @pytest.mark.parametrize("kind", ["bytes", "struct"])
