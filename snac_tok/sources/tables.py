@@ -5,6 +5,7 @@ Every error is one sentence with the file and the line. `metadata` and `manifest
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -141,9 +142,12 @@ def read_text(path: Path) -> str:
         return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
+        encoding = (
+            "UTF-16" if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "LATIN1"
+        )
         raise SourceError(
             f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8 text; convert the file from its "
-            "encoding, for example: iconv -f LATIN1 -t UTF-8 old > new."
+            f"encoding, for example: iconv -f {encoding} -t UTF-8 old > new."
         ) from error
     except (OSError, EOFError) as error:
         raise SourceError(f"{path} cannot be read as UTF-8 text: {error}.") from error

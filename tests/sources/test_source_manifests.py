@@ -228,6 +228,16 @@ def test_a_row_that_would_lose_something_is_refused(folder, content, words):
     assert only(folder / "good.csv").text == "Hello, world"
 
 
+@pytest.mark.parametrize("name", ["m.csv", "m.txt", "m.jsonl", "m.jsonl.gz"])
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_utf_16_is_named_as_it_is(folder, name, order):
+    """Spreadsheets write it; its mark tells."""
+    content = "\ufeffpath\nwavs/a.wav\n".encode(f"utf-16-{order}")
+    (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(SourceError, match=rf"{name}, line 1: byte 0xf[ef] .*iconv -f UTF-16 -t UTF-8"):
+        find_recordings([folder / name])
+
+
 @pytest.mark.parametrize("name", ["m.csv", "m.jsonl.gz"])
 def test_another_encoding_is_named_with_its_line(folder, name):
     """And how to change it, whether the file has a byte order mark or not."""
