@@ -98,6 +98,7 @@ class ExportFolder:
     Args:
         path: a new folder, or that of the same export, interrupted or finished.
         settings: all that decides what is written, as JSON values.
+        num_parts: of the whole export.
         replace: whether an export with other settings is removed first.
 
     Raises:
@@ -105,8 +106,9 @@ class ExportFolder:
             it, or the disk refuses.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], *, replace: bool) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any], *, num_parts: int, replace: bool) -> None:
         self.path = path
+        self._num_parts = num_parts
         # As JSON gives them back: it has no tuples.
         self._settings = json.loads(json.dumps(settings))
         self._replace = replace
@@ -117,6 +119,8 @@ class ExportFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             sweep_folder(self.path)
             _refuse_others(self.path)
+            if self._is_finished():  # nothing is written: its filesystem may be read-only by now
+                return self
             # Held until the end: the lock of this name says that somebody is writing.
             self._claim = HiddenFile(self.path / EXPORT_NAME)
             try:
@@ -127,7 +131,8 @@ class ExportFolder:
         return self
 
     def __exit__(self, *error: object) -> None:
-        assert self._claim is not None
+        if self._claim is None:
+            return
         shutil.rmtree(self.path / _STAGING, ignore_errors=True)
         self._claim.discard()
 
@@ -144,6 +149,11 @@ class ExportFolder:
         if not (self.path / EXPORT_NAME).exists():
             self._write_export(totals=None)
             (self.path / _PARTS).mkdir(exist_ok=True)
+
+    def _is_finished(self) -> bool:
+        if not (self.path / EXPORT_NAME).exists() or self._fault() is not None or self.totals is None:
+            return False
+        return all(self.part(index) is not None for index in range(self._num_parts))
 
     def _fault(self) -> str | None:
         """Return why the export that is there is not this one; None if it is."""

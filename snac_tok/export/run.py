@@ -153,7 +153,7 @@ def export_shards(
         "shards_per_file": shards_per_file,
         "shards": json_sha256(to_plain(collection.manifest.shards)),
     }
-    with ExportFolder(out, settings, replace=replace) as folder:
+    with ExportFolder(out, settings, num_parts=len(parts), replace=replace) as folder:
         run = _Run(collection, content, format_, folder, has_columns=has_columns, progress=progress)
         num_kept = run.write(parts)
         was_finished = num_kept == len(parts) and folder.totals is not None

@@ -72,6 +72,22 @@ def test_a_finished_export_is_left_alone(shards, tmp_path, to):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == times
 
 
+def test_a_finished_export_may_be_where_nothing_can_be_written(shards, tmp_path, monkeypatch):
+    """A read-only filesystem: the same call says that all is done; another one names the remedy."""
+
+    def refuse(*_args):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    export(shards, tmp_path / "out")
+    monkeypatch.setattr("snac_tok.export.folder.HiddenFile", refuse)
+    assert export(shards, tmp_path / "out").was_finished
+    with pytest.raises(ExportError, match=r"Read-only file system.*choose another place"):
+        export(shards, tmp_path / "out", limit=1, replace=True)
+    next((tmp_path / "out" / "_parts").iterdir()).unlink()
+    with pytest.raises(ExportError, match="Read-only file system"):
+        export(shards, tmp_path / "out")
+
+
 @pytest.mark.parametrize("to", FORMATS)
 def test_a_killed_export_goes_on(shards, tmp_path, to):
     """Killed between any two steps: the rest is done, what was whole is kept, and nothing hidden is left."""
