@@ -6,11 +6,22 @@ commands' bodies, so that asking for help does not wait for them.
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line with this process's arguments, and exit with the command's code."""
-    from snac_tok.cli.program import program
+    try:
+        from snac_tok.cli.program import program
 
-    program(prog_name="snac-tok")
+        program(prog_name="snac-tok")
+    except KeyboardInterrupt:  # a second Control-C, while the first was being answered
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        # The exit code is known: a Control-C from now on would only show what the interpreter tidies up.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)

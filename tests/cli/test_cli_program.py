@@ -275,6 +275,26 @@ def test_interruption(run, monkeypatch):
     assert result.stderr.strip() == "snac-tok: interrupted"
 
 
+@pytest.mark.parametrize(("presses", "code"), [(0, 0), (1, 130), (2, 130)])
+def test_control_c_at_the_end_shows_no_traceback(presses, code):
+    """While the command runs, while that is being answered, and always while the interpreter ends."""
+    script = (
+        "import atexit, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from snac_tok.cli import findings, main, program\n"
+        "def press(*_): signal.raise_signal(signal.SIGINT)\n"
+        "atexit.register(press)\n"
+        f"if {presses} > 0: findings.of_codec = press\n"
+        f"if {presses} > 1: program.say = press\n"
+        "sys.argv = ['snac-tok', 'inspect', 'tiny']\n"
+        "main()"
+    )
+    result = process("-c", script)
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr
+    assert "Exception ignored" not in result.stderr
+
+
 def test_warnings_of_the_library_are_messages(run, work):
     """What the library warns about appears once, as a message."""
     (work / "clips" / "metadata.csv").write_text("file_name|text\nmissing.wav|words\n", encoding="utf-8")
