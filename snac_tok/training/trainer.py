@@ -121,6 +121,7 @@ class Trainer:
         """
         try:
             with self.folder.claimed() if self.process.is_first else nullcontext():
+                self._export_of_checkpoint()
                 while self.step < self.config.steps and not self._stopping:
                     yield self._advance()
         finally:
@@ -138,6 +139,11 @@ class Trainer:
             self.folder.save(self._state(), keep=self.config.keep_checkpoints)
             self._export(self.averaged_codec())
         self.process.wait_for_all()
+
+    def _export_of_checkpoint(self) -> None:
+        """Write the codec of the checkpoint that the run goes on from: its writer may have died between the two."""
+        if self.process.is_first and self.step in self.folder.steps():
+            self._export(self.averaged_codec())
 
     def _export(self, codec: SNAC) -> None:
         self.folder.export(codec)

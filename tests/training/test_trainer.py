@@ -108,6 +108,36 @@ def test_a_resumed_run_is_the_uninterrupted_one(sound, tmp_path, changes):
         assert told(tmp_path / "whole", name) == told(tmp_path / "cut", name)
 
 
+VOCOS = {"hops": 2, "dim": 8, "intermediate_dim": 16, "num_layers": 1, "lookahead": 1}
+
+
+def exported(folder):
+    """Return the bytes of every codec and decoder that a run wrote, by their paths."""
+    files = (path for name in ("codec", "decoder") for path in (folder / name).glob("*"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("changes", [{}, {"decoder": VOCOS}], ids=["its own decoder", "another decoder"])
+def test_a_resumed_run_writes_the_codec_of_its_checkpoint(sound, tmp_path, changes):
+    """Its writer died between the two: stale, empty or half there, the codec gets the bytes of an undisturbed run."""
+    options = {"checkpoint_every": 2, "discriminators": None, **changes}
+    run = tmp_path / "run"
+    finished(Trainer(config(sound, steps=2, **options), run))
+    stale = exported(run)
+    finished(Trainer(config(sound, steps=4, **options), run, resume=True))
+    whole = exported(run)
+    assert whole.keys() == stale.keys()
+    assert whole != stale
+    for path, content in stale.items():
+        (run / path).write_bytes(content)
+    assert finished(Trainer(config(sound, steps=4, **options), run, resume=True)) == []
+    assert exported(run) == whole
+    for path in stale:
+        (run / path).unlink()
+    next(iter(Trainer(config(sound, steps=6, **options), run, resume=True).run()))
+    assert exported(run) == whole
+
+
 def test_a_finished_run_goes_on_when_told_to(sound, whole, tmp_path):
     """More steps are no other run; without a cooldown the schedule does not depend on the end."""
     finished(Trainer(config(sound, steps=4), tmp_path / "run"))
