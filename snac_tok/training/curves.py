@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
+import time
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +27,10 @@ _FLOOR_DB = -80.0
 
 
 class Curves:
-    """Writes one run's curves; without tensorboard it says so once and writes nothing.
+    """Writes one run's curves; without tensorboard, or on a disk that refuses, it says so once and writes nothing.
+
+    Each point is on the disk when its call returns. `torch.utils.tensorboard.SummaryWriter` is not used: its thread
+    prints a traceback of its own where the disk is full.
 
     Args:
         folder: where TensorBoard looks.
@@ -34,13 +40,17 @@ class Curves:
 
     def __init__(self, folder: Path, *, sampling_rate: int, first_step: int) -> None:
         self.sampling_rate = sampling_rate
-        self._writer: Any = None
+        self._folder, self._is_drawn = folder, True
+        # TensorBoard reads a folder's files in the order of their names.
+        self._file = folder / f"events.out.tfevents.{time.time():.6f}.{platform.node()}.{os.getpid()}"
         try:
-            from torch.utils.tensorboard.writer import SummaryWriter
+            from tensorboard.compat.proto.event_pb2 import SessionLog
         except ImportError:
             _log.warning("tensorboard is not installed, so no curves are drawn: pip install tensorboard.")
+            self._is_drawn = False
             return
-        self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
+        self._add(file_version="brain.Event:2")
+        self._add(step=first_step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def losses(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to the curve of each loss."""
@@ -49,21 +59,45 @@ class Curves:
     def validation(self, step: int, values: Mapping[str, float], sounds: Sequence[Sound]) -> None:
         """Add a point to each curve of validation, and the sounds with their spectrograms."""
         self._scalars("validation", step, values)
-        for sound in sounds if self._writer else ():
+        for sound in sounds if self._is_drawn else ():
             for kind, samples in (("recording", sound.reference), ("decoded", sound.decoded)):
-                tag = f"{sound.clip_id}/{kind}"
-                self._writer.add_audio(tag, samples, step, sample_rate=self.sampling_rate)
-                picture = spectrogram_picture(samples, sampling_rate=self.sampling_rate)
-                self._writer.add_image(tag, picture, step, dataformats="HW")
-
-    def close(self) -> None:
-        """Bring everything to the disk."""
-        if self._writer:
-            self._writer.close()
+                self._sound(f"{sound.clip_id}/{kind}", step, samples)
 
     def _scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items() if self._writer else ():
-            self._writer.add_scalar(f"{group}/{name}", value, step)
+        if self._is_drawn:
+            from tensorboard.compat.proto.summary_pb2 import Summary
+
+            points = [
+                Summary.Value(tag=f"{group}/{name}", simple_value=value) for name, value in values.items()
+            ]
+            self._add(step=step, summary=Summary(value=points))
+
+    def _sound(self, tag: str, step: int, samples: torch.Tensor) -> None:
+        from torch.utils.tensorboard.summary import audio, image
+
+        picture = spectrogram_picture(samples, sampling_rate=self.sampling_rate)
+        self._add(step=step, summary=audio(tag, samples, sample_rate=self.sampling_rate))  # type: ignore[no-untyped-call]
+        self._add(step=step, summary=image(tag, picture, dataformats="HW"))  # type: ignore[no-untyped-call]
+
+    def _add(self, **event: Any) -> None:
+        """Append an event to the file; the first refusal of the disk is told, and nothing is written from then on."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        if not self._is_drawn:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self._file.open("ab") as file:
+                RecordWriter(file).write(Event(wall_time=time.time(), **event).SerializeToString())
+        except OSError as refusal:
+            self._is_drawn = False
+            _log.warning(
+                "%s: cannot be written (%s); training goes on without curves: make room there, and they go on when the "
+                "run is resumed.",
+                self._folder,
+                refusal.strerror or refusal,
+            )
 
 
 def spectrogram_picture(samples: torch.Tensor, *, sampling_rate: int) -> torch.Tensor:

@@ -21,7 +21,7 @@ import logging
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
@@ -144,7 +144,7 @@ class RunFolder:
             TrainingError: the disk refuses; older checkpoints stay.
         """
         with replacing(self._checkpoint(state["step"]), error=TrainingError) as file:
-            torch.save({"format_version": FORMAT_VERSION, _PARTS: _parts(state), **state}, file)
+            _write({"format_version": FORMAT_VERSION, _PARTS: _parts(state), **state}, file)
         # A later one is damaged, or this run would have gone on from it: it must not push out those that are whole.
         whole = [step for step in self.steps() if step <= state["step"]]
         for step in whole[:-keep]:
@@ -244,6 +244,16 @@ class RunFolder:
             except (ValueError, KeyError, TypeError):
                 break  # the end of a file whose writer was killed
         write_bytes_atomically(path, "".join(kept).encode(), error=TrainingError)
+
+
+def _write(content: dict[str, Any], file: IO[bytes]) -> None:
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        # torch's zip writer puts an error of its own over what the system refused, and that says nothing of the disk.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _read(path: Path, *, step: int) -> dict[str, Any]:

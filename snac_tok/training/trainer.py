@@ -126,8 +126,6 @@ class Trainer:
                     yield self._advance()
         finally:
             self._phase.close()
-            if self.curves:
-                self.curves.close()
 
     def stop(self) -> None:
         """Let `run` end, with a checkpoint, after the step that it is in; may be called from a signal's handler."""

@@ -6,12 +6,11 @@ import contextlib
 import dataclasses
 import errno
 import os
-import resource
-import signal
 import subprocess
 import sys
 
 import pytest
+from full_disk import no_file_larger_than
 from prepared_sound import contents, prepared
 
 from snac_tok.errors import AudioFileError, TrainingError
@@ -43,15 +42,8 @@ def test_a_disk_that_refuses_keeps_the_old_folder(source, tmp_path, monkeypatch,
 def test_a_full_disk_leaves_nothing_that_looks_whole(source, tmp_path, limit):
     """A real refusal of the kernel in the first, a middle and a late write; with room again the run goes on."""
     out = tmp_path / "ready"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        with pytest.raises(TrainingError, match="cannot be written"):
-            prepare_sound([source], out, OPTIONS)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+    with no_file_larger_than(limit), pytest.raises(TrainingError, match="cannot be written"):
+        prepare_sound([source], out, OPTIONS)
     assert set(contents(out)) == ({"_samples.part", "_progress.jsonl"} if limit > 50_000 else set())
     assert prepare_sound([source], out, OPTIONS).num_adopted == (2 if limit > 50_000 else 0)
     prepare_sound([source], tmp_path / "whole", OPTIONS)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from full_disk import no_file_larger_than
 
 from snac_tok import files
 from snac_tok.errors import ConfigError, TrainingError
@@ -271,6 +272,17 @@ def test_figures_after_the_checkpoint_are_dropped(tmp_path):
     folder.begin(config(), resume=True)
     lines = [json.loads(line) for line in (tmp_path / LOSSES_FILE).read_text().splitlines()]
     assert lines == [{"step": 1, "mel": 0.5}, {"step": 2, "mel": 1.0}]
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 200_000, 400_500])
+def test_a_disk_that_takes_no_checkpoint_is_one_sentence(tmp_path, limit):
+    """A real refusal of the kernel at the beginning, in the middle and at the end of it; the one before stays."""
+    folder = begun(tmp_path, steps=(2,))
+    with no_file_larger_than(limit), pytest.raises(TrainingError) as refused:
+        folder.save({"step": 3, "weights": torch.zeros(100_000)}, keep=1)
+    path = tmp_path / "checkpoints" / "step-00000003.pt"
+    assert str(refused.value) == f"{path}: cannot be written (File too large); choose another name or place."
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002.pt"]
 
 
 def test_other_files_among_checkpoints_are_left_alone(tmp_path):
