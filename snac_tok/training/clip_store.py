@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
+import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from snac_tok.errors import TrainingError, first_line
+from snac_tok.errors import TrainingError
 
 FORMAT_VERSION = 1
 SAMPLES_FILE = "samples.s16"
@@ -62,6 +64,8 @@ class ClipStore:
         clips: where each lies, in the order of their samples.
         samples: (N,) int16, of all clips end to end; pages are read as they are touched, and it is not to be
             written into.
+        mapping: the file behind the samples, None where they are in memory. Touching a page that it does not have any
+            more ends the process without a word, so `clip` and `stretch` look first.
 
     Example:
         >>> ClipStore.open("nowhere")
@@ -73,6 +77,7 @@ class ClipStore:
     sampling_rate: int
     clips: tuple[ClipEntry, ...]
     samples: torch.Tensor
+    mapping: mmap.mmap | None = field(default=None, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as a folder, which maps it anew."""
@@ -89,8 +94,9 @@ class ClipStore:
         folder = Path(folder)
         description = _description(folder)
         sampling_rate, clips = _checked(description, folder / CLIPS_FILE)
-        samples = _mapped(folder / SAMPLES_FILE, num_samples=clips[-1].end)
-        return cls(folder=folder, sampling_rate=sampling_rate, clips=clips, samples=samples)
+        mapping = _mapped(folder / SAMPLES_FILE, num_samples=clips[-1].end)
+        samples = torch.frombuffer(mapping, dtype=torch.int16)
+        return cls(folder=folder, sampling_rate=sampling_rate, clips=clips, samples=samples, mapping=mapping)
 
     @property
     def num_clips(self) -> int:
@@ -108,9 +114,13 @@ class ClipStore:
         return len(self.samples) / self.sampling_rate
 
     def clip(self, index: int) -> torch.Tensor:
-        """Return clip `index` as float32 samples (T,) in ±1, a copy."""
+        """Return clip `index` as float32 samples (T,) in ±1, a copy.
+
+        Raises:
+            TrainingError: somebody has cut the samples' file since it was opened.
+        """
         entry = self.clips[index]
-        return self.samples[entry.start : entry.end].float() / FULL_SCALE
+        return self._read(entry.start, entry.end)
 
     def stretch(self, index: int, *, start: int, num_samples: int) -> torch.Tensor:
         """Return a stretch of clip `index` as float32 samples (num_samples,), zeros where it leaves the clip.
@@ -119,14 +129,25 @@ class ClipStore:
             index: of the clip.
             start: of the stretch in the clip; may be negative.
             num_samples: of the stretch; may reach beyond the clip.
+
+        Raises:
+            TrainingError: somebody has cut the samples' file since it was opened.
         """
         entry = self.clips[index]
         first, last = max(start, 0), min(start + num_samples, entry.num_samples)
         stretch = torch.zeros(num_samples)
         if first < last:
-            inside = self.samples[entry.start + first : entry.start + last]
-            stretch[first - start : last - start] = inside.float() / FULL_SCALE
+            stretch[first - start : last - start] = self._read(entry.start + first, entry.start + last)
         return stretch
+
+    def _read(self, start: int, end: int) -> torch.Tensor:
+        """Return the samples between two places of the store as float32."""
+        if self.mapping is not None and self.mapping.size() < len(self.samples) * BYTES_PER_SAMPLE:
+            raise TrainingError(
+                f"{self.folder / SAMPLES_FILE} was cut while it was in use: it holds {self.mapping.size()} of its "
+                f"{len(self.samples) * BYTES_PER_SAMPLE} bytes; {_REMEDY}"
+            )
+        return self.samples[start:end].float() / FULL_SCALE
 
 
 def _description(folder: Path) -> Any:
@@ -187,19 +208,16 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
-def _mapped(path: Path, *, num_samples: int) -> torch.Tensor:
+def _mapped(path: Path, *, num_samples: int) -> mmap.mmap:
     if sys.byteorder != "little":
         raise TrainingError(f"{path} holds little-endian samples, which this machine cannot map.")
+    wanted = num_samples * BYTES_PER_SAMPLE
     try:
-        num_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            num_bytes = os.fstat(file.fileno()).st_size
+            if num_bytes == wanted:
+                # A private copy: whoever writes into it by mistake changes a page of memory, never the file.
+                return mmap.mmap(file.fileno(), wanted, access=mmap.ACCESS_COPY)
     except OSError as error:
         raise TrainingError(f"{path} cannot be read: {error.strerror}; {_REMEDY}") from error
-    if num_bytes != num_samples * BYTES_PER_SAMPLE:
-        raise TrainingError(
-            f"{path} holds {num_bytes} bytes, {CLIPS_FILE} tells of {num_samples * BYTES_PER_SAMPLE}; {_REMEDY}"
-        )
-    try:
-        # Not shared: whoever writes into the tensor by mistake changes a page of memory, never the file.
-        return torch.from_file(str(path), shared=False, size=num_samples, dtype=torch.int16)
-    except RuntimeError as error:
-        raise TrainingError(f"{path} cannot be mapped into memory: {first_line(error)}.") from error
+    raise TrainingError(f"{path} holds {num_bytes} bytes, {CLIPS_FILE} tells of {wanted}; {_REMEDY}")

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from snac_tok.codec.noise import DrawnNoise
+from snac_tok.errors import TrainingError
 from snac_tok.training.quantization import drawn_levels
 from snac_tok.training.randomness import generator_for
 
@@ -88,6 +89,19 @@ class InputMaker(Dataset[StepInputs]):
         )
 
 
+class _MakerOfWorker(Dataset["StepInputs | TrainingError"]):
+    """Hands an error over as it is: torch would make its sentence the end of the worker's traceback."""
+
+    def __init__(self, maker: InputMaker) -> None:
+        self._maker = maker
+
+    def __getitem__(self, number: int) -> StepInputs | TrainingError:
+        try:
+            return self._maker[number]
+        except TrainingError as error:
+            return error
+
+
 class InputFeed:
     """Hands out the inputs of one batch after another, made ahead by workers where there are some.
 
@@ -100,17 +114,21 @@ class InputFeed:
 
     def __init__(self, maker: InputMaker, *, end: int, workers: int, pinned: bool) -> None:
         self._maker, self._end, self._workers, self._pinned = maker, end, workers, pinned
-        self._ahead: Iterator[StepInputs] | None = None
+        self._ahead: Iterator[StepInputs | TrainingError] | None = None
         self._next = -1
 
     def take(self, number: int) -> StepInputs:
-        """Return the inputs of a batch; workers begin anew where it is not the next one."""
+        """Return the inputs of a batch; workers begin anew where it is not the next one.
+
+        Raises:
+            TrainingError: the sound cannot be read any more.
+        """
         if not self._workers:
             return self._maker[number]
         if self._ahead is None or number != self._next:
             self._ahead = iter(
                 DataLoader(
-                    self._maker,
+                    _MakerOfWorker(self._maker),
                     batch_size=None,
                     sampler=range(number, self._end),
                     num_workers=self._workers,
@@ -120,7 +138,10 @@ class InputFeed:
                 )
             )
         self._next = number + 1
-        return next(self._ahead)
+        made = next(self._ahead)
+        if isinstance(made, TrainingError):
+            raise made
+        return made
 
     def close(self) -> None:
         """End the workers."""

@@ -94,6 +94,41 @@ def test_sizes_that_do_not_agree_are_refused(folder, change):
         ClipStore.open(folder)
 
 
+CUT = """
+import os, sys
+from snac_tok.errors import TrainingError
+from snac_tok.training.clip_store import ClipStore
+store = ClipStore.open(sys.argv[1])
+os.truncate(store.folder / "samples.s16", int(sys.argv[2]))
+for read in (lambda: store.clip(1), lambda: store.stretch(1, start=400, num_samples=50)):
+    try:
+        read()
+    except TrainingError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("num_bytes", [0, 2998])
+def test_samples_that_are_cut_while_they_are_read_are_one_sentence(folder, num_bytes):
+    """Touching what is gone of a mapped file would kill the process (SIGBUS)."""
+    command = [sys.executable, "-c", CUT, str(folder), str(num_bytes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    sentence = (
+        f"{folder / 'samples.s16'} was cut while it was in use: it holds {num_bytes} of its 3000 bytes; prepare it "
+        "again with snac-tok prepare."
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (0, [sentence] * 2), done.stderr
+
+
+def test_samples_that_are_replaced_while_they_are_read_stay_those_of_before(folder):
+    """`prepare --force` beside a run gives the name to another file."""
+    store = ClipStore.open(folder)
+    before = store.clip(0)
+    write_store(folder, {"other.wav": tone(10)})
+    assert torch.equal(store.clip(0), before)
+    assert ClipStore.open(folder).num_clips == 1
+
+
 def entry(**changes):
     """Return a clip of the whole samples, changed."""
     return {"id": "a", "start": 0, "num_samples": 1500, "level_db": -3.0} | changes

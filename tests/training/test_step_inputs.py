@@ -1,10 +1,13 @@
 """What steps take from outside is the same whoever makes it, and a step reads nothing back from the device."""
 
+import os
+
 import pytest
 import torch
 from small_run import config, write_sound
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from snac_tok.errors import TrainingError
 from snac_tok.training import Trainer
 from snac_tok.training.step_inputs import InputFeed, workers_for
 
@@ -66,6 +69,31 @@ def test_a_feed_goes_on_from_any_batch(sound, tmp_path):
             parts = zip(found, wanted, strict=True) if isinstance(found, tuple) else [(found, wanted)]
             assert all(torch.equal(*part) for part in parts)
     feed.close()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_sound_that_is_cut_beside_a_run_is_one_sentence(tmp_path, workers):
+    """Whoever makes the inputs; the run goes on when the sound is there again."""
+    sound, run = write_sound(tmp_path), tmp_path / "run"
+    settings = config(
+        sound, workers=workers, steps=9, checkpoint_every=1, validate_every=9, discriminators=None
+    )
+    steps = Trainer(settings, run).run()
+    next(steps)
+    samples = sound.folder / "samples.s16"
+    content = samples.read_bytes()
+    os.truncate(samples, 0)
+    with pytest.raises(TrainingError) as refused:
+        list(steps)
+    assert str(refused.value) == (
+        f"{samples} was cut while it was in use: it holds 0 of its {len(content)} bytes; prepare it again with "
+        "snac-tok prepare."
+    )
+    samples.write_bytes(content)
+    resumed = Trainer(settings, run, resume=True)
+    done = resumed.step
+    assert 0 < done < 9
+    assert len(list(resumed.run())) == 9 - done
 
 
 def test_how_many_workers(sound):
