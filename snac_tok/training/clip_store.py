@@ -11,12 +11,14 @@ How a folder is made is told in `clip_making.py`; nothing here decodes, resample
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import mmap
 import os
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,14 @@ class ClipStore:
     def duration_seconds(self) -> float:
         """Of all clips together."""
         return len(self.samples) / self.sampling_rate
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells this sound from other sound: of the rate, and of each clip's name, length and level."""
+        digest = hashlib.sha256(f"{self.sampling_rate}".encode())
+        for clip in self.clips:
+            digest.update(f"\n{clip.id!r} {clip.num_samples} {clip.level_db!r}".encode())
+        return digest.hexdigest()
 
     def clip(self, index: int) -> torch.Tensor:
         """Return clip `index` as float32 samples (T,) in ±1, a copy.

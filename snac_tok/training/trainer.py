@@ -22,7 +22,7 @@ import torch
 from snac_tok.errors import TrainingError
 from snac_tok.training.curves import Curves
 from snac_tok.training.effort import cpu_warning
-from snac_tok.training.parts import drawn_decoder, starting_codec
+from snac_tok.training.parts import digests_of, drawn_decoder, refuse_other_sound, starting_codec
 from snac_tok.training.phase import Phase
 from snac_tok.training.process import TrainingProcess
 from snac_tok.training.run_folder import LOSSES_FILE, VALIDATION_FILE, RunFolder
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from snac_tok.codec.model import SNAC
     from snac_tok.training.adversary import Adversary
+    from snac_tok.training.clip_store import ClipStore
     from snac_tok.training.config import TrainingConfig
     from snac_tok.training.optimization import WeightAverage
     from snac_tok.training.recipe import DecoderConfig
@@ -282,10 +283,16 @@ class Trainer:
             "step": self.step,
             "codec": self.codec.state_dict(),
             "own_decoder": set_aside,
+            "sound": digests_of(self._stores()),
             **self._phase.state(),
         }
 
+    def _stores(self) -> list[ClipStore]:
+        return [*self._phase.crops.stores, *([self.validation.store] if self.validation else [])]
+
     def _restore(self, state: dict[str, Any]) -> None:
+        # Checkpoints of earlier versions do not tell.
+        refuse_other_sound(self._stores(), before=state.get("sound", {}), run=self.folder.path)
         self.step = state["step"]
         self._enter(self.step)  # with the decoder whose weights these are
         self.codec.load_state_dict(state["codec"])

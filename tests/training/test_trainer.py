@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_run import ADVERSARIAL, CODEC, config, told, write_sound
+from prepared_sound import tone, write_store
+from small_run import ADVERSARIAL, CODEC, NUM_SAMPLES, config, told, write_sound
 
 from snac_tok.codec import SNAC
 from snac_tok.codec.config import PRESETS
@@ -302,6 +303,34 @@ def test_a_run_is_not_overwritten_and_not_mixed_up(sound, whole, tmp_path):
         Trainer(config(sound), tmp_path / "run")
     with pytest.raises(TrainingError, match=r"other values of losses\.mel, seed; resume with"):
         Trainer(config(sound, seed=3, losses={"mel": 1.0}), tmp_path / "run", resume=True)
+
+
+def test_a_run_does_not_go_on_with_other_sound(tmp_path):
+    """The folder's name is the same and its clips are others: refused, and nothing changes; the same ones are none."""
+    sound, run = write_sound(tmp_path), tmp_path / "run"
+    finished(Trainer(config(sound, steps=3, discriminators=None), run))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    write_store(sound.folder, {f"clip-{k}": tone(NUM_SAMPLES, hertz=300.0, level=0.3) for k in range(3)})
+    with pytest.raises(TrainingError) as refused:
+        Trainer(config(sound, discriminators=None), run, resume=True)
+    assert str(refused.value) == (
+        f"{run} was trained on other sound than {sound.folder} holds now; prepare the recordings of before there, or "
+        f"train in another folder (start_from: {run / 'codec'} goes on from the codec)."
+    )
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    write_sound(tmp_path)
+    assert len(finished(Trainer(config(sound, discriminators=None), run, resume=True))) == 3
+
+
+def test_a_checkpoint_that_does_not_tell_its_sound_is_gone_on_from(sound, two_steps, tmp_path):
+    """One of an earlier version."""
+    shutil.copytree(two_steps, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "step-00000002.pt"
+    state = torch.load(path, weights_only=True)
+    del state["sound"]
+    state["parts"] = [part for part in state["parts"] if not part.startswith("/sound")]
+    torch.save(state, path)
+    assert Trainer(config(sound, steps=2), tmp_path / "run", resume=True).step == 2
 
 
 def test_a_run_that_cannot_end_on_a_cpu_says_so(sound, tmp_path, caplog):
