@@ -237,13 +237,12 @@ class RunFolder:
         if not path.is_file():
             return
         kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                break  # the end of a file whose writer was killed
-        write_bytes_atomically(path, "".join(kept).encode(), error=TrainingError)
+        for line in path.read_bytes().splitlines():
+            # The end of a file whose writer was killed, or what a failing disk made of a line, is none of ours.
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+                if json.loads(line.decode())["step"] <= step:
+                    kept.append(line + b"\n")
+        write_bytes_atomically(path, b"".join(kept), error=TrainingError)
 
 
 def _write(content: dict[str, Any], file: IO[bytes]) -> None:

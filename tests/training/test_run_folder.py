@@ -274,6 +274,25 @@ def test_figures_after_the_checkpoint_are_dropped(tmp_path):
     assert lines == [{"step": 1, "mel": 0.5}, {"step": 2, "mel": 1.0}]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [b"\xff\xfe", b'{"step": 1, "mel": "\xe9"}\n', b"\0" * 40, b"[" * 99_999, b"7\n"],
+    ids=["no UTF-8", "no UTF-8 in a line", "zeros", "nested", "no object"],
+)
+@pytest.mark.parametrize("is_last", [True, False])
+def test_damage_among_figures_costs_the_lines_that_it_hit(tmp_path, damage, is_last):
+    """At the end or in between; resuming does not end over it, and what can be read stays."""
+    folder = begun(tmp_path, steps=(3,))
+    folder.append(LOSSES_FILE, {"step": 1, "mel": 0.5})
+    with (tmp_path / LOSSES_FILE).open("ab") as file:
+        file.write(damage + (b"" if is_last else b"\n"))
+    if not is_last:
+        folder.append(LOSSES_FILE, {"step": 3, "mel": 1.5})
+    assert folder.begin(config(), resume=True)["step"] == 3
+    kept = [json.loads(line)["step"] for line in (tmp_path / LOSSES_FILE).read_bytes().splitlines()]
+    assert kept == ([1] if is_last else [1, 3])
+
+
 @pytest.mark.parametrize("limit", [0, 1000, 200_000, 400_500])
 def test_a_disk_that_takes_no_checkpoint_is_one_sentence(tmp_path, limit):
     """A real refusal of the kernel at the beginning, in the middle and at the end of it; the one before stays."""
