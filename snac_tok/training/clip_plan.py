@@ -9,6 +9,7 @@ How the files are written is in `clip_writing.py`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,9 @@ def finished_counts(out: Path, plan: ClipPlan) -> dict[str, Any] | None:
     except TrainingError as error:
         raise TrainingError(f"{str(error).rstrip('.')}, and replace it (--force).") from error
     if not living_writers(out / CLIPS_FILE):
-        (out / JOURNAL_FILE).unlink(missing_ok=True)  # of a run that was killed when all was done
+        # Of a run that was killed when all was done; where the folder may not be written, it does no harm.
+        with contextlib.suppress(OSError):
+            (out / JOURNAL_FILE).unlink(missing_ok=True)
     return dict(description["counts"])
 
 

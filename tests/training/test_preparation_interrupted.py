@@ -140,6 +140,24 @@ def test_the_same_call_again_goes_on_or_has_nothing_to_do(source, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == times
 
 
+@pytest.mark.parametrize("has_journal", [False, True])
+def test_a_finished_folder_may_be_read_only(source, tmp_path, monkeypatch, has_journal):
+    """On a file system that takes no writes the same call has nothing to do, as elsewhere."""
+    whole = prepare_sound([source], tmp_path / "ready", OPTIONS)
+    if has_journal:
+        (tmp_path / "ready" / "_progress.jsonl").write_bytes(b"")
+    before = contents(tmp_path / "ready")
+
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for call in ("unlink", "rename", "replace", "mkdir"):
+        monkeypatch.setattr(os, call, refuse)
+    again = prepare_sound([source], tmp_path / "ready", OPTIONS)
+    assert again == dataclasses.replace(whole, was_finished=True)
+    assert contents(tmp_path / "ready") == before
+
+
 @pytest.mark.parametrize("is_finished", [False, True])
 @pytest.mark.parametrize(
     ("changes", "named"),
