@@ -269,6 +269,8 @@ def test_a_dtype_is_taken_by_any_of_its_names(door):
         (torch.device("cuda:99"), "the device 'cuda:99' cannot be used: "),
         ("hpu", "the device 'hpu' cannot be used: "),
         (3.5, "device is 3.5; a torch.device or its name"),
+        (True, "device is True; a torch.device or its name"),
+        (2**70, "the device .* cannot be used: "),
     ],
 )
 def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(door, device, sentence):

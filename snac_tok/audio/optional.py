@@ -24,11 +24,17 @@ def import_optional(module: str, *, extra: str, purpose: str) -> ModuleType:
     >>> import_optional("json", extra="ffmpeg", purpose="reading").__name__
     'json'
     """
+    name = module.partition(".")[0]
     try:
         return importlib.import_module(module)
     except (ImportError, OSError, RuntimeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            raise MissingDependencyError(
+                f"{purpose} needs {name}, which is not installed: install snac_tok's extra {extra!r}, in its folder "
+                f"`pip install -e '.[{extra}]'`."
+            ) from error
         reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
         raise MissingDependencyError(
-            f"{purpose} needs {module.partition('.')[0]}, which is not installed or does not load here "
-            f"({reason}): install it, as snac_tok's extra {extra!r} does, in a build that fits your torch."
+            f"{purpose} needs {name}, which does not load here ({reason}): install it, as snac_tok's extra {extra!r} "
+            "does, in a build that fits your torch."
         ) from error

@@ -227,7 +227,9 @@ class StreamResampler:
                 f"{samples.shape}."
             )
         self._num_in += samples.shape[1]
-        return samples if self.from_rate == self.to_rate else self._process(samples, last=False)
+        if self.from_rate == self.to_rate or not self._num_in:
+            return samples
+        return self._process(samples, last=False)
 
     def flush(self) -> Samples:
         """Return the samples (C, m) still inside; nothing can be pushed afterwards.

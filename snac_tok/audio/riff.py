@@ -31,8 +31,8 @@ _PLACEHOLDER_SLACK = 256
 _HEADER_PARTS = (4, 8, 12, 28, 36, 44)
 # What programs leave behind a WAV without a word in its lengths.
 _MAX_JUNK_BYTES = 1 << 10
-# What may follow a whole WAV: tags of MP3 players, and another WAV, which may be cut off.
-_FOREIGN = (b"APETAGEX", b"LYRICSBE", b"ID3", b"TAG", b"RIFF", b"RIFX", b"RF64")
+# What may follow a whole WAV: tags of MP3 players, and another file or a list of texts, which may be cut off.
+_FOREIGN = (b"APETAGEX", b"LYRICSBE", b"ID3", b"TAG", b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"LIST")
 # Far more than real files have; a crafted one could hold millions of empty chunks.
 _MAX_CHUNKS = 1_000
 _MAX_FORMAT_BYTES = 1 << 16
@@ -232,14 +232,20 @@ def _stray_bytes(file: BinaryIO, wav: _Wav, size: int) -> int:
     # Of RF64 only the data's length is read.
     if file.read(4) == b"RF64" or wav.riff_end > size:
         return 0
-    # With both lengths short of the file, as in a header that was not updated for a recording's last part.
-    at, junk = (
-        (end, max(_HEADER_PARTS)) if wav.riff_end == size else (max(end, wav.riff_end), _MAX_JUNK_BYTES)
-    )
-    if size - at <= junk or any(_is_chunk(file, wav, place, size) for place in (at + at % 2, at)):
+    # With both lengths short of the file, as in a header that was not updated for a recording's last part. RIFF's may
+    # be too large by parts of the header, and point into what follows.
+    is_short = wav.riff_end < size
+    ends = {end, max(end, wav.riff_end)} if is_short else {end}
+    places = {each + pad for each in ends for pad in (0, each % 2)}
+    junk = _MAX_JUNK_BYTES if is_short else max(_HEADER_PARTS)
+    if size - max(ends) <= junk or any(_is_chunk(file, wav, place, size) for place in places):
         return 0
+    return 0 if is_short and any(_is_foreign(file, place) for place in places) else size - max(ends)
+
+
+def _is_foreign(file: BinaryIO, at: int) -> bool:
     file.seek(at)
-    return 0 if wav.riff_end < size and file.read(len(_FOREIGN[0])).startswith(_FOREIGN) else size - at
+    return file.read(len(_FOREIGN[0])).startswith(_FOREIGN)
 
 
 def _is_chunk(file: BinaryIO, wav: _Wav, at: int, size: int) -> bool:

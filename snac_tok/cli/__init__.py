@@ -6,6 +6,7 @@ commands' bodies, so that asking for help does not wait for them.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -22,6 +23,8 @@ def main() -> None:
     except KeyboardInterrupt:  # a second Control-C, while the first was being answered
         sys.exit(128 + signal.SIGINT)
     finally:
-        # The exit code is known: a Control-C from now on would only show what the interpreter tidies up.
+        # A Control-C from now on would show what the interpreter tidies up; it still has to end a thread that hangs.
+        with contextlib.suppress(OSError, ValueError):  # the signal would leave it unwritten
+            sys.stdout.flush()
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)

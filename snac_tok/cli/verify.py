@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.wording import counted, printable
+
+if TYPE_CHECKING:
+    from snac_tok.corpus import CollectionStatus
 
 
 @click.command(
@@ -25,16 +29,27 @@ from snac_tok.wording import counted, printable
 def verify(*, out: str, read_data: bool, as_json: bool) -> int:
     """Check the shards in OUT, finished or not: names, sizes, footers and numbers of records.
 
-    Exit code 1: some files are not what they should be; they are listed with the reasons.
+    Exit code 1: some files are not what they should be, or not there yet; they are listed with the reasons.
     """
-    from snac_tok.corpus import verify_collection
+    from snac_tok.corpus import collection_status, verify_collection
 
     refuse_closed_stdout()
     faults = verify_collection(Path(out), read_data=read_data)
+    # Of damaged shards it cannot be said.
+    status = None if faults else collection_status(Path(out))
     if as_json:
         print_result(json.dumps([dataclasses.asdict(fault) for fault in faults], indent=2))
     else:
         for fault in faults:
             print_result(f"{printable(fault.name)}: {printable(fault.reason)}")
-        print_result(f"{counted(len(faults), 'fault')} in {out}" if faults else f"{out}: all is well")
-    return 1 if faults else 0
+        print_result(f"{out}: {_verdict(status)}" if status else f"{counted(len(faults), 'fault')} in {out}")
+    return 0 if status and status.is_finished else 1
+
+
+def _verdict(status: CollectionStatus) -> str:
+    if status.is_finished:
+        return "all is well"
+    return (
+        f"what is there is as it should be, but it is not finished ({status.num_done_shards:,} of "
+        f"{counted(status.num_shards, 'shard')}); `snac-tok status` says what is missing"
+    )

@@ -23,11 +23,11 @@ def check_device(device: Any) -> None:
     Raises:
         ConfigError: with torch's reason.
     """
-    if not isinstance(device, (str, int, torch.device, type(None))):
+    if isinstance(device, bool) or not isinstance(device, (str, int, torch.device, type(None))):
         raise ConfigError(f'device is {device!r}; a torch.device or its name, such as "cuda:0", is needed.')
     try:
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:
+    except (RuntimeError, AssertionError, ImportError, ValueError) as error:
         reason = first_line(error).rstrip(".")
         kind = str(device).partition(":")[0]
         near = "" if kind in _DEVICES else did_you_mean(kind, _DEVICES)

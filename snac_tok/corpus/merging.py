@@ -31,7 +31,7 @@ def merge_shards(out: str | Path) -> ShardingResult:
     if status.missing:
         raise ShardError(
             f"{out} lacks {len(status.missing)} of {status.num_shards} shards, {status.missing[0]} for one; run the "
-            "tasks again that make them, then merge."
+            "tasks again that make them, then merge; or run the command without --shard-index, which makes them all."
         )
     if status.is_finished:
         return result_before(read_manifest(out), read_failures(out), started=started)

@@ -120,7 +120,8 @@ def _sounds_in(folder: Path) -> Iterator[Path]:
 
 def _clip_folders(folder: Path) -> list[Path]:
     # No links: what they lead to is somebody else's.
-    found = sorted((folder / _SOUNDS_NAME).glob("*"))
+    sounds = folder / _SOUNDS_NAME
+    found = [] if sounds.is_symlink() else sorted(sounds.glob("*"))
     return [
         path
         for path in found

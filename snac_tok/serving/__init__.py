@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snac_tok.serving.completions import CompletionsSource
     from snac_tok.serving.limits import Limits
     from snac_tok.serving.local_model import LocalModelSource
-    from snac_tok.serving.server import run_server
+    from snac_tok.serving.server import listening_socket, run_server
     from snac_tok.serving.sources import SpeechRequest, TokenSource
 
 _HOMES = {
@@ -23,6 +23,7 @@ _HOMES = {
     "SpeechRequest": "sources",
     "TokenSource": "sources",
     "create_app": "app",
+    "listening_socket": "server",
     "run_server": "server",
 }
 
@@ -33,6 +34,7 @@ __all__ = [
     "SpeechRequest",
     "TokenSource",
     "create_app",
+    "listening_socket",
     "run_server",
 ]
 

@@ -63,7 +63,7 @@ class Guard:
             return
         record = RequestRecord(scope)
         answer = _Answer(record, send)
-        scope.setdefault("state", {})["record"] = record
+        scope.setdefault("state", {}).update(record=record, answer=answer)
         try:
             await self._served(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - the last stop: whatever happens becomes one sentence

@@ -88,7 +88,7 @@ def checked_tokens(piece: Any) -> str | npt.NDArray[np.integer[Any]]:
     try:
         ids = np.atleast_1d(np.asarray(piece.cpu() if hasattr(piece, "cpu") else piece))
         are_ids = ids.ndim == 1 and (ids.dtype.kind in "iu" or not len(ids))
-    except ValueError:  # lists of unequal lengths
+    except (ValueError, TypeError, RuntimeError):  # lists of unequal lengths; a tensor that has a gradient
         are_ids = False
     if not are_ids:
         raise RefusedError(
@@ -132,7 +132,8 @@ async def close_source(source: TokenSource | None) -> None:
 async def _closed(close: Callable[[], Awaitable[Any]], what: str, seconds: float) -> None:
     """Close something of a source's; a failure is its own, and one line of the log."""
     try:
-        async with asyncio.timeout(seconds) as clock:
+        # The second is for what hangs once more when it is cancelled.
+        async with asyncio.timeout(2 * seconds), asyncio.timeout(seconds) as clock:
             await close()
     except Exception as error:  # noqa: BLE001 - it is somebody else's code, and nobody waits for its answer
         reason = f"it took longer than {seconds:g} seconds" if clock.expired() else place_of(error)

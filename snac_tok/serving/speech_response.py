@@ -55,9 +55,13 @@ class SpeechResponse(Response):
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Speak, and close the source when the listener has all: it may take its time."""
+        """Speak, and close the source when the listener has all, or an answer why not: it may take its time."""
         async with AsyncExitStack() as closing:
-            await self._speak(scope, receive, send, closing)
+            try:
+                await self._speak(scope, receive, send, closing)
+            except RefusedError as refusal:
+                scope["state"]["record"].fail(refusal.code, refusal)
+                await scope["state"]["answer"].refuse(refusal, scope, receive)
 
     async def _speak(self, scope: Scope, receive: Receive, send: Send, closing: AsyncExitStack) -> None:
         visit = scope["state"]["visit"]

@@ -49,6 +49,10 @@ def paired(codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike) -> tup
     """
     own: Vocabulary | None = None
     if not isinstance(codec, SNAC):
+        if not hasattr(codec, "codec"):
+            raise LayoutError(
+                f"{codec!r:.80} is no codec; load one by that name, or a tokenizer, which brings its ids along."
+            )
         own, codec = codec.vocabulary, codec.codec
     if isinstance(vocabulary, str) and vocabulary == "auto":
         if own is None:

@@ -31,6 +31,8 @@ SAMPLES_FILE = "samples.s16"
 CLIPS_FILE = "clips.json"
 BYTES_PER_SAMPLE = 2
 FULL_SCALE = 32_768
+# Of each clip, in a digest.
+_DIGEST_SAMPLES = 64
 _REMEDY = "prepare it again with snac-tok prepare."
 
 
@@ -117,10 +119,13 @@ class ClipStore:
 
     @cached_property
     def digest(self) -> str:
-        """Tells this sound from other sound: of the rate, and of each clip's name, length and level."""
+        """Tells this sound from other sound: of the rate, and of each clip's name, length, level and some samples."""
         digest = hashlib.sha256(f"{self.sampling_rate}".encode())
         for clip in self.clips:
-            digest.update(f"\n{clip.id!r} {clip.num_samples} {clip.level_db!r}".encode())
+            digest.update(f"\n{clip.id!r} {clip.num_samples} {clip.level_db!r} ".encode())
+            # A page of a file that may have hundreds of gigabytes.
+            middle = clip.start + clip.num_samples // 2
+            digest.update(self.samples[middle : min(clip.end, middle + _DIGEST_SAMPLES)].numpy().tobytes())
         return digest.hexdigest()
 
     def clip(self, index: int) -> torch.Tensor:

@@ -158,6 +158,27 @@ def test_what_may_stand_behind_both_lengths(behind, riff):
     assert np.array_equal(read_audio(content).samples, read_audio(WAV).samples)
 
 
+LISTED = b"LIST" + struct.pack("<I", 4000) + bytes(4000)
+
+
+@pytest.mark.parametrize("extra", [8, 44])
+@pytest.mark.parametrize(
+    "behind", [LISTED, LISTED[:2000], b"FORM" + b"\x01" * 4000, b"BW64" + b"\x01" * 4000]
+)
+def test_an_outer_length_that_points_into_what_follows(extra, behind):
+    """It counts parts of the header in; the data's own length is right."""
+    content = wav_with(riff=36 + DATA + extra, data=DATA) + behind
+    assert np.array_equal(read_audio(content).samples, read_audio(WAV).samples)
+
+
+@pytest.mark.parametrize("extra", [0, 8, 44])
+def test_joined_wavs_whose_outer_length_is_too_large(extra):
+    """Each with parts of its header counted in."""
+    content = wav_with(riff=36 + DATA + extra, data=DATA)
+    whole = read_audio(WAV).samples
+    assert np.array_equal(read_audio(content * 2).samples, np.concatenate([whole, whole], axis=1))
+
+
 def rifx() -> bytes:
     """The WAV with its numbers in the other order."""
     file = io.BytesIO()

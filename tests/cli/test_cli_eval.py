@@ -96,6 +96,17 @@ def test_a_report_never_mixes_with_an_earlier_one(run, work):
     assert [path.name for path in (folder / "sounds").iterdir()] == ["notes.txt"]
 
 
+def test_force_removes_nothing_behind_a_link(run, work):
+    """What it leads to is somebody else's."""
+    mine = work / "mine" / "0001-song" / "a.wav"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("my song")
+    (work / "report").mkdir()
+    (work / "report" / "sounds").symlink_to(work / "mine")
+    run("eval", "a.wav", "-o", "report", "--metrics", "mel", "--force", "--no-sounds")
+    assert mine.read_text() == "my song"
+
+
 @pytest.mark.parametrize("more", [(), ("--no-sounds",)])
 def test_sounds_of_a_killed_run_are_not_overwritten_unasked(run, work, more):
     """It left no report, only sounds; a failed --force leaves them, too."""

@@ -36,6 +36,18 @@ def test_what_is_missing_or_damaged(run, work):
     ]
 
 
+def test_a_collection_that_is_not_finished_is_not_well(run):
+    """A script that asks whether all is there must not go on."""
+    assert run("shard", "clips", "shards", "--clips-per-shard", "1", "--shard-index", "0/2").exit_code == 0
+    result = run("verify", "shards")
+    assert result.exit_code == 1
+    assert "what is there is as it should be, but it is not finished (1 of 2 shards)" in result.stdout
+    assert (run("verify", "shards", "--json").exit_code, run("verify", "shards", "--json").stdout) == (
+        1,
+        "[]\n",
+    )
+
+
 def test_no_collection(refused):
     """One sentence."""
     assert "nowhere" in refused("status", "nowhere")

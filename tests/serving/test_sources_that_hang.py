@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 from served import PATIENT, QUICK, eventually, heard, running, same
@@ -50,15 +51,20 @@ def test_a_source_that_never_waits_leaves_the_others_their_turns(serve, piece):
     assert found[0][:2] == (408, "took_too_long")
 
 
-def test_a_source_that_hangs_while_it_is_closed_gives_its_place_back(serve, speech, caplog):
-    """Its listener left; the log says that it could not be closed, and why."""
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_source_that_hangs_while_it_is_closed_gives_its_place_back(serve, speech, caplog, times):
+    """Its listener left; the log says that it could not be closed, and why. It may hang again when it is cancelled."""
 
     async def source(_):
         try:
             while True:
                 yield speech(1)
         finally:
-            await _hang()
+            try:
+                await _hang()
+            finally:
+                if times > 1:
+                    await _hang()
 
     server = serve(source, limits=Limits(clients=1, idle_seconds=1.0, grace_seconds=1.0))
     with server.client.stream("POST", "/v1/audio/speech", json={"input": "x"}) as answer:
@@ -80,6 +86,26 @@ def test_a_source_that_is_silent_and_hangs_when_it_is_told_to_stop_is_left(serve
 
     server = serve(source, limits=QUICK)
     assert server.error(server.speak("x"))[:2] == (504, "source_silent")
+
+
+def test_a_refusal_does_not_wait_for_the_source_to_close(serve):
+    """Its client is told at once; the place is given back when the source is closed."""
+
+    class Slow:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise RuntimeError("no model")
+
+        async def aclose(self):
+            await asyncio.sleep(8)
+
+    server = serve(lambda _: Slow(), limits=Limits(clients=1, idle_seconds=30.0, grace_seconds=1.0))
+    start = time.monotonic()
+    assert server.error(server.speak("x"))[0] == 500
+    assert time.monotonic() - start < 6
+    assert server.error(server.speak("x"))[1] == "overloaded"
 
 
 @pytest.mark.parametrize("end", ["hang", "raise", "yield"])

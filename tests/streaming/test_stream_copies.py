@@ -121,6 +121,16 @@ def test_a_resampler_can_be_copied_before_the_first_block_and_not_in_the_middle(
     how(stream)
 
 
+@pytest.mark.parametrize("how", [*COPIES, pickled])
+def test_a_resampler_without_sound_can_be_copied_at_any_time(how):
+    """Empty blocks begin nothing."""
+    stream = StreamResampler(from_rate=11_025, to_rate=8_000)
+    assert stream.push(noise(0)[None]).shape == (1, 0)
+    assert how(stream).flush().shape == (1, 0)
+    stream.flush()
+    how(stream)
+
+
 @pytest.mark.parametrize("kind", [StreamDecoder, StreamEncoder, SpeechStream])
 def test_a_stream_that_has_begun_says_that_it_has_no_pickle(tok, kind):
     """At the pickling, not at a later push; a new one has one, and the refused one goes on."""

@@ -358,6 +358,8 @@ def test_options_that_make_no_sense_are_refused(tok):
             stream(tok, Vocabulary(tok.layout, codebook_size=16))
         with pytest.raises(LayoutError, match="a codec alone has no vocabulary; name the preset"):
             stream(tok.codec)
+        with pytest.raises(LayoutError, match="'tiny' is no codec; load one by that name, or a tokenizer"):
+            stream("tiny", "orpheus")
 
 
 def test_a_tokenizer_brings_its_codec_and_its_vocabulary(tok):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import shutil
@@ -320,6 +321,13 @@ def test_a_run_does_not_go_on_with_other_sound(tmp_path):
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     write_sound(tmp_path)
     assert len(finished(Trainer(config(sound, discriminators=None), run, resume=True))) == 3
+
+
+def test_other_sound_of_equal_lengths_and_levels_is_other_sound(sound):
+    """As from `prepare --level-db`."""
+    store = ClipStore.open(sound.folder)
+    other = dataclasses.replace(store, samples=store.samples.clone().neg_(), mapping=None)
+    assert other.digest != store.digest == ClipStore.open(sound.folder).digest
 
 
 def test_a_checkpoint_that_does_not_tell_its_sound_is_gone_on_from(sound, two_steps, tmp_path):
