@@ -175,6 +175,12 @@ class _Opening:
         self._file.seek(self._here)
         return self._target
 
+    def _behind_tags(self) -> int:
+        """Return where a file begins behind ID3 tags: of other kinds libsndfile leaves out as much at the end."""
+        if self._after_tags(self._file, self._here, self._size, self._beginning).startswith(b"fLaC"):
+            return self._here
+        return tag_end(self._file, self._here, self._size)
+
     @staticmethod
     def _after_tags(file: Any, start: int, size: int, beginning: bytes) -> bytes:
         if beginning.startswith(b"ID3"):
@@ -201,8 +207,9 @@ class _Opening:
             return JoinedReader(found.pieces, lambda piece: self._of_piece(piece, is_mpeg=found.is_mpeg))
         if found.pieces:
             return self._of_piece(found.pieces[0], is_mpeg=found.is_mpeg)
+        start = self._here if found.is_mpeg else self._behind_tags()
         by_path = isinstance(self._target, str) and not self._target.lower().endswith(_MPEG_ENDINGS)
-        target: Any = self._target if by_path else self._view(((self._here, self._size),))
+        target: Any = self._target if by_path and start == self._here else self._view(((start, self._size),))
         if self._beginning.startswith(b"fLaC"):
             return self._decoder(target, lambda source: FlacReader(source, find_rest=self._rest_of_flac))
         return self._decoder(target, self._plain_or_mpeg(found.is_mpeg))

@@ -33,6 +33,7 @@ class Format:
         has_columns: whether rows are tables, in which records' columns may be left out.
         has_types: whether numbers have a type.
         writes_empty: whether a part without rows is a file, too.
+        own_columns: which columns it adds to rows, besides the numbers.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Format:
     has_columns: bool = False
     has_types: bool = True
     writes_empty: bool = False
+    own_columns: frozenset[str] = frozenset()
 
     def stem(self, index: int, count: int) -> str:
         """Return where a part's files stand in the folder, without their endings."""
@@ -66,7 +68,7 @@ class Format:
             raise ExportError(
                 "megatron's files hold ids and no labels, so that no prompt can be masked; datatrove's have losses."
             )
-        clash = sorted(content.column_types.keys() & content.dtypes)
+        clash = sorted(content.column_types.keys() & (content.dtypes.keys() | self.own_columns))
         if clash and (columns or not self.has_columns):
             raise ExportError(
                 f"the records have a column {clash[0]!r} of their own, which the export makes itself; rename it, or "
@@ -98,7 +100,12 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             Format(name="megatron", write=megatron_part, package="datatrove", is_flat=True),
             Format(name="datatrove", write=datatrove_part, package="datatrove", is_flat=True),
             Format(name="webdataset", write=webdataset_part, package="webdataset"),
-            Format(name="lhotse", write=shar_part, package="lhotse"),
+            Format(
+                name="lhotse",
+                write=shar_part,
+                package="lhotse",
+                own_columns=frozenset({"sampling_rate", "record_id", "shard_origin"}),
+            ),
         )
     }
 )

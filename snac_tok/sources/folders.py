@@ -6,23 +6,31 @@ Names are relative paths, with `/` between parts, sorted by code point. No file 
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.errors import SourceError
+from snac_tok.files import shown_path
 from snac_tok.sources.metadata import Row
 from snac_tok.sources.recording import Recording
 from snac_tok.sources.texts import find_rows
+from snac_tok.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+_log = logging.getLogger(__name__)
+
 AUDIO_EXTENSIONS = frozenset(
     # The last line needs torchcodec or the program ffmpeg; without them such a file is reported as failed.
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
-    | {".m4a", ".m4b", ".aac", ".wma", ".webm", ".mka", ".amr"}
+    | {".wave", ".bwf", ".aifc", ".snd", ".sph", ".nist", ".voc", ".mp2", ".mpga"}
+    | {".m4a", ".m4b", ".aac", ".wma", ".webm", ".mka", ".amr", ".spx", ".wv", ".tta", ".ac3"}
 )
+# Often another copy of what lies beside it as sound.
+_VIDEO_EXTENSIONS = (".mp4", ".mov", ".mkv", ".3gp", ".avi")
 
 
 def list_folder(
@@ -52,7 +60,14 @@ def list_folder(
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder; give the one that holds the audio files.")
     endings = tuple(extensions)
-    sizes = {path: size for path, size in _walk(folder) if path.lower().endswith(endings)}
+    found = dict(_walk(folder))
+    sizes = {path: size for path, size in found.items() if path.lower().endswith(endings)}
+    if videos := sum(path.lower().endswith(_VIDEO_EXTENSIONS) for path in found.keys() - sizes.keys()):
+        _log.warning(
+            "%s: %s left out; name them in a list of recordings to take their sound.",
+            shown_path(folder),
+            counted(videos, "video"),
+        )
     if not sizes:
         raise SourceError(
             f"{folder} has no audio file ({' '.join(sorted(extensions))}); give another folder."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Mapping
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 
 P = TypeVar("P")
+
+
+_log = logging.getLogger(__name__)
+
+# By how much lists round the end of a part up.
+_ROUNDED_SECONDS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,6 +116,9 @@ class Recording:
         source, rate = self._source(), _plain_rate(self.sampling_rate)
         blocks = noticed(read_blocks(source, sampling_rate=rate, allow_truncated=allow_truncated), on_block)
         cut = cut_part(blocks, part)
+        start, end = part
+        if end is not None and (missing := end - start - cut.duration_seconds) > _ROUNDED_SECONDS:
+            _log.warning("%s: its recording ends %.2f s before the part does.", self.name, missing)
         limits.check_seconds(cut.duration_seconds)
         read_on_if_in_doubt(source, cut, blocks)
         return cut

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import logging
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,8 @@ from snac_tok.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 # The first one in a file is used.
 FILE_COLUMNS = ("file_name", "audio_file", "audio_filepath", "filename", "file", "path", "audio", "wav", "id")
@@ -54,9 +57,26 @@ def csv_rows(path: Path, content: str, *, separator: str) -> list[tuple[int, lis
     reader = csv.reader(stream, delimiter=separator, quoting=quoting, strict=True)
     with _fields_of(len(content)):
         try:
-            return [(reader.line_num, cells) for cells in reader]
+            rows = [(reader.line_num, cells) for cells in reader]
         except csv.Error as error:
             raise SourceError(f"{path}, line {reader.line_num}: {error}; mend the line.") from error
+    if quoting == csv.QUOTE_NONE:
+        _tell_quoted(path, rows)
+    return rows
+
+
+def _tell_quoted(path: Path, rows: Iterable[tuple[int, list[str]]]) -> None:
+    """Say that quotation marks are taken as they are, where a program seems to have meant them otherwise."""
+    for number, cells in rows:
+        inside = [cell[1:-1] for cell in cells if len(cell) > 1 and cell[0] == cell[-1] == '"']
+        if any('""' in each and '"' not in each.replace('""', "") for each in inside):
+            _log.warning(
+                "%s, line %d: quotation marks are part of the text here, as in LJSpeech and Common Voice; only tables "
+                "with commas are read as quoted.",
+                path,
+                number,
+            )
+            return
 
 
 def check_header(path: Path, names: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.errors import SourceError
@@ -20,7 +21,6 @@ from snac_tok.sources.metadata import Row, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 _NUM_NAMES_LOGGED = 3
@@ -125,6 +125,15 @@ class _Files:
         return False, []
 
 
+def _tell_absent(absent: Sequence[str], metadata: str) -> None:
+    there = [name for name in absent if (Path(metadata).parent / name).is_file()]
+    gone = [name for name in absent if name not in there]
+    for what, names in (("not there", gone), ("no sound by the ending", there)):
+        if names:
+            which = "file that is" if len(names) == 1 else "files that are"
+            _log.warning("%s names %d %s %s: %s", metadata, len(names), which, what, _some(names))
+
+
 def _match(files: _Files, rows: Mapping[str, Row], metadata: str) -> dict[str, Row]:
     matched, stems, absent, vague = dict[str, Row](), dict[str, Row](), list[str](), list[str]()
     for name, row in rows.items():
@@ -134,8 +143,7 @@ def _match(files: _Files, rows: Mapping[str, Row], metadata: str) -> dict[str, R
         elif (matched if spelled else stems).setdefault(places[0], row).text != row.text:
             raise SourceError(f"{metadata} gives two different texts for {places[0]!r}; keep one.")
     if absent:
-        there = "file that is" if len(absent) == 1 else "files that are"
-        _log.warning("%s names %d %s not there: %s", metadata, len(absent), there, _some(absent))
+        _tell_absent(absent, metadata)
     if vague:
         names = "name" if len(vague) == 1 else "names"
         _log.warning(

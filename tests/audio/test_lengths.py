@@ -179,6 +179,33 @@ def test_joined_wavs_whose_outer_length_is_too_large(extra):
     assert np.array_equal(read_audio(content * 2).samples, np.concatenate([whole, whole], axis=1))
 
 
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        ("WAV", "PCM_16"),
+        ("WAV", "FLOAT"),
+        ("WAV", "ALAW"),
+        ("AIFF", "PCM_16"),
+        ("AU", "PCM_16"),
+        ("RF64", "PCM_16"),
+        ("W64", "PCM_16"),
+        ("CAF", "PCM_16"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("MP3", "MPEG_LAYER_III"),
+    ],
+)
+def test_a_tag_in_front_takes_nothing_from_the_end(tmp_path, kind, subtype):
+    """By path, as bytes and as a file object; it may hold a picture."""
+    file = io.BytesIO()
+    soundfile.write(file, 0.1 * np.sin(np.arange(24_000) / 20), 24_000, format=kind, subtype=subtype)
+    content = b"ID3\3\0\0\0\2\x38\x40" + bytes(40_000) + file.getvalue()
+    (tmp_path / "tagged.wav").write_bytes(content)
+    whole = read_audio(file.getvalue()).samples
+    for source in (content, io.BytesIO(content), tmp_path / "tagged.wav"):
+        assert np.array_equal(read_audio(source).samples, whole)
+
+
 def rifx() -> bytes:
     """The WAV with its numbers in the other order."""
     file = io.BytesIO()

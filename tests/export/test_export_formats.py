@@ -431,3 +431,16 @@ def test_a_relative_folder_is_where_the_program_is_now(shards, tmp_path, monkeyp
         here.append(files_of(tmp_path / name / "out"))
     assert len(here[0]) > 2
     assert here[0] == here[1]
+
+
+def test_lhotse_writes_over_no_column_of_the_records(tmp_path):
+    """Its cuts have some of their own."""
+    pytest.importorskip("lhotse")
+    (tmp_path / "shards").mkdir()
+    info = ShardInfo(collection=INFO, plan_fingerprint="f00d", index=0, num_shards=1)
+    with ShardWriter(tmp_path / "shards", info=info, columns=["sampling_rate"]) as shard:
+        shard.add(dataclasses.replace(record("a.wav"), columns={"sampling_rate": "16000 (upsampled)"}))
+    entry = check_shard(shard.path, expected=info).entry
+    write_manifest(tmp_path / "shards", Manifest(collection=INFO, plan_fingerprint="f00d", shards=(entry,)))
+    with pytest.raises(ExportError, match="a column 'sampling_rate' of their own"):
+        export_shards(tmp_path / "shards", tmp_path / "out", to="lhotse", what="codes", preset=None)

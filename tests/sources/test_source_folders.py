@@ -31,6 +31,15 @@ def test_audio_is_found_in_all_folders_and_sorted_by_path(tmp_path):
     assert paths(tmp_path) == sorted(names)
 
 
+def test_videos_are_left_out_and_told(tmp_path, caplog):
+    """They may be copies of what lies beside them."""
+    for name in ("a.wav", "a.mp4", "b/c.MOV", "d.sph", "e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    assert [found.name for found in list_folder(tmp_path)] == ["a.wav", "d.sph"]
+    assert f"{tmp_path}: 2 videos left out; name them in a list" in caplog.text
+
+
 def test_hidden_files_and_folders_are_skipped(tmp_path):
     """What starts with a dot is somebody's bookkeeping."""
     touch(tmp_path, "a.wav", ".b.wav", ".cache/c.wav", "sub/._a.wav")

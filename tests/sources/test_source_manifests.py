@@ -250,7 +250,7 @@ def test_another_encoding_is_named_with_its_line(folder, name):
             find_recordings([folder / name])
 
 
-def test_a_part_behind_the_end_is_an_error_of_the_recording(folder):
+def test_a_part_behind_the_end_is_an_error_of_the_recording(folder, caplog):
     """And one that goes on beyond it ends with it."""
     (folder / "m.csv").write_text("path,start,end\nwavs/a.wav,3,4\nwavs/a.wav,1.5,9\n")
     behind, beyond = find_source(folder / "m.csv").recordings
@@ -258,6 +258,18 @@ def test_a_part_behind_the_end_is_an_error_of_the_recording(folder):
         behind.read()
     assert behind.name != beyond.name
     assert beyond.read().num_samples == RATE // 2
+    assert "its recording ends 7.00 s before the part does" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "told"), [("m.tsv", True), ("m.csv", False)])
+def test_quotation_marks_that_stay_are_told(folder, caplog, name, told):
+    """A program that writes tables with tabs may have meant them as quotes."""
+    separator = "\t" if told else ","
+    text = '"She said ""stop"" twice."'
+    (folder / name).write_text(f"path{separator}text\nwavs/a.wav{separator}{text}\n")
+    (found,) = find_source(folder / name).recordings
+    assert found.text == (text if told else 'She said "stop" twice.')
+    assert ("line 2: quotation marks are part of the text here" in caplog.text) is told
 
 
 def tar_of(path, members):

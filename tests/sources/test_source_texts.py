@@ -134,6 +134,15 @@ def test_two_names_of_one_file_must_agree(match_texts):
         match_texts(["x/a.wav"], {"a.wav": "one", "x/a.wav": "two"})
 
 
+def test_files_that_are_there_and_not_taken_are_told_as_such(tmp_path, caplog):
+    """They are not missing."""
+    write(tmp_path, "file_name,text\na.wav,x\nb.doc,y\nc.wav,z\n")
+    (tmp_path / "b.doc").write_bytes(b"")
+    assert find_texts(tmp_path, ["a.wav"]) == {"a.wav": "x"}
+    assert "names 1 file that is not there: c.wav" in caplog.text
+    assert "names 1 file that is no sound by the ending: b.doc" in caplog.text
+
+
 def test_composed_and_decomposed_accents_are_one_name(tmp_path):
     """Some systems store ü as u and two dots."""
     write(tmp_path, "file_name,text\nu\u0308.wav,x\n")
