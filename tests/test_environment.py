@@ -8,9 +8,11 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
-# Makes a .venv whose python is a copy of itself, and succeeds at everything else.
-STAND_IN = """#!/bin/sh
+# Makes a .venv whose python is a copy of itself, links this folder into it, and succeeds at everything else.
+PACKAGES = ".venv/lib/python3/site-packages"
+STAND_IN = f"""#!/bin/sh
 if [ "$1 $2" = "-m venv" ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; fi
+if [ "$3" = "install" ]; then mkdir -p {PACKAGES} && echo "$PWD" >{PACKAGES}/__editable__.snac_tok-0.1.0.pth; fi
 """
 
 
@@ -41,6 +43,15 @@ def test_it_is_made_once_and_then_left_alone(project):
     assert made(project, "quickstart") == ""
     assert "Installing snac_tok[dev]" in made(project)
     assert made(project, "plot") == ""
+
+
+def test_a_copy_of_the_package_is_replaced(project):
+    """`pip install .` puts one there, which would not follow the code."""
+    made(project)
+    (link,) = (project / PACKAGES).glob("__editable__*.pth")
+    link.unlink()
+    assert "Installing snac_tok[dev]" in made(project)
+    assert made(project) == ""
 
 
 def test_a_folder_that_was_moved_gets_a_new_one(project):
