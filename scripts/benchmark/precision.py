@@ -7,13 +7,14 @@ where its coarser codes agree.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from benchmark.networks import speech_like
 from benchmark.tensor_cores import on_tensor_cores
+from snac_tok.codec.ops.reference import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def tensor_core_cells(codec: SNAC, seconds: float) -> Iterator[Cells]:
     audio = speech_like(codec, seconds)
     codes = codec.encode(audio)
     sound = codec.decode(codes, noise=0)
-    for precision in ("tf32x3", "tf32"):
+    for precision in get_args(Precision)[1:]:
         with on_tensor_cores(precision):
             found, decoded = codec.encode(audio), codec.decode(codes, noise=0)
         for name, *cells in (*_codes_cells(codec, audio, codes, found), _sound_cells(sound, decoded)):

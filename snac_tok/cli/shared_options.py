@@ -277,8 +277,7 @@ def load_tokenizer(
         SnacTokError: as in `SnacTokenizer.from_pretrained` and `SNAC.use_precision`.
         click.ClickException: the device has no such precision.
     """
-    from snac_tok.codec.model import DTYPE_NAMES
-    from snac_tok.codec.placement import check_device
+    from snac_tok.codec.placement import DTYPE_NAMES, check_device
     from snac_tok.codec.trial import RELEASED_SPEECH_CODEC, is_trial
     from snac_tok.frames import published_name
     from snac_tok.streaming.pairing import without_trial_warning
@@ -300,7 +299,7 @@ def load_tokenizer(
             channels=channels,
             allow_truncated=allow_truncated,
             decoder=decoder,
-            dtype={name: dtype for dtype, name in DTYPE_NAMES.items()}.get(precision),
+            dtype={name: dtype for dtype, name in DTYPE_NAMES.items() if name != "fp32"}.get(precision),
         )
     if precision in TF32:
         tokenizer.codec.use_precision(cast("Literal['tf32x3', 'tf32']", precision))

@@ -32,23 +32,26 @@ def verify(*, out: str, read_data: bool, as_json: bool) -> int:
     Exit code 1: some files are not what they should be, or not there yet; they are listed with the reasons.
     """
     from snac_tok.corpus import collection_status, verify_collection
+    from snac_tok.shards import MANIFEST_NAME
 
     refuse_closed_stdout()
     faults = verify_collection(Path(out), read_data=read_data)
-    # Of damaged shards it cannot be said.
-    status = None if faults else collection_status(Path(out))
+    is_finished = (Path(out) / MANIFEST_NAME).exists()
     if as_json:
         print_result(json.dumps([dataclasses.asdict(fault) for fault in faults], indent=2))
     else:
         for fault in faults:
             print_result(f"{printable(fault.name)}: {printable(fault.reason)}")
-        print_result(f"{out}: {_verdict(status)}" if status else f"{counted(len(faults), 'fault')} in {out}")
-    return 0 if status and status.is_finished else 1
+        if faults:
+            print_result(f"{counted(len(faults), 'fault')} in {out}")
+        else:
+            print_result(
+                f"{out}: {'all is well' if is_finished else _unfinished(collection_status(Path(out)))}"
+            )
+    return 0 if is_finished and not faults else 1
 
 
-def _verdict(status: CollectionStatus) -> str:
-    if status.is_finished:
-        return "all is well"
+def _unfinished(status: CollectionStatus) -> str:
     return (
         f"what is there is as it should be, but it is not finished ({status.num_done_shards:,} of "
         f"{counted(status.num_shards, 'shard')}); `snac-tok status` says what is missing"

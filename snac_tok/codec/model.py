@@ -14,6 +14,7 @@ from snac_tok.codec.inputs import checked_audio, checked_codes
 from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.ops.backend import no_tf32
 from snac_tok.codec.ops.reference import Precision
+from snac_tok.codec.placement import DTYPE_NAMES
 from snac_tok.codec.precision import full_precision
 from snac_tok.codec.pretrained import Pretrained
 from snac_tok.errors import CodesError, ConfigError, NetworkError, WaveformError
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from snac_tok.codec.noise import NoiseSource
-
-
-DTYPE_NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
 
 
 class SNAC(Pretrained):

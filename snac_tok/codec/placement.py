@@ -10,8 +10,8 @@ from snac_tok.errors import ConfigError, did_you_mean, first_line
 
 # Where people have torch run; it knows more.
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
-# What every layer can be computed in.
-_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+# What every layer can be computed in, and what shards and the command line call it.
+DTYPE_NAMES = {torch.float64: "fp64", torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 def check_device(device: Any) -> None:
@@ -50,8 +50,8 @@ def float_dtype(dtype: Any) -> torch.dtype | None:
     found = (
         dtype if isinstance(dtype, torch.dtype) else getattr(torch, str(dtype).removeprefix("torch."), None)
     )
-    if found not in _DTYPES:
-        names = ", ".join(str(each).removeprefix("torch.") for each in _DTYPES)
+    if found not in DTYPE_NAMES:
+        names = ", ".join(str(each).removeprefix("torch.") for each in DTYPE_NAMES)
         raise ConfigError(
             f'dtype is {dtype!r}; a torch.dtype or its name, such as "float16", is needed: one of {names}.'
         )
