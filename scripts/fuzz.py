@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzzing.kinds import KINDS
-from fuzzing.worker import work
+from fuzzing.worker import name_of, work
 
 # A worker imports torch and makes its whole files before its first input.
 START_SECONDS = 180.0
@@ -34,13 +34,15 @@ class Tally:
     findings: list[str] = field(default_factory=list)
     next_number: int = 0
     current: str = ""
+    done: bool = False
 
 
 def main() -> int:
     """Share the time between the kinds, say what was tried and found; 1 where something was found."""
     options = parsed()
     if options.worker:
-        work(options.worker, options.seed, options.first, options.folder, options.out.resolve())
+        work(options.worker, seed_of(options), options.first, options.folder, options.out.resolve())
+        return 0
     kinds = options.kinds.split(",")
     total = Tally()
     for kind in kinds:
@@ -67,6 +69,11 @@ def parsed() -> argparse.Namespace:
         "--seconds", type=float, default=60.0, help="for all kinds together, starting included"
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed tries other damage")
+    parser.add_argument(
+        "--every-bit",
+        action="store_true",
+        help="flip each bit where files describe themselves, one at a time, until all are done or the time is over",
+    )
     parser.add_argument("--kinds", default=",".join(KINDS), help="which, with commas between them")
     parser.add_argument("--limit-seconds", type=float, default=20.0, help="what one input may take")
     parser.add_argument(
@@ -84,10 +91,15 @@ def parsed() -> argparse.Namespace:
     return options
 
 
+def seed_of(options: argparse.Namespace) -> int | None:
+    """Return the seed of the damage; None where every bit is tried."""
+    return None if options.every_bit else options.seed
+
+
 def tried(kind: str, options: argparse.Namespace, *, seconds: float) -> Tally:
     """Try one kind for a while; a worker that dies or hangs is replaced and goes on behind the input that did it."""
     tally, deadline = Tally(next_number=options.first), time.monotonic() + seconds
-    while time.monotonic() < deadline and len(tally.findings) < 20:  # noqa: PLR2004 - enough to mend
+    while not tally.done and time.monotonic() < deadline and len(tally.findings) < 20:  # noqa: PLR2004 - enough to mend
         with tempfile.TemporaryDirectory() as folder:
             ended = _one_worker(kind, options, tally, deadline, Path(folder))
             if ended is not None:
@@ -104,8 +116,9 @@ def tried(kind: str, options: argparse.Namespace, *, seconds: float) -> Tally:
 def _one_worker(
     kind: str, options: argparse.Namespace, tally: Tally, deadline: float, folder: Path
 ) -> str | None:
-    """Watch one worker until the time is over (None), or until it dies or hangs (why)."""
+    """Watch one worker until the time is over or all is done (None), or until it dies or hangs (why)."""
     command = [sys.executable, __file__, "--worker", kind, "--seed", str(options.seed)]
+    command += ["--every-bit"] if options.every_bit else []
     command += ["--first", str(tally.next_number), "--folder", str(folder), "--out", str(options.out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
@@ -116,7 +129,7 @@ def _one_worker(
                 if not line:
                     return f"the process ended: {_status(worker.wait())}"
                 _heard(json.loads(line), tally, kind, options)
-                if time.monotonic() > deadline:
+                if tally.done or time.monotonic() > deadline:
                     return None
                 limit = options.limit_seconds
             return f"no answer within {limit:g} s"
@@ -127,6 +140,8 @@ def _one_worker(
 def _heard(line: dict[str, object], tally: Tally, kind: str, options: argparse.Namespace) -> None:
     if "begins" in line:
         tally.current = str(line["begins"])
+    elif "done" in line:
+        tally.done = True
     elif "outcome" in line:
         tally.outcomes[str(line["outcome"])] += 1
         if line["outcome"] == "finding":
@@ -139,7 +154,7 @@ def _note(tally: Tally, kind: str, options: argparse.Namespace, reason: str) -> 
 
 
 def _name(kind: str, options: argparse.Namespace, tally: Tally) -> str:
-    return f"{kind}-{options.seed}-{tally.next_number}"
+    return name_of(kind, seed_of(options), tally.next_number)
 
 
 def _status(code: int) -> str:

@@ -34,6 +34,8 @@ _VALUES: tuple[Any, ...] = (
 _DEPTH = 3000
 _LONGEST_PIECE = 400
 _HEADER = 100
+# Where a format describes itself: in front, or behind (Parquet, zip).
+_DESCRIBED = 4000
 
 
 def damaged(content: bytes, random: Random, others: Sequence[bytes]) -> bytes:
@@ -45,6 +47,18 @@ def damaged(content: bytes, random: Random, others: Sequence[bytes]) -> bytes:
     for _ in range(random.randint(1, 4)):
         content = random.choice(_CHANGES)(content, random, others)
     return content
+
+
+def flipped(whole: Sequence[bytes], number: int) -> tuple[int, bytes] | None:
+    """Return which file, and that file with a bit flipped; `number` counts all files' bits, None is behind the last."""
+    for index, content in enumerate(whole):
+        count = min(len(content), 2 * _DESCRIBED)
+        if number < 8 * count:
+            place, bit = divmod(number, 8)
+            place += 0 if place < _DESCRIBED else len(content) - count
+            return index, content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :]
+        number -= 8 * count
+    return None
 
 
 def _structured(content: bytes, random: Random, others: Sequence[bytes]) -> bytes | None:

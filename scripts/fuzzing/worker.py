@@ -19,7 +19,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from fuzzing.kinds import KINDS
-from fuzzing.mutations import damaged
+from fuzzing.mutations import damaged, flipped
 from snac_tok.errors import SnacTokError
 
 if TYPE_CHECKING:
@@ -31,8 +31,16 @@ MEMORY_LIMIT = 600 * 2**20
 _LONGEST_REFUSAL = 1500
 
 
-def work(kind: str, seed: int, first: int, folder: Path, out: Path) -> None:
-    """Try inputs from number `first` on, until killed; those with findings are kept in `out`."""
+def work(kind: str, seed: int | None, first: int, folder: Path, out: Path) -> None:
+    """Try inputs from number `first` on, until killed; those with findings are kept in `out`.
+
+    Args:
+        kind: of file.
+        seed: None tries every bit instead, and ends behind the last.
+        first: the first input's number.
+        folder: to work in.
+        out: where inputs with findings go.
+    """
     # What the library itself warns of is no finding; what anything else prints is.
     warnings.simplefilter("ignore")
     logging.disable()
@@ -46,6 +54,9 @@ def work(kind: str, seed: int, first: int, folder: Path, out: Path) -> None:
     reports.write(json.dumps({"ready": len(whole)}) + "\n")
     for number in itertools.count(first):
         path = make_input(whole, kind, seed, number, folder / "input")
+        if path is None:
+            reports.write(json.dumps({"done": number}) + "\n")
+            return
         reports.write(json.dumps({"number": number, "begins": path.name}) + "\n")
         outcome, reason = _tried(kind, path)
         if outcome != "finding" and (said := noise()):
@@ -53,15 +64,24 @@ def work(kind: str, seed: int, first: int, folder: Path, out: Path) -> None:
         if outcome != "finding" and (written := list(Path.cwd().iterdir())):
             outcome, reason = "finding", f"it wrote files where it was called: {written}"
         if outcome == "finding":
-            shutil.copytree(path.parent, out / f"{kind}-{seed}-{number}", dirs_exist_ok=True)
+            shutil.copytree(path.parent, out / name_of(kind, seed, number), dirs_exist_ok=True)
         reports.write(json.dumps({"number": number, "outcome": outcome, "reason": reason}) + "\n")
 
 
-def make_input(whole: list[Seed], kind: str, seed: int, number: int, folder: Path) -> Path:
-    """Lay out input `number` in a folder, and return the damaged file."""
+def make_input(whole: list[Seed], kind: str, seed: int | None, number: int, folder: Path) -> Path | None:
+    """Lay out input `number` in a folder, and return the damaged file; None behind the last."""
+    contents = [each.content for each in whole]
+    if seed is None:
+        found = flipped(contents, number)
+        return None if found is None else whole[found[0]].lay_out(folder, found[1])
     random = Random(f"{seed} {kind} {number}")  # noqa: S311 - damage, not secrets
     chosen = random.choice(whole)
-    return chosen.lay_out(folder, damaged(chosen.content, random, [each.content for each in whole]))
+    return chosen.lay_out(folder, damaged(chosen.content, random, contents))
+
+
+def name_of(kind: str, seed: int | None, number: int) -> str:
+    """Return what a finding's folder is called."""
+    return f"{kind}-{'bit' if seed is None else seed}-{number}"
 
 
 def _tried(kind: str, path: Path) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from snac_tok.corpus.card import dataset_card
 from snac_tok.corpus.folder import CARD_NAME, FAILED_NAME, PLAN_NAME, STATISTICS_NAME, SUMS_NAME
 from snac_tok.corpus.plan import Plan, with_sizes_of
 from snac_tok.errors import ShardError
+from snac_tok.plain_values import from_plain
 from snac_tok.shards import Manifest, ShardFile, write_manifest
 from snac_tok.shards.publish import publish_bytes, write_errors_named
 from snac_tok.shards.statistics import CollectionStatistics
@@ -122,10 +123,11 @@ def read_failures(out: Path) -> list[Failure]:
     try:
         # Not splitlines(): a name may hold one of the other line ends that it knows.
         lines = path.read_text(encoding="utf-8").split("\n")
-        return [Failure(**json.loads(line)) for line in lines if line]
-    except (OSError, ValueError, TypeError) as error:
+        return [from_plain(Failure, json.loads(line), error=ShardError) for line in lines if line]
+    except (OSError, ValueError, RecursionError, ShardError) as error:
+        reason = str(error).rstrip(".")
         raise ShardError(
-            f"{path} cannot be read: {error}; remove it and {path.parent} stays whole."
+            f"{path} cannot be read: {reason}; remove it and {path.parent} stays whole."
         ) from error
 
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from snac_tok.errors import CodesError, ShardError
+from snac_tok.shards.footer import RowGroup, read_row_groups
 from snac_tok.shards.info import FAILURES_KEY, FOOTER_KEY, ShardInfo, parse_metadata, read_metadata
-from snac_tok.shards.page_sizes import check_row_group
+from snac_tok.shards.page_sizes import check_chunk
 from snac_tok.shards.record import STRING_COLUMNS, Record, batch_to_records, more_columns
 from snac_tok.shards.statistics import CollectionStatistics
 from snac_tok.sources.failures import Failure
@@ -69,6 +70,7 @@ class ShardFile:
             self._metadata = pq.read_metadata(path)
         self.info, self.failures, self.columns = self._read_footer()
         with read_errors_named(path):
+            self._groups = self._read_row_groups()
             # A string that many rows share is kept once: expanded, a few kilobytes could become gigabytes.
             self._file = pq.ParquetFile(
                 path,
@@ -85,14 +87,16 @@ class ShardFile:
         self.close()
 
     def __len__(self) -> int:
-        return int(self._metadata.num_rows)
+        return sum(group.num_records for group in self._groups)
 
     def __iter__(self) -> Iterator[Record]:
         """The records in order; one row group is in memory at a time."""
-        for group in range(self._metadata.num_row_groups):
+        for index in range(len(self._groups)):
             with read_errors_named(self.path):
-                self._check_group(group)
-                table = self._file.read_row_group(group, use_threads=False).combine_chunks()
+                self._check_pages(index)
+                table = self._file.read_row_group(index, use_threads=False).combine_chunks()
+                # Rows may refer to strings that their dictionary does not have.
+                table.validate(full=True)
                 records = [row for batch in table.to_batches() for row in batch_to_records(batch)]
             yield from records
 
@@ -106,10 +110,9 @@ class ShardFile:
         Raises:
             ShardError: more or fewer records, codes or bytes.
         """
-        groups = [self._metadata.row_group(index) for index in range(self._metadata.num_row_groups)]
         # An empty list counts as one value.
-        num_values = sum(group.column(group.num_columns - 1).num_values for group in groups)
-        if sum(group.num_rows for group in groups) != entry.num_records or len(self) != entry.num_records:
+        num_values = sum(group.chunks[-1].num_values for group in self._groups)
+        if len(self) != entry.num_records:
             found = f"{len(self)} records, the manifest says {entry.num_records}"
         elif not entry.num_tokens <= num_values <= entry.num_tokens + entry.num_records:
             found = f"{num_values} codes, the manifest says {entry.num_tokens}"
@@ -126,6 +129,8 @@ class ShardFile:
             ShardError: the column is damaged.
         """
         with read_errors_named(self.path):
+            for index in range(len(self._groups)):
+                self._check_pages(index, column="num_samples")
             column = self._file.read(columns=["num_samples"], use_threads=False).column(0)
             return int(sum(column.to_pylist()))
 
@@ -155,9 +160,17 @@ class ShardFile:
             sha256=file_sha256(self.path),
         )
 
-    def _check_group(self, index: int) -> None:
+    def _check_pages(self, index: int, *, column: str | None = None) -> None:
+        """Check the sizes of a row group's pages, of all columns or of one."""
         with self.path.open("rb") as file:
-            check_row_group(file, self._metadata.row_group(index))
+            for chunk in self._groups[index].chunks:
+                if column in (None, chunk.column):
+                    check_chunk(file, chunk)
+
+    def _read_row_groups(self) -> tuple[RowGroup, ...]:
+        schema = self._metadata.schema
+        with self.path.open("rb") as file:
+            return read_row_groups(file, [schema.column(index) for index in range(len(schema))])
 
     def _read_footer(self) -> tuple[ShardInfo, tuple[Failure, ...], tuple[str, ...]]:
         footer: dict[bytes, bytes] = self._metadata.metadata or {}

@@ -16,7 +16,14 @@ from snac_tok.errors import SourceError
 from snac_tok.sources.cells import text_of
 from snac_tok.sources.recording import Recording
 from snac_tok.sources.rows import Table, told_columns
-from snac_tok.sources.stored import arrow_table, cell_sound, holds_samples, sound_column, sound_sizes
+from snac_tok.sources.stored import (
+    arrow_batches,
+    arrow_table,
+    cell_sound,
+    holds_samples,
+    sound_column,
+    sound_sizes,
+)
 from snac_tok.sources.tables import TEXT_COLUMNS, first_of
 
 if TYPE_CHECKING:
@@ -50,10 +57,18 @@ def load_saved(folder: Path) -> Any:
         SourceError: it is damaged.
         MissingDependencyError: `datasets` is not installed.
     """
+    library = datasets_library()
     try:
-        return datasets_library().load_from_disk(str(folder))
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{folder} cannot be read as a dataset: {error}") from error
+        dataset = library.load_from_disk(str(folder))
+        for split in splits_of(dataset).values():
+            # Its files are mapped and taken as they are: places behind their end would end the process.
+            split.data.validate(full=True)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(
+            f"{folder} cannot be read as a dataset, one of its files may be damaged: {reason}"
+        ) from error
+    return dataset
 
 
 def load_hub(source: str, *, streaming: bool = True) -> Any:
@@ -161,17 +176,17 @@ def stored_recordings(dataset: Any, *, keep: Sequence[str] = ()) -> tuple[Path, 
     for split, paths in files.items():
         prefix, number = (f"{split}/" if split else ""), 0
         for path in paths:
-            rows = list(_of_arrow(path, prefix, number, keep))
+            try:
+                rows = list(_of_arrow(path, prefix, number, keep))
+            except OSError as error:
+                raise SourceError(f"{path} cannot be read: {error}.") from error
             found, number = found + rows, number + len(rows)
     return base, found
 
 
 def _of_arrow(path: Path, prefix: str, first: int, keep: Sequence[str]) -> Iterator[Recording]:
     table = Table(path, keep=keep)
-    try:
-        content = arrow_table(path)
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error}.") from error
+    content = arrow_table(path)
     column = sound_column(content.schema)
     if column is None:
         raise SourceError(
@@ -185,7 +200,7 @@ def _of_arrow(path: Path, prefix: str, first: int, keep: Sequence[str]) -> Itera
         if field.name != column and (field.name in told or not field.type.num_fields)
     ]
     row, has_samples = 0, holds_samples(content.schema.field(column).type)
-    for batch in content.select([*names, column]).to_batches():
+    for batch in arrow_batches(content, [*names, column]):
         sizes, paths = sound_sizes(batch.column(column))
         for fields, size, place in zip(batch.select(names).to_pylist(), sizes, paths, strict=True):
             sound, num_bytes = cell_sound(path, row, size, place, has_samples=has_samples)

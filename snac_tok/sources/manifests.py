@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import SourceError
 from snac_tok.sources.rows import Table
-from snac_tok.sources.stored import cell_bytes, cell_sound, holds_samples, parquet_file, sound_column
+from snac_tok.sources.stored import (
+    cell_bytes,
+    cell_sound,
+    holds_samples,
+    parquet_file,
+    parquet_rows,
+    sound_column,
+)
 from snac_tok.sources.tables import (
     FILE_COLUMNS,
     SEPARATORS,
@@ -112,15 +119,13 @@ def _of_ljspeech(cells: list[str]) -> dict[str, Any]:
 
 
 def _of_parquet(path: Path, keep: Sequence[str]) -> Iterator[Recording]:
-    table, number = Table(path, keep=keep), 0
+    table = Table(path, keep=keep)
     try:
         file = parquet_file(path)
         column = sound_column(file.schema_arrow)
         has_samples = column is not None and holds_samples(file.schema_arrow.field(column).type)
-        for batch in file.iter_batches(batch_size=64 if column else 4096):
-            for fields in batch.to_pylist():
-                yield _of_row(table, fields, number, sound_column=column, has_samples=has_samples)
-                number += 1
+        for number, fields in enumerate(parquet_rows(file, batch_size=64 if column else 4096)):
+            yield _of_row(table, fields, number, sound_column=column, has_samples=has_samples)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error}.") from error
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # Start and end in seconds; an end of None is that of the recording.
 Part: TypeAlias = "tuple[float, float | None]"
 
+# More samples than any recording has.
+_ENDLESS = 1 << 62
+
 
 def checked_part(start: float, end: float | None, *, name: object) -> Part | None:
     """Return the part, or None if it is the whole recording.
@@ -63,4 +66,4 @@ def cut_part(blocks: Iterable[Waveform], part: Part) -> Waveform:
 
 
 def _samples(seconds: float | None, rate: int) -> int:
-    return 1 << 62 if seconds is None else round(seconds * rate)
+    return _ENDLESS if seconds is None else round(min(seconds * rate, _ENDLESS))

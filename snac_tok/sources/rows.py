@@ -227,7 +227,7 @@ def _part_of(fields: Mapping[str, Any], names: _Names, place: Place) -> Part | N
     if end is None:
         duration = _seconds(fields.get("duration"), place)
         end = None if duration is None else (start or 0.0) + duration
-    return checked_part(start or 0.0, end, name=place)
+    return checked_part(start or 0.0, None if end == math.inf else end, name=place)
 
 
 def _seconds(value: Any, place: Place) -> float | None:
@@ -235,9 +235,10 @@ def _seconds(value: Any, place: Place) -> float | None:
         return None
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
-        raise SourceError(f"{place}: {value!r} is no number of seconds; mend the line.") from None
-    return seconds if math.isfinite(seconds) else None
+    except (TypeError, ValueError, OverflowError):
+        raise SourceError(f"{place}: {reprlib.repr(value)} is no number of seconds; mend the line.") from None
+    # Columns of numbers say "missing" by NaN.
+    return None if math.isnan(seconds) else seconds
 
 
 def _of_cut(fields: Mapping[str, Any], place: Place) -> dict[str, Any]:
@@ -252,7 +253,7 @@ def _of_cut(fields: Mapping[str, Any], place: Place) -> dict[str, Any]:
         row = {"file_name": path, "cut_id": fields["id"], **told_of_cut(fields)}
     except SourceError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise SourceError(
             f"{place}: it is no cut of Lhotse's with a recording ({error!r}); mend the line."
         ) from None

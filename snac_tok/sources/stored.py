@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from snac_tok.audio.optional import import_optional
 from snac_tok.errors import AudioFileError, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # Columns that datasets keep sound in: bytes, or a struct of bytes and path.
@@ -64,13 +66,21 @@ def parquet_file(path: Path) -> Any:
         OSError: it is damaged, or not there.
     """
     import_optional("pyarrow", extra="shards", purpose="reading Parquet")
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _damage_as_os_error("Parquet"):
         return pq.ParquetFile(path)
-    except pa.ArrowException as error:
-        raise OSError(f"it is no Parquet file: {error}") from error
+
+
+def parquet_rows(file: Any, *, batch_size: int) -> Iterator[dict[str, Any]]:
+    """Return an open .parquet's rows, of which so many are in memory at once.
+
+    Raises:
+        OSError: it is damaged.
+    """
+    with _damage_as_os_error("Parquet"):
+        for batch in file.iter_batches(batch_size=batch_size):
+            yield from batch.to_pylist()
 
 
 def sound_column(schema: Any) -> str | None:
@@ -100,10 +110,22 @@ def arrow_table(path: Path) -> Any:
     import_optional("pyarrow", extra="shards", purpose="reading Arrow files")
     import pyarrow as pa
 
-    try:
+    with _damage_as_os_error("Arrow"):
         return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
-    except pa.ArrowException as error:
-        raise OSError(f"it is no Arrow file: {error}") from error
+
+
+def arrow_batches(table: Any, columns: Sequence[str]) -> Iterator[Any]:
+    """Return some columns of a mapped table, batch by batch.
+
+    What is mapped is taken as it is, and places behind its end would end the process: they are looked for first.
+
+    Raises:
+        OSError: it is damaged.
+    """
+    with _damage_as_os_error("Arrow"):
+        for batch in table.select(columns).to_batches():
+            batch.validate(full=True)
+            yield batch
 
 
 def cell_bytes(value: Any) -> bytes | None:
@@ -201,10 +223,13 @@ def _cell(path: Path, row: int) -> bytes:
     status = path.stat()
     version = status.st_size, status.st_mtime_ns
     if path.suffix == ".arrow":
-        return cell_bytes(_arrow_column(path, version)[row].as_py()) or b""
-    starts = _group_starts(path, version)
-    place = bisect_right(starts, row) - 1
-    return cell_bytes(_group_column(path, place, version)[row - starts[place]].as_py()) or b""
+        cells = _arrow_column(path, version)
+    else:
+        starts = _group_starts(path, version)
+        place = bisect_right(starts, row) - 1
+        cells, row = _group_column(path, place, version), row - starts[place]
+    # A table that got shorter has no such row; its reader sees that from the number of bytes.
+    return (cell_bytes(cells[row].as_py()) if row < len(cells) else None) or b""
 
 
 @lru_cache(maxsize=16)
@@ -218,14 +243,48 @@ def _group_starts(path: Path, version: tuple[int, int]) -> list[int]:
 
 @lru_cache(maxsize=16)
 def _arrow_column(path: Path, version: tuple[int, int]) -> Any:
+    import pyarrow as pa
+
     del version
     table = arrow_table(path)
-    return table.column(sound_column(table.schema))
+    name = _there(sound_column(table.schema))
+    return pa.chunked_array(
+        [batch.column(name) for batch in arrow_batches(table, [name])], type=table.schema.field(name).type
+    )
 
 
 @lru_cache(maxsize=2)
 def _group_column(path: Path, place: int, version: tuple[int, int]) -> Any:
     del version
     file = parquet_file(path)
-    name = sound_column(file.schema_arrow)
-    return file.read_row_group(place, columns=[name], use_threads=False).column(0).combine_chunks()
+    name = _there(sound_column(file.schema_arrow))
+    with _damage_as_os_error("Parquet"):
+        return file.read_row_group(place, columns=[name], use_threads=False).column(0).combine_chunks()
+
+
+def _there(column: str | None) -> str:
+    """Return a column of sound that was there when the table was listed."""
+    if column is None:
+        raise OSError("its column of sound is gone")
+    return column
+
+
+@contextmanager
+def _damage_as_os_error(kind: str) -> Iterator[None]:
+    """Raise OSError for whatever pyarrow raises where a table is damaged: its own errors, and Python's for bad text."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except OSError as error:
+        # The system's errors have a number; without one, it is pyarrow's word for damage.
+        if error.errno is not None:
+            raise
+        raise _damaged(kind, error) from error
+    except (pa.ArrowException, ValueError, LookupError, OverflowError) as error:
+        raise _damaged(kind, error) from error
+
+
+def _damaged(kind: str, error: Exception) -> OSError:
+    reason = " ".join(str(error).split()).rstrip(".")
+    return OSError(f"it is no {kind} file, or a damaged one: {reason}")

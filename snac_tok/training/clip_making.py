@@ -23,7 +23,7 @@ from snac_tok.audio import check_policy, check_sampling_rate, mono_blocks, resam
 from snac_tok.errors import AudioError, ConfigError, TrainingError
 from snac_tok.sources.failures import failure_of
 from snac_tok.sources.find import find_recordings
-from snac_tok.training.clip_plan import ClipPlan, finished_counts
+from snac_tok.training.clip_plan import ClipPlan, Counts, finished_counts
 from snac_tok.training.clip_store import FULL_SCALE
 from snac_tok.training.clip_writing import writing_clips
 from snac_tok.training.level import active_level_db
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from snac_tok.training.clip_writing import ClipWriter
 
 _LEAST_PIECE_SECONDS = 1.0
-# What a run that goes on, or has nothing to do, knows of the one before.
-_COUNTS = ("num_recordings", "num_bytes", "num_clips", "num_samples", "num_short", "num_failures")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,27 +85,15 @@ class PreparationOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreparationState:
-    """What a preparation has come to so far, and in the end.
+class PreparationState(Counts):
+    """What a preparation has come to so far, and in the end: what it counts, and the following.
 
     Attributes:
-        num_recordings: read, failed ones included.
-        num_bytes: of their files, where they are files.
-        num_clips: written.
-        num_samples: of these clips.
-        num_short: clips left out for being shorter than `min_seconds`.
-        num_failures: recordings that could not be used to their end; failed.jsonl lists them.
         total_bytes: of all files there are, read or not; None where some recordings are no files.
         num_adopted: recordings that an interrupted run had done.
         was_finished: whether an earlier run had finished the folder, and this one had nothing to do.
     """
 
-    num_recordings: int = 0
-    num_bytes: int = 0
-    num_clips: int = 0
-    num_samples: int = 0
-    num_short: int = 0
-    num_failures: int = 0
     total_bytes: int | None = None
     num_adopted: int = 0
     was_finished: bool = False
@@ -153,7 +139,9 @@ def prepare_sound(
         made_from=recordings.identity,
     )
     if not replace and (counts := finished_counts(out, plan)) is not None:
-        return PreparationState(**counts, total_bytes=recordings.num_bytes, was_finished=True)
+        return PreparationState(
+            **dataclasses.asdict(counts), total_bytes=recordings.num_bytes, was_finished=True
+        )
     with writing_clips(out, plan, replace=replace) as writer:
         preparation = _Preparation(writer, options, total_bytes=recordings.num_bytes)
         for recording in itertools.islice(recordings, writer.num_done, None):
@@ -170,7 +158,9 @@ class _Preparation:
 
     def __init__(self, writer: ClipWriter, options: PreparationOptions, *, total_bytes: int | None) -> None:
         self._writer, self._options = writer, options
-        self.state = PreparationState(**writer.counts, total_bytes=total_bytes, num_adopted=writer.num_done)
+        self.state = PreparationState(
+            **dataclasses.asdict(writer.counts), total_bytes=total_bytes, num_adopted=writer.num_done
+        )
 
     def add(self, recording: Recording) -> None:
         """Write what a recording holds; where it cannot be used to its end, what came before stays."""
@@ -181,7 +171,9 @@ class _Preparation:
             self._writer.failures.append(_failure(recording, error))
             self._count(num_failures=1)
         self._count(num_recordings=1, num_bytes=recording.num_bytes or 0)
-        self._writer.end_recording({name: getattr(self.state, name) for name in _COUNTS})
+        self._writer.end_recording(
+            Counts(**{field.name: getattr(self.state, field.name) for field in dataclasses.fields(Counts)})
+        )
 
     def _write(self, name: str, samples: npt.NDArray[np.float32]) -> None:
         options = self._options

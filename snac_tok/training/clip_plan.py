@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import TrainingError
 from snac_tok.files import living_writers
-from snac_tok.training.clip_store import BYTES_PER_SAMPLE, CLIPS_FILE, SAMPLES_FILE, ClipStore
+from snac_tok.plain_values import from_plain
+from snac_tok.sources.failures import Failure  # noqa: TC001 - `from_plain` reads the types at runtime
+from snac_tok.training.clip_store import BYTES_PER_SAMPLE, CLIPS_FILE, SAMPLES_FILE, ClipEntry, ClipStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +52,43 @@ class ClipPlan:
         return differing + ([] if same_recordings else ["recordings"])
 
 
-def finished_counts(out: Path, plan: ClipPlan) -> dict[str, Any] | None:
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What a preparation counts.
+
+    Attributes:
+        num_recordings: read, failed ones included.
+        num_bytes: of their files, where they are files.
+        num_clips: written.
+        num_samples: of these clips.
+        num_short: clips left out for being shorter than `min_seconds`.
+        num_failures: recordings that could not be used to their end; failed.jsonl lists them.
+    """
+
+    num_recordings: int = 0
+    num_bytes: int = 0
+    num_clips: int = 0
+    num_samples: int = 0
+    num_short: int = 0
+    num_failures: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoneRecording:
+    """A line of the journal.
+
+    Attributes:
+        clips: of one recording.
+        failures: of the recording, where it has one.
+        counts: of all recordings up to this one.
+    """
+
+    clips: tuple[ClipEntry, ...]
+    failures: tuple[Failure, ...]
+    counts: Counts
+
+
+def finished_counts(out: Path, plan: ClipPlan) -> Counts | None:
     """Return what was counted when a run of this plan finished; None where there is no finished folder.
 
     Raises:
@@ -62,73 +100,98 @@ def finished_counts(out: Path, plan: ClipPlan) -> dict[str, Any] | None:
         description = json.loads((out / CLIPS_FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
         description = None
-    if names := plan.differences(description) or ([] if "counts" in description else ["counts"]):
+    if names := plan.differences(description):
         raise TrainingError(
             f"{out} already holds prepared sound, made with other options ({', '.join(names)}); choose another "
             "folder, or replace it (--force)."
         )
     try:
         ClipStore.open(out)
+        counts = from_plain(
+            Counts,
+            description.get("counts"),
+            error=TrainingError,
+            what=f"counts in {out / CLIPS_FILE}",
+            complete=True,
+        )
     except TrainingError as error:
         raise TrainingError(f"{str(error).rstrip('.')}, and replace it (--force).") from error
     if not living_writers(out / CLIPS_FILE):
         # Of a run that was killed when all was done; where the folder may not be written, it does no harm.
         with contextlib.suppress(OSError):
             (out / JOURNAL_FILE).unlink(missing_ok=True)
-    return dict(description["counts"])
+    return counts
 
 
-def done_before(out: Path, plan: ClipPlan, *, replace: bool) -> list[dict[str, Any]]:
-    """Return the lines of a run of the same plan that was interrupted; refuse a folder that is taken."""
+def done_before(out: Path, plan: ClipPlan, *, replace: bool) -> list[DoneRecording]:
+    """Return what a run of the same plan that was interrupted has done; refuse a folder that is taken."""
     if (out / CLIPS_FILE).exists() and not replace:
         raise TrainingError(
             f"{out} already holds prepared sound; choose another folder, or replace it (--force)."
         )
-    journal = _journal_lines(out)
-    if not journal:
+    begun, done = _read_journal(out)
+    if begun is None:
         if (out / SAMPLES_FILE).exists() and not replace:
             raise TrainingError(f"{out} holds {SAMPLES_FILE} and no {CLIPS_FILE}; replace it (--force).")
         return []
-    names = plan.differences(journal[0])
+    names = plan.differences(begun)
     if names and not replace:
         raise TrainingError(
             f"{out} was begun with other options ({', '.join(names)}); run with the same ones, choose another "
             "folder, or begin anew (--force)."
         )
-    return [] if names else journal[1:]
+    return [] if names else done
 
 
-def _journal_lines(out: Path) -> list[dict[str, Any]]:
-    """Return the lines that are whole and whose samples are there; none where there is no journal."""
+def _read_journal(out: Path) -> tuple[Any, list[DoneRecording]]:
+    """Return the plan that was begun, None without a journal, and the recordings whose samples are there."""
     try:
-        texts = (out / JOURNAL_FILE).read_bytes().split(b"\n")[:-1]
-    except OSError:
-        return []
-    lines: list[dict[str, Any]] = []
-    for text in texts:
+        plan, *lines = map(_json_of, (out / JOURNAL_FILE).read_bytes().split(b"\n")[:-1])
+    except (OSError, ValueError):
+        return None, []
+    if not isinstance(plan, dict):
+        return None, []
+    done: list[DoneRecording] = []
+    for line in lines:
+        # What a failing disk made of a line ends what is known; it is done again.
         try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
+            recording = from_plain(DoneRecording, line, error=TrainingError, complete=True)
+        except TrainingError:
             break
-        if not isinstance(line, dict) or (lines and not line.keys() >= {"clips", "failures", "counts"}):
+        if not _follows(recording, _end_of(done)):
             break
-        lines.append(line)
-    _restore_part(out, lines)
+        done.append(recording)
+    _restore_part(out, done)
     num_bytes = (out / PART_FILE).stat().st_size if (out / PART_FILE).exists() else 0
-    while len(lines) > 1 and _end_of(lines) * BYTES_PER_SAMPLE > num_bytes:
-        lines.pop()
-    return lines
+    while done and _end_of(done) * BYTES_PER_SAMPLE > num_bytes:
+        done.pop()
+    return plan, done
 
 
-def _restore_part(out: Path, lines: list[dict[str, Any]]) -> None:
+def _json_of(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _follows(recording: DoneRecording, end: int) -> bool:
+    """Whether a recording's clips lie end to end behind what is known."""
+    for clip in recording.clips:
+        if clip.start != end or clip.num_samples < 1:
+            return False
+        end = clip.end
+    return True
+
+
+def _restore_part(out: Path, done: list[DoneRecording]) -> None:
     """Take back samples that had their name when the run was killed, and no list that tells of them yet."""
     samples, part = out / SAMPLES_FILE, out / PART_FILE
     if part.exists() or (out / CLIPS_FILE).exists() or not samples.exists():
         return
-    if samples.stat().st_size == _end_of(lines) * BYTES_PER_SAMPLE:
+    if samples.stat().st_size == _end_of(done) * BYTES_PER_SAMPLE:
         samples.rename(part)
 
 
-def _end_of(lines: list[dict[str, Any]]) -> int:
-    clips = [clip for line in lines[1:] for clip in line["clips"]]
-    return int(clips[-1]["start"] + clips[-1]["num_samples"]) if clips else 0
+def _end_of(done: list[DoneRecording]) -> int:
+    return next((each.clips[-1].end for each in reversed(done) if each.clips), 0)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import mmap
 import os
 import sys
@@ -33,6 +32,7 @@ BYTES_PER_SAMPLE = 2
 FULL_SCALE = 32_768
 # Of each clip, in a digest.
 _DIGEST_SAMPLES = 64
+_MOST_DB = 1000
 _REMEDY = "prepare it again with snac-tok prepare."
 
 
@@ -203,16 +203,10 @@ def _entry(values: Any, *, start: int, place: int, path: Path) -> ClipEntry:
         entry = ClipEntry(**values)
     except TypeError as error:
         raise TrainingError(f"{path} is damaged: clip {place} is {values!r}; {_REMEDY}") from error
-    level = entry.level_db
-    if not (
-        isinstance(entry.id, str)
-        and _is_count(entry.num_samples)
-        and isinstance(level, int | float)
-        and math.isfinite(level)
-    ):
+    if not (isinstance(entry.id, str) and _is_count(entry.num_samples) and _is_level(entry.level_db)):
         raise TrainingError(f"{path} is damaged: clip {place} is {values!r}; {_REMEDY}")
     # A gap or an overlap would mean that the list is not of these samples.
-    if entry.start != start:
+    if type(entry.start) is not int or entry.start != start:
         raise TrainingError(
             f"{path} is damaged: clip {place} starts at {entry.start!r}, not at {start}; {_REMEDY}"
         )
@@ -221,6 +215,11 @@ def _entry(values: Any, *, start: int, place: int, path: Path) -> ClipEntry:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and value > 0
+
+
+def _is_level(value: Any) -> bool:
+    # No sound has a level beyond it, and larger integers are no floats.
+    return type(value) in (int, float) and abs(value) < _MOST_DB
 
 
 def _mapped(path: Path, *, num_samples: int) -> mmap.mmap:

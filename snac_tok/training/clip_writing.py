@@ -29,8 +29,7 @@ from snac_tok.files import (
     sweep_folder,
     sync_folder,
 )
-from snac_tok.sources.failures import Failure
-from snac_tok.training.clip_plan import JOURNAL_FILE, PART_FILE, done_before
+from snac_tok.training.clip_plan import JOURNAL_FILE, PART_FILE, Counts, DoneRecording, done_before
 from snac_tok.training.clip_store import (
     BYTES_PER_SAMPLE,
     CLIPS_FILE,
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from snac_tok.sources.failures import Failure
     from snac_tok.training.clip_plan import ClipPlan
 
 FAILED_FILE = "failed.jsonl"
@@ -64,15 +64,11 @@ class ClipWriter:
         num_done: recordings that an interrupted run had done, to be skipped.
     """
 
-    def __init__(self, part: FileIO, journal: FileIO, *, lines: list[dict[str, Any]]) -> None:
-        self.clips: list[ClipEntry] = []
-        self.failures: list[Failure] = []
-        self.counts: dict[str, Any] = {}
-        self.num_done = len(lines)
-        for line in lines:
-            self.clips += [ClipEntry(**values) for values in line["clips"]]
-            self.failures += [Failure(**values) for values in line["failures"]]
-            self.counts = line["counts"]
+    def __init__(self, part: FileIO, journal: FileIO, *, done: list[DoneRecording]) -> None:
+        self.clips: list[ClipEntry] = [clip for recording in done for clip in recording.clips]
+        self.failures: list[Failure] = [failure for recording in done for failure in recording.failures]
+        self.counts = done[-1].counts if done else Counts()
+        self.num_done = len(done)
         self._part, self._journal = part, journal
         self._num_noted = len(self.clips), len(self.failures)
         self._waiting: list[bytes] = []
@@ -97,16 +93,14 @@ class ClipWriter:
         )
         self.clips.append(entry)
 
-    def end_recording(self, counts: dict[str, int]) -> None:
+    def end_recording(self, counts: Counts) -> None:
         """Note that a recording is done, with what has been counted so far."""
         num_clips, num_failures = self._num_noted
-        line = {
-            "clips": [dataclasses.asdict(clip) for clip in self.clips[num_clips:]],
-            "failures": [dataclasses.asdict(failure) for failure in self.failures[num_failures:]],
-            "counts": counts,
-        }
+        line = DoneRecording(
+            clips=tuple(self.clips[num_clips:]), failures=tuple(self.failures[num_failures:]), counts=counts
+        )
         self.counts, self._num_noted = counts, (len(self.clips), len(self.failures))
-        self._waiting.append(_json_line(line))
+        self._waiting.append(_json_line(dataclasses.asdict(line)))
         if time.monotonic() - self._last_commit > _COMMIT_SECONDS:
             self.commit()
 
@@ -158,14 +152,16 @@ def writing_clips(out: Path, plan: ClipPlan, *, replace: bool) -> Iterator[ClipW
             raise
 
 
-def _begun(out: Path, plan: ClipPlan, lines: list[dict[str, Any]], stack: contextlib.ExitStack) -> ClipWriter:
+def _begun(out: Path, plan: ClipPlan, done: list[DoneRecording], stack: contextlib.ExitStack) -> ClipWriter:
     """Open both files behind what is done, or empty ones."""
     header = _json_line(dataclasses.asdict(plan))
     # Whole in one step: a journal that is there always says whose it is.
-    _write_whole(out / JOURNAL_FILE, b"".join([header, *map(_json_line, lines)]))
-    part = stack.enter_context((out / PART_FILE).open("r+b" if lines else "wb", buffering=0))
+    _write_whole(
+        out / JOURNAL_FILE, b"".join([header, *(_json_line(dataclasses.asdict(each)) for each in done)])
+    )
+    part = stack.enter_context((out / PART_FILE).open("r+b" if done else "wb", buffering=0))
     journal = stack.enter_context((out / JOURNAL_FILE).open("ab", buffering=0))
-    writer = ClipWriter(part, journal, lines=lines)
+    writer = ClipWriter(part, journal, done=done)
     part.truncate(writer.num_samples * BYTES_PER_SAMPLE)
     part.seek(0, os.SEEK_END)
     return writer
@@ -185,7 +181,7 @@ def _publish(out: Path, plan: ClipPlan, writer: ClipWriter, clips_file: HiddenFi
     description = {
         "format_version": FORMAT_VERSION,
         **dataclasses.asdict(plan),
-        "counts": writer.counts,
+        "counts": dataclasses.asdict(writer.counts),
         "clips": [dataclasses.asdict(clip) for clip in writer.clips],
     }
     text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)

@@ -125,6 +125,19 @@ def test_a_failures_name_may_hold_any_line_end_of_unicode(source, out, mark):
     assert merge_shards(out).was_finished
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['{"source": 3, "reason": "x"}', '{"source": "a"}', "[" * 100_000, "3", '{"source": "a", "rea', "null"],
+)
+def test_a_damaged_list_of_failures_is_refused(source, out, line):
+    """In one sentence with its name; the collection is whole without it."""
+    (source / "bad.wav").write_bytes(b"no sound")
+    shard_folder(source, out, ToyEncoder())
+    (out / "_failed.jsonl").write_text(line + "\n")
+    with pytest.raises(ShardError, match=r"_failed\.jsonl cannot be read: .*; remove it and .* stays whole"):
+        read_failures(out)
+
+
 def test_a_name_that_is_no_utf8_is_a_failure_with_a_printable_name(source, out):
     """Parquet text cannot hold it."""
     write_tone(source / "plain.wav").rename(source / os.fsdecode(b"caf\xe9.wav"))

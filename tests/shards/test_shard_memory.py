@@ -16,6 +16,7 @@ from shard_samples import fields, make_record, shard_info, write_collection
 
 from snac_tok.errors import ShardError
 from snac_tok.shards import SCHEMA, ShardFile, page_sizes, read_shards, write_shard, writer
+from snac_tok.shards.footer import ColumnChunk
 from snac_tok.shards.info import FOOTER_KEY
 
 NAME = "train-00000-of-00001.parquet"
@@ -158,19 +159,9 @@ def test_whatever_parquet_writers_make_of_a_shard_is_read(tmp_path, version, use
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_in_place_of_pages_are_refused(data):
     """By the sentence for damage, and in the end."""
-
-    class Column:
-        data_page_offset, has_dictionary_page, physical_type = 0, False, "INT32"
-        num_values, total_compressed_size, path_in_schema = 1000, 200, "codes"
-
-    class Group:
-        num_columns = 1
-
-        def column(self, _index):
-            return Column
-
+    chunk = ColumnChunk(column="codes", is_string=False, num_values=1000, offset=0, num_bytes=200)
     with pytest.raises(ShardError, match="damaged"):
-        page_sizes.check_row_group(io.BytesIO(data), Group())
+        page_sizes.check_chunk(io.BytesIO(data), chunk)
 
 
 def test_long_texts_make_row_groups_of_their_own_and_come_back(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -115,6 +116,51 @@ def test_killed_anywhere_and_run_again_equals_uninterrupted(source, tmp_path):
         assert contents(out) == contents(tmp_path / "whole")
         adopted.add(state.num_adopted)
     assert adopted == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "adopted"),
+    [
+        (b'"num_samples"', b'"num_sample_"', 0),
+        (b'"start": 0', b'"start": 0.0', 0),
+        (b'"num_clips": 1', b'"num_clips": "1"', 0),
+        (b'{"clips": [{', b'{"clips": [3, {', 0),
+        (b'"counts": {"num_recordings": 2', b'"count": {"num_recordings": 2', 1),
+        (b'"made_from"', b'"made_fro"', None),
+        (b'{"sampling_rate"', b'["sampling_rate"', None),
+    ],
+)
+def test_a_journal_with_a_damaged_line_counts_up_to_it(source, tmp_path, old, new, adopted):
+    """The rest is prepared again, and ends in the same bytes; without a plan in it, it is nobody's."""
+    out = tmp_path / "ready"
+    prepare_sound([source], tmp_path / "whole", OPTIONS)
+
+    def interrupt(state):
+        if state.num_recordings == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_sound([source], out, OPTIONS, progress=interrupt)
+    journal = out / "_progress.jsonl"
+    assert old in journal.read_bytes()
+    journal.write_bytes(journal.read_bytes().replace(old, new, 1))
+    if new == b'"made_fro"':
+        with pytest.raises(TrainingError, match="was begun with other options"):
+            prepare_sound([source], out, OPTIONS)
+        return
+    assert prepare_sound([source], out, OPTIONS).num_adopted == (adopted or 0)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("counts", [None, {}, {"num_clips": 1}, 3])
+def test_a_finished_folder_without_its_counts_is_damaged(source, tmp_path, counts):
+    """It says how to replace it."""
+    out = tmp_path / "ready"
+    prepare_sound([source], out, OPTIONS)
+    described = json.loads((out / "clips.json").read_text())
+    (out / "clips.json").write_text(json.dumps({**described, "counts": counts}))
+    with pytest.raises(TrainingError, match=r"counts in .*clips\.json .*replace it \(--force\)"):
+        prepare_sound([source], out, OPTIONS)
 
 
 def test_the_same_call_again_goes_on_or_has_nothing_to_do(source, tmp_path):
