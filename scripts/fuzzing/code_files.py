@@ -58,7 +58,8 @@ def _read_code_file(path: Path) -> None:
     run_command("inspect", path)
 
 
-def _some_ids() -> list[int]:
+def some_ids() -> list[int]:
+    """Return the ids of four random frames."""
     layout = preset("orpheus").layout
     codes = np.random.default_rng(0).integers(0, 4096, 4 * layout.slots_per_frame)
     return [int(number) for number in preset("orpheus").encode(layout.unflatten(codes))]
@@ -66,7 +67,7 @@ def _some_ids() -> list[int]:
 
 def _ids(_folder: Path) -> list[Seed]:
     """The three forms of `snac-tok decode`."""
-    ids = _some_ids()
+    ids = some_ids()
     forms = (json.dumps(ids), " ".join(map(str, ids)), preset("orpheus").ids_to_text(np.array(ids)))
     return [Seed(name=f"{number}.txt", content=form.encode()) for number, form in enumerate(forms)]
 
@@ -80,7 +81,7 @@ def _read_ids(path: Path) -> None:
 
 def _answers(_folder: Path) -> list[Seed]:
     """What servers send: one object, events, lines of JSON."""
-    ids = _some_ids()
+    ids = some_ids()
     text = preset("orpheus").ids_to_text(np.array(ids))
     whole = {"object": "text_completion", "choices": [{"index": 0, "text": text, "finish_reason": "stop"}]}
     pieces = [{"choices": [{"index": 0, "text": text[at : at + 40]}]} for at in range(0, len(text), 40)]

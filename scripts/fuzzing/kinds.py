@@ -5,6 +5,6 @@ A door may give what it read or refuse in one sentence (an exception of ours). E
 
 from __future__ import annotations
 
-from fuzzing import code_files, codec_files, sound_files
+from fuzzing import code_files, codec_files, requests, sound_files
 
-KINDS = {**sound_files.KINDS, **codec_files.KINDS, **code_files.KINDS}
+KINDS = {**sound_files.KINDS, **codec_files.KINDS, **code_files.KINDS, **requests.KINDS}

@@ -21,6 +21,7 @@ import logging
 import os
 import re
 import shutil
+import zipfile
 from typing import IO, TYPE_CHECKING, Any
 
 import torch
@@ -256,6 +257,10 @@ def _write(content: dict[str, Any], file: IO[bytes]) -> None:
 
 
 def _read(path: Path, *, step: int) -> dict[str, Any]:
+    # torch reads tensors without a look at their checksums.
+    with zipfile.ZipFile(path) as archive:
+        if changed := archive.testzip():
+            raise ValueError(f"{changed} holds other bytes than were written")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     version = state["format_version"]
     if version != FORMAT_VERSION:

@@ -50,6 +50,26 @@ def header(*, shape, dtype="<u2"):
     return buffer.getvalue()
 
 
+def test_no_changed_bit_gives_other_codes(b_npz):
+    """In the codes, the headers and the settings: what was written, or a refusal."""
+    path = Path(b_npz)
+
+    def content():
+        found = read_code_file(path)
+        return [level.tolist() for level in found.levels], found.num_samples, found.settings
+
+    whole, expected, num_refused = path.read_bytes(), content(), 0
+    for place in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place // 3 % 8
+        path.write_bytes(damaged)
+        try:
+            assert content() == expected
+        except CodesError:
+            num_refused += 1
+    assert num_refused > len(whole) // 6
+
+
 def test_a_bomb_of_zeros(refused, work, arrays):
     """A small file that would become hundreds of megabytes is refused before anything is unpacked."""
     frames = 5_000_000

@@ -8,7 +8,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from shard_samples import make_record, shard_info, write_collection
+from shard_samples import fields, make_record, shard_info, write_collection
 
 from snac_tok.errors import ShardError
 from snac_tok.shards import (
@@ -64,6 +64,22 @@ def test_changed_column_data_is_noticed_even_without_verify(folder, column):
     (folder / SECOND).write_bytes(damaged)
     with pytest.raises(ShardError, match=SECOND):
         list(read_shards(folder))
+
+
+def test_no_changed_bit_gives_other_records(folder):
+    """In pages, their headers and the footer, without the manifest's checksum: the records, or a refusal."""
+    whole, expected = (folder / SECOND).read_bytes(), [fields(record) for record in RECORDS[1]]
+    num_refused = 0
+    for place in range(0, len(whole), 2):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place // 2 % 8
+        (folder / SECOND).write_bytes(damaged)
+        try:
+            with ShardFile(folder / SECOND) as shard:
+                assert [fields(record) for record in shard] == expected
+        except ShardError:
+            num_refused += 1
+    assert num_refused > len(whole) // 8
 
 
 def test_verify_lists_every_bad_file_and_every_stranger(folder):

@@ -189,6 +189,24 @@ def test_a_checkpoint_that_loads_but_is_not_whole_is_passed_over(tmp_path, caplo
     assert reason in record.getMessage()
 
 
+def test_no_changed_bit_of_a_checkpoint_is_taken_up(tmp_path):
+    """One in each byte: the run goes on from what was saved, or from the checkpoint before."""
+    folder = begun(tmp_path, steps=(10,))
+    saved = {"step": 20, "weights": torch.arange(50.0)}
+    folder.save(saved, keep=9)
+    path = tmp_path / "checkpoints" / "step-00000020.pt"
+    data, passed_over = path.read_bytes(), 0
+    for place in range(0, len(data), 3):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :])
+        state = folder.newest()
+        if state["step"] == 10:
+            passed_over += 1
+        else:
+            assert state["step"] == 20
+            assert torch.equal(state["weights"], saved["weights"])
+    assert passed_over > len(data) // 9
+
+
 def test_a_checkpoint_that_the_run_cannot_take_up_is_passed_over(tmp_path, caplog):
     """Whatever its networks say of it; but a machine that is out of memory says nothing of the checkpoint."""
     begun(tmp_path, steps=(10, 20))
