@@ -86,5 +86,5 @@ def poisoned(interpreted, monkeypatch):
     def empty(rows, length, width=None):
         return rows.new_full((rows.shape[0], length, width or rows.shape[2]), float("nan"))
 
-    monkeypatch.setattr("snac_tok.codec.ops.launches._empty", empty)
+    monkeypatch.setattr("snac_tok.codec.ops.launch.new_rows", empty)
     return interpreted

@@ -15,7 +15,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from snac_tok.codec.ops import kernels, launches, normal
+from snac_tok.codec.ops import kernels, launches, normal, products
 
 POINTERS = set("out middle kept_out held_out x kept held first_alpha taps taps_bias second_alpha matrix".split())
 POINTERS |= {"matrix_bias", "alpha", "noise", "bias", "first", "second"}
@@ -63,10 +63,10 @@ for precision in ("tf32x3", "tf32"):
         constants |= {"MULTIPLIES": True, "PRODUCT": tl.float32, "PRECISION": precision}
         for kernel in (kernels.residual_unit, kernels.noise_block):
             check((precision, kernel.__name__, channels), compiled(kernel, "fp32", options, **constants))
-    options = {"num_warps": launches.PRODUCTS["num_warps"], "num_stages": launches.PRODUCTS["num_stages"]}
+    options = {"num_warps": products.TILE["num_warps"], "num_stages": products.TILE["num_stages"]}
     for adds in (True, False):
-        constants = {"STEPS": 2, "HAS_BIAS": not adds, "ADDS": adds, "PRECISION": precision} | launches.PRODUCTS
-        check((precision, "products"), compiled(kernels.products, "fp32", options, **constants))
+        constants = {"STEPS": 2, "HAS_BIAS": not adds, "ADDS": adds, "PRECISION": precision} | products.TILE
+        check((precision, "products"), compiled(products.products_kernel, "fp32", options, **constants))
 signature = {"out": "*fp16", "seeds_and_starts": "*i64", "layer_key": "i64", "length": "i32", "BLOCK": "constexpr"}
 source = ASTSource(fn=normal.normal_kernel, signature=signature, constexprs={(4,): 1024})
 assert triton.compile(source, target=TARGET).asm["cubin"]

@@ -252,7 +252,7 @@ def test_when_kernels_are_taken(interpreted, monkeypatch):
     with monkeypatch.context() as patch:
         backend._load.cache_clear()
         patch.setitem(sys.modules, "triton", None)
-        for name in ("gpu", "kernels", "launches", "normal", "trials"):
+        for name in ("gpu", "kernels", "launches", "normal", "products", "trials"):
             patch.delitem(sys.modules, f"snac_tok.codec.ops.{name}")
             patch.delattr(f"snac_tok.codec.ops.{name}")
         assert kernels_of(x) is None
@@ -278,10 +278,10 @@ import sys, torch
 from snac_tok import SNAC
 codec = SNAC.from_pretrained("tiny")
 codec.decode(codec.encode(torch.zeros(1, 1, 4000)), noise=0)
-names = ("gpu", "kernels", "launches", "normal", "trials")
+names = ("gpu", "kernels", "launches", "normal", "products", "trials")
 assert not {f"snac_tok.codec.ops.{name}" for name in names} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
     package = Path(snac_tok.__file__).parent
     users = [path.name for path in package.rglob("*.py") if "import triton" in path.read_text("utf-8")]
-    assert sorted(users) == ["kernels.py", "launches.py", "normal.py"]
+    assert sorted(users) == ["kernels.py", "launches.py", "normal.py", "products.py"]

@@ -26,10 +26,10 @@ from snac_tok.codec.ops.launches import (
     input_first,
     last_layers,
     noise_block,
-    products,
     residual_unit,
 )
 from snac_tok.codec.ops.normal import normal_rows
+from snac_tok.codec.ops.products import products
 from snac_tok.codec.ops.weight_cache import prepacked
 
 if TYPE_CHECKING:

@@ -339,57 +339,6 @@ def noise_block(
         tl.store(to + out_channels, values.to(out.dtype.element_ty), mask=mask & inside)
 
 
-@triton.jit(do_not_specialize=["count", "row_stride", "tiles"])
-def products(
-    out,
-    x,
-    first,
-    second,
-    bias,
-    count,
-    row_stride,
-    width,
-    out_width,
-    tiles,
-    out_tiles,
-    STEPS: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    ADDS: tl.constexpr,
-    BLOCK_T: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """Write a tile of x[t] · first + x[t + 1] · second + bias (STEPS = 2) or of x[t] · first + bias (STEPS = 1).
-
-    ADDS adds it to what is there.
-    """
-    program = tl.program_id(0)
-    out_channels = (program % out_tiles) * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
-    inside = out_channels < out_width
-    at = ((program // out_tiles) % tiles) * BLOCK_T + tl.arange(0, BLOCK_T)[:, None]
-    row = (program // out_tiles // tiles).to(tl.int64)
-    rows = x + row * row_stride + at * width
-    total = tl.full((BLOCK_T, BLOCK_N), 0.0, tl.float32)
-    for step in tl.static_range(STEPS):
-        matrix = first
-        if step == 1:
-            matrix = second
-        for begin in range(0, width, BLOCK_K):
-            column = begin + tl.arange(0, BLOCK_K)
-            mask = (at < count) & (column < width)[None, :]
-            part = tl.load(rows + step * width + column[None, :], mask=mask, other=0.0)
-            mask = (column < width)[:, None] & inside
-            weights = tl.load(matrix + column[:, None] * out_width + out_channels, mask=mask, other=0.0)
-            total = tl.dot(part, weights, total, input_precision=PRECISION)
-    if HAS_BIAS:
-        total += tl.load(bias + out_channels, mask=inside, other=0.0)
-    to = out + (row * count + at) * out_width + out_channels
-    if ADDS:
-        total += tl.load(to, mask=(at < count) & inside, other=0.0)
-    tl.store(to, total, mask=(at < count) & inside)
-
-
 @triton.jit(do_not_specialize=["length", "kept_length", "count", "kept_count", "tiles", "programs"])
 def last_layers(
     out,

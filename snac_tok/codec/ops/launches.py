@@ -6,21 +6,18 @@ asks whether a kernel works: `trials` does.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 import triton.language as tl
 
-from snac_tok.codec.ops import kernels
+from snac_tok.codec.ops import kernels, launch
 from snac_tok.codec.ops.cpu import channels_last
+from snac_tok.codec.ops.products import TRITON_NAMES, write_products
 from snac_tok.codec.ops.reference import Kept
 from snac_tok.codec.ops.weight_cache import prepacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-
     from snac_tok.codec.ops.reference import Precision, UnitWeights
     from snac_tok.codec.ops.weight_cache import Matrices
 
@@ -28,10 +25,6 @@ if TYPE_CHECKING:
 TAPS = 7
 # What one program can hold of all channels of a product with TF32; beyond it spills registers.
 MAX_TF32_WIDTH = 512
-# The tile of a program that only multiplies.
-PRODUCTS = {"BLOCK_T": 128, "BLOCK_K": 32, "BLOCK_N": 64, "num_warps": 8, "num_stages": 2}
-# What Triton calls the precisions.
-_NAMES = {"fp32": "ieee", "tf32x3": "tf32x3", "tf32": "tf32"}
 
 
 def residual_unit(
@@ -66,15 +59,15 @@ def residual_unit(
     held_length = 0 if added is None else added.shape[1]
     count, kept_count = _counts(kept_length + length, padding, last=last)
     held_count = 0 if last else held_length + length - count
-    out, kept_out, held_out = (_empty(rows, size) for size in (count, kept_count, held_count))
+    out, kept_out, held_out = (launch.new_rows(rows, size) for size in (count, kept_count, held_count))
     on_tensor_cores = precision != "fp32" and channels <= MAX_TF32_WIDTH
     multiplies = x.dtype is not torch.float32 or on_tensor_cores
-    middle = out if multiplies else _empty(rows, count)
+    middle = out if multiplies else launch.new_rows(rows, count)
     block = _block_of_tf32(channels) if on_tensor_cores else _block(channels, x.dtype)
     tiles = -(-count // block["BLOCK_T"])
     programs = tiles + -(-kept_count // block["BLOCK_T"])
     ((taps,),), ((matrix,),) = prepacked(weights.taps, _taps_first), prepacked(weights.matrix, input_first)
-    launch(
+    launch.launch(
         kernels.residual_unit,
         (batch * programs,),
         out,
@@ -106,7 +99,7 @@ def residual_unit(
         HAS_ENDS=ends is not None,
         MULTIPLIES=multiplies,
         PRODUCT=_product_type(x),
-        PRECISION=_NAMES[precision],
+        PRECISION=TRITON_NAMES[precision],
         APPROXIMATE=_approximate(x),
         **block,
     )
@@ -114,7 +107,7 @@ def residual_unit(
         if precision == "fp32":
             out.view(-1, channels).addmm_(middle.view(-1, channels), matrix)
         else:
-            _write_products(out, middle, (matrix,), None, precision=precision, adds=True)
+            write_products(out, middle, (matrix,), None, precision=precision, adds=True)
     left = Kept() if last else Kept(kept_out.transpose(1, 2), held_out.transpose(1, 2))
     return out.transpose(1, 2), left
 
@@ -138,10 +131,10 @@ def noise_block(
     """
     rows, (batch, channels, length) = channels_last(x), x.shape
     block = _block(channels, x.dtype) if precision == "fp32" else _block_of_tf32(channels)
-    out = _empty(rows, length)
+    out = launch.new_rows(rows, length)
     ((matrix,),) = prepacked(weight, input_first)
     tiles = -(-length // block["BLOCK_T"])
-    launch(
+    launch.launch(
         kernels.noise_block,
         (batch * tiles,),
         out,
@@ -155,7 +148,7 @@ def noise_block(
         C=channels,
         HAS_ENDS=ends is not None,
         PRODUCT=_product_type(x),
-        PRECISION=_NAMES[precision],
+        PRECISION=TRITON_NAMES[precision],
         **block,
     )
     return out.transpose(1, 2)
@@ -187,12 +180,12 @@ def last_layers(
     padding = TAPS // 2
     kept_length = padding if before is None else before.shape[1]
     count, kept_count = _counts(kept_length + length, padding, last=last)
-    out, kept_out = _empty(rows[..., :1], count), _empty(rows, kept_count)
+    out, kept_out = launch.new_rows(rows[..., :1], count), launch.new_rows(rows, kept_count)
     ((taps,),) = prepacked(weight, _one_output)
     block_t, block_c = 64, max(16, 1 << (channels - 1).bit_length())
     tiles = -(-count // block_t)
     programs = tiles + -(-kept_count // block_t)
-    launch(
+    launch.launch(
         kernels.last_layers,
         (batch * programs,),
         out,
@@ -221,35 +214,15 @@ def last_layers(
     return out.transpose(1, 2), None if last else kept_out.transpose(1, 2)
 
 
-def products(
-    rows: torch.Tensor,
-    matrices: Sequence[torch.Tensor],
-    bias: torch.Tensor | None,
-    *,
-    precision: Precision,
-) -> torch.Tensor:
-    """Multiply each of (B, n, width) and, with a second matrix, what follows it; add up (B, m, out_width).
-
-    Args:
-        rows: float32.
-        matrices: (width, out_width) each, one or two.
-        bias: (out_width,) or None.
-        precision: of the products.
-    """
-    out = _empty(rows, rows.shape[1] - len(matrices) + 1, matrices[0].shape[1])
-    _write_products(out, rows, matrices, bias, precision=precision)
-    return out
-
-
 def extended(x: torch.Tensor, alpha: torch.Tensor, before: torch.Tensor | int, after: int) -> torch.Tensor:
     """Activate x and put it between what was kept (or zeros, given their number) and zeros."""
     rows, (batch, channels, length) = channels_last(x), x.shape
     kept = None if isinstance(before, int) else channels_last(before)
     kept_length = before if isinstance(before, int) else before.shape[-1]
-    out = _empty(rows, kept_length + length + after)
+    out = launch.new_rows(rows, kept_length + length + after)
     block_t, block_c = 32, min(64, max(16, 1 << (channels - 1).bit_length()))
     tiles = -(-out.shape[1] // block_t)
-    launch(
+    launch.launch(
         kernels.extended,
         (batch * tiles, -(-channels // block_c)),
         out,
@@ -269,42 +242,6 @@ def extended(x: torch.Tensor, alpha: torch.Tensor, before: torch.Tensor | int, a
     return out.transpose(1, 2)
 
 
-def _write_products(
-    out: torch.Tensor,
-    rows: torch.Tensor,
-    matrices: Sequence[torch.Tensor],
-    bias: torch.Tensor | None,
-    *,
-    precision: Precision,
-    adds: bool = False,
-) -> None:
-    """Write what `products` returns, or add it to what is there."""
-    (batch, count, out_width), width = out.shape, rows.shape[2]
-    if rows.stride()[1:] != (width, 1):
-        rows = rows.contiguous()
-    tiles, out_tiles = -(-count // PRODUCTS["BLOCK_T"]), -(-out_width // PRODUCTS["BLOCK_N"])
-    launch(
-        kernels.products,
-        (batch * tiles * out_tiles,),
-        out,
-        rows,
-        matrices[0],
-        matrices[-1],
-        out if bias is None else bias,
-        count,
-        rows.stride(0),
-        width,
-        out_width,
-        tiles,
-        out_tiles,
-        STEPS=len(matrices),
-        HAS_BIAS=bias is not None,
-        ADDS=adds,
-        PRECISION=_NAMES[precision],
-        **PRODUCTS,
-    )
-
-
 def _counts(length: int, padding: int, *, last: bool) -> tuple[int, int]:
     """Return how many values a convolution gives of so many, those kept before included, and how many it keeps."""
     count = max(0, length + (padding if last else 0) - 2 * padding)
@@ -322,11 +259,6 @@ def _one_output(weight: torch.Tensor) -> Matrices:
 def input_first(weight: torch.Tensor) -> Matrices:
     """Return (C_in, C_out) of a product's (C_out, C_in) or a 1x1 convolution's (C_out, C_in, 1)."""
     return ((weight.detach().flatten(1).t().contiguous(),),)
-
-
-def _empty(rows: torch.Tensor, length: int, width: int | None = None) -> torch.Tensor:
-    """Return a new (B, length, width) for any values; as wide as the rows if not said."""
-    return rows.new_empty((rows.shape[0], length, width or rows.shape[2]))
 
 
 def _block(channels: int, dtype: torch.dtype) -> dict[str, int]:
@@ -364,15 +296,3 @@ def _product_type(x: torch.Tensor) -> Any:
     if x.dtype is torch.bfloat16 and not x.is_cuda:
         return tl.float32
     return {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}[x.dtype]
-
-
-def launch(kernel: Any, grid: tuple[int, ...], *values: Any, **constants: Any) -> None:
-    """Run a kernel on its tensors' device, which need not be the current one."""
-    if not all(grid):
-        return
-    device = values[0].device
-    place: AbstractContextManager[object] = (
-        torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-    )
-    with place:
-        kernel[grid](*values, **constants)

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from snac_tok.codec.ops.launches import launch
+from snac_tok.codec.ops.launch import launch
 
 _BLOCK = 1024
 

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.codec.ops import reference
-from snac_tok.codec.ops.launches import TAPS, extended, last_layers, noise_block, products, residual_unit
+from snac_tok.codec.ops.launches import TAPS, extended, last_layers, noise_block, residual_unit
 from snac_tok.codec.ops.normal import normal_rows
+from snac_tok.codec.ops.products import products
 from snac_tok.codec.ops.reference import UnitWeights
 
 if TYPE_CHECKING:
