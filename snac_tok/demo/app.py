@@ -10,6 +10,7 @@ from snac_tok.demo.handlers import Handlers
 from snac_tok.demo.page import build_page
 from snac_tok.demo.speech import KeptSpeech
 from snac_tok.demo.style import CSS, FONTS, FONTS_OF_IDS
+from snac_tok.demo.uploads import UploadsAlone
 from snac_tok.errors import ServingError
 
 if TYPE_CHECKING:
@@ -59,9 +60,12 @@ def create_demo(
     app = FastAPI(title="snac-tok demo", openapi_url=None)
     _add_speech(app, kept)
     handlers = Handlers(tokenizers, kept, max_seconds=max_seconds, say_error=say_error)
+    page = build_page(gradio, handlers)
+    # What gradio's own launch() does: until then it takes any file of this machine for an uploaded one.
+    page.has_launched = True
     gradio.mount_gradio_app(
         app,
-        build_page(gradio, handlers),
+        page,
         path="/",
         theme=gradio.themes.Base(
             primary_hue="blue", neutral_hue="gray", font=list(FONTS), font_mono=list(FONTS_OF_IDS)
@@ -75,6 +79,7 @@ def create_demo(
         show_error=False,
         max_file_size=_MOST_BYTES,
     )
+    app.add_middleware(UploadsAlone, folder=gradio.utils.get_upload_folder(), most_bytes=_MOST_BYTES)
     app.add_middleware(_OwnAlone)
     return app
 

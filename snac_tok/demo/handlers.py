@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 _SURPRISE = (
     "Something went wrong here that should not; whoever runs this page finds the reason in its terminal."
+)
+# Advice of the library that names an argument: what a visitor can do instead.
+_ADVICE = (
+    (
+        r": channels='left' takes the first, and right or a number from 0 to \d+ another",
+        "; give one of them alone",
+    ),
+    (
+        r"^answer must be 0 to \d+: it chooses one of (\d+) answers",
+        r"\1 answers of a model are there; paste one of them",
+    ),
+    (r"; allow_truncated=True takes what (?:there is|is left)", "; give a whole one"),
 )
 _Shown = TypeVar("_Shown")
 
@@ -110,7 +123,14 @@ class Handlers:
             with self._one_at_a_time:
                 return make()
         except SnacTokError as error:
-            return instead(markup.problem(self._say_error(str(error))))
+            return instead(markup.problem(self._say_error(_for_visitors(str(error)))))
         except Exception:
             _LOGGER.exception("the page failed")
             return instead(markup.problem(_SURPRISE))
+
+
+def _for_visitors(sentence: str) -> str:
+    """Return what the library says with advice that can be followed on the page."""
+    for pattern, advice in _ADVICE:
+        sentence = re.sub(pattern, advice, sentence)
+    return sentence

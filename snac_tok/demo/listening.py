@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Seed = int | Literal["off"]
 
 _MOST_SEEDS = 6
+_MOST_DIGITS = 40
 _FAVOURITE = "orpheus"
 
 
@@ -44,14 +46,21 @@ def record(path: str, tokenizer: SnacTokenizer, *, max_seconds: float) -> Record
     Raises:
         AudioError: it cannot be read or used, or is longer than `max_seconds`.
     """
-    content = Path(path).read_bytes()  # so that messages do not name the server's temporary file
-    _check_length(content, max_seconds)
-    sound = tokenizer.preprocessing.whole(read_audio(content), name="the recording")
+    content = Path(path).read_bytes()
+    _check_length(_as_file(content), max_seconds)
+    sound = tokenizer.preprocessing.whole(read_audio(_as_file(content)), name="the recording")
     (codes,) = tokenizer.encode_codes([sound])
     return Recording(sound=sound, codes=codes)
 
 
-def _check_length(content: bytes, max_seconds: float) -> None:
+def _as_file(content: bytes) -> io.BytesIO:
+    """Return a file whose name in messages is not that of the server's temporary file."""
+    file = io.BytesIO(content)
+    file.name = "the recording"
+    return file
+
+
+def _check_length(content: io.BytesIO, max_seconds: float) -> None:
     """Refuse what is too long; what a header says of its length is not believed."""
     seconds = 0.0
     for block in iter_audio(content):
@@ -137,10 +146,14 @@ def seeds_in(text: str) -> list[Seed]:
     ['off', 0, 7]
     """
     words = text.replace(",", " ").split()
-    wrong = next((word for word in words if word != "off" and not (word.isascii() and word.isdigit())), None)
+    wrong = next((word for word in words if word != "off" and not _is_seed(word)), None)
     if wrong is not None or not 0 < len(words) <= _MOST_SEEDS:
         found = counted(len(words), "seed") if wrong is None else repr(wrong[:40])
         raise TokenError(
             f"there is {found}; write 1 to {_MOST_SEEDS} whole numbers from 0 on, or off, as in off, 0, 1."
         )
     return ["off" if word == "off" else int(word) for word in words]
+
+
+def _is_seed(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS

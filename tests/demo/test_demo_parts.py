@@ -102,7 +102,7 @@ def test_ids_are_written_in_every_preset_that_fits(tok, ids):
 def test_seeds(tok):
     """Numbers and "off", a few of them; each sounds different, and another codec comes last."""
     assert seeds_in("off, 3") == ["off", 3]
-    for text in ("", "a", "-1", "0 1 2 3 4 5 6"):
+    for text in ("", "a", "-1", "0 1 2 3 4 5 6", "7" * 5000):
         with pytest.raises(TokenError, match="write 1 to 6 whole numbers"):
             seeds_in(text)
     sound = Waveform(samples=np.full((1, 24_000), 0.1, np.float32), sampling_rate=24_000)
@@ -120,6 +120,28 @@ def test_the_picture_has_a_block_for_every_code(tok, ids):
     picture = markup.code_map(codes, tok.vocabulary, frame_seconds=FRAME / 24_000)
     assert all(f"id {number}</title>" in picture for number in ids)
     assert "&lt;b&gt;" in markup.problem("<b>")
+
+
+def test_advice_is_what_a_visitor_can_follow(tok, tmp_path):
+    """The page has no arguments, and shows no names of the server's files."""
+    visitor = Handlers({"tiny": tok}, KeptSpeech(), max_seconds=9, say_error=str)
+    tone = 0.3 * np.sin(np.arange(8000, dtype=np.float32))
+
+    def taken(samples, *, length=None):
+        write_audio(tmp_path / "a.wav", samples, 8000)
+        (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:length])
+        return visitor.take(str(tmp_path / "a.wav"))[1]
+
+    said = [taken(np.stack([tone, -tone])), taken(tone, length=9000), taken(tone, length=44)]
+    assert "wrong way round); give one of them alone." in said[0]
+    assert said[1].endswith("; give a whole one.</p>")
+    assert said[2].startswith('<p class="problem" role="alert">The recording: ')
+    assert not any(
+        word in each for each in said for word in ("channels=", "allow_truncated", "bytes of audio")
+    )
+    assert "2 answers of a model are there; paste one of them." in visitor.speak(
+        "[[1,2],[3]]", "orpheus", "tiny", "strict"
+    )
 
 
 def test_errors_become_sentences(tok, tmp_path, monkeypatch, caplog):
