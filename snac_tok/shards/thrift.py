@@ -17,19 +17,12 @@ from snac_tok.errors import ShardError
 INTEGER = "integer"
 Wanted: TypeAlias = "str | dict[int, Wanted] | tuple[Wanted]"
 
-_STOP, _TRUE, _FALSE, _BYTE, _I16, _I64, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    6,
-    7,
-    8,
-    9,
-    10,
-    12,
-)
+# Kinds of values.
+_STOP, _TRUE, _FALSE, _BYTE = 0, 1, 2, 3
+_I16, _I64, _DOUBLE, _BINARY = 4, 6, 7, 8
+_LIST, _SET, _STRUCT = 9, 10, 12
+# What says that a value of this type is wanted.
+_WANTED_BY = {dict: dict, list: tuple, int: str}
 _LONG_LIST = 15
 _MAX_DEPTH = 8
 _MAX_SHIFT = 63
@@ -72,16 +65,17 @@ def _struct(data: bytes, place: int, wanted: dict[int, Wanted], *, depth: int) -
 
 def _value(data: bytes, place: int, kind: int, wanted: Wanted | None, *, depth: int) -> tuple[Any, int]:
     """Return a value, None where nothing of its type is wanted, and the offset behind it."""
+    found: Any
     if kind == _STRUCT:
-        found, place = _struct(data, place, wanted if isinstance(wanted, dict) else {}, depth=depth + 1)
-        return (found if isinstance(wanted, dict) else None), place
-    if kind in (_LIST, _SET):
-        found_list, place = _list(data, place, wanted[0] if isinstance(wanted, tuple) else None, depth=depth)
-        return (found_list if isinstance(wanted, tuple) else None), place
-    if _I16 <= kind <= _I64:
-        number, place = _integer(data, place)
-        return (number if wanted == INTEGER else None), place
-    return None, _skipped(data, place, kind)
+        fields = wanted if isinstance(wanted, dict) else {}
+        found, place = _struct(data, place, fields, depth=depth + 1)
+    elif kind in (_LIST, _SET):
+        found, place = _list(data, place, wanted[0] if isinstance(wanted, tuple) else None, depth=depth + 1)
+    elif _I16 <= kind <= _I64:
+        found, place = _integer(data, place)
+    else:
+        return None, _skipped(data, place, kind)
+    return (found if isinstance(wanted, _WANTED_BY[type(found)]) else None), place
 
 
 def _list(data: bytes, place: int, wanted: Wanted | None, *, depth: int) -> tuple[list[Any], int]:
@@ -95,7 +89,7 @@ def _list(data: bytes, place: int, wanted: Wanted | None, *, depth: int) -> tupl
     kind = _BYTE if kind in (_TRUE, _FALSE) else kind
     found = []
     for _ in range(size):
-        value, place = _value(data, place, kind, wanted, depth=depth + 1)
+        value, place = _value(data, place, kind, wanted, depth=depth)
         if wanted is not None:
             found.append(value)
     return found, place
