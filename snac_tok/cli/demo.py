@@ -10,6 +10,7 @@ from snac_tok.cli.advice import in_options
 from snac_tok.cli.messages import examples, say
 from snac_tok.cli.shared_options import (
     LOOPBACK,
+    FiniteFloatRange,
     address_of,
     default_model,
     device_option,
@@ -45,7 +46,7 @@ from snac_tok.cli.shared_options import (
 @port_option(7860)
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(min=1, max=600),
+    type=FiniteFloatRange(min=1, max=600),
     default=30,
     show_default=True,
     metavar="S",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from snac_tok.cli.shared_options import refuse_options
+from snac_tok.cli.shared_options import FiniteFloatRange, refuse_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,13 +35,13 @@ _OPTIONS = (
     ),
     click.option(
         "--cpus-per-worker",
-        type=click.FloatRange(min=0),
+        type=FiniteFloatRange(min=0),
         metavar="C",
         help="CPUs of each worker.  [default: 1]",
     ),
     click.option(
         "--gpus-per-worker",
-        type=click.FloatRange(min=0),
+        type=FiniteFloatRange(min=0),
         metavar="G",
         help="GPUs of each worker, 0.5 for two workers a GPU.  [default: 1 with --device cuda, else 0]",
     ),

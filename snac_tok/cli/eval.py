@@ -11,13 +11,14 @@ import click
 from snac_tok.cli.advice import at_the_command_line
 from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.report_files import chosen_targets, refuse_lost_inputs
 from snac_tok.cli.shared_options import (
+    PIPE,
     channels_option,
     device_option,
     force_option,
     load_tokenizer,
     precision_option,
-    refuse_existing,
     truncated_option,
 )
 
@@ -25,17 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from snac_tok.audio import MonoPolicy
+    from snac_tok.cli.report_files import ReportFile
     from snac_tok.evaluation import Evaluation, RoundTrip, SoundFolder
     from snac_tok.sources.recording import Recording
 
 _DEFAULT_RATE = 24_000
-_FILES = {
-    "json": "report.json",
-    "text": "report.txt",
-    "png": "quality.png",
-    "spectrograms": "spectrograms.png",
-    "page": "listen.html",
-}
 
 
 def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
@@ -148,22 +143,23 @@ def eval(  # noqa: A001 - the command's name
 ) -> int:
     """Send recordings through codecs and back, and tell what is left of them.
 
-    INPUT are recordings, folders of them, manifests and datasets, as for `snac-tok prepare`. Every codec gets the same
-    clips; what the figures mean is in docs/evaluation.md. The rate of comparison is the highest of the models', unless
-    it is named.
+    INPUT are recordings, folders of them, manifests and datasets, as for `snac-tok prepare`; a recording that is named
+    twice counts once. Every codec gets the same clips; what the figures mean is in docs/evaluation.md. The rate of
+    comparison is the highest of the models', unless it is named.
 
     Exit code 1 says that some clips could not be used; the report lists them.
     """
     from snac_tok.evaluation import SoundFolder, evaluate, evaluation_to_json, find_clips, remove_sounds
     from snac_tok.evaluation.tables import reason_alone
 
-    targets = _targets(out, json_path, png_path, sounds=sounds, force=force)
-    if json_path == "-" or not targets:
+    targets = chosen_targets(out, json_path, png_path, sounds=sounds, force=force)
+    if json_path == PIPE or not targets:
         refuse_closed_stdout()
     # Sounds of an earlier report count as well where this one keeps none.
-    folder = SoundFolder(Path(out), replace=force) if out else None
+    folder = None if out is None else SoundFolder(Path(out), replace=force)
     kept = folder if sounds else None
     clips = find_clips(inputs, limit=limit)
+    refuse_lost_inputs(inputs, clips, targets, out=out)
     round_trips, own_rate = _round_trips(
         models,
         against,
@@ -193,10 +189,10 @@ def eval(  # noqa: A001 - the command's name
         first = f"{failures[0].source}: {reason_alone(failures[0])}"
         raise click.ClickException(f"no clip could be evaluated; {first}")
     reading = {"channels": channels, "allow_truncated": allow_truncated}
-    if out and force and not sounds:
+    if out is not None and force and not sounds:
         remove_sounds(Path(out))
     _write(found, targets, clips, round_trips, kept=kept, reading=reading)
-    print_result(evaluation_to_json(found).rstrip() if json_path == "-" else _text(found))
+    print_result(evaluation_to_json(found).rstrip() if json_path == PIPE else _text(found))
     return 1 if failures else 0
 
 
@@ -214,26 +210,6 @@ class _Steps:
         self._bar.show(done=self._begun, total=max(self._begun, 1), note="")
 
 
-def _targets(
-    out: str | None, json_path: str | None, png_path: str | None, *, sounds: bool, force: bool
-) -> dict[str, Path]:
-    """Return which file each part of the report goes to; stop where one would be overwritten unasked."""
-    named = {"json": json_path if json_path != "-" else None, "png": png_path}
-    targets = {kind: Path(path) for kind, path in named.items() if path is not None}
-    for path in targets.values():
-        refuse_existing(path, force=force)
-    if out is None:
-        return targets
-    folder = Path(out)
-    if folder.exists():
-        if not folder.is_dir():
-            raise click.ClickException(f"{out} is a file; name a folder for the report.")
-        for name in _FILES.values():
-            refuse_existing(folder / name, force=force)
-    names = {kind: name for kind, name in _FILES.items() if sounds or kind != "page"}
-    return {kind: folder / name for kind, name in names.items()} | targets
-
-
 def _round_trips(
     models: Sequence[str],
     against: Sequence[str],
@@ -245,10 +221,10 @@ def _round_trips(
     precision: str,
 ) -> tuple[list[RoundTrip], int]:
     """Return all codecs, and the highest rate of ours."""
-    from snac_tok.evaluation import SnacRoundTrip, round_trip_from_spec
+    from snac_tok.evaluation import SnacRoundTrip, round_trips_from_specs
 
     # First the others: their options are checked in no time, while a model may have to be fetched.
-    others = [round_trip_from_spec(spec, device=device) for spec in dict.fromkeys(against)]
+    others = round_trips_from_specs(against, device=device)
     own: list[Any] = []
     for model, decoder in itertools.product(
         dict.fromkeys(models) or [None], dict.fromkeys([None, *decoders])
@@ -265,7 +241,7 @@ def _round_trips(
 
 def _write(
     found: Evaluation,
-    targets: dict[str, Path],
+    targets: Sequence[ReportFile],
     clips: Sequence[Recording],
     round_trips: Sequence[RoundTrip],
     *,
@@ -290,9 +266,10 @@ def _write(
     }
     if kept:
         makers["page"] = lambda: listening_page(found, kept).encode()
-    for kind, path in targets.items():
+    made: dict[str, bytes] = {}
+    for kind, path in ((target.kind, target.path) for target in targets):
         try:
-            content = makers[kind]()
+            content = made[kind] if kind in made else made.setdefault(kind, makers[kind]())
         except MissingDependencyError as error:
             say(f"{path} was not drawn: {error}")
             path.unlink(missing_ok=True)  # one of another report, which --force replaces

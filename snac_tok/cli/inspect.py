@@ -15,6 +15,7 @@ from snac_tok.cli.shared_options import (
     levels_option,
     preset_option,
     refuse_existing,
+    refuse_stdout,
     standard_input,
 )
 
@@ -80,6 +81,7 @@ def inspect(
         raise click.UsageError("--levels can only be used together with --preset")
     if plot is not None and (what is None or lists_presets):
         raise click.UsageError("--plot draws a shard folder: name it")
+    refuse_stdout("--plot", plot)
     if lists_presets:
         from snac_tok.frames import preset_names
 

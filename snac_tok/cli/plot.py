@@ -10,6 +10,7 @@ import click
 
 from snac_tok.cli.messages import examples, say
 from snac_tok.cli.shared_options import (
+    FiniteFloatRange,
     channels_option,
     device_option,
     force_option,
@@ -45,7 +46,7 @@ _SHARD_ENDING = ".parquet"
 @click.option("-o", "--output", required=True, metavar="FILE", help="A .png file.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteFloatRange(min=0, min_open=True),
     default=30,
     show_default=True,
     metavar="N",

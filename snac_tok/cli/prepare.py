@@ -9,7 +9,7 @@ import click
 
 from snac_tok.cli.messages import examples, print_result
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
-from snac_tok.cli.shared_options import channels_option, force_option, truncated_option
+from snac_tok.cli.shared_options import FiniteFloatRange, channels_option, force_option, truncated_option
 from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @channels_option()
 @click.option(
     "--min-seconds",
-    type=click.FloatRange(min=0),
+    type=FiniteFloatRange(min=0),
     default=0.0,
     show_default=True,
     metavar="S",
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--piece-seconds",
-    type=click.FloatRange(min=1),
+    type=FiniteFloatRange(min=1),
     default=300.0,
     show_default=True,
     metavar="S",
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--level-db",
-    type=click.FloatRange(max=0),
+    type=FiniteFloatRange(min=-90, max=0),
     default=None,
     metavar="DB",
     help="Bring every clip to this level (RMS of what is not silent); by default levels stay.",

@@ -88,11 +88,16 @@ class Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that is named; for an unknown one say which is near."""
+        """Return the command that is named; for an unknown one say which is near, and refuse empty words."""
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
             raise click.UsageError(f"No such command {name!r}.{did_you_mean(name, _COMMANDS)}", ctx=ctx)
-        return super().resolve_command(ctx, args)
+        found, command, rest = super().resolve_command(ctx, args)
+        if (
+            command is not None and not ctx.resilient_parsing
+        ):  # while a shell completes a word, some are missing
+            _refuse_empty_words(click.Context(command, info_name=found, parent=ctx), rest)
+        return found, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whatever it raises leaves as a click exception."""
@@ -160,6 +165,24 @@ def program(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - `Pro
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+def _refuse_empty_words(context: click.Context, words: list[str]) -> None:
+    """Refuse an empty argument or option of any command: a path of "" would be the current folder.
+
+    Raises:
+        click.UsageError: one is empty, or there is no such option.
+    """
+    values, _, _ = context.command.make_parser(context).parse_args(args=list(words))
+    for param in context.command.params:
+        value = values.get(param.name or "")
+        if "" in (value if isinstance(value, list | tuple) else [value]):
+            is_option = isinstance(param, click.Option)
+            shown = max(param.opts, key=len) if is_option else (param.metavar or "").strip("[].…")
+            advice = "give it a value, or leave it out" if is_option else "name something"
+            raise click.UsageError(
+                f'{shown} is empty, as "$NAME" is where no variable has this name; {advice}', ctx=context
+            )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import click
 from snac_tok.cli.messages import examples, say
 from snac_tok.cli.shared_options import (
     LOOPBACK,
+    FiniteFloatRange,
     address_of,
     decoder_option,
     device_option,
@@ -141,7 +142,7 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 )
 @click.option(
     "--max-audio-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteFloatRange(min=0, min_open=True),
     default=300,
     show_default=True,
     metavar="S",
@@ -165,7 +166,7 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 )
 @click.option(
     "--idle-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteFloatRange(min=0, min_open=True),
     default=30,
     show_default=True,
     metavar="S",
@@ -173,7 +174,7 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 )
 @click.option(
     "--total-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteFloatRange(min=0, min_open=True),
     default=900,
     show_default=True,
     metavar="S",
@@ -181,7 +182,7 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 )
 @click.option(
     "--grace-seconds",
-    type=click.FloatRange(min=0),
+    type=FiniteFloatRange(min=0),
     default=10,
     show_default=True,
     metavar="S",

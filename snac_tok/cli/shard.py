@@ -12,6 +12,7 @@ from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.cli.progress import LongProgress, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
     TF32,
+    FiniteFloatRange,
     channels_option,
     device_option,
     force_option,
@@ -70,7 +71,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--clips-per-shard", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
 @click.option(
     "--min-duration",
-    type=click.FloatRange(min=0),
+    type=FiniteFloatRange(min=0),
     default=0.0,
     show_default=True,
     metavar="S",
@@ -78,7 +79,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 )
 @click.option(
     "--max-duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteFloatRange(min=0, min_open=True),
     metavar="S",
     help="Leave longer recordings out, too.",
 )
@@ -87,7 +88,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 )
 @click.option(
     "--loudness",
-    type=click.FloatRange(min=-70, max=0),
+    type=FiniteFloatRange(min=-70, max=0),
     metavar="LUFS",
     help="Bring each recording to this loudness (EBU R128, -23 for broadcasting); changes codes.  [default: as it is]",
 )
@@ -105,7 +106,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 @truncated_option
 @click.option(
     "--max-error-rate",
-    type=click.FloatRange(min=0, max=1),
+    type=FiniteFloatRange(min=0, max=1),
     default=1.0,
     show_default=True,
     metavar="R",
@@ -136,7 +137,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 )
 @click.option(
     "--decode-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteFloatRange(min=0, min_open=True),
     default=DECODE_TIMEOUT_SECONDS,
     show_default=True,
     metavar="S",
@@ -152,7 +153,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 )
 @click.option(
     "--batch-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteFloatRange(min=0, min_open=True),
     metavar="S",
     help="Sound that is encoded in one call; more needs more memory.  [default: 120, on a GPU 960]",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -30,8 +31,27 @@ SOUND_ENDINGS = frozenset(
 )
 # What a file is called, where it is not a folder.
 FILE_ENDINGS = SOUND_ENDINGS | {".npz", ".json", ".txt", ".parquet"}
+_LARGEST = 1_000_000_000
 # Addresses that only this machine reaches.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class FiniteFloatRange(click.FloatRange):
+    """A number in a range, as all options with fractions take it: click's own lets NaN through, and infinity.
+
+    NaN is neither below nor above any limit, so that a limit of NaN would be none. Numbers beyond 1e9 are refused,
+    too: no quantity here is so large, and clocks and counters of samples overflow soon behind it.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or refuse it in a sentence."""
+        # First, because a range would speak of infinity as of a number that is a little too large.
+        if not math.isfinite(number := float(click.FLOAT.convert(value, param, ctx))):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        if abs(number) > _LARGEST:
+            self.fail(f"{value!r} is too large; {_LARGEST:,} is the most.", param, ctx)
+        return float(super().convert(number, param, ctx))
+
 
 model_option = click.option(
     "--model",
@@ -235,6 +255,16 @@ def refuse_format(file_format: str | None, output: str | None) -> None:
     """Refuse a format beside a file's name, which says it already."""
     if file_format is not None and output != PIPE:
         raise click.UsageError("--format is for -o -, stdout; a file's name says its format")
+
+
+def refuse_stdout(option: str, value: str | None) -> None:
+    """Refuse "-" for what goes to a file or folder alone: it would get this name.
+
+    Raises:
+        click.UsageError: stdout is asked for.
+    """
+    if value == PIPE:
+        raise click.UsageError(f"{option} does not write to stdout (-); give it a name")
 
 
 def standard_input() -> IO[bytes]:

@@ -15,7 +15,7 @@ from snac_tok.evaluation.programs import CODEC2_MODES, Codec2RoundTrip, OpusRoun
 from snac_tok.evaluation.report import evaluation_from_json, evaluation_to_json
 from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation, MeasureSummary
 from snac_tok.evaluation.round_trips import Identity, Reconstruction, RoundTrip, SnacRoundTrip
-from snac_tok.evaluation.specs import round_trip_from_spec
+from snac_tok.evaluation.specs import round_trip_from_spec, round_trips_from_specs
 from snac_tok.evaluation.spectrograms import draw_portrait, draw_spectrograms
 from snac_tok.evaluation.tables import evaluation_to_text
 
@@ -50,4 +50,5 @@ __all__ = [
     "listening_page",
     "remove_sounds",
     "round_trip_from_spec",
+    "round_trips_from_specs",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from snac_tok.audio import write_audio
 from snac_tok.errors import AudioFileError, EvaluationError
 from snac_tok.files import naming_refusals, shown_path, sweep_folder
+from snac_tok.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # The name of what went in, beside those of codecs, which have no brackets.
 RECORDING = "(recording)"
 PAGE_NAME = "listen.html"
-_SOUNDS_NAME = "sounds"
+SOUNDS_NAME = "sounds"
 _CLIP_FOLDER = re.compile(r"\d{4,}-[A-Za-z0-9._-]+")
 _STYLE = (
     "body{font:16px/1.4 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
@@ -53,7 +54,7 @@ class SoundFolder:
     """
 
     def __init__(self, folder: Path, *, replace: bool = False) -> None:
-        if not replace and (found := next(_sounds_in(folder), None)):
+        if not replace and (found := next(sounds_in(folder), None)):
             raise EvaluationError(
                 f"{shown_path(found)} is a sound of an earlier report; choose another folder, or replace the report "
                 "(--force)."
@@ -81,7 +82,7 @@ class SoundFolder:
 
     def _next_folder(self, clip: str) -> Path:
         stem = _file_name(re.sub(r"\.\w{1,5}$", "", clip))
-        return Path(_SOUNDS_NAME, f"{len(self.paths):04d}-{stem}")
+        return Path(SOUNDS_NAME, f"{len(self.paths):04d}-{stem}")
 
     def _name_of(self, codec: str) -> str:
         """Return a codec's name as a file's: codecs may be called alike but for signs that no file's name can have."""
@@ -102,17 +103,17 @@ def remove_sounds(folder: Path) -> None:
     """
     with naming_refusals(folder, error=EvaluationError):
         (folder / PAGE_NAME).unlink(missing_ok=True)
-        for sound in list(_sounds_in(folder)):
+        for sound in list(sounds_in(folder)):
             sound.unlink()
         for clip in _clip_folders(folder):
             sweep_folder(clip)
             with contextlib.suppress(OSError):  # it holds files of others
                 clip.rmdir()
         with contextlib.suppress(OSError):
-            (folder / _SOUNDS_NAME).rmdir()
+            (folder / SOUNDS_NAME).rmdir()
 
 
-def _sounds_in(folder: Path) -> Iterator[Path]:
+def sounds_in(folder: Path) -> Iterator[Path]:
     """Yield the sounds that evaluations have written into a folder, also those of one that was killed."""
     for clip in _clip_folders(folder):
         yield from (path for path in sorted(clip.glob("*.wav")) if path.is_file())
@@ -120,7 +121,7 @@ def _sounds_in(folder: Path) -> Iterator[Path]:
 
 def _clip_folders(folder: Path) -> list[Path]:
     # No links: what they lead to is somebody else's.
-    sounds = folder / _SOUNDS_NAME
+    sounds = folder / SOUNDS_NAME
     found = [] if sounds.is_symlink() else sorted(sounds.glob("*"))
     return [
         path
@@ -141,7 +142,7 @@ def listening_page(found: Evaluation, sounds: SoundFolder) -> str:
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Listen</title>",
         "<meta name='viewport' content='width=device-width, initial-scale=1'>",
         f"<style>{_STYLE}</style><h1>Listen</h1>",
-        f"<p>{len(sounds.paths)} clips, each as recorded and through each codec.",
+        f"<p>{counted(len(sounds.paths), 'clip')}, each as recorded and through each codec.",
         "The figures are those of report.json.</p>",
     ]
     for clip, paths in sounds.paths.items():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,11 @@ from snac_tok.errors import EvaluationError
 from snac_tok.evaluation.round_trips import Reconstruction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
+_CONFIGS = {"encodec": "EncodecConfig", "dac": "DacConfig"}
 _CLASSES = {"encodec": "EncodecModel", "dac": "DacModel"}
 
 
@@ -30,6 +35,7 @@ class LocalCodec:
         folder: with config.json and weights.
         amount: EnCodec's bandwidth in kbps (its lowest if None), or DAC's number of codebooks (all if None).
         device: where it runs.
+        shown: what the name says of the folder; its last name if None.
 
     Raises:
         EvaluationError: the folder does not hold such a codec, or that codec does not have such an amount.
@@ -39,29 +45,27 @@ class LocalCodec:
     delays = False
 
     def __init__(
-        self, kind: str, folder: str | Path, *, amount: float | None = None, device: str = "cpu"
+        self,
+        kind: str,
+        folder: str | Path,
+        *,
+        amount: float | None = None,
+        device: str = "cpu",
+        shown: str | None = None,
     ) -> None:
         self.kind, self.folder, self.device = kind, Path(folder), device
+        self.amount: Any = amount_of(kind, self.folder, amount)
+        self._shown = Path(os.path.abspath(folder)).name if shown is None else shown  # noqa: PTH100 - links stay
         self._model = _load(kind, self.folder).to(device).eval()
         config = self._model.config
         self.sampling_rate = int(config.sampling_rate)
         self.codebook_size = int(config.codebook_size)
         self.hop_length = int(config.hop_length)
-        choices = config.target_bandwidths if kind == "encodec" else range(1, config.n_codebooks + 1)
-        default = min(choices) if kind == "encodec" else config.n_codebooks
-        self.amount: Any = default if amount is None else amount
-        if self.amount not in choices:
-            listed = ", ".join(f"{choice:g}" for choice in choices)
-            raise EvaluationError(f"{kind} in {folder} has the choices {listed}, not {self.amount:g}.")
-        if kind == "encodec" and (config.audio_channels != 1 or config.chunk_length is not None):
-            raise EvaluationError(
-                f"{folder} is a stereo EnCodec; only the mono one (24 kHz) can be evaluated."
-            )
 
     @property
     def name(self) -> str:
-        """As in the specification, with the folder's last name."""
-        return f"{self.kind}:{self.folder.name}@{self.amount:g}"
+        """As in the specification, with what is shown of the folder."""
+        return f"{self.kind}:{self._shown}@{self.amount:g}"
 
     @property
     def nominal_bits_per_second(self) -> float:
@@ -105,15 +109,52 @@ class LocalCodec:
         ], lambda: model.decode(found.audio_codes, found.audio_scales).audio_values
 
 
-def _load(kind: str, folder: Path) -> Any:
+def amount_of(kind: str, folder: Path, amount: float | None) -> float:
+    """Return the amount that a codec in a folder is run with; only its config is read.
+
+    Args:
+        kind: as for `LocalCodec`.
+        folder: as there.
+        amount: as there, None for the default.
+
+    Raises:
+        EvaluationError: as there.
+        MissingDependencyError: as there.
+    """
+    config = _config(kind, folder)
+    choices = config.target_bandwidths if kind == "encodec" else range(1, config.n_codebooks + 1)
+    default = min(choices) if kind == "encodec" else config.n_codebooks
+    found = next((choice for choice in choices if choice == (default if amount is None else amount)), None)
+    if found is None:
+        listed = ", ".join(f"{choice:g}" for choice in choices)
+        raise EvaluationError(f"{kind} in {folder} has the choices {listed}, not {amount:g}.")
+    if kind == "encodec" and (config.audio_channels != 1 or config.chunk_length is not None):
+        raise EvaluationError(f"{folder} is a stereo EnCodec; only the mono one (24 kHz) can be evaluated.")
+    return found
+
+
+def _config(kind: str, folder: Path) -> Any:
     _check_config(kind, folder)
     transformers = import_optional("transformers", extra="hf", purpose=f"the codec {kind}")
-    codec_class = getattr(transformers, _CLASSES[kind])
+    with _naming(kind, folder):
+        return getattr(transformers, _CONFIGS[kind]).from_pretrained(folder, local_files_only=True)
+
+
+@contextmanager
+def _naming(kind: str, folder: Path) -> Iterator[None]:
+    """Make one sentence of whatever transformers says of a folder."""
     try:
-        model, info = codec_class.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        yield
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         reason = str(error).strip().split("\n", 1)[0].rstrip(".")
         raise EvaluationError(f"{folder} cannot be loaded as {kind}: {reason}.") from error
+
+
+def _load(kind: str, folder: Path) -> Any:
+    transformers = import_optional("transformers", extra="hf", purpose=f"the codec {kind}")
+    codec_class = getattr(transformers, _CLASSES[kind])
+    with _naming(kind, folder):
+        model, info = codec_class.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     # transformers fills what is missing with random weights and only warns.
     lacking = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
     if lacking:

@@ -167,6 +167,8 @@ def find_source(
                 f"a {type(named).__name__} is not an input: name folders, files and manifests, or pass a dataset."
             )
         return Source.of_dataset(named)
+    if not str(named):  # as a path it would be the current folder
+        raise SourceError("an empty name is not an input: name folders, files, manifests or datasets.")
     if str(named).startswith(HUB_MARK):
         dataset = load_hub(str(named), streaming=not is_stored)
         return (

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from snac_tok.training.clip_writing import ClipWriter
 
 _LEAST_PIECE_SECONDS = 1.0
+_LEAST_LEVEL_DB = -90.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class PreparationOptions:
         min_seconds: shorter clips are left out.
         piece_seconds: a longer recording becomes several clips of this length.
         level_db: every clip is brought to this level (RMS of its parts that are not silent, in dB relative to full
-            scale), or as near to it as its peaks allow; None leaves levels as they are.
+            scale, -90 to 0), or as near to it as its peaks allow; None leaves levels as they are.
         allow_truncated: whether what a cut-off or damaged file still holds is used; without it, it is a failure.
 
     Raises:
@@ -80,8 +81,11 @@ class PreparationOptions:
             raise ConfigError(
                 f"piece_seconds is {self.piece_seconds!r}; it must be at least {_LEAST_PIECE_SECONDS:g}."
             )
-        if self.level_db is not None and not self.level_db <= 0:
-            raise ConfigError(f"level_db is {self.level_db!r}; 0 dB is full scale, so it must be at most 0.")
+        if self.level_db is not None and not _LEAST_LEVEL_DB <= self.level_db <= 0:
+            raise ConfigError(
+                f"level_db is {self.level_db!r}; 0 dB is full scale, and 16 bits hold next to nothing below "
+                f"{_LEAST_LEVEL_DB:g} dB: it must be between them."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,7 +154,7 @@ def test_chosen_rows(run, refused, work, shards):
         record.num_samples for record in open_shards(shards)
     ]
     assert "no row 2: the shards hold 2 records" in refused("decode", "shards", "-o", "x", "--rows", "2")
-    for rows in ("-1", "1,", "a", "1:2:3", ""):
+    for rows in ("-1", "1,", "a", "1:2:3", " "):
         assert "is no row" in refused("decode", "shards", "-o", "x", "--rows", rows)
     assert "--id and --rows" in refused("decode", "shards", "-o", "x", "--rows", "0", "--id", "a.wav")
     assert "--rows is for shards" in refused("decode", "a.npz", "-o", "x.wav", "--rows", "0")

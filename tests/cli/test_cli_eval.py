@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -200,3 +201,102 @@ def test_bad_input_is_one_sentence(refused, work, arguments, words):
     (work / "notes.md").write_text("hello", encoding="utf-8")
     (work / "list.txt").write_text("gone.wav\n", encoding="utf-8")
     assert words in refused("eval", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--json", "x.out", "--png", "x.out"], "--png x.out would take the place of what --json writes"),
+        (["--json", "x.out", "--png", "./clips/../x.out"], "choose another name"),
+        (["--json", "x.out", "--png", "link.out"], "choose another name"),
+        (
+            ["-o", "old", "--json", "old/report.txt"],
+            "--json old/report.txt would take the place of what -o writes",
+        ),
+        (["-o", "old", "--png", "old/report.json"], "what -o writes"),
+        (["-o", "r6", "--json", "r6"], "what -o writes"),
+        (["-o", "old", "--json", "old/sounds"], "what -o writes"),
+        (["-o", "new/r6", "--json", "new"], "what -o writes"),
+        (["--json", "a.wav", "--force"], "--json would replace a.wav, which is read"),
+        (["--png", "clips/a.wav", "--force"], "--png would replace clips/a.wav, which is read"),
+        (["--png", "linked.wav", "--force"], "which is read"),
+        (["-o", "report", "--force"], "which is read; choose another folder for -o"),
+        (["--png", "-"], "--png does not write to stdout"),
+        (["-o", "-"], "-o does not write to stdout"),
+    ],
+)
+def test_no_file_of_a_report_takes_the_place_of_another(refused, work, arguments, words):
+    """Nor that of a recording that is read; nothing is written, and no model loaded."""
+    (work / "old").mkdir()
+    (work / "link.out").symlink_to("x.out")
+    (work / "linked.wav").symlink_to("a.wav")
+    sound = work / "report" / "sounds" / "0001-a" / "recording.wav"
+    sound.parent.mkdir(parents=True)
+    shutil.copy(work / "a.wav", sound)
+    before = {path: path.read_bytes() for path in work.rglob("*") if path.is_file()}
+    assert words in refused("eval", "a.wav", "clips", "report", "--model", "no-such-model", *arguments)
+    assert {path: path.read_bytes() for path in work.rglob("*") if path.is_file()} == before
+
+
+def test_what_lists_or_holds_the_recordings_is_not_replaced(refused, work):
+    """A manifest, and a tar with the sound in it."""
+    (work / "list.txt").write_text("a.wav\n", encoding="utf-8")
+    with tarfile.open(work / "a.tar", "w") as archive:
+        archive.add("a.wav")
+    for name in ("list.txt", "a.tar"):
+        assert f"--json would replace {name}" in refused("eval", name, "--json", name, "--force")
+
+
+def test_named_files_are_written_beside_those_of_the_folder(run, work):
+    """The folder is always whole: its page speaks of its report.json. The same file named again is no fault."""
+    (work / "report").mkdir()
+    options = ("--json", "r.json", "--png", "report/quality.png", "--metrics", "mel")
+    assert run("eval", "a.wav", "-o", "report", *options).exit_code == 0
+    folder = work / "report"
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {
+        "report.json",
+        "report.txt",
+        "quality.png",
+        "spectrograms.png",
+        "listen.html",
+    }
+    assert (work / "r.json").read_bytes() == (folder / "report.json").read_bytes()
+    assert (folder / "quality.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "clips", "named"),
+    [
+        (["a.wav", "a.wav"], ["a.wav"], "a.wav"),
+        (["a.wav", "./clips/../a.wav", "linked.wav"], ["a.wav"], "a.wav"),
+        (["clips/a.wav", "clips"], ["clips/a.wav", "clips/b.flac"], "clips/a.wav"),
+        (["clips", "clips/"], ["a.wav", "b.flac"], "clips"),
+        (["clips", "clips/*.wav"], ["clips/a.wav", "clips/b.flac"], "clips/a.wav"),
+        (["a.tar", "a.tar"], ["a.tar/a.wav"], "a.tar"),
+        (
+            ["list.csv"],
+            ["a.wav@00000.000000-00000.300000", "a.wav@00000.300000-00000.500000"],
+            "a.wav@00000.000000-00000.300000",
+        ),
+    ],
+)
+def test_a_clip_counts_once(run, work, inputs, clips, named):
+    """However often it is named: twice the same one would make the mean look certain. Parts of a file are clips."""
+    (work / "linked.wav").symlink_to("a.wav")
+    with tarfile.open(work / "a.tar", "w") as archive:
+        archive.add("a.wav")
+    (work / "list.csv").write_text("path,start,end\na.wav,0,0.3\na.wav,0.3,0.5\na.wav,0,0.3\n")
+    done = run("eval", *inputs, "--metrics", "mel", "--json", "-", "-o", "report")
+    found = json.loads(done.stdout)
+    assert [clip["clip"] for clip in found["codecs"][0]["clips"]] == clips
+    assert f"{named} is named more than once and counts once" in done.stderr
+    page = (work / "report" / "listen.html").read_text(encoding="utf-8")
+    assert f"<p>{'1 clip' if len(clips) == 1 else '2 clips'}, each as" in page
+
+
+@pytest.mark.skipif(shutil.which("opusenc") is None, reason="opus-tools are not installed")
+def test_codecs_that_are_equal_are_compared_once(run):
+    """However their numbers are written."""
+    same = ("--against", "identity", "--against", "opus:6", "--against", "opus:6.0", "--against", "opus")
+    found = json.loads(run("eval", "a.wav", *same, "--metrics", "mel", "--json", "-").stdout)
+    assert [codec["name"] for codec in found["codecs"]] == ["tiny", "identity", "opus:6"]

@@ -89,3 +89,9 @@ def test_what_cannot_be_drawn(refused, run, work, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "the picture needs matplotlib" in refused("plot", "b.flac", "-o", "x.png")
     assert not (work / "x.png").exists()
+
+
+def test_no_picture_is_called_minus(refused, work, shards):
+    """Where other commands write to stdout, `inspect --plot` made a file of this name."""
+    assert "--plot does not write to stdout" in refused("inspect", shards, "--plot", "-")
+    assert not (work / "-").exists()

@@ -35,6 +35,8 @@ COMMANDS = (
 )
 # They run until they are told to stop.
 SERVERS = ("serve", "demo")
+# With these words they do not begin to run, should what is tested not be refused.
+NO_SERVER = dict.fromkeys(SERVERS, ("--port", "none"))
 # What some examples need and a test machine has not, or may not have: the hub, other programs, a cluster.
 ELSEWHERE = {
     "hf:": False,
@@ -329,3 +331,51 @@ def test_quickstart(tmp_path, monkeypatch, capsys):
     assert len(snac_tok.open_shards(out / "shards")) == 3
     assert (out / "overview.png").read_bytes().startswith(b"\x89PNG")
     assert all("735 tokens" in printed for printed in (result.stdout, capsys.readouterr().out))
+
+
+def every_option():
+    """Yield each command's name and each of its options."""
+    context = click.Context(program)
+    for name in program.list_commands(context):
+        command = program.get_command(context, name)
+        yield from ((name, param) for param in command.params if isinstance(param, click.Option))
+
+
+def test_no_option_takes_a_number_that_is_not_finite(refused):
+    """NaN is within any limits for click and would be none; infinity, and what is nearly so, overflows."""
+    found = [
+        (name, max(option.opts, key=len))
+        for name, option in every_option()
+        if isinstance(option.type, click.types.FloatParamType)
+    ]
+    assert len(found) > 15
+    for name, option in found:
+        for value in ("nan", "inf", "-inf", "1e999"):
+            said = refused(name, f"{option}={value}", *NO_SERVER.get(name, ()))
+            assert f"'{option}': '{value}' is not a finite number." in said
+        assert " is too large" in refused(name, f"{option}=1e300", *NO_SERVER.get(name, ()))
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *SERVERS])
+def test_an_empty_word_is_refused(refused, work, name):
+    """A variable that is not set gives one; as a path it would be the current folder, as a model the default one."""
+    before = sorted(work.rglob("*"))
+    params = program.get_command(click.Context(program), name).params
+    for param in params:
+        if isinstance(param, click.Option) and not param.is_flag:
+            option = max(param.opts, key=len)
+            for words in ([option, ""], [f"{option}="]):
+                assert f'{option} is empty, as "$NAME" is' in refused(name, *NO_SERVER.get(name, ()), *words)
+    if names := [param.metavar.strip("[].…") for param in params if isinstance(param, click.Argument)]:
+        said = refused(name, "")
+        assert f"{names[0]} is empty" in said
+        assert f" {name} --help`" in said
+    assert sorted(work.rglob("*")) == before
+
+
+def test_empty_words_among_others(refused):
+    """The second of several inputs, the last of two arguments."""
+    assert "SOUND is empty" in refused("encode", "a.wav", "", "-o", "codes")
+    assert "INPUT is empty" in refused("eval", "a.wav", "")
+    assert "OUT is empty" in refused("shard", "clips", "")
+    assert "NAME is empty" in refused("inspect", "presets", "")

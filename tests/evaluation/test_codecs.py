@@ -18,6 +18,7 @@ from snac_tok.evaluation import (
     find_delay,
     fitted,
     round_trip_from_spec,
+    round_trips_from_specs,
 )
 from snac_tok.evaluation.ogg_bits import packet_sizes
 from snac_tok.metrics.perceptual import stoi
@@ -115,6 +116,7 @@ def test_programs_take_any_sound(spec, samples):
         ("opus:nan", "6 to 256"),
         ("codec2:701", "3200, 2400"),
         ("encodec", "encodec:FOLDER"),
+        ("dac:@2", "dac:FOLDER"),
         ("encodec:nowhere", "config.json"),
         ("identity:1", "no codec"),
     ],
@@ -189,3 +191,35 @@ def test_codecs_in_folders_that_do_not_fit(folders, tmp_path):
     (tmp_path / "dac" / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(EvaluationError, match="cannot be loaded"):
         round_trip_from_spec(f"dac:{tmp_path / 'dac'}")
+
+
+def test_codecs_in_folders_of_one_name_are_told_apart(folders, tmp_path, monkeypatch):
+    """By as many parents as it takes, whatever way they are named; the amount alone would not say which is which."""
+    for place in ("a/x", "b/x", "c"):
+        shutil.copytree(folders / "dac", tmp_path / place / "m")
+    monkeypatch.chdir(tmp_path / "c" / "m")
+
+    def names(*specs):
+        return [trip.name for trip in round_trips_from_specs([f"dac:{spec}" for spec in specs])]
+
+    assert names("../../a/x/m", "../../b/x/m", ".") == ["dac:a/x/m@3", "dac:b/x/m@3", "dac:c/m@3"]
+    assert names("../../a/x/m@1", "../m@2") == ["dac:x/m@1", "dac:c/m@2"]
+    assert names(".", tmp_path / "c/m@1") == ["dac:m@3", "dac:m@1"]
+
+
+def test_equal_codecs_are_one(folders, tmp_path):
+    """The default amount named, a link to the folder, another way to write a number."""
+    (tmp_path / "link").symlink_to(folders / "dac")
+    dac = f"dac:{folders / 'dac'}"
+    found = round_trips_from_specs([dac, f"{dac}@3", f"{dac}/@3.0", f"dac:{tmp_path / 'link'}", f"{dac}@1"])
+    assert [trip.name for trip in found] == ["dac:dac@3", "dac:dac@1"]
+    encodec = f"encodec:{folders / 'encodec'}"
+    assert len(round_trips_from_specs([encodec, f"{encodec}@0.9", "identity", "identity"])) == 2
+
+
+def test_all_codecs_are_known_before_one_is_loaded(folders, monkeypatch):
+    """What is wrong with the last one is said before the weights of the first are read."""
+    monkeypatch.setattr("snac_tok.evaluation.local_codecs._load", lambda *_: pytest.fail("loaded"))
+    for wrong in ("dac:nowhere", f"dac:{folders / 'dac'}@4", "mp3"):
+        with pytest.raises(EvaluationError):
+            round_trips_from_specs([f"dac:{folders / 'dac'}", wrong])

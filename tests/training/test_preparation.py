@@ -250,6 +250,8 @@ def test_a_missing_input_is_refused_before_any_work(source, tmp_path):
         prepare_sound([source, tmp_path / "nowhere"], tmp_path / "ready", OPTIONS)
     with pytest.raises(SourceError, match="nothing to read"):
         prepare_sound([], tmp_path / "ready", OPTIONS)
+    with pytest.raises(SourceError, match="an empty name is not an input"):  # not the current folder
+        prepare_sound([source, ""], tmp_path / "ready", OPTIONS)
     assert not (tmp_path / "ready").exists()
 
 
@@ -312,3 +314,11 @@ def test_an_impossible_rate_is_refused():
     """As everywhere."""
     with pytest.raises(SamplingRateError):
         PreparationOptions(sampling_rate=12)
+
+
+@pytest.mark.parametrize("level_db", [1.0, -90.5, -1e9, float("nan"), float("-inf")])
+def test_a_level_that_16_bits_do_not_hold_is_refused(level_db):
+    """Sound would end as zeros, or its level as no number."""
+    with pytest.raises(ConfigError, match="level_db is"):
+        PreparationOptions(sampling_rate=24_000, level_db=level_db)
+    assert PreparationOptions(sampling_rate=24_000, level_db=-90.0).level_db == -90.0
