@@ -17,6 +17,7 @@ from snac_tok.shards import shard_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from snac_tok.export.content import Content
 
@@ -34,6 +35,7 @@ class Format:
         has_types: whether numbers have a type.
         writes_empty: whether a part without rows is a file, too.
         own_columns: which columns it adds to rows, besides the numbers.
+        fills_in_percent: whether its package takes a "%" in a path for a place to put a file's number.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Format:
     has_types: bool = True
     writes_empty: bool = False
     own_columns: frozenset[str] = frozenset()
+    fills_in_percent: bool = False
 
     def stem(self, index: int, count: int) -> str:
         """Return where a part's files stand in the folder, without their endings."""
@@ -51,8 +54,8 @@ class Format:
             return f"{SHAR_FOLDER}/{index:06d}"
         return shard_name(index, count).removesuffix(".parquet")
 
-    def check(self, content: Content, *, columns: bool) -> None:
-        """Refuse content that this format cannot hold, with the records' own columns where they are wanted.
+    def check(self, content: Content, *, columns: bool, out: Path) -> None:
+        """Refuse content that this format cannot hold, with the records' own columns where they are wanted, in `out`.
 
         Raises:
             ExportError: says what else to take.
@@ -73,6 +76,11 @@ class Format:
             raise ExportError(
                 f"the records have a column {clash[0]!r} of their own, which the export makes itself; rename it, or "
                 "leave the records' columns out of a table (--no-columns)."
+            )
+        if self.fills_in_percent and "%" in str(out.absolute()):
+            raise ExportError(
+                f"{out.absolute()} has a % in its name, which {self.name} takes for a place to put a number; choose a "
+                "folder without one."
             )
         if self.package is not None:
             import_optional(self.package, extra="export", purpose=f"the export to {self.name}")
@@ -104,7 +112,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
                 name="lhotse",
                 write=shar_part,
                 package="lhotse",
-                own_columns=frozenset({"sampling_rate", "record_id", "shard_origin"}),
+                # The last two are set by its reader, on every cut.
+                own_columns=frozenset({"sampling_rate", "record_id", "shard_origin", "shar_epoch"}),
+                fills_in_percent=True,
             ),
         )
     }
@@ -117,6 +127,7 @@ def format_named(name: str) -> Format:
     Raises:
         ExportError: there is none of this name.
     """
-    if name not in FORMATS:
-        raise ExportError(f"no format {name!r}; there are {', '.join(FORMATS)}.{did_you_mean(name, FORMATS)}")
+    if not isinstance(name, str) or name not in FORMATS:
+        near = did_you_mean(name, FORMATS) if isinstance(name, str) else ""
+        raise ExportError(f"no format {name!r}; there are {', '.join(FORMATS)}.{near}")
     return FORMATS[name]

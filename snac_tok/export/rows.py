@@ -6,10 +6,12 @@ one shard or of several that follow each other.
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import ShardError
+from snac_tok.frames.arrays import any_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,14 +41,18 @@ def merged(rows: Sequence[tuple[int, int | None]] | None, *, total: int, limit: 
         limit: keep only so many, the first ones.
 
     Raises:
-        ShardError: a row or range that begins behind the last row, ranges without a row, or a negative number.
+        ShardError: a row or range that begins behind the last row, a range without a row, or what are no whole numbers
+            from 0.
 
     >>> merged([(5, 6), (0, 2), (1, 4)], total=9, limit=None)
     [range(0, 4), range(5, 6)]
     """
-    _check_counts(rows or (), limit)
+    if limit is not None:
+        limit = any_integer(limit, what="limit", error=ShardError)
+        if limit < 0:
+            raise ShardError(f"limit is {limit}; a number of records, 0 or more, is needed.")
     found: list[range] = []
-    for first, stop in sorted([(0, None)] if rows is None else rows, key=lambda pair: pair[0]):
+    for first, stop in [(0, None)] if rows is None else sorted(_pairs(rows), key=lambda pair: pair[0]):
         if rows and first >= total:
             raise ShardError(f"there is no row {first}: the shards hold {total} records, counted from 0.")
         wanted = range(first, total if stop is None else min(stop, total))
@@ -54,19 +60,40 @@ def merged(rows: Sequence[tuple[int, int | None]] | None, *, total: int, limit: 
             found[-1] = range(found[-1].start, max(found[-1].stop, wanted.stop))
         elif wanted:
             found.append(wanted)
-    if rows and not found:
-        raise ShardError(
-            "there is no record in these rows; the row behind the last comes after the colon, as in 0:10."
-        )
     return _first(found, limit)
 
 
-def _check_counts(rows: Sequence[tuple[int, int | None]], limit: int | None) -> None:
-    negative = [number for pair in rows for number in pair if number is not None and number < 0]
-    if negative:
-        raise ShardError(f"there is no row {negative[0]}: rows are counted from 0, and none from the end.")
-    if limit is not None and limit < 0:
-        raise ShardError(f"limit is {limit}; a number of records, 0 or more, is needed.")
+def _pairs(rows: Any) -> list[tuple[int, int | None]]:
+    """Return the first and the row behind the last of each range, checked."""
+    if not isinstance(rows, (list, tuple)) or not all(map(_is_pair, rows)):
+        raise ShardError(
+            f"rows is {reprlib.repr(rows)}; a list of pairs is needed, the first row and the one behind the last, "
+            "as in [(0, 10)]."
+        )
+    return [_pair(first, stop) for first, stop in rows]
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, (list, tuple)) and len(pair) == 2  # noqa: PLR2004 - a pair
+
+
+def _pair(first: Any, stop: Any) -> tuple[int, int | None]:
+    first = _row(first)
+    if stop is None:
+        return first, None
+    stop = _row(stop)
+    if stop <= first:
+        raise ShardError(
+            f"there is no record in these rows: from {first} to {stop}; the second number is the row behind the last."
+        )
+    return first, stop
+
+
+def _row(number: Any) -> int:
+    row = any_integer(number, what="a row", error=ShardError)
+    if row < 0:
+        raise ShardError(f"there is no row {row}: rows are counted from 0, and none from the end.")
+    return row
 
 
 def _first(rows: Iterable[range], limit: int | None) -> list[range]:

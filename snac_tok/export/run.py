@@ -20,6 +20,7 @@ from snac_tok.export.content import LeftOutError, content_of
 from snac_tok.export.folder import ExportFolder, LeftOut, Part
 from snac_tok.export.formats import format_named
 from snac_tok.export.rows import merged, of_shards, parts_of
+from snac_tok.frames.arrays import whole_number
 from snac_tok.plain_values import to_plain
 from snac_tok.shards import ShardFile, open_shards
 from snac_tok.shards.info import json_sha256
@@ -124,8 +125,11 @@ def export_shards(
         MissingDependencyError: the format's package is not installed.
     """
     started = time.monotonic()
+    format_ = format_named(to)
+    shards_per_file = whole_number(shards_per_file, what="shards_per_file", error=ExportError, least=1)
     collection, out = open_shards(Path(shards)), Path(out)
     _check_apart(collection.folder, out)
+    chosen = merged(rows, total=len(collection), limit=limit)
     content = content_of(
         collection,
         preset=preset,
@@ -137,10 +141,8 @@ def export_shards(
         mask_prompt=mask_prompt,
         output_dtype=output_dtype,
     )
-    format_ = format_named(to)
     has_columns = what != "sequences" if columns is None else columns
-    format_.check(content, columns=has_columns)
-    chosen = merged(rows, total=len(collection), limit=limit)
+    format_.check(content, columns=has_columns, out=out)
     parts = parts_of(
         of_shards(chosen, [entry.num_records for entry in collection.manifest.shards]),
         shards_per_file=shards_per_file,

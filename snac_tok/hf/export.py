@@ -13,15 +13,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers import PreTrainedModel
+
 from snac_tok import __version__
-from snac_tok.errors import CheckpointError
-from snac_tok.files import write_bytes_atomically
+from snac_tok.errors import ConfigError
 from snac_tok.hf.feature_extraction import SnacFeatureExtractor
+from snac_tok.hf.modeling import SnacModel
+from snac_tok.hf.saving import whole_files
 
 if TYPE_CHECKING:
     import os
-
-    from snac_tok.hf.modeling import SnacModel
 
 _PACKAGE = "snac_tok"
 
@@ -53,10 +54,11 @@ def export_remote_code(model: SnacModel, folder: str | os.PathLike[str]) -> None
 
     Args:
         model: the codec.
-        folder: where to; made if it is not there. Files of the same names are replaced.
+        folder: where to; made if it is not there. Files of the same names are replaced once all are written.
 
     Raises:
-        CheckpointError: the folder cannot be written to.
+        CheckpointError: the folder cannot be written to; what it holds stays as it was.
+        ConfigError: what is given is no `SnacModel`.
 
     Example:
         >>> from snac_tok.hf import SnacModel
@@ -64,19 +66,21 @@ def export_remote_code(model: SnacModel, folder: str | os.PathLike[str]) -> None
         >>> sorted(path.name for path in Path("codec-with-code").glob("*_snac.py"))
         ['configuration_snac.py', 'feature_extraction_snac.py', 'modeling_snac.py']
     """
-    folder = Path(folder)
+    if not isinstance(model, SnacModel):
+        raise ConfigError(
+            f"export_remote_code takes a SnacModel, got a {type(model).__name__}; SnacModel.from_pretrained loads the "
+            "same codecs, and SnacModel(SnacConfig.of(codec.config), codec=codec) wraps a loaded one."
+        )
     sources = remote_sources()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        model.save_pretrained(folder)
-        SnacFeatureExtractor(sampling_rate=model.config.sampling_rate).save_pretrained(folder)
-    except OSError as error:
-        raise CheckpointError(f"no model can be saved into {folder}: {error.strerror or error}.") from error
-    for name, source in sources.items():
-        write_bytes_atomically(folder / name, source.encode(), error=CheckpointError)
-    # Last: only now is there code to point to.
-    _add_auto_map(folder / "preprocessor_config.json", _AUTO_FEATURE_EXTRACTOR)
-    _add_auto_map(folder / "config.json", _AUTO_MAP)
+    with whole_files(folder) as hidden:
+        # Not its own method, which makes a hidden folder, too.
+        model.codec.own_weights()
+        PreTrainedModel.save_pretrained(model, hidden)
+        SnacFeatureExtractor(sampling_rate=model.config.sampling_rate).save_pretrained(hidden)
+        for name, source in sources.items():
+            (hidden / name).write_bytes(source.encode())
+        _add_auto_map(hidden / "preprocessor_config.json", _AUTO_FEATURE_EXTRACTOR)
+        _add_auto_map(hidden / "config.json", _AUTO_MAP)
 
 
 def remote_sources() -> dict[str, str]:
@@ -160,4 +164,4 @@ def _source_path(module: str) -> Path:
 def _add_auto_map(path: Path, auto_map: dict[str, str]) -> None:
     settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     content = json.dumps({**settings, "auto_map": auto_map}, indent=2, sort_keys=True) + "\n"
-    write_bytes_atomically(path, content.encode(), error=CheckpointError)
+    path.write_bytes(content.encode())

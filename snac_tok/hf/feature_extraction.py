@@ -56,13 +56,14 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
             raw_audio: one mono clip (T,) or a list of them: arrays, tensors, lists of floats or waveforms.
             sampling_rate: of the clips, in Hz; required, and must be the extractor's.
             padding: True or "longest" pads to the longest clip, "max_length" to `max_length`, False not at all.
-            max_length: in samples.
+            max_length: in samples, from 1.
             truncation: whether longer clips are cut to `max_length`.
             return_tensors: "np", "pt" or None for arrays in lists.
 
         Raises:
             SamplingRateError: a missing or another sampling rate.
-            WaveformError: a clip that is empty, not mono, has NaN or infinite samples, or integers kept as floats.
+            WaveformError: a clip that is empty, not mono, has NaN or infinite samples, or integers kept as floats; or
+                an option that makes no sense.
         """
         self._check_options(sampling_rate, padding=padding, max_length=max_length, truncation=truncation)
         clips = [_checked(at, clip, self.sampling_rate) for at, clip in enumerate(_clips(raw_audio))]
@@ -97,10 +98,18 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
             raise WaveformError(
                 f'padding is {padding!r}; True, False, "longest", "max_length" and "do_not_pad" are possible.'
             )
+        if max_length is not None:
+            _check_length(max_length)
         if truncation and max_length is None:
             raise WaveformError("truncation=True needs max_length=, a number of samples.")
         if padding == "max_length" and max_length is None:
             raise WaveformError('padding="max_length" needs max_length=, a number of samples.')
+
+
+def _check_length(max_length: Any) -> None:
+    is_whole = isinstance(max_length, (int, np.integer)) and not isinstance(max_length, bool)
+    if not is_whole or max_length < 1:
+        raise WaveformError(f"max_length is {max_length!r}; a whole number of samples from 1 is needed.")
 
 
 def _padded_lengths(

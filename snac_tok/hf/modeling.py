@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -14,6 +16,7 @@ from snac_tok.codec.hub_options import HubOptions
 from snac_tok.errors import CodesError, ConfigError, WaveformError
 from snac_tok.hf.configuration import SnacConfig
 from snac_tok.hf.outputs import SnacDecoderOutput, SnacEncoderOutput, SnacOutput
+from snac_tok.hf.saving import check_weights_name, whole_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,14 +88,44 @@ class SnacModel(PreTrainedAudioTokenizerBase):
             return model, {name: set() for name in names}
         return model
 
-    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """Save as every model does.
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,  # noqa: FBT001, FBT002 - transformers' signature
+        state_dict: dict[str, torch.Tensor] | None = None,
+        push_to_hub: bool = False,  # noqa: FBT001, FBT002
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Save as every model does, each file whole or not at all.
+
+        Args:
+            save_directory: made where it is missing.
+            is_main_process: as for every model, and so are the next, and the rest but `variant`, and a `max_shard_size`
+                that would split the weights: a codec is loaded from one file, model.safetensors.
+            state_dict: see there.
+            push_to_hub: see there.
+            *args: see there.
+            **kwargs: see there.
 
         Raises:
+            CheckpointError: the folder or the disk refuses, or the weights would be under other names.
             NetworkError: layers or the decoder were exchanged, as in `SNAC.save_pretrained`.
         """
+
+        def save(folder: Path, *, push: bool) -> None:
+            # A copy, because transformers takes the weights out of what it is given.
+            weights = None if state_dict is None else dict(state_dict)
+            super(SnacModel, self).save_pretrained(folder, is_main_process, weights, push, *args, **kwargs)
+
         self.codec.own_weights()
-        super().save_pretrained(*args, **kwargs)
+        with whole_files(save_directory) as hidden:
+            save(hidden, push=False)
+            check_weights_name(hidden)
+        if push_to_hub:
+            # Once more, because transformers uploads what it has just written. A failed upload loses nothing.
+            with tempfile.TemporaryDirectory() as folder:
+                save(Path(folder) / Path(save_directory).name, push=True)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a replaced part is replaced in the codec, too."""

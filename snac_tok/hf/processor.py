@@ -16,7 +16,7 @@ from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
 from snac_tok.codec.trial import TRIAL_CODEC
-from snac_tok.errors import TokenError
+from snac_tok.errors import SamplingRateError, TokenError
 from snac_tok.frames import Vocabulary, vocabulary_for, vocabulary_from_json, vocabulary_to_json
 from snac_tok.hf.chat import spoken_as_text
 from snac_tok.hf.collation import AudioTextCollator
@@ -118,13 +118,26 @@ class SnacProcessor(ProcessorMixin):
 
     @property
     def audio_tokenizer(self) -> SnacTokenizer:
-        """The codec with the audio vocabulary, loaded on first use; resamples and mixes down."""
+        """The codec with the audio vocabulary, loaded on first use; resamples and mixes down.
+
+        Raises:
+            SamplingRateError: the feature extractor has another rate than the codec.
+        """
         if self._audio is None:
             with without_trial_warning() if self.codec == TRIAL_CODEC else nullcontext():
-                self._audio = SnacTokenizer.from_pretrained(
+                loaded = SnacTokenizer.from_pretrained(
                     self.codec, preset=self.audio_vocabulary, decoder=self.decoder, **self._hub_options
                 )
+            self._check_rate(loaded.sampling_rate)
+            self._audio = loaded
         return self._audio
+
+    def _check_rate(self, codec_rate: int) -> None:
+        if self.sampling_rate != codec_rate:
+            raise SamplingRateError(
+                f"the feature extractor is at {self.sampling_rate} Hz and the codec {self.codec!r} at {codec_rate}; "
+                f"make the processor with SnacFeatureExtractor({codec_rate})."
+            )
 
     def to(self, device: str | torch.device | None = None, *, dtype: torch.dtype | str | None = None) -> Self:
         """Move the codec to a device, and its weights to a dtype, as `SnacTokenizer.to` does; neither is saved."""
@@ -264,9 +277,15 @@ class SnacProcessor(ProcessorMixin):
         """Return the sound of each row, as `decode` does.
 
         Raises:
-            TokenError: as in `decode`.
+            TokenError: as in `decode`; or the ids of one sequence alone.
         """
-        rows = list(_written(sequences))
+        rows = _written(sequences)
+        if len(rows) and not _is_batch(rows):
+            raise TokenError(
+                f"batch_decode got {reprlib.repr(rows)}, the ids of one sequence; a list of sequences is needed, and "
+                "decode takes a single one."
+            )
+        rows = list(rows)
         options = {"noise": noise, "on_error": on_error, "skip_special_tokens": skip_special_tokens}
         return self.decode(rows, **options) if rows else []
 
@@ -456,4 +475,5 @@ def _written(generated: Any) -> Any:
 def _is_batch(sequences: Any) -> bool:
     if isinstance(sequences, (torch.Tensor, np.ndarray)):
         return sequences.ndim > 1
-    return bool(len(sequences)) and not isinstance(sequences[0], (int, np.integer))
+    # Iterating over a tensor gives tensors without a dimension.
+    return bool(len(sequences)) and not isinstance(sequences[0], int) and getattr(sequences[0], "ndim", 1) > 0

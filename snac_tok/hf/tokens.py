@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def add_audio_tokens(
         `SnacProcessor` take it.
 
     Raises:
-        LayoutError: ids that this tokenizer cannot give, or a table without spellings.
+        LayoutError: ids that this tokenizer cannot give, a table without spellings, or what is no tokenizer or model.
 
     Example:
         >>> from tokenizers import Tokenizer, models
@@ -58,6 +59,8 @@ def add_audio_tokens(
         >>> vocabulary.base, len(text_tokenizer), text_tokenizer.convert_ids_to_tokens(2)
         (2, 28677, '<|audio_0|>')
     """
+    _check_tokenizer(text_tokenizer)
+    _check_model(model)
     known = text_tokenizer.get_vocab()
     num_before = len(text_tokenizer)
     vocabulary = _placed(wanted, known, num_before, strides=strides, codebook_size=codebook_size)
@@ -67,6 +70,24 @@ def add_audio_tokens(
     if model is not None:
         _grow(model, len(text_tokenizer), num_before)
     return vocabulary
+
+
+def _check_tokenizer(given: Any) -> None:
+    needed = ("get_vocab", "add_tokens", "convert_ids_to_tokens", "__len__")
+    if not all(hasattr(given, name) for name in needed):
+        raise LayoutError(
+            f"text_tokenizer is {reprlib.repr(given)}; a loaded Hugging Face tokenizer is needed: "
+            "AutoTokenizer.from_pretrained loads one by its name."
+        )
+
+
+def _check_model(given: Any) -> None:
+    # Before the tokenizer is changed.
+    needed = ("get_input_embeddings", "get_output_embeddings", "resize_token_embeddings")
+    if given is not None and not all(hasattr(given, name) for name in needed):
+        raise LayoutError(
+            f"model is {reprlib.repr(given)}; a loaded transformers model is needed, or None for a tokenizer alone."
+        )
 
 
 def _placed(
@@ -121,7 +142,7 @@ def _check_known(
     tokens: Mapping[int, str], known: Mapping[str, int], num_before: int, vocabulary: Vocabulary
 ) -> None:
     """Refuse tokens that stand elsewhere, ids that are taken, and ids that leave a gap."""
-    advice = "Take a preset that may begin anywhere, such as 'plain', or the tokenizer it was published for."
+    advice = _advice(known, vocabulary)
     for number, token in tokens.items():
         found = known.get(token)
         if found not in {None, number}:
@@ -139,6 +160,16 @@ def _check_known(
             f"{vocabulary.name!r} begins at id {first_new}; this tokenizer has {num_before} ids, and new ones come "
             f"right behind. {advice}"
         )
+
+
+def _advice(known: Mapping[str, int], vocabulary: Vocabulary) -> str:
+    form = vocabulary.text
+    if form is not None and form.token_of(form.first_id) in known:
+        return (
+            "It already has audio tokens of another table: name the preset, strides and codebook_size that they were "
+            "added with, or take the tokenizer as it was before."
+        )
+    return "Take a preset that may begin anywhere, such as 'plain', or the tokenizer it was published for."
 
 
 def _add(

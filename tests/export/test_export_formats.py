@@ -335,7 +335,20 @@ class _Liar:
         ({"preset": "plain", "to": "jsonl", "output_dtype": "int64"}, ExportError, "have no type"),
         ({"preset": "plain", "to": "parket"}, ExportError, "no format 'parket'"),
         ({"preset": "plain", "rows": [(5, 6)]}, ShardError, "no row 5"),
-        ({"preset": "plain", "rows": [(2, 2)]}, ShardError, "no record in these rows"),
+        ({"preset": "plain", "to": None}, ExportError, "no format None"),
+        ({"preset": "plain", "to": ["hf"]}, ExportError, "no format"),
+        ({"preset": "plain", "rows": [(2, 2)]}, ShardError, "no record in these rows: from 2 to 2"),
+        ({"preset": "plain", "rows": [(0, 4), (4, 2)]}, ShardError, "no record in these rows: from 4 to 2"),
+        ({"preset": "plain", "rows": [3]}, ShardError, r"rows is \[3\]; a list of pairs"),
+        ({"preset": "plain", "rows": "0:2"}, ShardError, "rows is '0:2'; a list of pairs"),
+        ({"preset": "plain", "rows": (0, 2)}, ShardError, r"rows is \(0, 2\); a list of pairs"),
+        ({"preset": "plain", "rows": [range(3)]}, ShardError, "a list of pairs"),
+        ({"preset": "plain", "rows": [("0", 2)]}, ShardError, "a row must be a whole number, got '0'"),
+        ({"preset": "plain", "rows": [(0, 2.0)]}, ShardError, "a row must be a whole number, got 2.0"),
+        ({"preset": "plain", "limit": "3"}, ShardError, "limit must be a whole number, got '3'"),
+        ({"preset": "plain", "shards_per_file": 0}, ExportError, "shards_per_file must be .* from 1 .*got 0"),
+        ({"preset": "plain", "shards_per_file": -1}, ExportError, "shards_per_file .*got -1"),
+        ({"preset": "plain", "shards_per_file": "2"}, ExportError, "shards_per_file .*got '2'"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -433,14 +446,38 @@ def test_a_relative_folder_is_where_the_program_is_now(shards, tmp_path, monkeyp
     assert here[0] == here[1]
 
 
-def test_lhotse_writes_over_no_column_of_the_records(tmp_path):
-    """Its cuts have some of their own."""
+@pytest.mark.parametrize("name", ["sampling_rate", "shard_origin", "shar_epoch"])
+def test_lhotse_writes_over_no_column_of_the_records(tmp_path, name):
+    """Its cuts have some of their own, and its reader sets others."""
     pytest.importorskip("lhotse")
     (tmp_path / "shards").mkdir()
     info = ShardInfo(collection=INFO, plan_fingerprint="f00d", index=0, num_shards=1)
-    with ShardWriter(tmp_path / "shards", info=info, columns=["sampling_rate"]) as shard:
-        shard.add(dataclasses.replace(record("a.wav"), columns={"sampling_rate": "16000 (upsampled)"}))
+    with ShardWriter(tmp_path / "shards", info=info, columns=[name]) as shard:
+        shard.add(dataclasses.replace(record("a.wav"), columns={name: "16000 (upsampled)"}))
     entry = check_shard(shard.path, expected=info).entry
     write_manifest(tmp_path / "shards", Manifest(collection=INFO, plan_fingerprint="f00d", shards=(entry,)))
-    with pytest.raises(ExportError, match="a column 'sampling_rate' of their own"):
+    with pytest.raises(ExportError, match=f"a column {name!r} of their own"):
         export_shards(tmp_path / "shards", tmp_path / "out", to="lhotse", what="codes", preset=None)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_percent_sign_in_a_folders_name(shards, tmp_path, to):
+    """Lhotse's writers would put a number there."""
+    folder = tmp_path / "50%d_run" / "out"
+    if to != "lhotse":
+        assert export_shards(shards, folder, to=to, preset="plain").num_records == 5
+        return
+    with pytest.raises(ExportError, match="has a % in its name, which lhotse takes for a place"):
+        export_shards(shards, folder, to=to, preset="plain")
+    assert not folder.exists()
+
+
+def test_numbers_of_numpy_are_numbers(shards, tmp_path):
+    """They come out of data frames."""
+    options = {
+        "rows": [(np.int64(0), np.int64(2)), (3, None)],
+        "limit": np.int64(3),
+        "shards_per_file": np.int64(2),
+    }
+    report = export_shards(shards, tmp_path / "out", to="jsonl", preset="plain", **options)
+    assert (report.num_records, report.num_parts) == (3, 1)

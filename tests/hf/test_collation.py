@@ -94,13 +94,15 @@ def test_impossible_calls_are_refused():
         AudioTextCollator(pad_token_id=0)([])
     with pytest.raises(TokenError, match="context_length is 0"):
         pack_sequences([], 0)
+    with pytest.raises(TokenError, match="context_length is '512'; a whole number from 1"):
+        pack_sequences([], "512")
     with pytest.raises(TokenError, match="too_long is 'drp'"):
         pack_sequences([], 4, too_long="drp")
     with pytest.raises(TokenError, match="2 labels and 1 ids"):
         AudioTextCollator(pad_token_id=0)([{"input_ids": [1], "labels": [1, 2]}])
 
 
-@pytest.mark.parametrize("multiple", [0, -8, 2.5, "8"])
+@pytest.mark.parametrize("multiple", [0, -8, 2.5, "8", True])
 def test_a_length_is_rounded_to_whole_numbers_from_1(multiple):
     """Refused when the collator is made, not by a division in the first step of a training."""
     with pytest.raises(TokenError, match="pad_to_multiple_of is"):
@@ -127,3 +129,91 @@ def test_prompts_are_padded_on_the_left():
     )
     assert batch["input_ids"].tolist() == [[0, 1], [2, 3]]
     assert batch["attention_mask"].tolist() == [[0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("pad", [-5, "0", 0.5, [0], True])
+def test_what_is_no_id_pads_nothing(pad):
+    """Refused when the collator is made, not by a model's embedding."""
+    with pytest.raises(TokenError, match=r"pad_token_id is .*; a whole number from 0"):
+        AudioTextCollator(pad_token_id=pad)
+
+
+def test_a_tokenizer_without_a_pad_token_is_told_where_to_get_one():
+    """None was taken for a sign of our own, and padding counted 0, 1, 2."""
+    with pytest.raises(TokenError, match=r"pad_token_id is None: .*vocabulary.special_id\('pad'\)"):
+        AudioTextCollator(pad_token_id=None)
+    assert AudioTextCollator(pad_token_id=np.int64(3))([{"input_ids": [1]}])["input_ids"].tolist() == [[1]]
+
+
+@pytest.mark.parametrize("side", ["Right", "rigth", None])
+def test_a_side_is_right_or_left(side):
+    """Anything else padded on the left."""
+    with pytest.raises(TokenError, match=r"padding_side is .*; it must be 'right' or 'left'"):
+        AudioTextCollator(pad_token_id=0, padding_side=side)
+
+
+@pytest.mark.parametrize("mask", [[0, 1, 1, 0, 0], [False, True, True, False, False]])
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_padding_that_rows_have_already_is_cut_off(mask, kind):
+    """By their mask: it is no speech and has no label."""
+    row = {"input_ids": kind([9, 5, 6, 9, 9]), "attention_mask": kind(mask)}
+    batch = AudioTextCollator(pad_token_id=0)([row, {"input_ids": [1, 2, 3]}])
+    assert batch["input_ids"].tolist() == [[5, 6, 0], [1, 2, 3]]
+    assert batch["labels"].tolist() == [[5, 6, -100], [1, 2, 3]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
+    (line,) = pack_sequences([{**row, "labels": [-100, -100, 6, -100, -100]}, {"input_ids": [1]}], 3)
+    assert line["input_ids"].tolist() == [5, 6, 1]
+    assert line["labels"].tolist() == [-100, 6, -100]
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([1, 0, 1], "row 1 has padding among its ids"),
+        ([0, 0, 0], "row 1 is all padding"),
+        ([1, 1], "row 1 has 2 numbers in its attention_mask and 3 ids"),
+        ([[1, 1, 1]], "no line of integers 'attention_mask'"),
+        ("111", "no line of integers 'attention_mask'"),
+    ],
+)
+def test_other_masks_are_refused(mask, message):
+    """Whatever they mean, it would be lost."""
+    rows = [{"input_ids": [1]}, {"input_ids": [1, 2, 3], "attention_mask": mask}]
+    for call in (AudioTextCollator(pad_token_id=0), lambda rows: pack_sequences(rows, 8)):
+        with pytest.raises(TokenError, match=message):
+            call(rows)
+
+
+@pytest.mark.parametrize("others", [{}, {"position_ids": None}])
+def test_beside_packed_lines_a_row_is_one_document(others):
+    """A row without positions took them from the whole batch, and documents saw each other."""
+    (line,) = pack_sequences([{"input_ids": [1, 2]}, {"input_ids": [3, 4]}], 4)
+    batch = AudioTextCollator(pad_token_id=0)([line, {"input_ids": [5, 6, 7], **others}])
+    assert "attention_mask" not in batch
+    assert batch["position_ids"].tolist() == [[0, 1, 0, 1], [0, 1, 2, 0]]
+
+
+def test_positions_fit_their_ids_and_are_made_once():
+    """Too few would be filled up from 0; packed again, the documents would be one."""
+    with pytest.raises(TokenError, match="row 0 has 1 position_ids and 2 ids"):
+        AudioTextCollator(pad_token_id=0)([{"input_ids": [1, 2], "position_ids": [0]}])
+    lines = pack_sequences([{"input_ids": [1, 2]}, {"input_ids": [3]}], 8)
+    with pytest.raises(TokenError, match="row 0 has position_ids: it is packed already"):
+        pack_sequences(lines, 8)
+
+
+@pytest.mark.parametrize("rows", [{"input_ids": [[1, 2], [3]]}, None, "abc", 5])
+def test_what_is_no_list_of_rows_is_refused(rows):
+    """Such as a table of columns."""
+    for call in (AudioTextCollator(pad_token_id=0), lambda rows: pack_sequences(rows, 8)):
+        with pytest.raises(TokenError, match=r"rows is .*; a list of rows is needed"):
+            call(rows)
+        with pytest.raises(TokenError, match="row 0 is 'abc'; a row has ids"):
+            call(["abc"])
+
+
+@pytest.mark.parametrize("ids", [[[1], [2, 3]], np.array([2**63], np.uint64), [2**70], None])
+def test_what_is_no_line_of_ids_is_refused(ids):
+    """Ids that 64 bits do not hold would turn negative."""
+    with pytest.raises(TokenError, match="row 0 has no line of integers 'input_ids'"):
+        AudioTextCollator(pad_token_id=0)([{"input_ids": ids}])

@@ -2,8 +2,10 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -13,7 +15,7 @@ from transformers.dynamic_module_utils import get_relative_import_files
 
 from snac_tok import SNAC
 from snac_tok.codec.ops import backend
-from snac_tok.errors import CheckpointError
+from snac_tok.errors import CheckpointError, ConfigError
 from snac_tok.hf import SnacFeatureExtractor, SnacModel
 from snac_tok.hf.export import export_remote_code, remote_sources
 
@@ -174,3 +176,51 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(model, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(CheckpointError, match=r"no model can be saved into .*taken"):
         export_remote_code(model, tmp_path / "taken")
+
+
+# With a limit on the size of files, as a disk that is full: signals and limits are a whole process's.
+FULL_DISK = """
+import resource, signal, sys
+from snac_tok.errors import CheckpointError
+from snac_tok.hf import SnacModel, export_remote_code
+
+model = SnacModel.from_pretrained("tiny")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+for save in (export_remote_code, SnacModel.save_pretrained):
+    try:
+        save(model, sys.argv[1])
+    except CheckpointError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("size", [200, 100_000])
+def test_a_full_disk_leaves_the_repository_beneath(folder, tmp_path, size):
+    """Config and weights of two models, or a config without its code, would be no repository any more."""
+    shutil.copytree(folder, tmp_path / "repo")
+    command = [sys.executable, "-W", "ignore", "-c", FULL_DISK, str(tmp_path / "repo"), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 2
+    for sentence in said:
+        assert sentence.startswith(f"no model can be saved into {tmp_path / 'repo'}: ")
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "repo").iterdir()} == first
+
+
+def test_the_config_that_points_to_code_comes_last(model, tmp_path, monkeypatch):
+    """Whoever reads a half-replaced folder finds the old config, or the whole of the new."""
+    moved = []
+    monkeypatch.setattr(Path, "replace", lambda _, target: moved.append(target.name))
+    export_remote_code(model, tmp_path / "repo")
+    assert moved[-1] == "config.json"
+    assert {"model.safetensors", "modeling_snac.py", "preprocessor_config.json"} < set(moved)
+
+
+def test_a_codec_is_no_model(model, tmp_path):
+    """It was saved without an auto_map that fits, and nothing could load it."""
+    with pytest.raises(ConfigError, match=r"takes a SnacModel, got a SNAC; SnacModel.from_pretrained"):
+        export_remote_code(model.codec, tmp_path / "repo")
+    assert not (tmp_path / "repo").exists()

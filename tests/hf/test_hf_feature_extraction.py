@@ -66,3 +66,11 @@ def test_it_is_saved_and_found_again(tmp_path):
     found = AutoFeatureExtractor.from_pretrained(tmp_path)
     assert isinstance(found, SnacFeatureExtractor)
     assert found.sampling_rate == 8_000
+
+
+@pytest.mark.parametrize("length", [-5, 0, "100", 2.5, True])
+@pytest.mark.parametrize("options", [{"truncation": True}, {"padding": "max_length"}])
+def test_a_length_is_a_whole_number_from_1(length, options):
+    """-5 cut five samples off the end."""
+    with pytest.raises(WaveformError, match=r"max_length is .*; a whole number of samples from 1"):
+        SnacFeatureExtractor()(np.ones(9), sampling_rate=RATE, max_length=length, **options)

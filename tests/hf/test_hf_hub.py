@@ -37,6 +37,26 @@ def test_push_and_load_is_the_identity(hub, model, tmp_path):
     assert codec.weights_sha256() == model.codec.weights_sha256()
 
 
+def test_saved_and_pushed_in_one_call(hub, model, tmp_path):
+    """The folder has what the hub has."""
+    model.save_pretrained(tmp_path / "codec", push_to_hub=True, repo_id="owner/codec", token="hf_x")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "codec" / name).read_bytes() == hub.files[name]
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_failed_push_keeps_what_was_saved(model, tmp_path, monkeypatch):
+    """Hours of training are in it."""
+
+    def refuse(*_args, **_options):
+        raise ConnectionError
+
+    monkeypatch.setattr(SnacModel, "_upload_modified_files", refuse)
+    with pytest.raises(ConnectionError):
+        model.save_pretrained(tmp_path, push_to_hub=True, repo_id="owner/codec", token="hf_x")
+    assert SnacModel.from_pretrained(tmp_path).codec.weights_sha256() == model.codec.weights_sha256()
+
+
 def test_a_codecs_repository_loads_as_a_model(hub, model, tmp_path):
     """What SNAC pushes, without a model_type, is as good."""
     model.codec.push_to_hub("owner/codec", token="hf_x")

@@ -6,8 +6,9 @@ import pickle
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from small_codec import SMALL
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, modeling_utils
 
 from snac_tok import SNAC
 from snac_tok.errors import CheckpointError, CodesError, ConfigError, WaveformError
@@ -225,3 +226,50 @@ def test_training_mode_records_gradients(model):
     model.train()
     model(audio_of(48)).audio_values.square().mean().backward()
     assert model.encoder.block[0].parametrizations["weight"].original1.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("options", [{"max_shard_size": "2KB"}, {"variant": "fp16"}])
+def test_weights_are_saved_under_the_name_that_is_loaded(model, tmp_path, options):
+    """Split, or under another name, no codec could be loaded from them."""
+    with pytest.raises(
+        CheckpointError, match=r"loaded from one, model.safetensors: leave out max_shard_size"
+    ):
+        model.save_pretrained(tmp_path / "saved", **options)
+    assert not list((tmp_path / "saved").iterdir())
+    model.save_pretrained(tmp_path / "saved", max_shard_size="5GB")
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_given_weights_are_saved_and_left_alone(model, tmp_path):
+    """As a Trainer hands them over."""
+    weights = {name: value * 2 for name, value in model.state_dict().items()}
+    model.save_pretrained(tmp_path, True, weights)
+    found = SnacModel.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in weights.items())
+    assert set(found) == set(weights)
+
+
+@pytest.mark.parametrize("error", [SafetensorError("I/O error: no room"), OSError(28, "No space left")])
+def test_a_disk_that_refuses_leaves_what_was_there(model, tmp_path, monkeypatch, error):
+    """One sentence, and the files of before."""
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with torch.no_grad():
+        next(model.parameters()).mul_(2)
+
+    def refuse(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr(modeling_utils, "safe_save_file", refuse)
+    with pytest.raises(
+        CheckpointError, match=r"no model can be saved into .*; make room or choose another folder"
+    ):
+        model.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(model, tmp_path):
+    """Where transformers logs a line and saves nothing."""
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(CheckpointError, match=r"no model can be saved into .*taken: File exists"):
+        model.save_pretrained(tmp_path / "taken")

@@ -12,7 +12,7 @@ from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM, PreTraine
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
 from snac_tok import SnacMapper, SnacTokenizer
-from snac_tok.errors import LayoutError, LostSpeechWarning, TokenError
+from snac_tok.errors import LayoutError, LostSpeechWarning, SamplingRateError, TokenError
 from snac_tok.hf import SnacFeatureExtractor, SnacProcessor, add_audio_tokens
 from snac_tok.prompts import PromptFormat
 
@@ -338,3 +338,58 @@ def test_a_text_to_audio_pipeline_speaks(processor):
     assert found["sampling_rate"] == 24_000
     assert found["audio"].shape == (3 * 2048,)
     assert np.abs(found["audio"]).max() > 0
+
+
+def test_the_rate_is_the_codecs(processor):
+    """Sound of 24 kHz said to be at 44.1 kHz plays too fast and too high."""
+    other = SnacProcessor(
+        SnacFeatureExtractor(44_100), processor.tokenizer, "tiny", processor.audio_vocabulary
+    )
+    ids = processor("hello", tone(), sampling_rate=24_000)["input_ids"]
+    calls = (
+        lambda: other.decode(ids),
+        lambda: other("hello", tone(), sampling_rate=24_000),
+        lambda: other.to("cpu"),
+    )
+    for call in (*calls, calls[0]):
+        with pytest.raises(SamplingRateError, match=r"44100 Hz and the codec 'tiny' at 24000; .*\(24000\)"):
+            call()
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor, iter])
+def test_one_sequence_is_not_decoded_as_several(processor, kind):
+    """It gave a sound in the place of a list of them."""
+    (ids,) = processor("hello", tone(), sampling_rate=24_000)["input_ids"]
+    with pytest.raises(TokenError, match=r"batch_decode got .* the ids of one sequence"):
+        processor.batch_decode(kind(ids))
+    assert len(processor.batch_decode([ids])) == 1
+    assert processor.batch_decode([]) == []
+    assert torch.equal(processor.decode(list(torch.tensor(ids))), processor.decode(ids))
+
+
+@pytest.mark.parametrize(
+    ("conversation", "message"),
+    [
+        ("hello", "the conversation is 'hello'; a list of messages is needed"),
+        (None, "the conversation is None"),
+        ([], "the conversation is"),
+        ([[]], "the conversation is"),
+        ({"role": "user", "content": "hello"}, "the conversation is .*; a list of messages"),
+        (["hello"], "a conversation has 'hello' in it"),
+        ([[["hello"]]], "a conversation has .* in it"),
+        ([{"role": "user", "content": ["hello"]}], "a message has a part 'hello'; parts are"),
+        ([{"role": "user", "content": {"type": "text", "text": "hello"}}], "content is .* a list of parts"),
+        ([{"role": "user", "content": 5}], "a message's content is 5"),
+    ],
+)
+def test_what_is_no_conversation_is_refused(processor, conversation, message):
+    """Some of it was looked into without end."""
+    with pytest.raises(TokenError, match=message):
+        processor.apply_chat_template(conversation, "{{ messages }}", tokenize=False)
+
+
+def test_several_conversations_are_written_each(processor):
+    """As the text tokenizer takes them."""
+    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    one = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
+    assert processor.apply_chat_template([one, one], template, tokenize=False) == ["hello", "hello"]

@@ -170,3 +170,29 @@ def test_audio_vanishes_from_text_where_its_tokens_are_made_special():
     ids = [3, *vocabulary.encode([[7], [8, 9], [1, 2, 3, 4]]).tolist(), 4]
     assert tokenizer.decode(ids, skip_special_tokens=True) == "w3 w4"
     assert "<|audio_7|>" in tokenizer.decode(ids)
+
+
+@pytest.mark.parametrize("codebook_size", [4, 16])
+def test_a_second_table_is_not_advised_in_a_circle(codebook_size):
+    """A preset that may begin anywhere is advised to whoever has not taken one."""
+    tokenizer = text_tokenizer()
+    add_audio_tokens(tokenizer, "plain", codebook_size=8)
+    size = len(tokenizer)
+    with pytest.raises(
+        LayoutError, match="already has audio tokens of another table: name the preset"
+    ) as said:
+        add_audio_tokens(tokenizer, "plain", codebook_size=codebook_size)
+    assert "such as 'plain'" not in str(said.value)
+    assert len(tokenizer) == size
+
+
+def test_what_is_no_tokenizer_or_model_is_refused_first():
+    """Before the tokenizer is changed."""
+    for given in ("gpt2", None, 3, Tokenizer(models.BPE())):
+        with pytest.raises(LayoutError, match=r"text_tokenizer is .*; a loaded Hugging Face tokenizer"):
+            add_audio_tokens(given)
+    tokenizer = text_tokenizer()
+    for given in (3, "gpt2"):
+        with pytest.raises(LayoutError, match=r"model is .*; a loaded transformers model"):
+            add_audio_tokens(tokenizer, "plain", model=given)
+    assert len(tokenizer) == 50
