@@ -24,7 +24,8 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
     finally:
         # A Control-C from now on would show what the interpreter tidies up; it still has to end a thread that hangs.
-        with contextlib.suppress(OSError, ValueError):  # the signal would leave it unwritten
-            sys.stdout.flush()
+        if sys.stdout is not None:  # as after >&-
+            with contextlib.suppress(OSError, ValueError):  # the signal would leave it unwritten
+                sys.stdout.flush()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -102,7 +102,10 @@ _OF_SHARDS = ("records", "rows", "limit", "flac")
     help="IN is what a language model or its server wrote: the last speech in it counts.",
 )
 @click.option(
-    "--answer", type=click.IntRange(min=0), metavar="N", help="Which answer of a server, counted from 0."
+    "--answer",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Which answer, counted from 0, where there are several.",
 )
 @noise_option
 @progress_option

@@ -203,8 +203,8 @@ class _MessageHandler(logging.Handler):
 
 def _leave_closed_pipe() -> NoReturn:
     """Exit quietly; what is still buffered goes nowhere, so that the interpreter does not complain about it."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    if sys.stdout is not None:  # what broke may be stderr
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(_PIPE_CLOSED)
 
 

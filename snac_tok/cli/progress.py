@@ -28,6 +28,8 @@ progress_option = click.option(
 
 def is_wanted(progress: bool | None, *, things: int) -> bool:
     """Tell whether there is to be a bar, from what --progress says (None: nothing) and how much there is to do."""
+    if sys.stderr is None:  # as after 2>&-
+        return False
     return sys.stderr.isatty() and things > 1 if progress is None else progress
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # An hour of the densest released codec is about 6 MB of numbers, 13 MB of tokens; more is another file.
 _MAX_BYTES = 200_000_000
+_ZIP = b"PK\x03\x04"  # what every .npz begins with
 # How editors and shells (PowerShell's `>`, for one) mark a text's encoding; UTF-32's mark begins like UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -282,6 +283,11 @@ def _decoded(content: bytes, name: str) -> str:
     if len(content) > _MAX_BYTES:
         raise TokenError(
             f"{name} has more than {_MAX_BYTES // 1_000_000} MB; it is not a text of one clip's ids."
+        )
+    if content.startswith(_ZIP):
+        raise TokenError(
+            f"{name} is an .npz of codes, not a text of ids; it names its own codec, so that no preset is needed: "
+            "leave it out, and let a file's name end with .npz."
         )
     encoding = next((found for mark, found in _MARKS if content.startswith(mark)), "utf-8")
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,19 @@ from snac_tok.errors import TokenError
 from snac_tok.frames.arrays import to_numpy
 from snac_tok.frames.id_text import numbers_in
 from snac_tok.generation.growth import new_parts
+from snac_tok.generation.response_fields import is_list_of_mappings, parts_of
 from snac_tok.generation.responses import BYTE_ORDER_MARK, EVENT_STARTS, ResponseReader
+from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from snac_tok.frames import Vocabulary
     from snac_tok.generation.responses import ResponsePiece
+
+# What a tokenizer's call, a row of a data set, and transformers' `generate` hold ids under.
+_ID_NAMES = ("input_ids", "sequences")
+_VALUE = re.compile(r"[^\s,]")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,17 +47,18 @@ class Answer:
 
 
 def answers_in_text(text: str, table: Vocabulary) -> list[Answer]:
-    """Return the answers in a text: a server's, a JSON list, numbers, or text with tokens.
+    """Return the answers in a text: a server's, JSON lists, numbers, or text with tokens.
 
     Raises:
         TokenError: none of these, or a server's error.
     """
     text = text.removeprefix(BYTE_ORDER_MARK).strip()
     has_tokens = table.text is not None and any(True for _ in table.text.tokens_in(text))
-    value = _first_value(text)
-    if isinstance(value, list) and not _holds(value, Mapping):
-        return answers_of_values(value, table) if value else [Answer(ids=np.zeros(0, np.int64))]
-    if isinstance(value, list) or text.startswith(("{", *EVENT_STARTS)):
+    values = _values_in(text) if text.startswith(("[", "{")) else iter(())
+    first = next(values, (None, ""))
+    if _is_of_ids(first[0]):
+        return _listed(chain([first], values), table)
+    if isinstance(first[0], list) or text.startswith(("{", *EVENT_STARTS)):
         reader = ResponseReader()
         answers = _collected(reader, [lambda: reader.push(text), reader.flush])
         if answers or not has_tokens:
@@ -68,14 +76,44 @@ def answers_of_values(values: Any, table: Vocabulary) -> list[Answer]:
     Raises:
         TokenError: a mixture of these, or a server's error.
     """
+    dimensions = 2 if table.is_parallel else 1
     if isinstance(values, (list, tuple)) and values:
+        if (named := _named_ids(values)) is not None:
+            return [Answer(ids=row) for ids in named for row in _rows(ids, dimensions)]
         if _holds(values, str):
             return [Answer(text="".join(_new(values)))]
-        if _holds(values, Mapping) or hasattr(values[0], "model_dump"):
+        if _are_a_servers(values):
             reader = ResponseReader()
             reads = [lambda value=value: reader.event(value) for value in values]
             return _collected(reader, reads) or [_nothing(reader)]
-    return [Answer(ids=row) for row in _rows(values, 2 if table.is_parallel else 1)]
+    return [Answer(ids=row) for row in _rows(values, dimensions)]
+
+
+def _listed(values: Iterable[tuple[Any, str]], table: Vocabulary) -> list[Answer]:
+    """Return the answers in lists that stand one behind the other, and what else stands behind the first one."""
+    answers: list[Answer] = []
+    left_out: list[str] = []
+    for value, shown in values:
+        if value == []:
+            answers.append(Answer(ids=np.zeros(0, np.int64)))
+        elif _is_of_ids(value):
+            answers += answers_of_values(value if isinstance(value, list) else [value], table)
+        else:
+            what = counted(len(shown), "character")
+            left_out.append(f"left out {what} behind the ids: {shortened(' '.join(shown.split()))}.")
+    return [replace(answer, left_out=(*_each_once(left_out),)) for answer in answers]
+
+
+def _values_in(text: str) -> Iterator[tuple[Any, str]]:
+    """Yield a text's JSON values, each as text, too; from what is no JSON on, the rest is one that is None."""
+    decoder, place = json.JSONDecoder(), 0
+    while found := _VALUE.search(text, place):
+        begin = found.start()
+        try:
+            value, place = decoder.raw_decode(text, begin)
+        except (ValueError, RecursionError):
+            value, place = None, len(text)
+        yield value, text[begin:place]
 
 
 def _rows(values: Any, dimensions: int) -> list[Any]:
@@ -136,13 +174,30 @@ def _new(texts: Sequence[str]) -> Iterable[str]:
     return new_parts(texts) if repeats else texts
 
 
-def _first_value(text: str) -> Any:
-    if not text.startswith(("[", "{")):
-        return None
-    try:
-        return json.JSONDecoder().raw_decode(text)[0]
-    except (ValueError, RecursionError):
-        return None
+def _is_of_ids(value: Any) -> bool:
+    """Say whether a JSON value holds ids, or pieces of text, and is no server's."""
+    if isinstance(value, Mapping):
+        return _named_ids([value]) is not None
+    return isinstance(value, list) and (_named_ids(value) is not None or not _are_a_servers(value))
+
+
+def _named_ids(values: Sequence[Any]) -> list[Any] | None:
+    """Return the ids that each value names as a tokenizer or `generate` does, None where one is something else."""
+    found = [
+        next((value[name] for name in _ID_NAMES if name in value), None)
+        if isinstance(value, Mapping) and not parts_of(value)
+        else None
+        for value in values
+    ]
+    return found if found and all(ids is not None for ids in found) else None
+
+
+def _are_a_servers(values: Sequence[Any]) -> bool:
+    """Say whether values are a server's events or answers: objects, or lists of them where each prompt has several."""
+    return bool(values) and all(
+        isinstance(value, Mapping) or hasattr(value, "model_dump") or is_list_of_mappings(value)
+        for value in values
+    )
 
 
 def _holds(values: Any, kind: type) -> bool:

@@ -67,8 +67,9 @@ def read_generated(
 
     Args:
         source: ids (n,) of any kind, or parallel rows (slots, steps); text, whole or as a list of pieces, each new or
-            repeating those before it; a server's answer as text, bytes or parsed JSON, see `ResponseReader`; a path, or
-            a file open for reading bytes, with any of these.
+            repeating those before it; a server's answer as text, bytes or parsed JSON, see `ResponseReader`; what a
+            tokenizer's call or `generate` returned, with `input_ids` or `sequences`; a path, or a file open for reading
+            bytes, with any of these. Several lists in a text, and several whole answers, are several answers.
         vocabulary: whose ids they are: a table, a preset's name, a .json file, or a `SnacTokenizer`.
         prompt: which format the model was prompted with, as in `prompt_format`; None is what the families use.
         answer: which one, counted from 0, where there are several.

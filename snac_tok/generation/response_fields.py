@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
+
+# Whether a part of an event is the last of its answer. "perhaps": some servers say so in every event of a stream.
+Ending: TypeAlias = Literal["no", "perhaps", "yes"]
 
 # Ids: vLLM and old SGLang, SGLang's completions, its /generate, llama.cpp. The prompt's have names of their own.
 _ID_FIELDS = ("token_ids", "response_token_ids", "output_ids", "tokens")
@@ -14,6 +18,8 @@ _TEXT_FIELDS = ("text", "content", "response", "generated_text")
 # Why an answer ended: OpenAI's and vLLM's, llama.cpp's, Ollama's; SGLang and TGI have it further inside.
 _REASON_FIELDS, _REASON_PLACES = ("finish_reason", "stop_type", "done_reason"), ("meta_info", "details")
 _LIMITS = ("length", "limit")
+# What servers write there while an answer goes on.
+_NO_REASONS = ("", "none", "null")
 # Events of these alone are no loss: counts, times, the beginning and the end.
 _BOOKKEEPING = frozenset(
     {"usage", "timings", "id", "object", "created", "model", "meta_info", "index", "done", "stop", "type"}
@@ -68,16 +74,39 @@ def error_in(event: Mapping[str, Any]) -> str | None:
     >>> error_in({"error": {"message": "no such model", "code": 404}}), error_in({"detail": "Not Found"})
     ('no such model', 'Not Found')
     """
-    error = event.get("error")
+    error, kind = event.get("error"), event.get("object")
     if isinstance(error, Mapping):
-        return str(error.get("message") or json.dumps(dict(error)))
-    if error:
+        return str(error.get("message") or as_shown(dict(error)))
+    if error is not None and not (isinstance(error, (bool, int, str, list)) and not error):
         return str(error)
-    if event.get("object") == "error":
+    if isinstance(kind, str) and kind == "error":
         return str(event.get("message"))
     if "detail" in event and not parts_of(event):
-        return event["detail"] if isinstance(event["detail"], str) else json.dumps(event["detail"])
+        return event["detail"] if isinstance(event["detail"], str) else as_shown(event["detail"])
     return None
+
+
+def as_shown(value: Any) -> str:
+    """Return a value as JSON for a message, or as Python shows it where JSON cannot hold it.
+
+    >>> as_shown({"a": None}), as_shown([b"a"])
+    ('{"a": null}', "[b'a']")
+    """
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return reprlib.repr(value)
+
+
+def response_id_in(event: Mapping[str, Any]) -> str | int | None:
+    """Return the id of the response that an event belongs to, None where it has none.
+
+    >>> response_id_in({"id": "cmpl-1"}), response_id_in({"meta_info": {"id": "r"}}), response_id_in({})
+    ('cmpl-1', 'r', None)
+    """
+    meta = event.get("meta_info")
+    found = event.get("id", meta.get("id") if isinstance(meta, Mapping) else None)
+    return found if isinstance(found, (str, int)) else None
 
 
 def reached_limit_in(event: Mapping[str, Any]) -> bool:
@@ -86,10 +115,41 @@ def reached_limit_in(event: Mapping[str, Any]) -> bool:
     >>> reached_limit_in({"choices": [{"text": "", "finish_reason": "length"}]}), reached_limit_in({"stop_type": "eos"})
     (True, False)
     """
-    inner = [event.get(name) for name in _REASON_PLACES]
-    places = [event, *parts_of(event), *(each for each in inner if isinstance(each, Mapping))]
-    reasons = [place.get(name) for place in places for name in _REASON_FIELDS]
-    return any((each.get("type") if isinstance(each, Mapping) else each) in _LIMITS for each in reasons)
+    return any(reason in _LIMITS for part in (event, *parts_of(event)) for reason in _reasons_in(part))
+
+
+def endings_in(event: Mapping[str, Any]) -> list[Ending]:
+    """Return whether each of `parts_of` is the last of its answer; of an event without parts, whether it ends one.
+
+    >>> endings_in({"choices": [{"text": "a", "finish_reason": None}, {"text": "b", "finish_reason": "stop"}]})
+    ['no', 'perhaps']
+    >>> endings_in({"generated_text": "a"}), endings_in({"done": True})
+    (['yes'], ['yes'])
+    """
+    choices = event.get("choices")
+    if not isinstance(choices, list):
+        return [_ending_of(event)]
+    # A stream's choices have a delta, whole ones a message.
+    return [
+        "perhaps" if isinstance(choice.get("message"), Mapping) else _ending_of(choice)
+        for choice in choices
+        if isinstance(choice, Mapping)
+    ]
+
+
+def _ending_of(part: Mapping[str, Any]) -> Ending:
+    if part.get("stop") is True or part.get("done") is True or part.get("generated_text") is not None:
+        return "yes"
+    return "perhaps" if _reasons_in(part) else "no"
+
+
+def _reasons_in(part: Mapping[str, Any]) -> list[str]:
+    """Return why an answer ended, empty while it goes on."""
+    inner = [part.get(name) for name in _REASON_PLACES]
+    places = [part, *(each for each in inner if isinstance(each, Mapping))]
+    found = [place.get(name) for place in places for name in _REASON_FIELDS]
+    reasons = [each.get("type") if isinstance(each, Mapping) else each for each in found]
+    return [each for each in reasons if isinstance(each, str) and each not in _NO_REASONS]
 
 
 def is_bookkeeping(event: Mapping[str, Any]) -> bool:
@@ -99,6 +159,15 @@ def is_bookkeeping(event: Mapping[str, Any]) -> bool:
     (True, False)
     """
     return all(name in _BOOKKEEPING for name in event)
+
+
+def is_list_of_mappings(value: Any) -> bool:
+    """Say whether a value may be the answers to one prompt.
+
+    >>> is_list_of_mappings([{"generated_text": "a"}]), is_list_of_mappings([5]), is_list_of_mappings([])
+    (True, False, False)
+    """
+    return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
 
 
 def _is_id(value: Any) -> bool:

@@ -9,6 +9,9 @@ Read are server-sent events (`data: {…}`), JSON lines, and whole JSON, cut any
     llama.cpp                   /completion: content, and ids in tokens (asked for by return_tokens)
     Ollama, TGI                 response, message.content; token.id, token.text, generated_text
 
+An answer ends with what says so: a reason (finish_reason, stop_type, done_reason), stop, done, generated_text, a whole
+message, [DONE], or another id in JSON lines. Tokens behind it are another answer's.
+
 It knows no vocabulary: `SpeechStream` and `read_generated` find the speech in the tokens.
 """
 
@@ -24,19 +27,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from snac_tok.errors import LostSpeechWarning, TokenError
+from snac_tok.generation.answer_numbers import AnswerNumbers
 from snac_tok.generation.growth import Growth
 from snac_tok.generation.response_fields import (
+    as_shown,
+    endings_in,
     error_in,
     ids_in,
     is_bookkeeping,
+    is_list_of_mappings,
     parts_of,
     reached_limit_in,
+    response_id_in,
     text_in,
 )
 from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from snac_tok.generation.response_fields import Ending
 
     # Ids, or a piece of text: what `stream_audio` takes.
     Tokens: TypeAlias = list[int] | str
@@ -48,6 +58,7 @@ EVENT_STARTS = ("data:", "error:", *_OTHER_FIELDS)
 _DONE = "[DONE]"
 # How many keys a message shows.
 _SHOWN = 5
+_UNPARSED = (str, bytes, bytearray, memoryview)
 _SOMETHING = re.compile(r"\S")
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -97,9 +108,7 @@ class ResponseReader:
         self._waiting: list[str] = []  # lines of JSON that is not whole
         self._is_events: bool | None = None
         self._growths: dict[int, tuple[Growth[str], Growth[list[int]]]] = {}
-        self._first_answer = 0  # of the response that is being read
-        self._next_answer = 0  # of the next one
-        self._response_id: object = None
+        self._numbers = AnswerNumbers()
         self._failure: TokenError | None = None
 
     def push(self, data: bytes | str) -> list[ResponsePiece]:
@@ -109,7 +118,7 @@ class ResponseReader:
             TokenError: neither bytes nor text; the server answered with an error, or with something that is no event
                 and no JSON, after what came in front of it was returned.
         """
-        if not isinstance(data, (str, bytes, bytearray, memoryview)):
+        if not isinstance(data, _UNPARSED):
             raise TokenError(
                 f"a server's answer comes in bytes or text, got {type(data).__name__}; an event that a client has "
                 "parsed goes to ResponseReader.event."
@@ -139,8 +148,13 @@ class ResponseReader:
         """Do the same with an event that a client has parsed: a dictionary, or an object of the package openai.
 
         Raises:
-            TokenError: as `push`.
+            TokenError: as `push`; bytes or text, which go there.
         """
+        if isinstance(event, _UNPARSED):
+            raise TokenError(
+                f"an event that a client has parsed is a dictionary, got {type(event).__name__}; what a server sends "
+                "goes to ResponseReader.push as it is."
+            )
         return self._of_value(event)
 
     def _read(
@@ -182,7 +196,7 @@ class ResponseReader:
         if line.startswith("data:"):
             data = line.removeprefix("data:").strip()
             if data == _DONE:
-                self._end_response()
+                self._numbers.end_response()
                 return []
             self._waiting.append(data)
             # An event of several lines is read at the empty line behind it.
@@ -234,16 +248,18 @@ class ResponseReader:
     def _of_value(self, value: Any) -> list[ResponsePiece]:
         if hasattr(value, "model_dump"):  # an object of the package openai
             value = value.model_dump()
-        if isinstance(value, list) and all(isinstance(each, Mapping) for each in value):
-            # Answers to a list of prompts.
+        if isinstance(value, list) and all(
+            isinstance(each, Mapping) or is_list_of_mappings(each) for each in value
+        ):
+            # Answers to a list of prompts, each of them a list where several were asked for.
             pieces = []
             for each in value:
                 pieces += self._of_value(each)
-                self._end_response()
+                self._numbers.end_response()
             return pieces
         if not isinstance(value, Mapping):
             raise TokenError(
-                f"the server answered {shortened(json.dumps(value))}, which has no text and no ids."
+                f"the server answered {shortened(as_shown(value))}, which has no text and no ids."
             )
         return self._of_event(value)
 
@@ -251,27 +267,26 @@ class ResponseReader:
         if (reason := error_in(event)) is not None:
             raise _refused(reason)
         self.reached_limit |= reached_limit_in(event)
-        meta: Any = event.get("meta_info") if isinstance(event.get("meta_info"), Mapping) else {}
-        response_id = event.get("id", meta.get("id"))
-        # Events of one stream share their response; JSON lines may hold several.
-        if not self._is_events and self._response_id is not None and response_id != self._response_id:
-            self._end_response()
-        self._response_id = response_id
-        found = [self._piece(event, part, meta) for part in parts_of(event)]
+        self._numbers.begin_event(response_id_in(event), is_stream=bool(self._is_events))
+        parts, endings = parts_of(event), endings_in(event)
+        found = [self._piece(event, *pair) for pair in zip(parts, endings, strict=False)]
+        if not found and "yes" in endings:
+            self._numbers.end_running()
         if not found and "choices" not in event and not is_bookkeeping(event):
             keys = ", ".join(shortened(str(key)) for key in list(event)[:_SHOWN])
             self.left_out.append(f"left out an event without text or ids, with the keys {keys or 'none'}.")
-        if response_id is None and (event.get("stop") is True or event.get("done") is True):
-            self._end_response()
         return [piece for piece in found if piece.text or piece.ids]
 
-    def _piece(
-        self, event: Mapping[str, Any], part: Mapping[str, Any], meta: Mapping[str, Any]
-    ) -> ResponsePiece:
+    def _piece(self, event: Mapping[str, Any], part: Mapping[str, Any], ending: Ending) -> ResponsePiece:
         index = part.get("index", event.get("index", 0))
-        answer = self._first_answer + (index if isinstance(index, int) and index >= 0 else 0)
-        self._next_answer = max(self._next_answer, answer + 1)
         ids, text = ids_in(part), text_in(part)
+        answer = self._numbers.take(
+            index if isinstance(index, int) and index >= 0 else 0,
+            has_tokens=bool(ids or text),
+            ending=ending,
+            is_stream=bool(self._is_events),
+        )
+        meta: Any = event.get("meta_info") if isinstance(event.get("meta_info"), Mapping) else {}
         if self._cumulative or (meta and self._cumulative is None):
             texts, lines = self._growths.setdefault(
                 answer, (Growth(is_cumulative=self._cumulative), Growth(is_cumulative=self._cumulative))
@@ -279,9 +294,6 @@ class ResponseReader:
             text = texts.new(text)
             ids = None if ids is None else lines.new(ids, total=meta.get("completion_tokens"))
         return ResponsePiece(answer=answer, ids=ids, text=text)
-
-    def _end_response(self) -> None:
-        self._first_answer, self._response_id = self._next_answer, None
 
 
 def response_tokens(

@@ -13,6 +13,7 @@ import numpy as np
 from snac_tok.errors import TokenError
 from snac_tok.frames.arrays import as_int64
 from snac_tok.frames.grammar import frame_places, speech_edges
+from snac_tok.generation.token_source import integer_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -94,9 +95,7 @@ class SpeechFilter:
         return line[: ends[0]]
 
     def _line(self, ids: Any) -> Ids:
-        line = np.atleast_1d(np.asarray(ids.cpu() if hasattr(ids, "cpu") else ids))
-        if line.ndim != 1 or (line.size and line.dtype.kind not in "iu"):
-            raise TokenError(f"speech is read from integer ids (n,), got {line.dtype} {line.shape}.")
+        line = integer_line(ids)
         numbers = as_int64(line, error=TokenError)
         self.num_seen += line.size
         return numbers

@@ -20,6 +20,7 @@ from snac_tok.errors import LostSpeechWarning, TokenError
 from snac_tok.generation.sound_bytes import pcm16, wav_header
 from snac_tok.generation.speech_filter import SpeechFilter
 from snac_tok.generation.timing import StreamTiming
+from snac_tok.generation.token_source import check_source, check_text
 from snac_tok.generation.token_text import TokenText
 from snac_tok.streaming import StreamDecoder
 from snac_tok.streaming.copies import CopyableStream
@@ -117,7 +118,8 @@ class SpeechStream(CopyableStream):
         """Take the next ids, one or several, and return the samples (n,) that are final now, n possibly 0.
 
         Raises:
-            TokenError: an id among the speech that is not its slot's (strict), or speech after `flush`.
+            TokenError: no integers (n,), an id among the speech that is not its slot's (strict), or speech after
+                `flush`.
 
         Warns:
             LostSpeechWarning: the speech ended in the middle of a frame, whose ids make no sound, or was repaired.
@@ -129,8 +131,9 @@ class SpeechStream(CopyableStream):
 
         Raises:
             LayoutError: the vocabulary has no text form.
-            TokenError: as `push`, or a token whose number is not an id.
+            TokenError: as `push`, a token whose number is not an id, or no text.
         """
+        check_text(text)
         reader = copy.copy(self._text) if self._text else TokenText(self.decoder.vocabulary)
         return self._advance(reader.push(text), reader)
 
@@ -228,7 +231,8 @@ def stream_audio(
         what is final, as soon as it is; never nothing.
 
     Raises:
-        TokenError: as `SpeechStream.push` and `SpeechStream.flush`, after the sound in front of it.
+        TokenError: as `SpeechStream.push` and `SpeechStream.flush`, after the sound in front of it; or a source of
+            something else: bytes, a mapping, what is asynchronous.
 
     Example:
         >>> from snac_tok import SnacTokenizer
@@ -237,6 +241,7 @@ def stream_audio(
         >>> [len(part) for part in stream_audio(ids, tok, encoding="wav")][:3]
         [44, 2774, 4096]
     """
+    check_source(tokens, may_be_asynchronous=False)
     stream = _stream_of(codec, vocabulary, encoding)
     if encoding == "wav":
         yield wav_header(stream.sampling_rate)
@@ -287,6 +292,7 @@ async def astream_audio(
     Raises:
         TokenError: as there.
     """
+    check_source(tokens, may_be_asynchronous=True)
     source = tokens if isinstance(tokens, AsyncIterable) else _from_thread(tokens)
     try:
         stream = await asyncio.to_thread(_stream_of, codec, vocabulary, encoding)

@@ -168,12 +168,12 @@ def one_row(ids: Any, *, parallel: bool) -> Any:
         raise TokenError(
             "lists of unequal length are several recordings; decode takes one, batch_decode many."
         ) from error
-    most = 2 if parallel else 1
-    if array.ndim > most and array.shape[0] == 1:
+    most, needed = (2, "(slots, steps) or (1, slots, steps)") if parallel else (1, "(N,) or (1, N)")
+    if array.ndim == most + 1 and array.shape[0] == 1:
         return array[0]
     if array.ndim > most:
         raise TokenError(
-            f"decode takes one recording, got ids of shape {tuple(array.shape)}; use batch_decode."
+            f"decode takes one recording, {needed}, got ids of shape {tuple(array.shape)}; use batch_decode."
         )
     return ids
 

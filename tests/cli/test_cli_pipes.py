@@ -72,6 +72,18 @@ def test_what_does_not_go_through_a_pipe(refused):
     assert "ids need --preset" in refused("decode", "-", "-o", "-", stdin="[1, 2, 3]")
 
 
+@pytest.mark.parametrize("options", [(), ("--generated",), ("--on-error", "conceal")])
+def test_an_npz_in_place_of_ids_is_told(run, refused, work, options):
+    """From stdin, and in a file of another name: it needs no preset."""
+    codes = run("encode", "b.flac", "-o", "-").stdout_bytes
+    (work / "codes.json").write_bytes(codes)
+    for source in ("-", "codes.json"):
+        said = refused("decode", source, "-o", "x.wav", "--preset", "orpheus", *options, stdin=codes)
+        name = "stdin" if source == "-" else source
+        assert f"{name} is an .npz of codes, not a text of ids; it names its own codec" in said
+        assert "no --preset is needed: leave it out, and let a file's name end with .npz" in said
+
+
 @pytest.fixture
 def printed_to(work, monkeypatch, capsys):  # noqa: ARG001 - commands run in the folder
     """Run the program with another stdout; the exit code and what it says on stderr."""

@@ -170,6 +170,32 @@ def test_closed_pipe_is_quiet():
     assert (result.stdout, result.stderr) == ("141\n", "")
 
 
+@pytest.mark.parametrize(
+    ("closed", "is_told"), [(">&-", True), ("2>&-", False), (">&- 2>&-", False), ("<&- >&- 2>&-", False)]
+)
+def test_closed_streams_show_no_traceback(run, closed, is_told):
+    """A result for a stdout that is closed ends with 2 and one sentence; what goes into a file needs neither."""
+    sentence = "snac-tok: stdout is closed, and the result is printed there; "
+    assert run("encode", "b.flac", "-o", "b.npz").exit_code == 0
+    for arguments, codes in (
+        ("decode b.npz -o -", (2, 0)),
+        ("decode b.npz -o b.wav", (0, 0)),
+        ("no-command", (2, 2)),
+    ):
+        command = f"{shlex.quote(sys.executable)} -m snac_tok {arguments} {closed}"
+        result = subprocess.run(
+            ["bash", "-c", command],
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=False,
+        )
+        said = result.stderr.decode()
+        assert result.returncode == codes[">&-" not in closed.split()], said
+        assert "Traceback" not in said
+        assert said.startswith(sentence) == (is_told and arguments.endswith("-o -"))
+        assert said.count("\n") == is_told
+
+
 CHATTY = """
 import time
 from snac_tok.cli import main, inspect

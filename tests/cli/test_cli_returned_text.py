@@ -285,6 +285,11 @@ def test_generated_chooses_one_of_several_answers(run, refused, speech):
     assert "stdin: --answer must be 0 to 1" in refused(*arguments, stdin=text)
     assert generated(run, text, "--answer", "1").exit_code == 0
     assert is_sound("b.wav", num_ids=14)
+    numbers = [int(number) for number in ids]
+    lines = f"{json.dumps(numbers[:7])}\n{json.dumps(numbers[:21])}\n"
+    assert "--answer must be 0 to 1" in refused(*arguments, "--force", stdin=lines)
+    assert generated(run, lines, "--answer", "1", "--force").exit_code == 0
+    assert is_sound("b.wav", num_ids=21)
 
 
 @pytest.mark.parametrize(

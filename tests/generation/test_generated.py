@@ -329,6 +329,201 @@ def test_several_answers_of_a_server():
         assert [found.ids.size for found in read_generated_batch(source, "orpheus")] == [7, 14, 21]
 
 
+HALVES = [IDS[:7], IDS[7:]]
+
+
+@pytest.mark.parametrize("between", ["\n", ", ", " ", ",\n\n"])
+@pytest.mark.parametrize(
+    "spell", [lambda ids: ids, lambda ids: [ORPHEUS.ids_to_text(ids[:3]), ORPHEUS.ids_to_text(ids[3:])]]
+)
+def test_lists_one_behind_the_other_are_several_answers(between, spell):
+    """Of ids or of pieces of text: none of them is dropped without a word."""
+    source = between.join(json.dumps(spell(half)) for half in HALVES)
+    found = read_generated_batch(source, ORPHEUS)
+    assert [each.ids.tolist() for each in found] == HALVES
+    assert all(each.left_out == () for each in found)
+    with pytest.raises(TokenError, match="answer must be 0 to 1: it chooses one of 2 answers"):
+        read_generated(source, ORPHEUS)
+    batch = json.dumps(HALVES) + between + json.dumps(spell(IDS))
+    assert [each.ids.tolist() for each in read_generated_batch(batch, ORPHEUS)] == [*HALVES, IDS]
+
+
+@pytest.mark.parametrize(
+    ("behind", "told"),
+    [
+        (' {"text": "a"}', 'left out 13 characters behind the ids: \'{"text": "a"}\'.'),
+        ("\nthat was\nit", "left out 11 characters behind the ids: 'that was it'."),
+        ("\n[128266, 13", "left out 11 characters behind the ids: '[128266, 13'."),
+        (" 5", "left out 1 character behind the ids: '5'."),
+        (" 5 5", "left out 1 character behind the ids: '5', 2 times."),
+        (",\n", None),
+    ],
+)
+def test_what_stands_behind_a_list_is_told(behind, told):
+    """An object, words, a list that is cut, a number; a comma is nothing."""
+    found = read_generated(json.dumps(IDS) + behind, ORPHEUS)
+    assert found.ids.tolist() == IDS
+    assert found.left_out == (() if told is None else (told,))
+
+
+def _finished(text, **more):
+    return {
+        "object": "text_completion",
+        "choices": [{"index": 0, "text": text, "finish_reason": "stop"}],
+        **more,
+    }
+
+
+FIRST, SECOND = map(ORPHEUS.ids_to_text, HALVES)
+WHOLES = {
+    "TGI": [{"generated_text": FIRST}, {"generated_text": SECOND}],
+    "pipeline of chats": [
+        {"generated_text": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": text}]}
+        for text in (FIRST, SECOND)
+    ],
+    "completions": [_finished(FIRST), _finished(SECOND)],
+    "completions of one id": [_finished(FIRST, id="a"), _finished(SECOND, id="a")],
+    "messages": [{"choices": [{"message": {"content": text}}]} for text in (FIRST, SECOND)],
+    "SGLang": [
+        {"text": text, "meta_info": {"finish_reason": {"type": "length"}}} for text in (FIRST, SECOND)
+    ],
+    "llama.cpp": [{"content": text, "stop": True, "stop_type": "eos"} for text in (FIRST, SECOND)],
+    "llama.cpp, numbered": [
+        {"index": at, "content": text, "stop": True} for at, text in enumerate((FIRST, SECOND))
+    ],
+    "Ollama": [{"response": text, "done_reason": "stop"} for text in (FIRST, SECOND)],
+}
+
+
+@pytest.mark.parametrize("name", WHOLES)
+def test_two_whole_answers_are_never_one(name):
+    """Parsed, as a list in text, as lines, indented: the same answers of the same JSON."""
+    two = WHOLES[name]
+    lines = "\n".join(map(json.dumps, two))
+    indented = "\n".join(json.dumps(each, indent=1) for each in two)
+    for source in (two, json.dumps(two), lines, indented, iter(two)):
+        assert [each.ids.tolist() for each in read_generated_batch(source, ORPHEUS)] == HALVES
+
+
+def test_lists_of_answers_to_several_prompts():
+    """As transformers' pipeline returns them; parsed and as text."""
+    lists = [[{"generated_text": FIRST}], [{"generated_text": SECOND}, {"generated_text": FIRST}]]
+    for source in (lists, json.dumps(lists)):
+        found = read_generated_batch(source, ORPHEUS)
+        assert [each.ids.tolist() for each in found] == [*HALVES, HALVES[0]]
+
+
+def test_what_comes_behind_the_end_of_an_answer():
+    """Counts, an end that is said again, the end of another choice: no further answer."""
+    usage = {"choices": [], "usage": {"completion_tokens": 3}}
+    chunks = [
+        {"choices": [{"index": at, "delta": {"content": text[:50]}, "finish_reason": None}]}
+        for at, text in enumerate((FIRST, SECOND))
+    ]
+    chunks += [{"choices": [{"index": 0, "delta": {"content": FIRST[50:]}, "finish_reason": "stop"}]}]
+    chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
+    chunks += [{"choices": [{"index": 1, "delta": {"content": SECOND[50:]}, "finish_reason": None}]}]
+    chunks += [{"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}, usage]
+    for source in (chunks, _events(chunks), _events(chunks, done=False), "\n".join(map(json.dumps, chunks))):
+        assert [each.ids.tolist() for each in read_generated_batch(source, ORPHEUS)] == HALVES
+        if not isinstance(source, list):
+            assert "".join(response_tokens(source, answer=1)) == SECOND
+    twice = read_generated_batch(_events(chunks, done=False) * 2, ORPHEUS)
+    assert [each.ids.tolist() for each in twice] == HALVES * 2
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        lambda text: {"choices": [{"text": text, "finish_reason": "stop"}]},
+        lambda text: {"choices": [{"message": {"content": text}}]},
+        lambda text: {"choices": [{"text": text, "finish_reason": "null"}]},
+        lambda text: {"content": text, "stop": False, "stop_type": "none"},
+    ],
+)
+def test_servers_that_write_a_reason_into_every_event(marked):
+    """A stream of them is one answer."""
+    stream = _events(map(marked, _pieces_of_text(TEXT)))
+    assert read_generated(stream, ORPHEUS).ids.tolist() == IDS
+    assert "".join(response_tokens(stream)) == TEXT
+
+
+def test_streams_of_several_prompts_that_end_one_by_one():
+    """Those of llama.cpp, each with its number."""
+    pieces = [
+        {"index": at, "content": text, "stop": is_last}
+        for is_last, texts in ((False, (FIRST[:50], SECOND[:50])), (True, (FIRST[50:], SECOND[50:])))
+        for at, text in enumerate(texts)
+    ]
+    for source in (pieces, _events(pieces, done=False)):
+        assert [each.ids.tolist() for each in read_generated_batch(source, ORPHEUS)] == HALVES
+
+
+def test_an_end_that_names_no_answer():
+    """Ollama's last line has no text where nothing was left to say."""
+    lines = [
+        {"response": FIRST, "done": False},
+        {"done": True},
+        {"response": SECOND, "done": False},
+        {"done": True},
+    ]
+    found = read_generated_batch("\n".join(map(json.dumps, lines)), ORPHEUS)
+    assert [each.ids.tolist() for each in found] == HALVES
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor, list])
+def test_ids_under_the_name_that_a_tokenizer_gives_them(make):
+    """One recording, rows, what `generate` returns, rows of a data set; parsed and as JSON."""
+    for name in ("input_ids", "sequences"):
+        assert read_generated({name: make(IDS)}, ORPHEUS).ids.tolist() == IDS
+        found = read_generated_batch({name: make([IDS, IDS]), "attention_mask": 1}, ORPHEUS)
+        assert [each.ids.tolist() for each in found] == [IDS, IDS]
+        found = read_generated_batch([{name: make(half)} for half in HALVES], ORPHEUS)
+        assert [each.ids.tolist() for each in found] == HALVES
+    lines = "\n".join(json.dumps({"input_ids": half, "attention_mask": []}) for half in HALVES)
+    assert [each.ids.tolist() for each in read_generated_batch(lines, ORPHEUS)] == HALVES
+
+
+def test_what_a_tokenizer_returned(tok):
+    """Of one clip, and of two."""
+    clips = [np.zeros(4_000, np.float32), np.zeros(8_000, np.float32)]
+    batch = tok(clips, sampling_rate=8_000, padding=True, return_tensors="pt")
+    found = read_generated_batch(batch, tok)
+    assert [each.ids.tolist() for each in found] == [tok.encode(clip, sampling_rate=8_000) for clip in clips]
+    one = read_generated(tok(clips[0], sampling_rate=8_000), tok)
+    assert one.ids.tolist() == found[0].ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("event", "sentence"),
+    [
+        (b"x", "is a dictionary, got bytes; what a server sends goes to ResponseReader.push as it is"),
+        ("x", "is a dictionary, got str; what a server sends goes to ResponseReader.push"),
+        (np.arange(3), "which has no text and no ids"),
+        (object(), "which has no text and no ids"),
+        ({1}, "the server answered '{1}', which has no text"),
+        ([b"a"], "which has no text and no ids"),
+        ({"error": {"message": "busy", "at": object()}}, "answered with an error, 'busy'"),
+        ({"error": {"at": b"1"}}, "answered with an error, \"{'at': b'1'}\""),
+        ({"error": np.arange(3)}, "answered with an error, '[0 1 2]'"),
+        ({"error": ValueError("busy")}, "answered with an error, 'busy'"),
+        ({"detail": {"at": b"1"}}, "answered with an error, \"{'at': b'1'}\""),
+    ],
+)
+def test_an_event_that_no_json_holds_is_one_sentence(event, sentence):
+    """Instead of what Python's JSON says of it; the server's own message is kept."""
+    with pytest.raises(TokenError, match=re.escape(sentence)):
+        ResponseReader().event(event)
+
+
+def test_strange_values_beside_an_answer_do_no_harm():
+    """Arrays where ids, reasons and kinds are text."""
+    array = np.arange(3)
+    event = {"id": array, "object": array, "choices": [{"text": TEXT, "finish_reason": array}]}
+    reader = ResponseReader()
+    assert [piece.text for piece in (*reader.event(event), *reader.event(event))] == [TEXT, TEXT]
+
+
 def test_text_is_read_where_the_ids_are_another_tokenizers():
     """A model's own numbering of its tokens does not match a preset that begins anywhere."""
     table = preset("vita-audio")

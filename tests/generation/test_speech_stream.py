@@ -255,6 +255,96 @@ def test_what_is_no_speech_is_one_sentence(tok, tokens, sentence):
         list(stream_audio(tokens, tok))
 
 
+async def _asynchronous():
+    yield 5
+
+
+def _not_called():
+    return [5]
+
+
+OF_BYTES = "got bytes: a server's answer goes through response_tokens, other bytes through .decode()"
+OF_EVENTS = "an event of a server that a client has parsed goes to ResponseReader.event"
+NO_SOURCES = [
+    (None, "got NoneType"),
+    (5, "got int"),
+    (np.float32(3), "got float32"),
+    (np.array(5), "got ndarray"),
+    (_not_called, "got function: call it, and hand over what it returns"),
+    (_asynchronous, "got function: call it"),
+    (b"5", OF_BYTES),
+    ([b"<|audio_1|>"], OF_BYTES),
+    ({"choices": []}, f"got dict: {OF_EVENTS}"),
+    ([{"choices": []}], f"got dict: {OF_EVENTS}"),
+    ({"input_ids": [5]}, 'got dict: hand over one row of what is in its "input_ids"'),
+    ([{"input_ids": [5]}], 'got dict: hand over one row of what is in its "input_ids"'),
+    ([[[1], [2, 3]]], "got lists of unequal lengths; hand over one line of ids"),
+    ([torch.zeros(3, device="meta", dtype=torch.int64)], "got a Tensor without values"),
+    ([["<|audio_1|>"]], "got text: push_text takes a piece of it"),
+    ([None], "got NoneType"),
+    ([[None]], "got a list of NoneType"),
+    ([2**64], "got a number of more than 64 bits"),
+]
+
+
+@pytest.mark.parametrize(("tokens", "sentence"), NO_SOURCES)
+def test_what_tokens_cannot_be_taken_from_is_one_sentence(tok, tokens, sentence):
+    """Neither what Python says of it nor a word about ids that nobody gave; in an event loop, too."""
+    with pytest.raises(TokenError, match=re.escape(sentence)):
+        list(stream_audio(tokens, tok))
+
+    async def listen():
+        return [part async for part in astream_audio(tokens, tok)]
+
+    with pytest.raises(TokenError, match=re.escape(sentence)):
+        asyncio.run(listen())
+
+
+def test_what_a_tokenizer_returned_is_no_source(tok):
+    """Its keys are no text of a model."""
+    with pytest.raises(TokenError, match=r'got AudioTokens: hand over one row of what is in its "input_ids"'):
+        list(stream_audio(tok(np.zeros(800, np.float32), sampling_rate=8_000), tok))
+
+
+def test_asynchronous_sources_go_where_they_can_be_read(tok):
+    """`stream_audio` names the other one; a coroutine is for neither."""
+    with pytest.raises(TokenError, match="got async_generator: an asynchronous source goes to astream_audio"):
+        list(stream_audio(_asynchronous(), tok))
+
+    async def ask():
+        return [5]
+
+    async def listen(waiting):
+        return [part async for part in astream_audio(waiting, tok)]
+
+    for listening in (
+        lambda waiting: list(stream_audio(waiting, tok)),
+        lambda waiting: asyncio.run(listen(waiting)),
+    ):
+        waiting = ask()
+        with pytest.raises(TokenError, match="got coroutine: await it first, and hand over what it returns"):
+            listening(waiting)
+        waiting.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"5", OF_BYTES),
+        (5, "got int: ids go to SpeechStream.push"),
+        (["a"], "got list"),
+        (None, "got NoneType"),
+    ],
+)
+def test_what_is_no_text_is_one_sentence(tok, text, sentence):
+    """And leaves the stream as it was."""
+    stream = SpeechStream(tok)
+    with pytest.raises(TokenError, match=re.escape(sentence)):
+        stream.push_text(text)
+    stream.push(_answer(tok))
+    assert stream.ended
+
+
 def test_bad_options_are_one_sentence(tok):
     """An encoding, a vocabulary without text, parallel rows."""
     with pytest.raises(TokenError, match="encoding is 'mp3'"):

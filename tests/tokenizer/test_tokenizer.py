@@ -219,6 +219,18 @@ def test_rows_of_a_data_set_are_decoded_as_they_are(name, kind):
             tok.decode(both)
 
 
+@pytest.mark.parametrize("name", ["orpheus", "lucy"])
+def test_ids_of_too_many_dimensions_are_told_as_ids(name):
+    """Not as levels of codes; one dimension in front may be a batch of one."""
+    tok = SnacTokenizer.from_pretrained("tiny", preset=name)
+    ids = torch.tensor(tok.encode(sine(0.2), sampling_rate=RATE))
+    assert tok.decode(ids[None]).num_samples == 6_144
+    for wrong in (ids[None, None], ids[None, None].tolist(), ids[None, None, None]):
+        with pytest.raises(TokenError, match=r"decode takes one recording, .* got ids of shape \(1, 1, "):
+            tok.decode(wrong)
+    assert [sound.num_samples for sound in tok.batch_decode(ids[None, None])] == [6_144]
+
+
 def test_a_batch_with_more_columns_keeps_its_lengths(tok):
     """`|` makes a batch, too."""
     batch = tok([sine(0.2), sine(0.5)], sampling_rate=RATE) | {"speaker": [1, 2]}
