@@ -10,7 +10,9 @@ How the files are written is in `clip_writing.py`.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 PART_FILE = "_samples.part"
 JOURNAL_FILE = "_progress.jsonl"
+_CHECKSUM = "crc32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +156,7 @@ def _read_journal(out: Path) -> tuple[Any, list[DoneRecording]]:
         return None, []
     done: list[DoneRecording] = []
     for line in lines:
-        # What a failing disk made of a line ends what is known; it is done again.
+        # What a failing disk made of a line ends what is known: it, and what follows, is done again.
         try:
             recording = from_plain(DoneRecording, line, error=TrainingError, complete=True)
         except TrainingError:
@@ -168,10 +171,23 @@ def _read_journal(out: Path) -> tuple[Any, list[DoneRecording]]:
     return plan, done
 
 
-def _json_of(text: bytes) -> Any:
+def journal_line(entry: ClipPlan | DoneRecording) -> bytes:
+    """Return a line of the journal: JSON that ends with a checksum of what stands before it."""
+    values = dataclasses.asdict(entry)
+    return _json({**values, _CHECKSUM: zlib.crc32(_json(values))}) + b"\n"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _json_of(line: bytes) -> Any:
+    """Return what a line of the journal holds, None where it is not as it was written."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        values = json.loads(line)
+        checksum = values.pop(_CHECKSUM)
+        return values if checksum == zlib.crc32(_json(values)) else None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 

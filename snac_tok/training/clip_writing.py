@@ -29,7 +29,14 @@ from snac_tok.files import (
     sweep_folder,
     sync_folder,
 )
-from snac_tok.training.clip_plan import JOURNAL_FILE, PART_FILE, Counts, DoneRecording, done_before
+from snac_tok.training.clip_plan import (
+    JOURNAL_FILE,
+    PART_FILE,
+    Counts,
+    DoneRecording,
+    done_before,
+    journal_line,
+)
 from snac_tok.training.clip_store import (
     BYTES_PER_SAMPLE,
     CLIPS_FILE,
@@ -100,7 +107,7 @@ class ClipWriter:
             clips=tuple(self.clips[num_clips:]), failures=tuple(self.failures[num_failures:]), counts=counts
         )
         self.counts, self._num_noted = counts, (len(self.clips), len(self.failures))
-        self._waiting.append(_json_line(dataclasses.asdict(line)))
+        self._waiting.append(journal_line(line))
         if time.monotonic() - self._last_commit > _COMMIT_SECONDS:
             self.commit()
 
@@ -154,11 +161,8 @@ def writing_clips(out: Path, plan: ClipPlan, *, replace: bool) -> Iterator[ClipW
 
 def _begun(out: Path, plan: ClipPlan, done: list[DoneRecording], stack: contextlib.ExitStack) -> ClipWriter:
     """Open both files behind what is done, or empty ones."""
-    header = _json_line(dataclasses.asdict(plan))
     # Whole in one step: a journal that is there always says whose it is.
-    _write_whole(
-        out / JOURNAL_FILE, b"".join([header, *(_json_line(dataclasses.asdict(each)) for each in done)])
-    )
+    _write_whole(out / JOURNAL_FILE, journal_line(plan) + b"".join(map(journal_line, done)))
     part = stack.enter_context((out / PART_FILE).open("r+b" if done else "wb", buffering=0))
     journal = stack.enter_context((out / JOURNAL_FILE).open("ab", buffering=0))
     writer = ClipWriter(part, journal, done=done)
