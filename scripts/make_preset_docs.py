@@ -102,7 +102,8 @@ FIELDS = {
     "text": (
         (
             "how ids are spelled: `template` with one `{}`, which is the id minus `first_id`; `num_ids`, from there; "
-            "`literals`, single tokens with their ids"
+            "`literals`, single tokens with their ids; text without gaps must be read back as the same ids, or the "
+            "form is refused"
         ),
         "not spelled",
     ),

@@ -19,6 +19,7 @@ from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.values import scaled
 from snac_tok.audio.waveform import MAX_CHANNELS, Samples, Waveform
 from snac_tok.errors import AudioFileError, SamplingRateError, WaveformError
+from snac_tok.masked import refuse_masked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -147,6 +148,7 @@ def _check_shape(array: NDArray[Any], *, rows_are_channels: bool) -> None:
 
 
 def _as_array(audio: Any) -> NDArray[Any]:
+    refuse_masked(audio, what="samples", error=WaveformError)
     if isinstance(audio, np.ndarray):
         return audio
     if type(audio).__module__.split(".", 1)[0] == "torch" and hasattr(audio, "detach"):

@@ -59,7 +59,7 @@ def write_blocks(path: str | os.PathLike[str], blocks: Iterator[Waveform], *, su
     file_format = _FORMATS.get(target.suffix.lower())
     if file_format is None:
         raise AudioFileError(f"{target}: only .wav and .flac files are written, got {target.suffix!r}.")
-    if subtype not in _SUBTYPE_BITS or not sf.check_format(file_format, subtype):
+    if subtype not in tuple(_SUBTYPE_BITS) or not sf.check_format(file_format, subtype):
         usable = [name for name in _SUBTYPE_BITS if sf.check_format(file_format, name)]
         raise AudioError(f"{file_format} files are written as {', '.join(usable)}, got {subtype!r}.")
     first = next(blocks, None)

@@ -19,6 +19,7 @@ from snac_tok.audio.player import player_html
 from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.values import check_values
 from snac_tok.errors import AudioError, WaveformError
+from snac_tok.masked import refuse_masked
 
 if TYPE_CHECKING:
     import os
@@ -131,6 +132,7 @@ class Waveform:
 
 def _check_layout(samples: object) -> None:
     """Refuse anything but a (C, T) float32 array; `as_waveform` converts other input."""
+    refuse_masked(samples, what="samples", error=WaveformError)
     if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 2:  # noqa: PLR2004
         found = (
             f"{samples.dtype} of shape {samples.shape}"

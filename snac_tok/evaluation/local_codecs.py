@@ -38,7 +38,8 @@ class LocalCodec:
         shown: what the name says of the folder; its last name if None.
 
     Raises:
-        EvaluationError: the folder does not hold such a codec, or that codec does not have such an amount.
+        EvaluationError: another kind, or the folder does not hold such a codec, or that codec does not have such an
+            amount.
         MissingDependencyError: transformers is not installed.
     """
 
@@ -164,6 +165,8 @@ def _load(kind: str, folder: Path) -> Any:
 
 def _check_config(kind: str, folder: Path) -> None:
     """See that there is a codec of this kind, before transformers takes any config for any model."""
+    if kind not in tuple(_CLASSES):
+        raise EvaluationError(f"the kind of codec is {kind!r}; it must be one of {', '.join(_CLASSES)}.")
     path = folder / "config.json"
     if not path.is_file():
         raise EvaluationError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from snac_tok.audio.optional import import_optional
 from snac_tok.errors import EvaluationError, MissingDependencyError, WaveformError, did_you_mean
+from snac_tok.frames.arrays import is_list
 from snac_tok.metrics.distances import si_sdr, stft_distance
 from snac_tok.metrics.perceptual import extended_stoi, pesq_wideband, stoi, visqol, visqol_audio
 
@@ -115,14 +116,16 @@ def chosen_measures(names: Iterable[str]) -> list[Measure]:
     """Return measures by name, in the order of a report; "all" is every one, "default" the quick ones.
 
     Raises:
-        EvaluationError: an unknown name.
+        EvaluationError: an unknown name, or no list.
 
     Example:
         >>> [measure.name for measure in chosen_measures(["pesq", "mel"])]
         ['mel', 'pesq']
     """
+    if not is_list(names):
+        raise EvaluationError(f"measures is {names!r}; a list of names is needed, such as ['mel', 'pesq'].")
     wanted: set[str] = set()
-    for name in names:
+    for name in map(str, names):
         if name not in (*MEASURES, "all", "default"):
             near = did_you_mean(name, (*MEASURES, "all", "default"))
             raise EvaluationError(

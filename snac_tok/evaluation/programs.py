@@ -113,7 +113,7 @@ class Codec2RoundTrip:
     delays: bool = True
 
     def __post_init__(self) -> None:
-        if self.mode not in CODEC2_MODES:
+        if self.mode not in tuple(CODEC2_MODES):
             raise EvaluationError(f"codec2 has the modes {', '.join(CODEC2_MODES)}, not {self.mode!r}.")
         for program in ("c2enc", "c2dec"):
             _find(program, package="codec2")

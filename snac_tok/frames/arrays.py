@@ -7,9 +7,12 @@ work costs no torch start-up and stays on the tensor's device. No layout and no 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from snac_tok.masked import refuse_masked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +57,17 @@ def whole_number(
     return number
 
 
+def is_list(value: Any) -> bool:
+    """Tell a list, an array or another line of values from one value; a text is one, not its letters.
+
+    Example:
+        >>> is_list((1, 2)), is_list("bos"), is_list(np.array(5))
+        (True, False, False)
+    """
+    is_one = isinstance(value, (str, bytes, Mapping)) or getattr(value, "ndim", 1) == 0
+    return isinstance(value, Iterable) and not is_one
+
+
 def any_integer(value: Any, *, what: str, error: type[SnacTokError]) -> int:
     """Return `value` as a Python int of any size and sign, or refuse what is not an integer."""
     number = _index(value)
@@ -81,7 +95,8 @@ def integers(value: Any, *, what: str, error: type[SnacTokError]) -> Array:
         error: The class to raise.
 
     Raises:
-        SnacTokError: As `error`, when the values are no integers (floats, NaN, bools, None, ragged lists).
+        SnacTokError: As `error`, when the values are no integers (floats, NaN, bools, None, ragged lists),
+            or some are masked.
 
     Example:
         >>> from snac_tok.errors import CodesError
@@ -122,6 +137,7 @@ def as_int64(array: np.ndarray[Any, Any], *, error: type[SnacTokError]) -> np.nd
 
 
 def _as_numpy(value: Any, *, what: str, error: type[SnacTokError]) -> np.ndarray[Any, Any]:
+    refuse_masked(value, what=what, error=error)
     try:
         array = np.asarray(value)
     except _NUMPY_UNREADABLE as reason:

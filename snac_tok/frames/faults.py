@@ -71,13 +71,18 @@ def first_fault(vocabulary: IdTable, ids: Any) -> str:
     """Say what is wrong first and where to see the rest: the message of a strict refusal."""
     fault = next(iter_faults(vocabulary, ids))
     hint = ""
-    itemsize = getattr(getattr(ids, "dtype", None), "itemsize", 8)
-    if vocabulary.size > 2 ** (8 * itemsize):
+    if vocabulary.size - 1 > _largest(ids):
         # Stored too narrow, ids have wrapped silently; no repair of single ids will bring them back.
         hint = (
             f" {ids.dtype} cannot hold the ids of this vocabulary (up to {vocabulary.size - 1}): store int32."
         )
     return f"{fault} (vocabulary {vocabulary.name!r}); validate(ids) lists every fault.{hint}"
+
+
+def _largest(ids: Any) -> int:
+    """Return the largest number that ids of this type can be: 32767 for int16, numpy's or torch's."""
+    name = str(getattr(ids, "dtype", "int64")).removeprefix("torch.")
+    return int(np.iinfo(np.dtype(name)).max)
 
 
 def iter_faults(vocabulary: IdTable, ids: Any) -> Iterator[Fault]:

@@ -13,10 +13,10 @@ never ended.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from snac_tok.errors import LayoutError, TokenError
-from snac_tok.frames.arrays import whole_number
+from snac_tok.frames.arrays import is_list, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,7 @@ def speech_edges(
     """Return the ids that may stand before and after speech, in order; None is what the families use.
 
     Raises:
-        LayoutError: a special that the vocabulary lacks, or an id that stands for a code.
+        LayoutError: what is no list; a special that the vocabulary lacks, or an id that belongs to a frame.
 
     Example:
         >>> from snac_tok.frames import preset
@@ -49,10 +49,27 @@ def speech_edges(
     """
     before = _usual(table, BEFORE_SPEECH) if before_speech is None else before_speech
     after = _usual(table, AFTER_SPEECH) if after_speech is None else after_speech
-    return (
-        tuple(_edge_id(table, edge, where="before_speech") for edge in before),
-        tuple(_edge_id(table, edge, where="after_speech") for edge in after),
-    )
+    return _edge_line(table, before, where="before_speech"), _edge_line(table, after, where="after_speech")
+
+
+def edge_number(table: IdTable, number: Any, *, where: str) -> int:
+    """Return an id that may stand around speech as a Python int.
+
+    Raises:
+        LayoutError: no id, or one that belongs to a frame: a code's, or the separator.
+
+    Example:
+        >>> from snac_tok.frames import preset
+        >>> edge_number(preset("orpheus"), 128266, where="before_speech")
+        Traceback (most recent call last):
+        snac_tok.errors.LayoutError: before_speech has id 128266, which 'orpheus' needs for a code; take another id.
+    """
+    found = whole_number(number, what=f"every id of {where}", error=LayoutError)
+    is_separator = table.separator is not None and found == table.specials[table.separator]
+    if is_separator or table.slots_of(found):
+        need = "in front of each frame" if is_separator else "for a code"
+        raise LayoutError(f"{where} has id {found}, which {table.name!r} needs {need}; take another id.")
+    return found
 
 
 def frame_places(table: IdTable) -> list[range]:
@@ -125,13 +142,13 @@ def _usual(table: IdTable, names: Sequence[str]) -> list[str]:
     return [name for name in names if name in table.specials]
 
 
-def _edge_id(table: IdTable, edge: str | int, *, where: str) -> int:
-    if isinstance(edge, str):
-        return table.special_id(edge)
-    number = whole_number(edge, what=f"every id of {where}", error=LayoutError)
-    if table.slots_of(number):
-        raise LayoutError(f"{where} has id {number}, which {table.name!r} needs for a code; take another id.")
-    return number
+def _edge_line(table: IdTable, edges: Any, *, where: str) -> tuple[int, ...]:
+    if not is_list(edges):
+        raise LayoutError(
+            f"{where} is {edges!r}; a list of specials' names or ids is needed, such as [{edges!r}]."
+        )
+    numbers = (table.special_id(edge) if isinstance(edge, str) else edge for edge in edges)
+    return tuple(edge_number(table, number, where=where) for number in numbers)
 
 
 def _lark(_table: IdTable) -> Callable[[range], str]:

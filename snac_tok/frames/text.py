@@ -17,6 +17,7 @@ import numpy as np
 from snac_tok.errors import LayoutError, TokenError
 from snac_tok.frames.arrays import any_integer, integers, to_numpy, whole_number
 from snac_tok.frames.frozen import FrozenMapping
+from snac_tok.frames.text_ambiguity import Spellings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,8 @@ class TextForm:
         literals: Whole tokens with a spelling of their own, e.g. {"<|audio|>": 156939}.
 
     Raises:
-        LayoutError: A template without exactly one "{}", negative numbers, or two spellings for one id.
+        LayoutError: A template without exactly one "{}", negative numbers, two spellings for one id, or
+            spellings that are not told apart where they stand without gaps.
 
     Example:
         >>> form = TextForm(template="<custom_token_{}>", first_id=128256, num_ids=28682)
@@ -73,6 +75,21 @@ class TextForm:
                 raise LayoutError(f"text form: literals are spelled as text, got {token!r} for id {number}.")
             if not token or other != token or number in self.ids or pattern.fullmatch(token):
                 raise LayoutError(f"text form: {token!r} for id {number} clashes with another spelling.")
+        self._check_that_text_reads_back()
+
+    def _check_that_text_reads_back(self) -> None:
+        spellings = Spellings(template=self.template, num_ids=self.num_ids, literals=tuple(self.literals))
+        token = spellings.unreadable()
+        if token is not None:
+            raise LayoutError(
+                f"text form: {token!r} for id {self.literals[token]} clashes with other tokens on end, which are "
+                "spelled alike: those ids would not come back from their text; spell it differently."
+            )
+        if spellings.runs_together():
+            raise LayoutError(
+                f"text form: a token of {self.template!r} may end with a digit and another begin with one, so that two "
+                "on end clash; put a sign that is no digit behind the number."
+            )
 
     @property
     def ids(self) -> range:

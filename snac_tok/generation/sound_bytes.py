@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snac_tok.errors import WaveformError
+from snac_tok.masked import refuse_masked
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -21,10 +24,14 @@ _HEAD_BEHIND_SIZE = 36
 def pcm16(samples: npt.NDArray[np.floating[Any]]) -> bytes:
     """Return samples of ±1 as signed 16-bit little-endian integers; louder ones are clipped.
 
+    Raises:
+        WaveformError: some samples are masked.
+
     Example:
         >>> pcm16(np.array([0.0, 0.5, -1.0, 1.0])).hex(" ", 2)
         '0000 0040 0080 ff7f'
     """
+    refuse_masked(samples, what="samples", error=WaveformError)
     scaled = np.round(np.asarray(samples, dtype=np.float64) * _FULL_SCALE)
     return np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2").tobytes()
 

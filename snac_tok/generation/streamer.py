@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from transformers.generation.streamers import BaseStreamer
 
+from snac_tok.codec.noise import checked_noise
 from snac_tok.errors import GenerationStoppedError, LostSpeechWarning, TokenError
 from snac_tok.generation.speech_filter import SpeechFilter
 from snac_tok.generation.speech_stream import ENDED_INSIDE_A_FRAME, no_speech
@@ -63,7 +64,8 @@ class SnacStreamer(BaseStreamer):
 
     Raises:
         LayoutError: no vocabulary, or one for another codec.
-        TokenError: parallel rows, which are no stream.
+        TokenError: parallel rows, which are no stream; another word in `on_error`.
+        CodesError: `noise` is not what `SNAC.decode` takes.
 
     Example:
         >>> from snac_tok import SnacTokenizer
@@ -88,7 +90,7 @@ class SnacStreamer(BaseStreamer):
         self.generated: Any = None
         self.reports: dict[int, RepairReport] = {}
         self._streams = BatchStreamDecoder(codec, vocabulary, on_error=on_error)
-        self._noise = noise
+        self._noise = checked_noise(noise)
         self._edges = {"before_speech": before_speech, "after_speech": after_speech}
         self._rows: list[SpeechFilter] = []
         self._open: set[int] = set()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from snac_tok.errors import TokenError
+from snac_tok.masked import refuse_masked
 
 _BYTES = (bytes, bytearray, memoryview)
 _OF_BYTES = "a server's answer goes through response_tokens, other bytes through .decode()"
@@ -65,6 +66,7 @@ def integer_line(ids: Any) -> np.ndarray[Any, Any]:
         raise TokenError(
             f"speech is read from integer ids (n,), got {type(ids).__name__}: {_of_mapping(ids)}."
         )
+    refuse_masked(ids, what="ids", error=TokenError)
     try:
         line = np.atleast_1d(np.asarray(ids.cpu() if hasattr(ids, "cpu") else ids))
     except _NUMPY_UNREADABLE as error:

@@ -13,6 +13,7 @@ import torch
 
 from snac_tok.errors import TokenError
 from snac_tok.frames.arrays import whole_number
+from snac_tok.masked import refuse_masked
 from snac_tok.prompts.prompt_format import IGNORED
 
 Row = Mapping[str, Any]
@@ -220,6 +221,7 @@ def _beside(ids: Integers, row: Row, name: str, at: int) -> Integers:
 
 def _integers(row: Row, name: str, at: int) -> Integers:
     given = row.get(name, ())
+    refuse_masked(given, what=f"row {at}: {name}", error=TokenError)
     try:
         found = np.asarray(given.cpu() if isinstance(given, torch.Tensor) else given)
     except (ValueError, TypeError):  # rows of unequal length, types that numpy does not have

@@ -11,6 +11,7 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.values import as_float32, check_values
 from snac_tok.errors import SamplingRateError, WaveformError
+from snac_tok.masked import refuse_masked
 
 
 class SnacFeatureExtractor(SequenceFeatureExtractor):
@@ -142,6 +143,7 @@ def _has_a_rate(clip: Any) -> bool:
 
 
 def _as_array(clip: Any) -> np.ndarray[Any, Any]:
+    refuse_masked(clip, what="samples", error=WaveformError)
     # numpy has no bfloat16 and reads no other device.
     return np.asarray(
         clip.detach().cpu().float() if isinstance(clip, torch.Tensor) and clip.is_floating_point() else clip

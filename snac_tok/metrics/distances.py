@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from snac_tok.audio import check_sampling_rate
 from snac_tok.audio.optional import import_optional
-from snac_tok.metrics.pairs import check_audible, check_pair
+from snac_tok.metrics.pairs import check_audible, checked_pair
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,10 +43,11 @@ def si_sdr(reference: Samples, estimate: Samples, *, sampling_rate: int) -> floa
     """
     import torch
 
-    check_pair(reference, estimate, sampling_rate=sampling_rate)
+    reference, estimate = checked_pair(reference, estimate, sampling_rate=sampling_rate)
     check_audible(estimate)
     audio = import_optional("torchmetrics.functional.audio", extra="eval", purpose="the SI-SDR")
-    target, found = (torch.from_numpy(samples).double() for samples in (reference, estimate))
+    # A copy: of arrays that cannot be written to torch warns.
+    target, found = (torch.tensor(samples).double() for samples in (reference, estimate))
     return float(audio.scale_invariant_signal_distortion_ratio(found, target))
 
 
@@ -70,10 +72,13 @@ def stft_distance(reference: Samples, estimate: Samples, *, sampling_rate: int) 
     """
     import torch
 
-    check_pair(
-        reference, estimate, sampling_rate=sampling_rate, least_seconds=_LEAST_STFT_SAMPLES / sampling_rate
+    reference, estimate = checked_pair(
+        reference,
+        estimate,
+        sampling_rate=sampling_rate,
+        least_seconds=_LEAST_STFT_SAMPLES / check_sampling_rate(sampling_rate),
     )
-    pair = [torch.from_numpy(samples).float()[None, None] for samples in (estimate, reference)]  # (1, 1, T)
+    pair = [torch.tensor(samples).float()[None, None] for samples in (estimate, reference)]  # (1, 1, T)
     with torch.no_grad():
         return float(_stft_loss()(*pair))
 

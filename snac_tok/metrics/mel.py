@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snac_tok.errors import ConfigError, WaveformError
+from snac_tok.metrics.pairs import check_tensors
 from snac_tok.metrics.stft import short_time_spectra
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def mel_distance(
         A scalar in float32, with gradients to whichever input wants them.
 
     Raises:
-        WaveformError: the shapes differ.
+        WaveformError: the shapes differ, or one is no tensor.
         ConfigError: as `mel_filter_bank`.
 
     Example:
@@ -123,6 +124,7 @@ def mel_distance(
         >>> round(float(mel_distance(noise, noise / 10, sampling_rate=24_000, scales=DAC_SCALES[3:5])), 3)
         2.0
     """
+    check_tensors(reference=reference, estimate=estimate)
     if reference.shape != estimate.shape:
         raise WaveformError(
             f"reference is {tuple(reference.shape)} and estimate {tuple(estimate.shape)}; cut both to one shape."

@@ -18,7 +18,7 @@ import torch
 from snac_tok.audio import Waveform, resample
 from snac_tok.audio.optional import import_optional
 from snac_tok.errors import WaveformError
-from snac_tok.metrics.pairs import check_audible, check_pair
+from snac_tok.metrics.pairs import check_audible, checked_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,9 @@ def pesq_wideband(reference: Samples, estimate: Samples, *, sampling_rate: int) 
     >>> round(pesq_wideband(speech, speech, sampling_rate=16_000), 2)
     4.64
     """
-    check_pair(reference, estimate, sampling_rate=sampling_rate, least_seconds=_LEAST_PESQ_SECONDS)
+    reference, estimate = checked_pair(
+        reference, estimate, sampling_rate=sampling_rate, least_seconds=_LEAST_PESQ_SECONDS
+    )
     check_audible(estimate)
     pesq = import_optional("pesq", extra="eval", purpose="PESQ")
     target, found = _resampled(reference, estimate, sampling_rate, _SPEECH_RATE)
@@ -122,7 +124,9 @@ def extended_stoi(reference: Samples, estimate: Samples, *, sampling_rate: int) 
 
 
 def _stoi(reference: Samples, estimate: Samples, sampling_rate: int, *, extended: bool) -> float:
-    check_pair(reference, estimate, sampling_rate=sampling_rate, least_seconds=_LEAST_STOI_SECONDS)
+    reference, estimate = checked_pair(
+        reference, estimate, sampling_rate=sampling_rate, least_seconds=_LEAST_STOI_SECONDS
+    )
     pystoi = import_optional("pystoi", extra="eval", purpose="STOI")
     with warnings.catch_warnings():
         # With too little left after silence has been cut, pystoi warns and returns 0.00001.
@@ -182,7 +186,9 @@ def visqol_audio(reference: Samples, estimate: Samples, *, sampling_rate: int) -
 
 
 def _visqol(mode: str, rate: int, reference: Samples, estimate: Samples, sampling_rate: int) -> float:
-    check_pair(reference, estimate, sampling_rate=sampling_rate, least_seconds=_LEAST_VISQOL_SECONDS)
+    reference, estimate = checked_pair(
+        reference, estimate, sampling_rate=sampling_rate, least_seconds=_LEAST_VISQOL_SECONDS
+    )
     check_audible(estimate)
     target, found = _resampled(reference, estimate, sampling_rate, rate)
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snac_tok.errors import CodesError
+from snac_tok.masked import refuse_masked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +101,7 @@ class CodebookUsage:
 
 
 def _bincount(codes: npt.ArrayLike, codebook_size: int) -> npt.NDArray[np.intp]:
+    refuse_masked(codes, what="codes", error=CodesError)
     flat = np.asarray(codes).ravel()
     if flat.size == 0:
         return np.zeros(codebook_size, dtype=np.intp)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snac_tok.errors import WaveformError
-from snac_tok.metrics.pairs import check_pair
+from snac_tok.metrics.pairs import check_tensors, checked_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,7 +110,7 @@ def pitch_track(samples: torch.Tensor, *, sampling_rate: int) -> PitchTrack:
     count, so ask `power` where the sound is loud enough to matter.
 
     Raises:
-        WaveformError: less than one frame.
+        WaveformError: less than one frame, or no tensor.
 
     Example:
         >>> tone = torch.sin(torch.arange(24_000) * (2 * math.pi * 200 / 24_000))
@@ -118,6 +118,7 @@ def pitch_track(samples: torch.Tensor, *, sampling_rate: int) -> PitchTrack:
         >>> bool(track.voiced.all()), round(float(track.f0_hertz.mean()), 1)
         (True, 200.0)
     """
+    check_tensors(samples=samples)
     length, hop = round(LEAST_SECONDS * sampling_rate), round(_HOP_SECONDS * sampling_rate)
     if len(samples) < length:
         raise WaveformError(f"pitch needs {LEAST_SECONDS} s of sound; there are {len(samples)} samples.")
@@ -131,7 +132,7 @@ def voicing(reference: torch.Tensor, estimate: torch.Tensor, *, sampling_rate: i
     """Compare the pitch of two sounds (T,) of one length, where the reference does not pause.
 
     Raises:
-        WaveformError: the lengths differ, or there is less than one frame.
+        WaveformError: the lengths differ, there is less than one frame, or one is no tensor.
 
     Example:
         >>> tone, generator = torch.sin(torch.arange(24_000) / 20), torch.Generator().manual_seed(0)
@@ -139,6 +140,7 @@ def voicing(reference: torch.Tensor, estimate: torch.Tensor, *, sampling_rate: i
         >>> compared.reference_share, compared.estimate_share, compared.f0_error_semitones
         (1.0, 0.0, None)
     """
+    check_tensors(reference=reference, estimate=estimate)
     if reference.shape != estimate.shape:
         raise WaveformError(
             f"reference is {tuple(reference.shape)} and estimate {tuple(estimate.shape)}; cut both to one length."
@@ -192,8 +194,11 @@ def f0_error(reference: Samples, estimate: Samples, *, sampling_rate: int) -> fl
 
 
 def _compared(reference: Samples, estimate: Samples, sampling_rate: int) -> Voicing:
-    check_pair(reference, estimate, sampling_rate=sampling_rate, least_seconds=LEAST_SECONDS)
-    pair = [torch.from_numpy(samples) for samples in (reference, estimate)]
+    reference, estimate = checked_pair(
+        reference, estimate, sampling_rate=sampling_rate, least_seconds=LEAST_SECONDS
+    )
+    # A copy: of arrays that cannot be written to torch warns.
+    pair = [torch.tensor(samples) for samples in (reference, estimate)]
     return voicing(*pair, sampling_rate=sampling_rate)
 
 

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snac_tok.errors import LayoutError, TokenError
-from snac_tok.frames.arrays import integers, to_numpy
+from snac_tok.frames import Vocabulary
+from snac_tok.frames.arrays import integers, is_list, to_numpy
+from snac_tok.frames.grammar import edge_number
 from snac_tok.frames.id_text import are_codes
 from snac_tok.prompts.templates import NAMED_VOICE, template_for
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     import numpy.typing as npt
-
-    from snac_tok.frames import Vocabulary
 
     Ids = npt.NDArray[np.int64]
     # A family's name, the ids around text and speech by the names of `PromptFormat`, or a format.
@@ -69,7 +69,8 @@ class PromptFormat:
         prompt_starts_speech: whether prompts end with `before_speech`, or leave it for the model to write.
 
     Raises:
-        LayoutError: no id before or behind the speech, or a voice without its two places.
+        LayoutError: a value of another type; an id that belongs to a frame; no id before or behind the speech, or one
+            that starts it and ends it; a voice without its two places.
 
     Example:
         >>> from snac_tok.frames import preset
@@ -94,14 +95,29 @@ class PromptFormat:
     def __post_init__(self) -> None:
         _check_one_line(self.vocabulary)
         for name in _ID_LINES:
-            ids = as_line(list(getattr(self, name)), what=name, error=LayoutError)
-            object.__setattr__(self, name, tuple(ids.tolist()))
+            object.__setattr__(self, name, _checked_ids(self.vocabulary, getattr(self, name), what=name))
+        if self.text_start is not None:
+            (start,) = _checked_ids(self.vocabulary, [self.text_start], what="text_start")
+            object.__setattr__(self, "text_start", start)
+        if not isinstance(self.prompt_starts_speech, (bool, np.bool_)):
+            raise LayoutError(
+                f"prompt_starts_speech is {self.prompt_starts_speech!r}; true or false is needed."
+            )
+        object.__setattr__(self, "prompt_starts_speech", bool(self.prompt_starts_speech))
+        self._check_that_speech_has_ends()
+        if not isinstance(self.voice, str) or "{text}" not in self.voice or "{voice}" not in self.voice:
+            raise LayoutError(f"voice is {self.voice!r}; it needs {{voice}} and {{text}} in it.")
+
+    def _check_that_speech_has_ends(self) -> None:
         if not self.before_speech or not self.after_speech:
             raise LayoutError(
                 "before_speech and after_speech need an id each: those that start and end the speech."
             )
-        if "{text}" not in self.voice or "{voice}" not in self.voice:
-            raise LayoutError(f"voice is {self.voice!r}; it needs {{voice}} and {{text}} in it.")
+        if self.start_of_speech in self.after_speech:
+            raise LayoutError(
+                f"id {self.start_of_speech} starts the speech and stands in after_speech, too; what a model wrote "
+                "would end where it begins: take another id."
+            )
 
     @property
     def start_of_speech(self) -> int:
@@ -172,14 +188,14 @@ class PromptFormat:
 
         Args:
             text_ids: as in `training`.
-            references: (text ids, speech ids) of a voice to go on with, each put in front as a whole turn.
+            references: pairs (text ids, speech ids) of a voice to go on with, each put in front as a whole turn.
             start_speech: whether the ids that begin the answer are there, or left for the model to write; None is
                 the family's habit, `prompt_starts_speech`.
 
         Raises:
-            TokenError: as in `training`.
+            TokenError: as in `training`, or references that are no pairs.
         """
-        turns = [self.training(text, speech).input_ids for text, speech in references]
+        turns = [self.training(*pair).input_ids for pair in _pairs(references)]
         starts = self.prompt_starts_speech if start_speech is None else start_speech
         answer = self.before_speech if starts else ()
         line = (*turns, self.before_text, self._text(text_ids), self.after_text, answer)
@@ -202,6 +218,18 @@ class PromptFormat:
             raise TokenError("there are no speech_ids; leave out clips without sound.")
         self.vocabulary.decode(ids)
         return ids
+
+
+def _pairs(references: Any) -> list[tuple[Any, Any]]:
+    """Return the turns of a voice; one pair by itself is the slip that `references=` invites."""
+    turns = list(references) if is_list(references) else [references]
+    for turn in turns:
+        if not isinstance(turn, (tuple, list)) or len(turn) != 2 or not all(map(is_list, turn)):  # noqa: PLR2004
+            raise TokenError(
+                f"references has {reprlib.repr(turn)} in it; a list of pairs is needed, one pair a turn: "
+                "[(text_ids, speech_ids)]."
+            )
+    return turns
 
 
 def _voice_name(voice: Any) -> str:
@@ -274,7 +302,26 @@ def _of_family(vocabulary: Vocabulary, name: str | None) -> PromptFormat:
     )
 
 
+def _checked_ids(vocabulary: Vocabulary, ids: Any, *, what: str) -> tuple[int, ...]:
+    if not is_list(ids):
+        raise LayoutError(f"{what} is {reprlib.repr(ids)}; a list of ids is needed, which may be empty.")
+    return tuple(edge_number(vocabulary, number, where=what) for number in ids)
+
+
+def check_is_vocabulary(vocabulary: object) -> None:
+    """Refuse what is no `Vocabulary`, such as the name of a preset.
+
+    Raises:
+        LayoutError: it is none.
+    """
+    if not isinstance(vocabulary, Vocabulary):
+        raise LayoutError(
+            f"the vocabulary is {reprlib.repr(vocabulary)}; a Vocabulary is needed, such as preset('orpheus')."
+        )
+
+
 def _check_one_line(vocabulary: Vocabulary) -> None:
+    check_is_vocabulary(vocabulary)
     if vocabulary.is_parallel:
         raise LayoutError(
             f"{vocabulary.name!r} has parallel rows, which cannot stand in one line with text; "
@@ -284,9 +331,7 @@ def _check_one_line(vocabulary: Vocabulary) -> None:
 
 def _from_dict(vocabulary: Vocabulary, values: Mapping[str, Any]) -> PromptFormat:
     known = {each.name for each in fields(PromptFormat)} - {"vocabulary"}
-    unknown = sorted(set(values) - known)
-    missing = sorted({"before_speech", "after_speech"} - set(values))
-    if unknown or missing:
+    if set(values) - known or {"before_speech", "after_speech"} - set(values):
         raise LayoutError(
             f"a prompt's settings are {', '.join(sorted(known))}, of which before_speech and after_speech must be "
             f"there; found {', '.join(map(str, values)) or 'none'}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -44,7 +44,8 @@ def speech_ids(
         int64 (m,), what `Vocabulary.decode` takes, unless faults are kept; m may be 0.
 
     Raises:
-        TokenError: a fault, where `on_fault` says so; ids that are not one line of integers.
+        TokenError: a fault, where `on_fault` says so; ids that are not one line of integers; another word for
+            `on_fault`.
         LayoutError: the vocabulary has no such line (`prompt_format`).
 
     Warns:
@@ -57,6 +58,8 @@ def speech_ids(
         >>> speech_ids([128257, *frame, 128258, 128262], preset("orpheus")).tolist() == frame
         True
     """
+    if on_fault not in get_args(OnFault):
+        raise TokenError(f'on_fault is {on_fault!r}; it must be "stop", "raise" or "keep".')
     line = prompt_format(vocabulary, prompt)
     ids = as_line(generated, what="the ids")
     place, ended = find_speech(

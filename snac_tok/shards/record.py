@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from snac_tok.errors import CodesError, ShardError
+from snac_tok.masked import refuse_masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -100,6 +101,7 @@ class Record:
                 f"record {self.id!r} says {self.num_samples} samples and a source rate of "
                 f"{self.source_sampling_rate} Hz; the first must be at least 0, the second at least 1."
             )
+        refuse_masked(self.codes, what=f"codes of record {self.id!r}", error=CodesError)
         if not isinstance(self.codes, np.ndarray) or self.codes.dtype != np.uint16 or self.codes.ndim != 1:
             raise CodesError(
                 f"record {self.id!r} needs flat uint16 codes; make them with "
@@ -120,6 +122,7 @@ def raw_codes(flat: npt.ArrayLike, *, codebook_size: int) -> npt.NDArray[np.uint
         >>> raw_codes([0, 4095], codebook_size=4096)
         array([   0, 4095], dtype=uint16)
     """
+    refuse_masked(flat, what="codes", error=CodesError)
     codes = np.asarray(flat)
     if codes.size == 0:
         return np.zeros(0, dtype=np.uint16)

@@ -14,6 +14,7 @@ from snac_tok.audio.values import as_float32, check_values
 from snac_tok.codec.incremental import ChunkEncoder
 from snac_tok.codec.transfers import to_device
 from snac_tok.errors import SamplingRateError, WaveformError
+from snac_tok.masked import refuse_masked
 from snac_tok.streaming.copies import CopyableStream
 from snac_tok.streaming.pairing import paired_for_streams
 
@@ -185,11 +186,12 @@ def checked_block(samples: Any) -> npt.NDArray[np.float32]:
     """Return one channel of samples as float32 (1, n).
 
     Raises:
-        WaveformError: another shape or type, NaN or infinite values, or integers kept as floats.
+        WaveformError: another shape or type, NaN, infinite or masked values, or integers kept as floats.
     """
     if isinstance(samples, torch.Tensor):
         # numpy has no bfloat16.
         samples = (samples.float() if samples.is_floating_point() else samples).detach().cpu()
+    refuse_masked(samples, what="samples", error=WaveformError)
     array = np.asarray(samples)
     if array.ndim == 2 and array.shape[0] == 1:  # noqa: PLR2004 - (1, n)
         array = array[0]

@@ -12,6 +12,7 @@ import torch
 from snac_tok.codec.inputs import checked_codes
 from snac_tok.errors import CodesError, TokenError
 from snac_tok.frames.arrays import as_int64
+from snac_tok.masked import refuse_masked
 from snac_tok.prompts.edges import edge_ids
 from snac_tok.streaming.frame_repair import FrameRepair
 from snac_tok.streaming.places import Places
@@ -177,6 +178,7 @@ def _integers(ids: Any) -> npt.NDArray[np.int64]:
             f"a stream takes integer ids (n,); got a {type(ids).__name__}: push one row of what is in its "
             '"input_ids".'
         )
+    refuse_masked(ids, what="ids", error=TokenError)
     line = np.asarray(ids.cpu() if isinstance(ids, torch.Tensor) else ids)
     if line.size == 0:
         return np.zeros(0, np.int64)

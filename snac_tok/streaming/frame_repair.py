@@ -24,7 +24,7 @@ import numpy as np
 
 from snac_tok.errors import TokenError
 from snac_tok.prompts.edges import edge_ids
-from snac_tok.prompts.prompt_format import as_line
+from snac_tok.prompts.prompt_format import as_line, check_is_vocabulary
 from snac_tok.streaming.mending import MISSING, FrameMender
 from snac_tok.streaming.places import Places
 from snac_tok.streaming.repair_report import OnError, RepairedFault, RepairReport, checked_on_error
@@ -72,6 +72,7 @@ def repair_ids(
 
     Raises:
         TokenError: parallel rows, "strict", which repairs nothing, or what is no line of integers.
+        LayoutError: what is no vocabulary.
 
     Example:
         >>> from snac_tok.frames import preset
@@ -103,11 +104,13 @@ class FrameRepair:
 
     Raises:
         TokenError: parallel rows, whose ids cannot slip, or another word.
+        LayoutError: what is no vocabulary.
     """
 
     def __init__(self, vocabulary: Vocabulary, on_error: OnError) -> None:
         if checked_on_error(on_error) == "strict":
             raise TokenError('on_error is "strict", which repairs nothing; "resync" and "conceal" do.')
+        check_is_vocabulary(vocabulary)
         if vocabulary.is_parallel:
             raise TokenError(
                 f"the ids of {vocabulary.name!r} are parallel rows, which are not repaired: decode them as they are."

@@ -13,6 +13,7 @@ from snac_tok.audio import Waveform
 from snac_tok.codec.transfers import batches_ahead, pipelined, queued
 from snac_tok.errors import CodesError, TokenError, WaveformError
 from snac_tok.frames.id_table import MAX_LENGTH
+from snac_tok.masked import refuse_masked
 from snac_tok.streaming.frame_repair import repair_ids
 from snac_tok.streaming.repair_report import RepairReport, checked_on_error, warn_of_repairs
 from snac_tok.tokenizer.batch import lengths_in, one_row, rows_of, unpadded_rows
@@ -239,11 +240,9 @@ class IdDecoder:
     def _given_levels(self, codes: Any) -> list[torch.Tensor]:
         """Return codes [(T_k,)] as tensors; the codec checks the rest."""
         try:
-            # A copy: codes out of a file are arrays that cannot be written to, of which torch warns.
-            levels = [
-                level if isinstance(level, torch.Tensor) else torch.tensor(np.asarray(level))
-                for level in codes
-            ]
+            levels = [_as_tensor(level) for level in codes]
+        except CodesError:
+            raise
         except (TypeError, ValueError, RuntimeError) as error:
             raise CodesError(f"the codes are {type(codes).__name__}; {_NEEDED} is needed.") from error
         if not levels or any(level.ndim != 1 for level in levels):
@@ -307,3 +306,9 @@ def _count(value: Any) -> int | None:
         return None if isinstance(number, bool) else operator.index(number)
     except (TypeError, ValueError, RuntimeError):
         return None
+
+
+def _as_tensor(level: Any) -> torch.Tensor:
+    refuse_masked(level, what="codes", error=CodesError)
+    # A copy: codes out of a file are arrays that cannot be written to, of which torch warns.
+    return level if isinstance(level, torch.Tensor) else torch.tensor(np.asarray(level))

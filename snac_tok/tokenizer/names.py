@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from snac_tok.errors import LayoutError, TokenError, WaveformError
+from snac_tok.masked import refuse_masked
 from snac_tok.prompts.edges import edge_ids, inner_span
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class TokenNames:
 
     def strip_specials(self, ids: Any) -> Any:
         """Cut special ids off both ends of one line of ids; those between codes stay, and decoding refuses them."""
+        refuse_masked(ids, what="ids", error=TokenError)
         array = np.asarray(ids.cpu() if hasattr(ids, "cpu") else ids)
         if self.vocabulary.is_parallel or array.ndim != 1 or array.dtype.kind not in "iu":
             return ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from snac_tok.codec.config import PRESETS, CodecConfig
 from snac_tok.errors import ConfigError, MissingDependencyError
@@ -14,13 +14,22 @@ from snac_tok.plain_values import from_plain, parse_json, read_text, to_plain
 from snac_tok.training.augmentation import Augmentation
 from snac_tok.training.discriminators import DiscriminatorConfig
 from snac_tok.training.losses import LossWeights
-from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig, check
+from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig, check, check_word
 from snac_tok.training.stages import (  # `from_plain` reads the fields' types while it runs
-    CodebookUse,  # noqa: TC001 - as above
-    StageConfig,  # noqa: TC001 - as above
-    Start,  # noqa: TC001 - as above
-    Trainable,  # noqa: TC001 - as above
+    CodebookUse,
+    StageConfig,
+    Start,
+    Trainable,
 )
+
+Precision: TypeAlias = Literal["fp32", "bf16"]
+# The settings that are a word, with their words.
+_WORDS = {
+    "trainable": get_args(Trainable),
+    "codebooks": get_args(CodebookUse),
+    "start_codebooks": get_args(Start),
+    "precision": get_args(Precision),
+}
 
 # What may change between a run and its continuation: how long it goes on and what it tells.
 CHANGEABLE = (
@@ -137,7 +146,7 @@ class TrainingConfig:
     batch_size: int = 16
     accumulate: int = 1
     seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     compile: bool = False
     workers: int | None = None
     ema_decay: float = 0.999
@@ -156,6 +165,8 @@ class TrainingConfig:
         check("sound_clips", self.sound_clips, low=0)
         if self.workers is not None:
             check("workers", self.workers, low=0)
+        for name, words in _WORDS.items():
+            check_word(name, getattr(self, name), words)
         check("ema_decay", self.ema_decay, low=0.0, high=1.0)
         check("seed", self.seed, low=0, high=_LARGEST_SEED)
         known = [scale.window_length for scale in DAC_SCALES]

@@ -1,13 +1,27 @@
-"""What a part of the codec learns by: optimizers and codebooks, and the check of a setting's bounds."""
+"""What a part of the codec learns by: optimizers and codebooks, and the checks of a setting's bounds and words."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from snac_tok.codec.config import PRESETS, CodecConfig
 from snac_tok.codec.vocos_config import VocosConfig
 from snac_tok.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def check_word(name: str, value: object, words: Sequence[str]) -> None:
+    """Refuse a word that a setting does not have.
+
+    Raises:
+        ConfigError: with the setting's name, what it is and what it may be.
+    """
+    if value not in words:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {list(words)}.")
 
 
 def check(

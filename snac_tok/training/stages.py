@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from snac_tok.errors import ConfigError
 from snac_tok.training.discriminators import DiscriminatorConfig  # noqa: TC001 - read while it runs
 from snac_tok.training.losses import LossWeights  # noqa: TC001 - read while it runs
-from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig, check
+from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig, check, check_word
 
 Trainable = Literal["all", "decoder"]
 CodebookUse = Literal["searched", "bypassed"]
@@ -74,6 +74,10 @@ class StageConfig:
         if not self.name:
             raise ConfigError("name is empty; call the stage something.")
         check("steps", self.steps, low=1)
+        if self.trainable is not None:
+            check_word("trainable", self.trainable, get_args(Trainable))
+        check_word("codebooks", self.codebooks, get_args(CodebookUse))
+        check_word("start_codebooks", self.start_codebooks, get_args(Start))
         if self.discriminators is not None and not self.adversarial:
             raise ConfigError("discriminators are described and adversarial is false; set it to true.")
 

@@ -30,6 +30,7 @@ UNREACHABLE = {
     "generation/vllm.py": "language models in Python",
     "hf": "transformers' faces",
     "mapping": "datasets' faces",
+    "metrics/pairs.py": "the commands compare sounds that they have read",
     "prompts": "training lines and prompts",
     "sources/reading.py": "the commands give no rates with files",
     "streaming/batch_decoder.py": "streams",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from snac_tok import FrameLayout, Vocabulary, preset
@@ -107,3 +108,19 @@ def test_what_has_no_grammar_says_why(table, options, sentence):
     """One sentence each."""
     with pytest.raises(LayoutError, match=re.escape(sentence)):
         table.grammar(**options)
+
+
+@pytest.mark.parametrize("name", ["before_speech", "after_speech"])
+@pytest.mark.parametrize("wrong", ["eos", b"eos", 24, {"eos": 24}, np.array(24)])
+def test_one_edge_by_itself_is_no_list_of_edges(name, wrong):
+    """A name was read letter by letter."""
+    with pytest.raises(
+        LayoutError, match=re.escape(f"{name} is {wrong!r}; a list of specials' names or ids is needed")
+    ):
+        TINY.grammar(**{name: wrong})
+
+
+def test_the_separator_is_no_edge():
+    """A second one in front of a frame would not be read back."""
+    with pytest.raises(LayoutError, match=r"before_speech has id 25, which 'custom' needs in front of each"):
+        TINY.grammar(before_speech=["sep"])

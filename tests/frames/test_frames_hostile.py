@@ -8,9 +8,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from snac_tok.errors import CodesError, LayoutError, TokenError
 from snac_tok.frames import Fault, FrameLayout, TextForm, Vocabulary, preset, vocabulary_from_json
+from snac_tok.frames.text_ambiguity import Spellings
 
 LAYOUT = FrameLayout(strides=(4, 2, 1))
 ORPHEUS = preset("orpheus")
@@ -497,3 +500,97 @@ def test_flat_codes_that_are_no_frames_are_refused(flat) -> None:
     """To unflatten takes whole frames of integers only."""
     with pytest.raises(CodesError):
         LAYOUT.unflatten(flat)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int8, np.uint8, ">i2", torch.int16, torch.uint8])
+def test_signed_types_hold_half_as_many_ids(kind) -> None:
+    """An id of 33,000 needs int32; in int16 it has wrapped to a negative one."""
+    table = preset("plain", base=10_000)
+    ids = table.encode([[0], [0, 0], [0] * 4])
+    narrow = torch.from_numpy(ids).to(kind) if isinstance(kind, torch.dtype) else ids.astype(kind)
+    with pytest.raises(
+        TokenError, match=r"int\d+ cannot hold the ids of this vocabulary .*: store int32|>i2 cannot"
+    ):
+        table.decode(narrow)
+
+
+def test_types_that_hold_the_ids_are_not_to_blame() -> None:
+    """A wrong id is only that."""
+    small = Vocabulary(layout=FrameLayout((1,)), codebook_size=128)
+    assert small.decode(np.array([127], np.int8))[0].tolist() == [127]
+    for ids in (np.array([-1], np.int8), np.array([200], np.uint8), [200]):
+        with pytest.raises(TokenError, match=r"lists every fault\.$"):
+            small.decode(ids)
+
+
+@pytest.mark.parametrize(
+    ("template", "literals", "words"),
+    [
+        ("<a{}>", {"<a3>!": 6, "!": 7}, "'<a3>!' for id 6 clashes with other tokens"),
+        ("<a{}>", {"xy": 6, "x": 7, "y": 8}, "'xy' for id 6 clashes with other tokens"),
+        ("<a{}>", {"x<": 6, "x": 7}, "'x<' for id 6 clashes"),
+        ("<a{}>", {"<a": 6}, "'<a' for id 6 clashes"),
+        ("<a{}>", {"<": 6}, "'<' for id 6 clashes"),
+        ("<a{}>", {"<a4><a": 6}, "'<a4><a' for id 6 clashes"),
+        ("<a{}", {"7": 6}, "two on end clash"),
+        ("{}1", {}, "two on end clash"),
+    ],
+)
+def test_spellings_that_run_into_each_other_are_refused(template, literals, words) -> None:
+    """Their ids would not come back from text without gaps."""
+    with pytest.raises(LayoutError, match=words):
+        TextForm(template=template, first_id=0, num_ids=5, literals=literals)
+
+
+@pytest.mark.parametrize(
+    "literals",
+    [{"<a3>!": 6, "?": 7}, {"xy": 6, "x": 7}, {"<b>": 6}, {"<a5>x": 6, "x": 7}, {"7": 6}],
+)
+def test_spellings_that_only_begin_alike_are_taken(literals) -> None:
+    """What is left behind the shorter one begins no token, so the longer one is what is meant."""
+    form = TextForm(template="<a{}>", first_id=0, num_ids=5, literals=literals)
+    ids = [0, *literals.values(), 3, *reversed(literals.values()), 4]
+    assert form.to_ids(form.to_text(ids)).tolist() == ids
+
+
+_letters = st.sampled_from(["ab", "a<>0", "ab13"]).flatmap(
+    lambda letters: st.tuples(
+        st.text(letters, max_size=2),
+        st.text(letters, max_size=2),
+        st.lists(st.text(letters, min_size=1, max_size=5), max_size=3, unique=True),
+    )
+)
+
+
+@given(spelled=_letters, num_ids=st.sampled_from([1, 2, 5, 13]), data=st.data())
+def test_a_form_that_is_taken_reads_its_text_back(spelled, num_ids, data) -> None:
+    """Whatever templates and literals are made of: refused, or every line of ids comes back."""
+    before, after, tokens = spelled
+    literals = {token: 100 + number for number, token in enumerate(tokens)}
+    try:
+        form = TextForm(template=f"{before}{{}}{after}", first_id=0, num_ids=num_ids, literals=literals)
+    except LayoutError:
+        return
+    ids = data.draw(st.lists(st.sampled_from([*range(num_ids), *literals.values()]), max_size=8))
+    assert form.to_ids(form.to_text(ids)).tolist() == ids
+
+
+@given(spelled=_letters, num_ids=st.sampled_from([1, 2, 5]))
+def test_a_form_without_digits_is_refused_only_for_a_reason(spelled, num_ids) -> None:
+    """Some line of a few ids does not come back, then: found by trying."""
+    before, after, tokens = spelled
+    template = f"{before}{{}}{after}"
+    found = Spellings(template=template, num_ids=num_ids, literals=tuple(tokens)).unreadable()
+    own = {template.replace("{}", str(number)) for number in range(num_ids)}
+    if found is None or found in own or template == "{}":
+        return
+    # The literal itself begins the text of other tokens: those that can stand in its place.
+    open_texts = {token for token in (*own, *tokens) if token != found}
+    assert _covers(found, open_texts, {*own, *tokens})
+
+
+def _covers(text, first, tokens) -> bool:
+    """Whether a text is the beginning of tokens on end, the first of which is one of `first`."""
+    if any(token.startswith(text) for token in first):
+        return True
+    return any(text.startswith(token) and _covers(text[len(token) :], tokens, tokens) for token in first)

@@ -8,11 +8,13 @@ import pytest
 import soundfile as sf
 import torch
 
-from snac_tok.audio import optional
-from snac_tok.errors import MissingDependencyError, WaveformError
+from snac_tok.audio import Waveform, optional
+from snac_tok.errors import MissingDependencyError, SamplingRateError, WaveformError
 from snac_tok.metrics import perceptual
 from snac_tok.metrics.distances import si_sdr, stft_distance
+from snac_tok.metrics.mel import mel_distance
 from snac_tok.metrics.perceptual import extended_stoi, pesq_wideband, stoi, visqol, visqol_audio
+from snac_tok.metrics.voicing import f0_error, voiced_share, voicing
 
 CLIP = Path(__file__).parents[1] / "speech" / "LJ001-0008.flac"
 # measure, what identical sound gets, what it gets at most or at least in noise as loud as the speech
@@ -160,3 +162,82 @@ def test_a_missing_package_is_named(measure, speech, monkeypatch):
     samples, rate = speech
     with pytest.raises(MissingDependencyError, match="extra 'eval'"):
         measure(samples, samples, sampling_rate=rate)
+
+
+@pytest.mark.parametrize("measure", [*ALL, voiced_share, f0_error])
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda x: x.tolist(), "the reference is a list; an array .T,. of floats is needed"),
+        (lambda x: (x * 32767).astype(np.int16), "the reference is an array of int16"),
+        (lambda x: x > 0, "the reference is an array of bool"),
+        (lambda x: x.astype(complex), "the reference is an array of complex128"),
+        (lambda x: Waveform(samples=x[None], sampling_rate=22_050), "the reference is a Waveform"),
+        (lambda _x: None, "the reference is a NoneType"),
+        (
+            lambda x: np.ma.masked_array(x, mask=x > 0.1),
+            "samples of the reference must have no masked values",
+        ),
+        (lambda x: torch.from_numpy(x).to("meta"), "the reference is on meta; move it to the CPU"),
+        (lambda _x: torch.zeros(9, dtype=torch.int16), "the reference is an array of int16"),
+    ],
+)
+def test_what_is_no_array_of_floats_is_refused(speech, measure, wrong, sentence):
+    """One sentence for all measures."""
+    samples, rate = speech
+    with pytest.raises(WaveformError, match=sentence):
+        measure(wrong(samples), samples, sampling_rate=rate)
+    with pytest.raises(WaveformError, match=sentence.replace("reference", "estimate")):
+        measure(samples, wrong(samples), sampling_rate=rate)
+
+
+@pytest.mark.parametrize("measure", [pesq_wideband, stoi, si_sdr, stft_distance, voiced_share, f0_error])
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda x: x[::-1].copy()[::-1],
+        lambda x: x.astype(">f4"),
+        lambda x: x.astype(np.longdouble),
+        lambda x: np.repeat(x, 2)[::2],
+        lambda x: torch.from_numpy(x).requires_grad_(),
+        np.ma.masked_array,
+        lambda x: np.frombuffer(x.tobytes(), np.float32),
+    ],
+)
+@pytest.mark.filterwarnings("error:The given NumPy array is not writable")
+def test_floats_in_any_order_are_the_same_sound(speech, measure, same):
+    """Backwards in memory, of another machine, with gaps, read-only, with a gradient."""
+    samples, rate = speech
+    noisy = samples + 0.1 * noise_like(samples)
+    wanted = measure(samples, noisy, sampling_rate=rate)
+    assert measure(same(samples), same(noisy), sampling_rate=rate) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.float16, torch.bfloat16])
+def test_half_precision_is_widened(speech, kind):
+    """To float32, which every measure takes."""
+    samples, rate = speech
+    half = samples.astype(kind) if kind is np.float16 else torch.from_numpy(samples).to(kind)
+    assert si_sdr(half, half, sampling_rate=rate) > 100
+
+
+@pytest.mark.parametrize("rate", [0, -1, "16000", None, float("nan")])
+def test_rates_are_rates(speech, rate):
+    """0 divided, and a text was compared with a number."""
+    samples, _ = speech
+    for measure in (*ALL, voiced_share):
+        with pytest.raises(SamplingRateError):
+            measure(samples, samples, sampling_rate=rate)
+
+
+@pytest.mark.parametrize("measure", [mel_distance, voicing])
+def test_measures_of_training_want_tensors(speech, measure):
+    """An array has no gradient and no device."""
+    samples, rate = speech
+    tensor = torch.from_numpy(samples)
+    with pytest.raises(
+        WaveformError, match=r"reference is a ndarray; a torch tensor is needed: torch.as_tensor"
+    ):
+        measure(samples, tensor, sampling_rate=rate)
+    with pytest.raises(WaveformError, match="estimate is a list; a torch tensor"):
+        measure(tensor, samples.tolist(), sampling_rate=rate)

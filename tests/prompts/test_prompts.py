@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from snac_tok.errors import LayoutError, LostSpeechWarning, TokenError
 from snac_tok.frames import FrameLayout, Vocabulary, preset
 from snac_tok.prompts import PromptFormat, prompt_format, prompt_names, speech_ids
+from snac_tok.streaming import repair_ids
 
 LINES = ("orpheus", "vyvo-qwen3", "vyvo-lfm2", "plain", "per-level", "per-level-separated")
 
@@ -318,8 +319,8 @@ def test_a_prompt_of_ones_own_is_saved_as_plain_values():
         ("orpheus", 7, "prompt is a int"),
         ("mini-omni", None, "parallel rows"),
         ("orpheus", {"before_speech": [], "after_speech": [1]}, "need an id each"),
-        ("orpheus", {"before_speech": ["a"], "after_speech": [1]}, "integer"),
-        ("orpheus", {"before_speech": [1], "after_speech": [1], "voice": "{text}"}, "needs {voice}"),
+        ("orpheus", {"before_speech": ["a"], "after_speech": [1]}, "whole number"),
+        ("orpheus", {"before_speech": [1], "after_speech": [2], "voice": "{text}"}, "needs {voice}"),
     ],
 )
 def test_prompts_that_cannot_be_are_refused(name, prompt, message):
@@ -332,3 +333,98 @@ def test_a_prompt_of_another_vocabulary_is_refused():
     """Its ids would not be those of the speech."""
     with pytest.raises(LayoutError, match="is of the vocabulary 'orpheus', the ids are of 'vyvo-qwen3'"):
         prompt_format(preset("vyvo-qwen3"), prompt_format(preset("orpheus")))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"text_start": "128000"}, "every id of text_start must be a whole number from 0 to .* got '128000'"),
+        ({"text_start": 128266}, "text_start has id 128266, which 'orpheus' needs for a code"),
+        ({"prompt_starts_speech": "false"}, "prompt_starts_speech is 'false'; true or false is needed"),
+        ({"prompt_starts_speech": 1}, "prompt_starts_speech is 1; true or false"),
+        ({"before_speech": [128266]}, "before_speech has id 128266, which 'orpheus' needs for a code"),
+        ({"after_speech": [128258, 156937]}, "after_speech has id 156937, which .* needs for a code"),
+        ({"before_text": [128266]}, "before_text has id 128266"),
+        ({"before_speech": [-5]}, "every id of before_speech must be a whole number from 0 to .* got -5"),
+        ({"after_text": [True]}, "every id of after_text must be a whole number"),
+        ({"before_text": [2**40]}, "every id of before_text must be a whole number"),
+        ({"after_speech": [128257]}, "id 128257 starts the speech and stands in after_speech, too"),
+        ({"after_speech": [128258, 128257]}, "id 128257 starts the speech and stands in after_speech"),
+        ({"after_text": None}, "after_text is None; a list of ids is needed"),
+        ({"after_text": 5}, "after_text is 5; a list of ids is needed"),
+        ({"after_text": "128009"}, "after_text is '128009'; a list of ids is needed"),
+        ({"voice": None}, "voice is None; it needs {voice} and {text}"),
+        ({"voice": ["{voice}", "{text}"]}, "it needs {voice} and {text} in it"),
+        ({5: 1, "a": 2}, "a prompt's settings are .* found .*, 5, a"),
+    ],
+)
+def test_the_values_of_a_saved_prompt_are_checked(values, message):
+    """They may have been through JSON, or been written by hand."""
+    vocabulary = preset("orpheus")
+    saved = prompt_format(vocabulary).to_dict()
+    with pytest.raises(LayoutError, match=message):
+        prompt_format(vocabulary, saved | values)
+
+
+def test_the_separator_of_frames_is_no_end_of_speech():
+    """Speech would end in front of its second frame."""
+    vocabulary = preset("per-level-separated", base=1_000)
+    separator = vocabulary.specials[vocabulary.separator]
+    saved = prompt_format(vocabulary).to_dict()
+    with pytest.raises(
+        LayoutError, match=f"after_speech has id {separator}, .* needs in front of each frame"
+    ):
+        prompt_format(vocabulary, saved | {"after_speech": [separator]})
+
+
+def test_numbers_of_any_kind_are_plain_ones_in_a_format():
+    """Arrays, tensors and numpy's numbers are kept as JSON writes them."""
+    found = PromptFormat(
+        vocabulary=preset("orpheus"),
+        before_text=np.array([128259], np.int32),
+        text_start=np.int64(128000),
+        before_speech=torch.tensor([128257]),
+        after_speech=(number for number in (128258,)),
+        prompt_starts_speech=np.bool_(False),
+    )
+    assert found.to_dict() == {
+        "before_text": [128259],
+        "text_start": 128000,
+        "after_text": [],
+        "before_speech": [128257],
+        "after_speech": [128258],
+        "voice": "{voice}: {text}",
+        "prompt_starts_speech": False,
+    }
+    assert type(found.text_start) is int
+    assert type(found.prompt_starts_speech) is bool
+
+
+@pytest.mark.parametrize("wrong", ["orpheus", None, 7])
+def test_what_is_no_vocabulary_is_refused(wrong):
+    """A preset's name is the likely slip."""
+    frame = speech_of(preset("orpheus"), 1)
+    for door in (
+        lambda: prompt_format(wrong),
+        lambda: speech_ids(frame, wrong),
+        lambda: PromptFormat(vocabulary=wrong, before_speech=(1,), after_speech=(2,)),
+        lambda: repair_ids(frame, wrong),
+    ):
+        with pytest.raises(
+            LayoutError, match=rf"the vocabulary is {wrong!r}; .* such as preset\('orpheus'\)"
+        ):
+            door()
+
+
+def test_references_are_pairs():
+    """One pair by itself, a number, a text and a pair of numbers are told apart from a list of pairs."""
+    vocabulary = preset("orpheus")
+    line, frame = prompt_format(vocabulary), speech_of(vocabulary, 1)
+    for wrong in (([5], frame), ([5, 6], frame), [(5, frame)], [([5], frame, 1)], 5, None, "ab", frame):
+        with pytest.raises(TokenError, match=r"a list of pairs is needed, .*: \[\(text_ids, speech_ids\)\]"):
+            line.inference([5], references=wrong)
+    turns = iter([([8], frame), [np.array([9]), torch.from_numpy(frame)]])
+    assert (
+        line.inference([5], references=turns).size
+        == line.inference([5]).size + 2 * line.training([8], frame).input_ids.size
+    )
