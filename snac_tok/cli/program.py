@@ -174,6 +174,8 @@ def _refuse_empty_words(context: click.Context, words: list[str]) -> None:
         click.UsageError: one is empty, or there is no such option.
     """
     values, _, _ = context.command.make_parser(context).parse_args(args=list(words))
+    if values.get("help"):
+        return
     for param in context.command.params:
         value = values.get(param.name or "")
         if "" in (value if isinstance(value, list | tuple) else [value]):

@@ -57,7 +57,7 @@ def chosen_targets(
         if path not in (None, PIPE)
     ]
     own = [] if out is None else _files_in(Path(out), sounds=sounds)
-    _refuse_one_place([*own, *named], out)
+    _refuse_one_place([*own, *named], out if sounds else None)
     for target in named:
         refuse_existing(target.path, force=force)
     if out is not None and Path(out).exists():

@@ -47,7 +47,7 @@ class FiniteFloatRange(click.FloatRange):
         """Return the number, or refuse it in a sentence."""
         # First, because a range would speak of infinity as of a number that is a little too large.
         if not math.isfinite(number := float(click.FLOAT.convert(value, param, ctx))):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
+            self.fail(f"{value!r} is not a finite number; {_LARGEST:,} is the most.", param, ctx)
         if abs(number) > _LARGEST:
             self.fail(f"{value!r} is too large; {_LARGEST:,} is the most.", param, ctx)
         return float(super().convert(number, param, ctx))

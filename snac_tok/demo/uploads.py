@@ -39,8 +39,10 @@ class UploadsAlone:
 
 def _is_form(scope: Scope) -> bool:
     """Whether the body is the content of files, which gradio takes at the address for uploads alone."""
-    headers = dict(scope["headers"])
-    return bool(headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data"))
+    # With two headers of this name, who reads them may disagree about which one counts.
+    kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
+    is_upload = str(scope["path"]).rstrip("/").endswith("/upload")
+    return is_upload and len(kinds) == 1 and bool(kinds[0].lower().startswith(b"multipart/form-data"))
 
 
 async def _body(receive: Receive, *, most_bytes: int) -> bytes | None:

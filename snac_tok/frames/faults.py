@@ -82,7 +82,10 @@ def first_fault(vocabulary: IdTable, ids: Any) -> str:
 def _largest(ids: Any) -> int:
     """Return the largest number that ids of this type can be: 32767 for int16, numpy's or torch's."""
     name = str(getattr(ids, "dtype", "int64")).removeprefix("torch.")
-    return int(np.iinfo(np.dtype(name)).max)
+    try:
+        return int(np.iinfo(np.dtype(name.lower())).max)
+    except (TypeError, ValueError):  # a type that numpy does not have
+        return int(np.iinfo(np.int64).max)
 
 
 def iter_faults(vocabulary: IdTable, ids: Any) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ class AnswerNumbers:
     """Counts answers from 0 while a server's events come.
 
     A response begins with a first event, behind the mark that ends a stream, under another id, or with tokens for an
-    answer that has ended.
+    answer that has ended, unless a stream goes on under the id that it had.
 
     Example:
         >>> numbers = AnswerNumbers()
@@ -24,6 +24,7 @@ class AnswerNumbers:
         self._first = 0  # of the response that is being read
         self._next = 0  # of the next one
         self._response_id: str | int | None = None
+        self._ended_id: str | int | None = None
         # Answers of the response that is being read.
         self._running: set[int] = set()
         self._ended: set[int] = set()
@@ -44,13 +45,15 @@ class AnswerNumbers:
             is_stream: whether events come one by one: some servers mark every one of them as the last. There a mark
                 ends an answer that had parts without it.
         """
-        if has_tokens and self._first + index in self._ended and not self._running:
+        goes_on = is_stream and self._ended_id is not None and self._ended_id == self._response_id
+        if has_tokens and self._first + index in self._ended and not self._running and not goes_on:
             self._begin_response()
         answer = self._first + index
         self._next = max(self._next, answer + 1)
         if ending == "yes" or (ending == "perhaps" and (answer in self._running or not is_stream)):
             self._running.discard(answer)
             self._ended.add(answer)
+            self._ended_id = self._response_id
         elif has_tokens and ending == "no":
             self._running.add(answer)
         return answer

@@ -14,7 +14,7 @@ import numpy as np
 
 from snac_tok.errors import TokenError
 from snac_tok.frames.arrays import to_numpy
-from snac_tok.frames.id_text import numbers_in
+from snac_tok.frames.id_text import are_codes, numbers_in
 from snac_tok.generation.growth import new_parts
 from snac_tok.generation.response_fields import is_list_of_mappings, parts_of
 from snac_tok.generation.responses import BYTE_ORDER_MARK, EVENT_STARTS, ResponseReader
@@ -56,9 +56,9 @@ def answers_in_text(text: str, table: Vocabulary) -> list[Answer]:
     has_tokens = table.text is not None and any(True for _ in table.text.tokens_in(text))
     values = _values_in(text) if text.startswith(("[", "{")) else iter(())
     first = next(values, (None, ""))
-    if _is_of_ids(first[0]):
+    if _is_of_ids(first[0]) and not (has_tokens and _are_no_codes(first[0], table)):
         return _listed(chain([first], values), table)
-    if isinstance(first[0], list) or text.startswith(("{", *EVENT_STARTS)):
+    if (isinstance(first[0], list) and not _is_of_ids(first[0])) or text.startswith(("{", *EVENT_STARTS)):
         reader = ResponseReader()
         answers = _collected(reader, [lambda: reader.push(text), reader.flush])
         if answers or not has_tokens:
@@ -101,6 +101,9 @@ def _listed(values: Iterable[tuple[Any, str]], table: Vocabulary) -> list[Answer
         else:
             what = counted(len(shown), "character")
             left_out.append(f"left out {what} behind the ids: {shortened(' '.join(shown.split()))}.")
+    if table.is_parallel and all(np.ndim(answer.ids) == 1 for answer in answers):
+        # A line each, as they are written.
+        answers = [Answer(ids=[answer.ids for answer in answers])]
     return [replace(answer, left_out=(*_each_once(left_out),)) for answer in answers]
 
 
@@ -179,6 +182,13 @@ def _is_of_ids(value: Any) -> bool:
     if isinstance(value, Mapping):
         return _named_ids([value]) is not None
     return isinstance(value, list) and (_named_ids(value) is not None or not _are_a_servers(value))
+
+
+def _are_no_codes(value: Any, table: Vocabulary) -> bool:
+    """Say whether a list is of numbers none of which is a code: a remark in front of a text with tokens."""
+    if not isinstance(value, list) or not all(type(each) is int and abs(each) < 1 << 62 for each in value):
+        return False
+    return not are_codes(np.array(value, np.int64), table).any()
 
 
 def _named_ids(values: Sequence[Any]) -> list[Any] | None:

@@ -17,6 +17,7 @@ _BEYOND_IDS = 2**63
 _TEXT_FIELDS = ("text", "content", "response", "generated_text")
 # Why an answer ended: OpenAI's and vLLM's, llama.cpp's, Ollama's; SGLang and TGI have it further inside.
 _REASON_FIELDS, _REASON_PLACES = ("finish_reason", "stop_type", "done_reason"), ("meta_info", "details")
+_REASON_NAMES = {*_REASON_FIELDS, *_REASON_PLACES}
 _LIMITS = ("length", "limit")
 # What servers write there while an answer goes on.
 _NO_REASONS = ("", "none", "null")
@@ -124,7 +125,7 @@ def endings_in(event: Mapping[str, Any]) -> list[Ending]:
     >>> endings_in({"choices": [{"text": "a", "finish_reason": None}, {"text": "b", "finish_reason": "stop"}]})
     ['no', 'perhaps']
     >>> endings_in({"generated_text": "a"}), endings_in({"done": True})
-    (['yes'], ['yes'])
+    (['perhaps'], ['yes'])
     """
     choices = event.get("choices")
     if not isinstance(choices, list):
@@ -137,17 +138,35 @@ def endings_in(event: Mapping[str, Any]) -> list[Ending]:
     ]
 
 
+def is_chunk(event: Mapping[str, Any]) -> bool:
+    """Say whether an event is a piece of a stream, by what OpenAI's servers call it.
+
+    >>> is_chunk({"object": "chat.completion.chunk"}), is_chunk({"choices": [{"delta": {}}]}), is_chunk({"text": "a"})
+    (True, True, False)
+    """
+    choices = event.get("choices")
+    has_delta = isinstance(choices, list) and any(
+        isinstance(each, dict) and "delta" in each for each in choices
+    )
+    return has_delta or str(event.get("object", "")).endswith(".chunk")
+
+
 def _ending_of(part: Mapping[str, Any]) -> Ending:
-    if part.get("stop") is True or part.get("done") is True or part.get("generated_text") is not None:
+    if part.get("stop") is True or part.get("done") is True:
         return "yes"
+    if part.get("generated_text") is not None:
+        # TGI's last token brings the whole text with it.
+        return "yes" if "token" in part else "perhaps"
     return "perhaps" if _reasons_in(part) else "no"
 
 
 def _reasons_in(part: Mapping[str, Any]) -> list[str]:
     """Return why an answer ended, empty while it goes on."""
-    inner = [part.get(name) for name in _REASON_PLACES]
+    if _REASON_NAMES.isdisjoint(part):
+        return []
+    inner = [part[name] for name in _REASON_PLACES if name in part]
     places = [part, *(each for each in inner if isinstance(each, Mapping))]
-    found = [place.get(name) for place in places for name in _REASON_FIELDS]
+    found = [place[name] for place in places for name in _REASON_FIELDS if place.get(name) is not None]
     reasons = [each.get("type") if isinstance(each, Mapping) else each for each in found]
     return [each for each in reasons if isinstance(each, str) and each not in _NO_REASONS]
 

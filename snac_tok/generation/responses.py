@@ -35,6 +35,7 @@ from snac_tok.generation.response_fields import (
     error_in,
     ids_in,
     is_bookkeeping,
+    is_chunk,
     is_list_of_mappings,
     parts_of,
     reached_limit_in,
@@ -267,9 +268,13 @@ class ResponseReader:
         if (reason := error_in(event)) is not None:
             raise _refused(reason)
         self.reached_limit |= reached_limit_in(event)
-        self._numbers.begin_event(response_id_in(event), is_stream=bool(self._is_events))
+        is_stream = bool(self._is_events) or is_chunk(event)
+        self._numbers.begin_event(response_id_in(event), is_stream=is_stream)
         parts, endings = parts_of(event), endings_in(event)
-        found = [self._piece(event, *pair) for pair in zip(parts, endings, strict=False)]
+        found = [
+            self._piece(event, part, ending, is_stream=is_stream)
+            for part, ending in zip(parts, endings, strict=False)
+        ]
         if not found and "yes" in endings:
             self._numbers.end_running()
         if not found and "choices" not in event and not is_bookkeeping(event):
@@ -277,14 +282,17 @@ class ResponseReader:
             self.left_out.append(f"left out an event without text or ids, with the keys {keys or 'none'}.")
         return [piece for piece in found if piece.text or piece.ids]
 
-    def _piece(self, event: Mapping[str, Any], part: Mapping[str, Any], ending: Ending) -> ResponsePiece:
-        index = part.get("index", event.get("index", 0))
+    def _piece(
+        self, event: Mapping[str, Any], part: Mapping[str, Any], ending: Ending, *, is_stream: bool
+    ) -> ResponsePiece:
+        # TGI counts tokens where others count answers.
+        index = 0 if "token" in event else part.get("index", event.get("index", 0))
         ids, text = ids_in(part), text_in(part)
         answer = self._numbers.take(
             index if isinstance(index, int) and index >= 0 else 0,
             has_tokens=bool(ids or text),
             ending=ending,
-            is_stream=bool(self._is_events),
+            is_stream=is_stream,
         )
         meta: Any = event.get("meta_info") if isinstance(event.get("meta_info"), Mapping) else {}
         if self._cumulative or (meta and self._cumulative is None):

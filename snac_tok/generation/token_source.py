@@ -13,6 +13,7 @@ from snac_tok.masked import refuse_masked
 
 _BYTES = (bytes, bytearray, memoryview)
 _OF_BYTES = "a server's answer goes through response_tokens, other bytes through .decode()"
+_BEYOND_INT64 = 1 << 63
 _NUMPY_UNREADABLE = (TypeError, ValueError, RuntimeError)
 
 
@@ -31,7 +32,7 @@ def check_source(tokens: Any, *, may_be_asynchronous: bool) -> None:
 def _advice(tokens: Any) -> str | None:
     """Return what a source is and what to do with it, None where it is a good one."""
     name = type(tokens).__name__
-    if isinstance(tokens, AsyncIterable):
+    if isinstance(tokens, AsyncIterable) and not isinstance(tokens, Iterable):
         return f"{name}: an asynchronous source goes to astream_audio"
     if inspect.isawaitable(tokens):
         return f"{name}: await it first, and hand over what it returns"
@@ -39,8 +40,11 @@ def _advice(tokens: Any) -> str | None:
         return f"{name}: {_OF_BYTES}"
     if isinstance(tokens, Mapping):
         return f"{name}: {_of_mapping(tokens)}"
-    # An array without a dimension says that it can be iterated, and refuses it.
-    if isinstance(tokens, Iterable) and getattr(tokens, "ndim", None) != 0:
+    try:
+        iter(tokens)
+    except TypeError:  # also of an array without a dimension, which says that it can be iterated
+        pass
+    else:
         return None
     return f"{name}: call it, and hand over what it returns" if inspect.isroutine(tokens) else name
 
@@ -62,6 +66,9 @@ def integer_line(ids: Any) -> np.ndarray[Any, Any]:
     Raises:
         TokenError: they are something else.
     """
+    # Streams push one id at a time.
+    if type(ids) is int and -_BEYOND_INT64 <= ids < _BEYOND_INT64:
+        return np.array([ids])
     if isinstance(ids, Mapping):
         raise TokenError(
             f"speech is read from integer ids (n,), got {type(ids).__name__}: {_of_mapping(ids)}."
@@ -94,7 +101,7 @@ def _what_came(ids: Any, line: np.ndarray[Any, Any]) -> str:
         return f"bytes: {_OF_BYTES}"
     if line.dtype.kind == "U":
         return "text: push_text takes a piece of it, and so does stream_audio"
-    if line.dtype.kind != "O":
+    if line.dtype.kind != "O" or not line.size:
         return f"{line.dtype} {line.shape}"
     kind = type(line.flat[0]).__name__
     if kind == "int":

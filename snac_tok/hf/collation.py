@@ -80,7 +80,7 @@ class AudioTextCollator:
         Raises:
             TokenError: no rows, a row without ids, or labels, positions or a mask that do not fit the ids.
         """
-        lines = [_line(row, at) for at, row in enumerate(_listed(rows))]
+        lines = [_line(row, at) for at, row in enumerate(_checked_rows(rows))]
         if not lines:
             raise TokenError("there are no rows to collate; a batch needs at least one.")
         length = max(line.ids.size for line in lines)
@@ -142,7 +142,7 @@ def pack_sequences(
         raise TokenError(f"too_long is {too_long!r}; it must be one of {', '.join(get_args(TooLong))}.")
     lines: list[list[tuple[Any, Any]]] = []
     room: list[tuple[int, int]] = []  # what is free in each line, and its number; the smallest first
-    for at, row in enumerate(_listed(rows)):
+    for at, row in enumerate(_checked_rows(rows)):
         fitted = _fitted(row, at, context_length, too_long)
         if fitted is None:
             continue
@@ -158,7 +158,8 @@ def pack_sequences(
 
 def _fitted(row: Row, at: int, context_length: int, too_long: TooLong) -> tuple[Any, Any] | None:
     line = _line(row, at)
-    if line.positions is not None:
+    # Some tokenizers count the positions of a plain row.
+    if line.positions is not None and not np.array_equal(line.positions, np.arange(line.ids.size)):
         raise TokenError(
             f"row {at} has position_ids: it is packed already; pack the rows that it was made of."
         )
@@ -226,17 +227,27 @@ def _integers(row: Row, name: str, at: int) -> Integers:
         found = np.asarray(given.cpu() if isinstance(given, torch.Tensor) else given)
     except (ValueError, TypeError):  # rows of unequal length, types that numpy does not have
         found = np.empty(0)
-    # Masks are of truth values in some libraries.
-    is_whole = found.dtype.kind in ("iub" if name == "attention_mask" else "iu")
-    if found.ndim != 1 or not found.size or not is_whole or found.max() > _LARGEST:
+    if (
+        name == "attention_mask"
+        and found.ndim == 1
+        and found.dtype.kind in "biuf"
+        and np.isin(found, (0, 1)).all()
+    ):
+        return found.astype(np.int64)
+    if name == "attention_mask":
+        raise TokenError(
+            f"row {at} has an attention_mask that is no line of 0 and 1; mend it, or leave the column out."
+        )
+    if found.ndim != 1 or not found.size or found.dtype.kind not in "iu" or found.max() > _LARGEST:
         raise TokenError(f"row {at} has no line of integers {name!r}; filter such rows out first.")
     return found.astype(np.int64)
 
 
-def _listed(rows: Any) -> list[Any]:
+def _checked_rows(rows: Any) -> Iterable[Any]:
+    """Return the rows, which may come one after the other and be more than memory holds."""
     if isinstance(rows, (Mapping, str, bytes)) or not isinstance(rows, Iterable):
         raise TokenError(f"rows is {reprlib.repr(rows)}; a list of rows is needed, and {_ROW}")
-    return list(rows)
+    return rows
 
 
 def _check_number(value: Any, *, name: str, least: int) -> None:

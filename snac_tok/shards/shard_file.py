@@ -71,6 +71,7 @@ class ShardFile:
         self.info, self.failures, self.columns = self._read_footer()
         with read_errors_named(path):
             self._groups = self._read_row_groups()
+            self._num_records = sum(group.num_records for group in self._groups)
             # A string that many rows share is kept once: expanded, a few kilobytes could become gigabytes.
             self._file = pq.ParquetFile(
                 path,
@@ -87,7 +88,7 @@ class ShardFile:
         self.close()
 
     def __len__(self) -> int:
-        return sum(group.num_records for group in self._groups)
+        return self._num_records
 
     def __iter__(self) -> Iterator[Record]:
         """The records in order; one row group is in memory at a time."""

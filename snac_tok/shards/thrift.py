@@ -119,6 +119,9 @@ def _integer(data: bytes, place: int) -> tuple[int, int]:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
+    # Nearly all numbers are small.
+    if data[place] < 0x80:  # noqa: PLR2004 - the highest bit says that more follows
+        return data[place], place + 1
     value = shift = 0
     while shift <= _MAX_SHIFT:
         byte = data[place]

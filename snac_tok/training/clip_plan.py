@@ -136,6 +136,11 @@ def done_before(out: Path, plan: ClipPlan, *, replace: bool) -> list[DoneRecordi
     if begun is None:
         if (out / SAMPLES_FILE).exists() and not replace:
             raise TrainingError(f"{out} holds {SAMPLES_FILE} and no {CLIPS_FILE}; replace it (--force).")
+        if (out / PART_FILE).exists() and (out / PART_FILE).stat().st_size and not replace:
+            raise TrainingError(
+                f"{out} was begun by another version, or {JOURNAL_FILE} in it is damaged; choose another folder, or "
+                "begin anew (--force)."
+            )
         return []
     names = plan.differences(begun)
     if names and not replace:

@@ -138,7 +138,12 @@ STREAMS = {
         done=False,
     ),
     "Ollama": "".join(json.dumps({"response": part, "done": False}) + "\n" for part in _pieces_of_text(TEXT)),
-    "TGI": _events([{"token": {"id": n, "text": "x", "special": True}, "generated_text": None} for n in IDS]),
+    "TGI": _events(
+        [
+            {"index": at, "token": {"id": n, "text": "x", "special": True}, "generated_text": None}
+            for at, n in enumerate(IDS, start=1)
+        ]
+    ),
     "whole completion": json.dumps(_completion(TEXT)),
     "indented": json.dumps(_completion(TEXT), indent=2),
     "whole chat": json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": TEXT}}]}),
@@ -696,3 +701,32 @@ def test_small_pieces_of_a_long_line():
     text = json.dumps({"choices": [{"text": "x" * 2_000_000}]})
     pieces = [piece for at in range(0, len(text), 10) for piece in reader.push(text[at : at + 10])]
     assert sum(len(piece.text) for piece in pieces + reader.flush()) == 2_000_000
+
+
+def chunk(text, **fields):
+    """A piece of a chat stream that is marked as the last one."""
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}], **fields}
+
+
+@pytest.mark.parametrize("fields", [{"id": "c"}, {"object": "chat.completion.chunk", "id": "c"}])
+def test_a_stream_that_marks_each_piece_is_one_answer(fields):
+    """Also where a client has parsed it, or it comes as lines."""
+    events = [chunk(text, **fields) for text in _pieces_of_text(TEXT)]
+    reader = ResponseReader()
+    assert {piece.answer for event in events for piece in reader.event(event)} == {0}
+    for source in (events, "\n".join(map(json.dumps, events)), _events(events)):
+        assert read_generated(source, "orpheus").ids.tolist() == IDS
+
+
+def test_a_remark_in_brackets_in_front_of_tokens_is_text():
+    """Its numbers are no codes; a list of codes there is one."""
+    for front in ("[1] ", "[] ", "[1, 2]: "):
+        assert read_generated(front + TEXT, "orpheus").ids.tolist() == IDS
+
+
+def test_parallel_rows_with_a_line_each():
+    """As JSON lines, they are one answer."""
+    parallel = preset("mini-omni")
+    rows = parallel.encode([np.arange(count * 3) for count in parallel.layout.codes_per_frame])
+    text = "\n".join(json.dumps(row.tolist()) for row in np.asarray(rows))
+    assert np.array_equal(read_generated(text, parallel).ids, rows)

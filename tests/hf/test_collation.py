@@ -172,8 +172,8 @@ def test_padding_that_rows_have_already_is_cut_off(mask, kind):
         ([1, 0, 1], "row 1 has padding among its ids"),
         ([0, 0, 0], "row 1 is all padding"),
         ([1, 1], "row 1 has 2 numbers in its attention_mask and 3 ids"),
-        ([[1, 1, 1]], "no line of integers 'attention_mask'"),
-        ("111", "no line of integers 'attention_mask'"),
+        ([[1, 1, 1]], "no line of 0 and 1"),
+        ("111", "no line of 0 and 1"),
     ],
 )
 def test_other_masks_are_refused(mask, message):

@@ -128,13 +128,14 @@ def test_killed_anywhere_and_run_again_equals_uninterrupted(source, tmp_path):
         (b'"counts": {"num_recordings": 2', b'"count": {"num_recordings": 2', 1),
         (b'"id": "b.flac"', b'"id": "c.flac"', 1),
         (b'"num_samples": ', b'"num_samples":  ', 2),
-        (b'"made_from"', b'"made_fron"', 0),
-        (b'{"sampling_rate"', b'["sampling_rate"', 0),
-        (b'"crc32": ', b'"crc32": 1', 0),
+        (b'"made_from"', b'"made_fron"', None),
+        (b'{"sampling_rate"', b'["sampling_rate"', None),
+        (b'"crc32": ', b'"crc32": 1', None),
+        (b'"crc32"', b'"crc31"', None),
     ],
 )
 def test_a_journal_with_a_damaged_line_counts_up_to_it(source, tmp_path, old, new, adopted):
-    """The rest is prepared again, and ends in the same bytes: each line has a checksum."""
+    """The rest is prepared again, and ends in the same bytes: each line has a checksum. No plan is refused."""
     out = tmp_path / "ready"
     prepare_sound([source], tmp_path / "whole", OPTIONS)
 
@@ -147,7 +148,13 @@ def test_a_journal_with_a_damaged_line_counts_up_to_it(source, tmp_path, old, ne
     journal = out / "_progress.jsonl"
     assert old in journal.read_bytes()
     journal.write_bytes(journal.read_bytes().replace(old, new, 1))
-    assert prepare_sound([source], out, OPTIONS).num_adopted == adopted
+    if adopted is None:
+        with pytest.raises(
+            TrainingError, match=r"_progress\.jsonl in it is damaged; .* begin anew \(--force\)"
+        ):
+            prepare_sound([source], out, OPTIONS)
+    state = prepare_sound([source], out, OPTIONS, replace=adopted is None)
+    assert state.num_adopted == (adopted or 0)
     assert contents(out) == contents(tmp_path / "whole")
 
 
