@@ -70,6 +70,11 @@ codec with attention a latent also depends on all latents of its window (`attn_w
 - **Weights.** `model.safetensors` is preferred; a `pytorch_model.bin` is read as pure tensors only. Names, shapes,
   types and values are checked against the config before use, and a config may describe at most 537 million parameters.
   `save_pretrained(folder, safe_serialization=False)` writes a `pytorch_model.bin` that the package `snac` loads.
+- **Changing weights.** Write to weights in place (`with torch.no_grad(): weight.mul_(0.99)`), by an optimizer or with
+  `load_state_dict`: the next call uses the new ones. Writes through `.data`, as some snippets for averages and weight
+  decay have them, cannot be seen. Call `codec.unfold_weight_norm()` after them; until then an eval-mode codec mixes old
+  and new weights. `train()`, `eval()`, `to()`, `save_pretrained` and `weights_sha256()`, which is recorded before
+  shards are written, do it by themselves: from then on the codec encodes with the weights that were saved or recorded.
 - **The hub.** `from_pretrained` takes the arguments of `hf_hub_download`. If the hub cannot be reached, files that
   were downloaded before are used, with one warning. If the hub refuses (401, 403, 404, no such revision), that is an
   error.

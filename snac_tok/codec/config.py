@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ class CodecConfig:
         for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
             if name != "attn_window_size" or value is not None:
-                _check_int(name, value, low, high)
+                object.__setattr__(self, name, checked_int(name, value, low, high))
         for name in ("noise", "depthwise"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be true or false.")
@@ -119,7 +120,7 @@ class CodecConfig:
                 raise ConfigError(f"{name} has {len(rates)} entries; 1 to {_MAX_BLOCKS} are possible.")
             for rate in rates:
                 # A factor of 1 would change the length by one sample: kernel 2, padding 1.
-                _check_int(f"each of {name}", rate, 2, _MAX_RATE)
+                checked_int(f"each of {name}", rate, 2, _MAX_RATE)
         if math.prod(self.encoder_rates) != math.prod(self.decoder_rates):
             raise ConfigError(
                 f"encoder_rates {list(self.encoder_rates)} and decoder_rates {list(self.decoder_rates)} multiply "
@@ -131,7 +132,7 @@ class CodecConfig:
         if not 1 <= len(strides) <= _MAX_LEVELS:
             raise ConfigError(f"vq_strides has {len(strides)} entries; 1 to {_MAX_LEVELS} are possible.")
         for stride in strides:
-            _check_int("each of vq_strides", stride, 1, 4096)
+            checked_int("each of vq_strides", stride, 1, 4096)
         for coarse, fine in itertools.pairwise(strides):
             if coarse % fine:
                 raise ConfigError(
@@ -150,13 +151,12 @@ class CodecConfig:
             raise ConfigError(
                 f"the encoder ends in {derived} channels; at most {_MAX_LATENT_DIM} are supported."
             )
-        if self.latent_dim is None:
-            object.__setattr__(self, "latent_dim", derived)
-        elif self.latent_dim != derived:
+        if self.latent_dim is not None and self.latent_dim != derived:
             raise ConfigError(
                 f"latent_dim is {self.latent_dim!r}, but encoder_dim {self.encoder_dim} doubled over "
                 f"{len(self.encoder_rates)} blocks gives {derived}; leave latent_dim out."
             )
+        object.__setattr__(self, "latent_dim", derived)
         if self.decoder_dim >> len(self.decoder_rates) < 1:
             raise ConfigError(
                 f"decoder_dim {self.decoder_dim} halved over {len(self.decoder_rates)} blocks leaves no channel; "
@@ -286,16 +286,31 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def _check_int(name: str, value: Any, low: int, high: int) -> None:
-    if type(value) is not int or not low <= value <= high:
+def checked_int(name: str, value: Any, low: int, high: int) -> int:
+    """Return a whole number of any type, numpy's included, as an int.
+
+    Raises:
+        ConfigError: it is none, or out of bounds.
+    """
+    number = _whole(value)
+    if type(number) is not int or not low <= number <= high:
         raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
+    return number
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number as an int, and anything else as it is."""
+    try:
+        return value if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return value
 
 
 def _int_tuple(name: str, value: Any) -> tuple[int, ...]:
     values = value.tolist() if hasattr(value, "tolist") else value  # numpy and torch
     if not isinstance(values, (list, tuple)):
         raise ConfigError(f"{name} is {value!r}; it must be a list of whole numbers.")
-    return tuple(values)
+    return tuple(map(_whole, values))
 
 
 _MUSIC = {

@@ -63,8 +63,10 @@ class Foldable(nn.Module):
 
         Inference does this by itself, layer by layer; a stream does it before its first sound. Weights that were
         written to, loaded or moved since are folded again. Only writes through `.data`, and into weights that were made
-        in inference mode, cannot be seen, and need `unfold_weight_norm()`. State-dict keys stay as they are. In
-        training mode, where weights change by the step, nothing is folded: streams are then exact, too, but slow.
+        in inference mode, cannot be seen: call `unfold_weight_norm()` after them. Until then, or until the codec is
+        saved or asked for its digest, it works with old weights in some layers and new ones in others. State-dict keys
+        stay as they are. In training mode, where weights change by the step, nothing is folded: streams are then exact,
+        too, but slow.
         """
         # A compiled graph takes the weights as it finds them; folding is for outside.
         if torch.compiler.is_compiling():
@@ -74,7 +76,11 @@ class Foldable(nn.Module):
         return self
 
     def unfold_weight_norm(self) -> Self:
-        """Forget what was made from weights; `train()`, `eval()` and moves (`to()`) do this by themselves."""
+        """Forget what was made from weights, as is needed after writing to them through `.data`; return self.
+
+        `train()`, `eval()`, moves (`to()`), `load_state_dict()`, `save_pretrained()` and `weights_sha256()` do this by
+        themselves.
+        """
         unfold(self)
         return self
 

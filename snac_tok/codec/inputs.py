@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snac_tok.codec.forks import use_one_thread
+from snac_tok.codec.placement import DTYPE_NAMES
 from snac_tok.codec.transfers import to_device
 from snac_tok.errors import MAX_LEVEL, CodesError, WaveformError, wrong_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from snac_tok.codec.config import CodecConfig
+
+_INTEGERS = {
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+}
+_CLIP = "a floating point torch.Tensor (T,) or (1, T)"
 
 
 def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
@@ -27,10 +34,7 @@ def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dty
         WaveformError: the shape, type or length is wrong, or a sample is NaN, infinite or no float at full scale ±1.
     """
     use_one_thread()
-    if not isinstance(audio, torch.Tensor) or not audio.is_floating_point():
-        raise WaveformError(
-            f"the audio is {_kind(audio)}; a floating point torch.Tensor (B, 1, T) is needed."
-        )
+    _check_kind(audio, "a floating point torch.Tensor (B, 1, T)")
     if audio.ndim != 3 or audio.shape[1] != 1 or 0 in audio.shape:  # noqa: PLR2004 - (B, 1, T)
         raise WaveformError(
             f"the audio has shape {tuple(audio.shape)}; (batch, 1, samples) is needed, mono and not empty."
@@ -39,6 +43,86 @@ def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dty
     if _has_values():
         _check_values(audio)
     return to_device(audio.to(dtype), device)
+
+
+def clips_of(clips: Any) -> list[torch.Tensor]:
+    """Return the clips (T,) or (1, T) of a batch as (1, 1, T) each.
+
+    Raises:
+        WaveformError: they are no list, or one is not mono audio; it is named.
+    """
+    return [_one_row(at, clip) for at, clip in enumerate(_listed(clips, _CLIP, WaveformError))]
+
+
+def _one_row(at: int, clip: Any) -> torch.Tensor:
+    _check_kind(clip, _CLIP, subject=f"clip {at}: the audio")
+    if not 1 <= clip.ndim <= 2 or 0 in clip.shape or clip[..., 0].numel() != 1:  # noqa: PLR2004 - (1, T)
+        raise WaveformError(
+            f"clip {at}: the audio has shape {tuple(clip.shape)}; (samples,) or (1, samples) is needed, mono and not "
+            "empty."
+        )
+    row: torch.Tensor = clip.reshape(1, 1, -1)
+    return row
+
+
+def code_clips_of(clips: Any) -> list[list[torch.Tensor]]:
+    """Return the codes [(T_k,)] of each clip of a batch as [(1, T_k)].
+
+    Raises:
+        CodesError: they are no list of such lists; the clip is named.
+    """
+    needed = "one integer torch.Tensor (T_k,) per level"
+    return [
+        [_one_level(at, level, codes) for level, codes in enumerate(_listed(clip, needed, CodesError, at))]
+        for at, clip in enumerate(_listed(clips, needed, CodesError))
+    ]
+
+
+def _one_level(at: int, level: int, codes: Any) -> torch.Tensor:
+    subject = f"clip {at}: level {level}"
+    _check_integers(codes, f"(T_{level},)", subject=subject)
+    if codes.ndim != 1 or not len(codes):
+        raise CodesError(f"{subject} has shape {tuple(codes.shape)}; (steps,) is needed, not empty.")
+    row: torch.Tensor = codes[None]
+    return row
+
+
+def _listed(
+    values: Any, needed: str, error: type[WaveformError | CodesError], at: int | None = None
+) -> Iterator[Any]:
+    """Return a batch, or the levels of its clip `at`, if it holds several things."""
+    try:
+        found: Iterator[Any] = iter(values)
+    except TypeError as reason:
+        subject, each = (
+            ("the clips are", "for each clip ") if at is None else (f"clip {at}: the codes are", "")
+        )
+        what = "a single number" if isinstance(values, torch.Tensor) else _kind(values)
+        raise error(f"{subject} {what}; {each}{needed} is needed.") from reason
+    return found
+
+
+def _check_kind(audio: Any, needed: str, *, subject: str = "the audio") -> None:
+    """Refuse what is no tensor of floats that the network can read."""
+    if not isinstance(audio, torch.Tensor) or not audio.is_floating_point():
+        raise WaveformError(f"{subject} is {_kind(audio)}; {needed} is needed.")
+    if unread := _unread(audio):
+        raise WaveformError(f"{subject} is {unread}.")
+    if audio.dtype not in DTYPE_NAMES:
+        raise WaveformError(
+            f"{subject} is {_kind(audio)}; {needed} of 16, 32 or 64 bits is needed: convert it with .float()."
+        )
+
+
+def _unread(values: torch.Tensor) -> str:
+    """Say what a tensor is that has no plain values to read, and what to do; "" for all others."""
+    if values.is_nested:
+        return "a nested tensor; give its rows as a list, encode_batch and decode_batch take clips of any lengths"
+    if values.layout is not torch.strided:
+        return "a sparse tensor; a dense one is needed: convert it with .to_dense()"
+    if values.is_meta and _has_values():
+        return 'a tensor on the device "meta", which holds no values; make it on a device that does, such as "cpu"'
+    return ""
 
 
 def _check_values(audio: torch.Tensor) -> None:
@@ -67,10 +151,7 @@ def checked_codes(
 
 
 def _check_level(level: int, codes: torch.Tensor, coarsest: torch.Tensor, config: CodecConfig) -> None:
-    if not isinstance(codes, torch.Tensor) or codes.is_floating_point() or codes.dtype == torch.bool:
-        raise CodesError(
-            f"level {level} is {_kind(codes)}; an integer torch.Tensor (B, T_{level}) is needed."
-        )
+    _check_integers(codes, f"(B, T_{level})", subject=f"level {level}")
     if codes.ndim != 2 or 0 in codes.shape:  # noqa: PLR2004 - (B, T)
         raise CodesError(
             f"level {level} has shape {tuple(codes.shape)}; (batch, steps) is needed, not empty."
@@ -82,12 +163,28 @@ def _check_level(level: int, codes: torch.Tensor, coarsest: torch.Tensor, config
             f"so level {level} must have {needed}."
         )
     # Checked before the lookup: on a GPU an index out of range ends the whole process.
-    # int64 first, because torch has no minimum of unsigned tensors.
-    low, high = _extremes(codes.to(torch.int64)) if _has_values() else (0, 0)
+    low, high = _code_range(codes) if _has_values() else (0, 0)
     if low < 0 or high >= config.codebook_size:
         raise CodesError(
             f"level {level} has codes from {low} to {high}; they must lie in 0 to {config.codebook_size - 1}."
         )
+
+
+def _check_integers(codes: Any, shape: str, *, subject: str) -> None:
+    if not isinstance(codes, torch.Tensor) or codes.dtype not in _INTEGERS:
+        raise CodesError(f"{subject} is {_kind(codes)}; an integer torch.Tensor {shape} is needed.")
+    if unread := _unread(codes):
+        raise CodesError(f"{subject} is {unread}.")
+
+
+def _code_range(codes: torch.Tensor) -> tuple[int, int]:
+    """Return the lowest and the highest code."""
+    if codes.dtype is torch.uint64:  # int64 would make the largest negative
+        values = codes.cpu().numpy()
+        return int(values.min()), int(values.max())
+    # int64 first, because torch has no minimum of unsigned tensors.
+    low, high = _extremes(codes.to(torch.int64))
+    return low, high
 
 
 def _has_values() -> bool:
@@ -102,4 +199,8 @@ def _extremes(values: torch.Tensor) -> list[Any]:
 
 
 def _kind(value: object) -> str:
-    return f"a tensor of {value.dtype}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+    """Name what was given, as a sentence names it."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of {value.dtype}"
+    name = "None" if value is None else type(value).__name__
+    return name if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

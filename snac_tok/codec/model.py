@@ -10,7 +10,7 @@ from snac_tok.codec import calling, inference, ragged
 from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.cuda_graphs import CudaGraphs
 from snac_tok.codec.graphs import GraphedChunks, GraphReport
-from snac_tok.codec.inputs import checked_audio, checked_codes
+from snac_tok.codec.inputs import checked_audio, checked_codes, clips_of, code_clips_of
 from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.ops.backend import no_tf32
 from snac_tok.codec.ops.reference import Precision
@@ -127,7 +127,7 @@ class SNAC(Pretrained):
         Raises:
             WaveformError: as in `encode`, naming the clip.
         """
-        checked = [self._checked_clip(at, clip) for at, clip in enumerate(clips)]
+        checked = [self._checked_clip(at, clip) for at, clip in enumerate(clips_of(clips))]
         with torch.no_grad():
             if calling.is_needed(self, self.encoder, self.quantizer):
                 return [[level[0] for level in self.encode(clip)] for clip in checked]
@@ -150,7 +150,7 @@ class SNAC(Pretrained):
         Raises:
             CodesError: as in `decode`, naming the clip.
         """
-        checked = [self._checked_codes_of(at, codes) for at, codes in enumerate(clips)]
+        checked = [self._checked_codes_of(at, codes) for at, codes in enumerate(code_clips_of(clips))]
         if len({len(levels) for levels in checked}) > 1:
             raise CodesError("the clips have different numbers of levels; decode them in separate calls.")
         with torch.no_grad():
@@ -269,21 +269,17 @@ class SNAC(Pretrained):
 
     def _checked_clip(self, at: int, clip: torch.Tensor) -> torch.Tensor:
         try:
-            shaped = clip[None, None] if clip.ndim == 1 else clip[None]
-            return checked_audio(shaped, device=self._place_of(shaped), dtype=self.dtype)
-        except (AttributeError, WaveformError) as error:
+            return checked_audio(clip, device=self._place_of(clip), dtype=self.dtype)
+        except WaveformError as error:
             raise WaveformError(f"clip {at}: {error}") from error
 
     def _checked_codes_of(self, at: int, codes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         try:
-            rows = [level[None] for level in codes]
-            return checked_codes(
-                rows, config=self.config, device=self._place_of(rows[0]) if rows else self.device
-            )
-        except (TypeError, CodesError) as error:
+            place = self._place_of(codes[0]) if codes else self.device
+            return checked_codes(codes, config=self.config, device=place)
+        except CodesError as error:
             raise CodesError(f"clip {at}: {error}") from error
 
     def _place_of(self, clip: torch.Tensor) -> torch.device:
         """Return where a clip of a batch is to be: for a GPU where it is, because `ragged` sends many at once."""
-        on_cpu = self.device.type == "cpu" or not isinstance(clip, torch.Tensor)
-        return self.device if on_cpu else clip.device
+        return self.device if self.device.type == "cpu" else clip.device

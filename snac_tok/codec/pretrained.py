@@ -75,7 +75,8 @@ class Pretrained(Network):
 
         Args:
             repo_id: "tiny" (ships with this package; for trials only), a folder with config.json and
-                model.safetensors or pytorch_model.bin (no network is used), or a hub repository's id.
+                model.safetensors or pytorch_model.bin (no network is used), or a hub repository's id; with `subfolder`
+                a folder inside of either.
             decoder: a decoder in the place of the codec's own, by name as `repo_id`: another codec of the same shape,
                 of which the decoder alone is taken, or a decoder of Vocos' kind (docs/decoding.md). Codes stay as
                 they are.
@@ -102,7 +103,9 @@ class Pretrained(Network):
         model.load_state_dict(
             checkpoint.read_weights(files.weights, expected=model.state_dict()), assign=True
         )
-        model.name_or_path, model.folder = str(repo_id), files.config.parent
+        is_inside = Path(repo_id).is_dir() and hub_options.get("subfolder")
+        model.name_or_path = str(files.config.parent if is_inside else repo_id)
+        model.folder = files.config.parent
         model = model.to(device=device, dtype=kept_in).eval()
         if decoder is None:
             return model
@@ -144,7 +147,11 @@ class Pretrained(Network):
         )
 
     def own_weights(self) -> dict[str, torch.Tensor]:
-        """Return the state dict under the names of a network as built; torch.compile's wrappers are looked through."""
+        """Return the state dict under the names of a network as built; torch.compile's wrappers are looked through.
+
+        From here on the codec works with these weights, however they were written (`fold_weight_norm`).
+        """
+        self.unfold_weight_norm()
         weights = {name.replace("_orig_mod.", ""): value for name, value in self.state_dict().items()}
         with torch.device("meta"):
             needed = set(type(self).from_config(self.config).state_dict())
@@ -192,7 +199,8 @@ class Pretrained(Network):
         """A digest of the weights' names, shapes and values, the same for every file format they come in.
 
         It says whose codes a codec makes and understands. So it stays what it was when the decoder is exchanged, which
-        has a digest of its own, `decoder.sha256()`.
+        has a digest of its own, `decoder.sha256()`. From here on the codec works with the weights that the digest is
+        of, however they were written (`fold_weight_norm`).
         """
         if self._before_exchange is not None and self._before_exchange[0] == self._codes_sha256():
             return self._before_exchange[1]
@@ -207,7 +215,7 @@ def find_files(repo_id: str | Path, options: HubOptions) -> CheckpointFiles:
     """Locate config and weights: an embedded codec's name, a folder (no network), or a hub repository."""
     folder = checkpoint.EMBEDDED.get(str(repo_id), Path(repo_id))
     if folder.is_dir():
-        return checkpoint.files_in(folder)
+        return checkpoint.files_in(_inside(folder, options.get("subfolder")))
     if folder.is_file():
         raise CheckpointError(f"{str(repo_id)!r} is a file; name its folder: {str(folder.parent)!r}.")
     if isinstance(repo_id, Path) or str(repo_id).count("/") != 1 or str(repo_id).startswith((".", "/", "~")):
@@ -219,6 +227,16 @@ def find_files(repo_id: str | Path, options: HubOptions) -> CheckpointFiles:
         return hub.find_files(str(repo_id), options)
     except HubError as error:
         raise HubError(f"{error}{_nearest(repo_id)}") from error
+
+
+def _inside(folder: Path, subfolder: str | None) -> Path:
+    """Return the folder in a folder that `subfolder` names, itself for none."""
+    found = folder / subfolder if subfolder else folder
+    if not found.is_dir():
+        raise CheckpointError(
+            f"the folder {folder} has no subfolder {str(subfolder)!r}; leave it out, or correct it."
+        )
+    return found
 
 
 def _nearest(repo_id: str | Path) -> str:

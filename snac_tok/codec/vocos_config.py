@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snac_tok.codec.config import MAX_PARAMETERS
+from snac_tok.codec.config import MAX_PARAMETERS, checked_int
 from snac_tok.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,9 +66,7 @@ class VocosConfig:
 
     def __post_init__(self) -> None:
         for name, (low, high) in _BOUNDS.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
+            object.__setattr__(self, name, checked_int(name, getattr(self, name), low, high))
         if self.n_fft % self.hop_length or not _HOPS[0] <= self.n_fft // self.hop_length <= _HOPS[1]:
             raise ConfigError(
                 f"n_fft is {self.n_fft} and hop_length {self.hop_length}; n_fft must be {_HOPS[0]} to {_HOPS[1]} hops."

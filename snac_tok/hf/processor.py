@@ -260,7 +260,7 @@ class SnacProcessor(ProcessorMixin):
         made = (
             self.audio_tokenizer.batch_decode([speeches[at] for at in spoken], noise=noise) if spoken else []
         )
-        sounds = [torch.zeros(0) for _ in rows]
+        sounds = [torch.zeros(0, device="cpu") for _ in rows]
         for at, sound in zip(spoken, made, strict=True):
             sounds[at] = torch.from_numpy(sound.samples[0])
         return sounds if _is_batch(sequences) else sounds[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import math
 import multiprocessing
+import numbers
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,9 +45,11 @@ class Execution:
             torch.device(self.device)
         except (RuntimeError, TypeError) as error:
             raise ConfigError(f'device is {self.device!r}; "cpu", "cuda" or "cuda:0" is possible.') from error
-        if self.threads is not None and not _is_positive(self.threads, int):
+        if self.threads is not None and not _is_positive(self.threads, numbers.Integral):
             raise ConfigError(f"threads is {self.threads!r}; a whole number from 1, or None, is needed.")
-        if not _is_positive(self.seconds_per_call, (int, float)):
+        if self.threads is not None:
+            object.__setattr__(self, "threads", int(self.threads))  # torch takes no other kind
+        if not _is_positive(self.seconds_per_call, numbers.Real):
             raise ConfigError(
                 f"seconds_per_call is {self.seconds_per_call!r}; a number of seconds is needed."
             )
@@ -130,5 +133,5 @@ def _process_modules() -> list[Any]:
     return [multiprocessing, *filter(None, [sys.modules.get("multiprocess")])]
 
 
-def _is_positive(value: Any, kind: type | tuple[type, ...]) -> bool:
+def _is_positive(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and 0 < float(value) < math.inf  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,18 @@ if TYPE_CHECKING:
 
 
 def check_count(count: Any, *, name: str) -> int:
-    """Return a number of rows or processes.
+    """Return a number of rows or processes, of any type, as an int.
 
     Raises:
         ConfigError: it is no whole number from 1.
     """
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+    try:
+        number = 0 if isinstance(count, bool) else operator.index(count)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise ConfigError(f"{name} is {count!r}; a whole number from 1 is needed.")
-    return count
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +44,9 @@ class SplitWork:
     description: str
 
     def __post_init__(self) -> None:
-        check_count(self.batch_size, name="batch_size")
-        if self.rows_per_file is not None:
-            check_count(self.rows_per_file, name="rows_per_file")
+        for name in ("batch_size", "rows_per_file"):
+            if (count := getattr(self, name)) is not None or name == "batch_size":
+                object.__setattr__(self, name, check_count(count, name=name))
         if self.load_from_cache_file not in (True, False, None):
             raise ConfigError(
                 f"load_from_cache_file is {self.load_from_cache_file!r}; it must be True, False or None."

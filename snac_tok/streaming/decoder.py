@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -103,14 +104,8 @@ class StreamDecoder(CopyableStream):
         lookahead: int | None = None,
         on_error: OnError = "strict",
     ) -> None:
-        if lookahead is not None and (
-            isinstance(lookahead, bool) or not isinstance(lookahead, int) or lookahead < 0
-        ):
-            raise TokenError(
-                f"lookahead is {lookahead!r}; None or a number of latents from 0 on is possible."
-            )
         self.codec, self.vocabulary = paired_for_streams(codec, vocabulary)
-        self.lookahead = lookahead
+        self.lookahead = _checked_lookahead(lookahead)
         self.on_error = on_error
         self._noise = stream_noise(noise, self.codec)
         self.reset()
@@ -222,6 +217,16 @@ class StreamDecoder(CopyableStream):
         assert self.lookahead is not None
         latents = progress.frames.num_frames * self.codec.config.latents_per_frame
         return max(progress.num_exact, (latents - self.lookahead) * self.codec.hop_length)
+
+
+def _checked_lookahead(lookahead: Any) -> int | None:
+    try:
+        number = None if lookahead is None or isinstance(lookahead, bool) else operator.index(lookahead)
+    except TypeError:
+        number = None
+    if (number is None and lookahead is not None) or (number is not None and number < 0):
+        raise TokenError(f"lookahead is {lookahead!r}; None or a number of latents from 0 on is possible.")
+    return number
 
 
 def exact_lag_samples(codec: SNAC) -> int:

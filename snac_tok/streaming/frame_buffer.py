@@ -113,7 +113,7 @@ class FrameBuffer:
             )
         try:
             arrays = (np.asarray(level.cpu() if hasattr(level, "cpu") else level) for level in levels)
-            tensors = [torch.as_tensor(array)[None] for array in arrays]
+            tensors = [torch.as_tensor(array, device=_CPU)[None] for array in arrays]
         except (TypeError, ValueError) as error:
             raise CodesError(f"codes are one integer array (T_k,) per level: {error}.") from error
         needed = self.vocabulary.layout.num_levels

@@ -276,7 +276,7 @@ class IdDecoder:
         if codes[0].shape[-1] == 0:
             why = f" ({report})" if report else ""
             raise TokenError(f"the ids hold no frame{why}; at least one is needed for sound.")
-        return [torch.as_tensor(level) for level in codes], report
+        return [torch.as_tensor(level, device="cpu") for level in codes], report
 
     def _length(
         self, ids: Any, num_samples: int | None, levels: list[torch.Tensor], report: RepairReport
@@ -311,4 +311,4 @@ def _count(value: Any) -> int | None:
 def _as_tensor(level: Any) -> torch.Tensor:
     refuse_masked(level, what="codes", error=CodesError)
     # A copy: codes out of a file are arrays that cannot be written to, of which torch warns.
-    return level if isinstance(level, torch.Tensor) else torch.tensor(np.asarray(level))
+    return level if isinstance(level, torch.Tensor) else torch.tensor(np.asarray(level), device="cpu")

@@ -272,6 +272,44 @@ def test_unusable_clips_of_a_batch_are_named(small_codec):
         small_codec.decode_batch([codes, codes[:2]])
 
 
+@pytest.mark.parametrize(
+    ("clips", "says"),
+    [
+        (None, "^the clips are None; for each clip "),
+        (5, "^the clips are an int; "),
+        (torch.tensor(5.0), "^the clips are a single number; "),
+        ([5], r"^clip 0: the audio is an int; a floating point torch.Tensor \(T,\) or \(1, T\) is needed"),
+        ([torch.tensor(5.0)], r"^clip 0: the audio has shape \(\); \(samples,\) or"),
+        ([torch.zeros(2, 9)], r"^clip 0: the audio has shape \(2, 9\); "),
+        ([torch.zeros(1, 9, device="meta")], '^clip 0: the audio is a tensor on the device "meta"'),
+    ],
+)
+def test_what_is_no_batch_of_clips_is_refused(small_codec, clips, says):
+    """With the shape that was given and the one that is needed at this door; never in Python's own words."""
+    with pytest.raises(WaveformError, match=says):
+        small_codec.encode_batch(clips)
+
+
+@pytest.mark.parametrize(
+    ("clips", "says"),
+    [
+        (None, "^the clips are None; for each clip "),
+        (5, "^the clips are an int; "),
+        ([None], "^clip 0: the codes are None; "),
+        ([5], "^clip 0: the codes are an int; "),
+        ([[5]], r"^clip 0: level 0 is an int; an integer torch.Tensor \(T_0,\) is needed"),
+        ([[torch.tensor(5)]], r"^clip 0: level 0 has shape \(\); \(steps,\) is needed"),
+        ([[torch.zeros(1, 3, dtype=torch.int64)]], r"^clip 0: level 0 has shape \(1, 3\); \(steps,\)"),
+        ([[]], "^clip 0: the codes are 0 levels"),
+        ([[torch.tensor([1], device="meta")]], '^clip 0: level 0 is a tensor on the device "meta"'),
+    ],
+)
+def test_what_is_no_batch_of_codes_is_refused(small_codec, clips, says):
+    """With the shape that was given and the one that is needed at this door; never in Python's own words."""
+    with pytest.raises(CodesError, match=says):
+        small_codec.decode_batch(clips)
+
+
 MEMORY = """
 import resource, torch
 from snac_tok.codec import SNAC

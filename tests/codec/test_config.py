@@ -3,12 +3,14 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from snac_tok.codec import PRESETS, SNAC, CodecConfig
+from snac_tok.codec.vocos_config import VocosConfig
 from snac_tok.errors import ConfigError
 
 
@@ -99,3 +101,31 @@ def test_a_damaged_config_file_is_named(tmp_path, content, says):
     assert str(path) in str(caught.value)
     with pytest.raises(ConfigError, match="cannot be read"):
         CodecConfig.from_json(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint16, np.int32])
+def test_whole_numbers_of_numpys_are_whole_numbers(kind):
+    """In every place, and kept as Python's, so that the config can be written; floats and truths are none."""
+    values = PRESETS["snac_32khz"].to_dict()
+    whole = {name: value for name, value in values.items() if type(value) is int and value < 2**15}
+    given = {name: kind(value) for name, value in whole.items()}
+    given |= {
+        name: [kind(each) for each in value] for name, value in values.items() if isinstance(value, list)
+    }
+    found = CodecConfig.from_dict(values | given)
+    assert found == PRESETS["snac_32khz"]
+    assert json.dumps(found.to_dict()) == json.dumps(values)
+    assert {"encoder_dim", "latent_dim", "vq_strides", "attn_window_size"} <= set(given)
+    for wrong in (np.float64(64), np.True_, True, 64.0, "64"):
+        with pytest.raises(ConfigError, match=r"encoder_dim is .* whole number"):
+            CodecConfig(encoder_dim=wrong)
+        with pytest.raises(ConfigError, match=r"vq_strides is .* whole number"):
+            CodecConfig(vq_strides=(wrong,))
+
+
+def test_a_vocos_decoders_config_takes_numpys_whole_numbers():
+    """As a codec's does."""
+    numbers = {"sampling_rate": 24_000, "input_channels": 768, "hop_length": 512, "n_fft": 2048}
+    found = VocosConfig(**{name: np.int64(value) for name, value in numbers.items()})
+    assert found == VocosConfig(**numbers)
+    assert json.loads(json.dumps(found.to_dict())) == found.to_dict()

@@ -152,6 +152,53 @@ def test_pools_of_forked_processes(output_of, imported):
     output_of(BEGIN + ("import snac_tok.codec\n" if imported == "before" else "") + POOLS)
 
 
+def test_a_fork_right_after_threads_have_ended(output_of):
+    """MKL holds locks while a thread ends, when Python has joined it: a child found them held by nobody."""
+    output_of(
+        USED
+        + """
+audio, rows = sound(), torch.randn(256, 64)
+
+def multiply():
+    for _ in range(3):
+        rows @ rows.t()
+
+def use():
+    signal.alarm(20)  # ends a child that waits for ever
+    codec.encode(audio)
+    return True
+
+for _ in range(30):
+    threads = [threading.Thread(target=multiply) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert in_child(use)
+"""
+    )
+
+
+def test_threads_that_never_rest_delay_a_fork_a_little(output_of):
+    """Those of Python's do not at all; those of a library, which could be ending, a tenth of a second."""
+    output_of(
+        USED
+        + """
+import time
+from snac_tok.codec import forks
+
+threading.Thread(target=lambda: [sum(range(1000)) for _ in iter(int, 1)], daemon=True).start()
+end = time.monotonic() + 20  # torch's own threads wait for work without resting, for a while
+while forks._are_threads_ending():
+    assert time.monotonic() < end
+    time.sleep(0.01)
+threading.enumerate, forks._is_at_work = lambda: [], lambda task: True
+begun = time.monotonic()
+assert in_child(lambda: True) and time.monotonic() - begun >= 0.1
+"""
+    )
+
+
 def test_a_fork_while_others_encode_sets_precision_back(output_of):
     """The child has none of the threads that were inside, and the settings that they will find again."""
     output_of(

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -18,6 +19,13 @@ def audio_for(codec, *, batch=2, frames=3.4, seed=0):
     return torch.randn(batch, 1, length, generator=torch.Generator().manual_seed(seed)) * 0.3
 
 
+def nested(*rows):
+    """Return a nested tensor, of which torch says that it may change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.nested.nested_tensor(list(rows))
+
+
 @pytest.mark.parametrize(
     ("audio", "says"),
     [
@@ -29,6 +37,15 @@ def audio_for(codec, *, batch=2, frames=3.4, seed=0):
         ([[0.0]], "a list"),
         (torch.tensor([[[0.0, float("nan")]]]), "NaN"),
         (torch.tensor([[[0.0, float("inf")]]]), "infinite"),
+        (
+            torch.zeros(1, 1, 10).to(torch.float8_e4m3fn),
+            r"^the audio is a tensor of torch.float8_e4m3fn; .*\.float\(\)",
+        ),
+        (torch.zeros(1, 1, 10, device="meta"), 'on the device "meta"'),
+        (torch.zeros(1, 1, 10).to_sparse(), r"sparse tensor; .*\.to_dense\(\)"),
+        (nested(torch.zeros(1, 10)), "nested tensor"),
+        (None, "^the audio is None; "),
+        (5, "^the audio is an int; "),
     ],
 )
 def test_unusable_audio_is_refused(small_codec, audio, says):
@@ -90,6 +107,13 @@ def test_unusable_codes_are_refused(small_codec):
         (replaced(1, codes[1] * 0 + size), f"from {size} to {size}"),
         (replaced(1, codes[1] * 0 - 1), "from -1 to -1"),
         (replaced(1, codes[1].tolist()), "a list"),
+        (replaced(1, codes[1].to(torch.complex64)), "torch.complex64"),
+        (replaced(1, codes[1].to("meta")), 'level 1 is a tensor on the device "meta"'),
+        (replaced(1, codes[1].to_sparse()), "level 1 is a sparse tensor"),
+        (
+            replaced(1, torch.full(codes[1].shape, 2**63 + 7, dtype=torch.uint64)),
+            f"codes from {2**63 + 7} to",
+        ),
     ]:
         with pytest.raises(CodesError, match=says):
             small_codec.decode(bad)

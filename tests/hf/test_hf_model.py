@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from small_codec import SMALL
 from transformers import AutoConfig, AutoModel, modeling_utils
 
-from snac_tok import SNAC
+from snac_tok import SNAC, SnacTokenizer
 from snac_tok.errors import CheckpointError, CodesError, ConfigError, WaveformError
 from snac_tok.hf import SnacConfig, SnacModel
 
@@ -273,3 +273,38 @@ def test_a_file_in_the_place_of_a_folder_is_refused(model, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(CheckpointError, match=r"no model can be saved into .*taken: File exists"):
         model.save_pretrained(tmp_path / "taken")
+
+
+@pytest.mark.parametrize("inner", ["finetuned", "runs/best"])
+def test_a_subfolder_of_a_local_folder_is_loaded(codec, tmp_path, inner):
+    """By every face, as transformers does; the folder's own weights came instead, without a word."""
+    torch.manual_seed(1)
+    other = SNAC.from_config(SMALL).eval()
+    for each, folder in ((codec, tmp_path), (other, tmp_path / inner)):
+        SnacModel(SnacConfig.of(SMALL), codec=each).save_pretrained(folder)
+    loaded = SNAC.from_pretrained(tmp_path, subfolder=inner)
+    assert (loaded.codec_id, loaded.folder) == (inner.rpartition("/")[2], tmp_path / inner)
+    assert SNAC.from_pretrained(loaded.name_or_path).weights_sha256() == other.weights_sha256()
+    for found in (
+        loaded,
+        SnacTokenizer.from_pretrained(tmp_path, subfolder=inner, preset=None).codec,
+        SnacModel.from_pretrained(tmp_path, subfolder=inner).codec,
+        AutoModel.from_pretrained(tmp_path, subfolder=inner).codec,
+    ):
+        assert found.weights_sha256() == other.weights_sha256()
+    for whole in (None, ""):
+        found = SNAC.from_pretrained(tmp_path, subfolder=whole)
+        assert (found.weights_sha256(), found.codec_id) == (codec.weights_sha256(), tmp_path.name)
+
+
+def test_a_missing_subfolder_is_an_error(codec, tmp_path):
+    """Of a folder, of the codec in the package, and of a folder that is there and holds no codec."""
+    codec.save_pretrained(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for name, inner, says in (
+        (str(tmp_path), "absent", "has no subfolder 'absent'"),
+        ("tiny", "absent", "has no subfolder 'absent'"),
+        (str(tmp_path), "empty", "a codec needs config.json"),
+    ):
+        with pytest.raises(CheckpointError, match=says):
+            SNAC.from_pretrained(name, subfolder=inner)

@@ -11,6 +11,7 @@ from snac_tok import SnacTokenizer
 from snac_tok.errors import ConfigError, MissingDependencyError
 from snac_tok.frames import vocabulary_from_json
 from snac_tok.mapping import SnacMapper, tokenize_dataset
+from snac_tok.mapping.devices import Execution
 
 SPEECH = ("tests/speech/LJ001-0002.flac", "tests/speech/LJ001-0008.flac")
 
@@ -242,6 +243,20 @@ def test_what_cannot_be_guessed_is_asked_for(columns, options, sentence):
     """Before or at the first row."""
     with pytest.raises(ConfigError, match=sentence):
         tokenize_dataset(Dataset.from_dict(columns), "tiny", **options)
+
+
+def test_whole_numbers_of_numpys_are_taken():
+    """For rows, processes, threads and seconds; what comes out is what Python's give."""
+    rows = Dataset.from_dict(audio_rows())
+    wanted = tokenize_dataset(rows, "tiny", batch_size=2, load_from_cache_file=False)
+    counts = {"batch_size": np.int64(2), "num_proc": np.int64(1)}
+    found = tokenize_dataset(rows, "tiny", **counts, load_from_cache_file=False)
+    assert found[:] == wanted[:]
+    execution = Execution(threads=np.int64(2), seconds_per_call=np.int64(60))
+    assert type(execution.threads) is int
+    for wrong in (True, np.True_, 1.5, "2", 0):
+        with pytest.raises(ConfigError, match="threads is"):
+            Execution(threads=wrong)
 
 
 def test_two_audio_columns_are_ambiguous(dataset):

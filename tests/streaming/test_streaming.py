@@ -135,6 +135,14 @@ def test_lookahead_brings_sound_sooner(tok, lookahead, first_tokens):
     assert stream.lag_samples == min(4757, lookahead * 512)
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, torch.tensor])
+def test_lookahead_is_any_whole_number(tok, kind):
+    """Those of numpy included, as in every other place."""
+    stream = StreamDecoder(tok, lookahead=kind(3))
+    assert type(stream.lookahead) is int
+    assert stream.lag_samples == 3 * 512
+
+
 def test_more_lookahead_is_closer_to_exact(tok):
     """The error falls with every latent waited for."""
     ids = tok.encode(0.3 * np.sin(np.arange(RATE) * 0.05), sampling_rate=RATE)

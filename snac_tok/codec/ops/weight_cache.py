@@ -72,7 +72,10 @@ def weights_of(*modules: nn.Module, buffers: bool = False) -> list[torch.Tensor]
 
 
 def versions(weights: Iterable[torch.Tensor]) -> tuple[int, ...]:
-    """Return what changes whenever one of these is replaced, moved or written to in place; `.data` hides a write."""
+    """Return what changes whenever one of these is replaced, moved or written to in place; `.data` hides a write.
+
+    To notice that, too, all values would have to be read: longer than a frame takes to decode.
+    """
     found: list[int] = []
     for weight in weights:
         # Inference tensors cannot be written to outside inference mode and keep no counter.
