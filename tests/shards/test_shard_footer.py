@@ -93,8 +93,8 @@ def test_a_footer_that_points_behind_the_pages(folder):
         next(read_shards(folder))
 
 
-def test_every_bit_of_a_footer(folder):
-    """Each flipped alone: the same records or one sentence."""
+def test_a_bit_of_each_byte_of_a_footer(folder):
+    """Flipped alone: the same records or one sentence; `scripts/fuzz --every-bit` tries all."""
     path = folder / NAME
     data = path.read_bytes()
     start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
@@ -103,12 +103,11 @@ def test_every_bit_of_a_footer(folder):
     expected = [fields(record) for record in RECORDS]
     places = [place for place in range(start, len(data)) if place not in described]
     for place in places:
-        for bit in range(8):
-            damaged = bytearray(data)
-            damaged[place] ^= 1 << bit
-            path.write_bytes(damaged)
-            with contextlib.suppress(ShardError), ShardFile(path) as shard:
-                assert [fields(row) for row in shard] == expected
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with contextlib.suppress(ShardError), ShardFile(path) as shard:
+            assert [fields(row) for row in shard] == expected
 
 
 @given(data=st.binary(max_size=60))
