@@ -40,11 +40,9 @@ def _advice(tokens: Any) -> str | None:
         return f"{name}: {_OF_BYTES}"
     if isinstance(tokens, Mapping):
         return f"{name}: {_of_mapping(tokens)}"
-    try:
-        iter(tokens)
-    except TypeError:  # also of an array without a dimension, which says that it can be iterated
-        pass
-    else:
+    # Not iter(tokens): a source may begin its work there. An array without a dimension says that it can be iterated.
+    can_be_read = isinstance(tokens, Iterable) or hasattr(type(tokens), "__getitem__")
+    if can_be_read and getattr(tokens, "ndim", None) != 0:
         return None
     return f"{name}: call it, and hand over what it returns" if inspect.isroutine(tokens) else name
 

@@ -22,6 +22,17 @@ from snac_tok.training.clip_store import ClipStore
 OPTIONS = PreparationOptions(sampling_rate=24_000)
 
 
+def interrupted(source, out):
+    """A preparation that its user ended behind the second recording."""
+
+    def interrupt(state):
+        if state.num_recordings == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_sound([source], out, OPTIONS, progress=interrupt)
+
+
 @pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.mkdir"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_a_disk_that_refuses_keeps_the_old_folder(source, tmp_path, monkeypatch, call, code):
@@ -138,13 +149,7 @@ def test_a_journal_with_a_damaged_line_counts_up_to_it(source, tmp_path, old, ne
     """The rest is prepared again, and ends in the same bytes: each line has a checksum. No plan is refused."""
     out = tmp_path / "ready"
     prepare_sound([source], tmp_path / "whole", OPTIONS)
-
-    def interrupt(state):
-        if state.num_recordings == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare_sound([source], out, OPTIONS, progress=interrupt)
+    interrupted(source, out)
     journal = out / "_progress.jsonl"
     assert old in journal.read_bytes()
     journal.write_bytes(journal.read_bytes().replace(old, new, 1))
@@ -173,13 +178,7 @@ def test_the_same_call_again_goes_on_or_has_nothing_to_do(source, tmp_path):
     """Interrupted by its user: not a recording is read again; finished: nothing is written, and it says so."""
     out, seen = tmp_path / "ready", []
     whole = prepare_sound([source], tmp_path / "whole", OPTIONS)
-
-    def interrupt(state):
-        if state.num_recordings == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare_sound([source], out, OPTIONS, progress=interrupt)
+    interrupted(source, out)
     assert clips_or_none(out) is None
     state = prepare_sound([source], out, OPTIONS, progress=seen.append)
     assert [step.num_recordings for step in seen] == [3]
@@ -256,13 +255,7 @@ def test_a_stream_that_nothing_tells_from_another_is_not_gone_on_with(source, tm
 def test_a_journal_that_lost_its_end_is_gone_on_with_from_there(source, tmp_path, lost):
     """As a crash of the whole machine may leave it; samples that no line tells of are cut off."""
     out = tmp_path / "ready"
-
-    def interrupt(state):
-        if state.num_recordings == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare_sound([source], out, OPTIONS, progress=interrupt)
+    interrupted(source, out)
     journal = out / "_progress.jsonl"
     journal.write_bytes(journal.read_bytes()[:-lost])
     assert prepare_sound([source], out, OPTIONS).num_adopted < 2
