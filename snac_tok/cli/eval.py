@@ -18,6 +18,7 @@ from snac_tok.cli.shared_options import (
     device_option,
     force_option,
     load_tokenizer,
+    never_stdout,
     precision_option,
     truncated_option,
 )
@@ -100,6 +101,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     "-o",
     "--out",
     metavar="FOLDER",
+    callback=never_stdout,
     help="Write report.json, report.txt, pictures and the sounds there; listen.html plays them.",
 )
 @click.option(
@@ -108,7 +110,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
 @click.option(
     "--json", "json_path", metavar="FILE", help="Write the report as JSON; - prints it instead of the table."
 )
-@click.option("--png", "png_path", metavar="FILE", help="Draw quality over bitrate.")
+@click.option("--png", "png_path", metavar="FILE", callback=never_stdout, help="Draw quality over bitrate.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take N clips at most, evenly chosen.")
 @click.option(
     "--sampling-rate", type=click.IntRange(8_000, 192_000), metavar="HZ", help="Compare at this rate."

@@ -11,7 +11,7 @@ import click
 
 from snac_tok.cli.messages import examples, print_result, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
-from snac_tok.cli.shared_options import force_option, levels_option, preset_option, rows_option
+from snac_tok.cli.shared_options import force_option, levels_option, never_stdout, preset_option, rows_option
 from snac_tok.wording import counted, facts, lasting, lasting_hours
 
 if TYPE_CHECKING:
@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("shards", metavar="SHARDS")
-@click.option("-o", "--output", "out", required=True, metavar="OUT", help="A new folder, outside of SHARDS.")
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    required=True,
+    metavar="OUT",
+    callback=never_stdout,
+    help="A new folder, outside of SHARDS.",
+)
 @click.option(
     "--to",
     required=True,

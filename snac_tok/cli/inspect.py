@@ -13,9 +13,9 @@ from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.cli.shared_options import (
     force_option,
     levels_option,
+    never_stdout,
     preset_option,
     refuse_existing,
-    refuse_stdout,
     standard_input,
 )
 
@@ -49,7 +49,10 @@ _PRESETS = "presets"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option(
-    "--plot", metavar="FILE.png", help="Draw the lengths of a shard folder's records and its codebook usage."
+    "--plot",
+    metavar="FILE.png",
+    callback=never_stdout,
+    help="Draw the lengths of a shard folder's records and its codebook usage.",
 )
 @force_option
 def inspect(
@@ -81,7 +84,6 @@ def inspect(
         raise click.UsageError("--levels can only be used together with --preset")
     if plot is not None and (what is None or lists_presets):
         raise click.UsageError("--plot draws a shard folder: name it")
-    refuse_stdout("--plot", plot)
     if lists_presets:
         from snac_tok.frames import preset_names
 

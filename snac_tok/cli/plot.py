@@ -16,6 +16,7 @@ from snac_tok.cli.shared_options import (
     force_option,
     load_tokenizer,
     model_option,
+    never_stdout,
     noise_option,
     refuse_existing,
     refuse_options,
@@ -43,7 +44,7 @@ _SHARD_ENDING = ".parquet"
     )
 )
 @click.argument("what", metavar="WHAT")
-@click.option("-o", "--output", required=True, metavar="FILE", help="A .png file.")
+@click.option("-o", "--output", required=True, metavar="FILE", callback=never_stdout, help="A .png file.")
 @click.option(
     "--seconds",
     type=FiniteFloatRange(min=0, min_open=True),

@@ -9,7 +9,13 @@ import click
 
 from snac_tok.cli.messages import examples, print_result
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
-from snac_tok.cli.shared_options import FiniteFloatRange, channels_option, force_option, truncated_option
+from snac_tok.cli.shared_options import (
+    FiniteFloatRange,
+    channels_option,
+    force_option,
+    never_stdout,
+    truncated_option,
+)
 from snac_tok.wording import counted, facts, lasting
 
 if TYPE_CHECKING:
@@ -25,7 +31,14 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
-@click.option("-o", "--out", required=True, metavar="FOLDER", help="Where the prepared sound goes.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    metavar="FOLDER",
+    callback=never_stdout,
+    help="Where the prepared sound goes.",
+)
 @click.option(
     "--sampling-rate",
     type=click.IntRange(min=1),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from snac_tok.cli.shared_options import PIPE, refuse_existing, refuse_stdout
+from snac_tok.cli.shared_options import PIPE, refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,11 +46,9 @@ def chosen_targets(
     """Return the files of the report: all of its folder, and in addition those that are named.
 
     Raises:
-        click.UsageError: two of them would be one file, or a picture would go to stdout.
+        click.UsageError: two of them would be one file.
         click.ClickException: one would be overwritten unasked.
     """
-    refuse_stdout("--png", png_path)
-    refuse_stdout("-o", out)
     named = [
         ReportFile(kind=kind, path=Path(path), option=option)
         for kind, path, option in (("json", json_path, "--json"), ("png", png_path, "--png"))

@@ -18,6 +18,7 @@ from snac_tok.cli.shared_options import (
     force_option,
     load_tokenizer,
     model_option,
+    never_stdout,
     precision_option,
     refuse_other_options,
     truncated_option,
@@ -66,7 +67,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
     )
 )
 @click.argument("source", metavar="SOURCE")
-@click.argument("out", metavar="OUT")
+@click.argument("out", metavar="OUT", callback=never_stdout)
 @channels_option(each=True, of_model=True)
 @click.option("--clips-per-shard", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
 @click.option(

@@ -257,14 +257,16 @@ def refuse_format(file_format: str | None, output: str | None) -> None:
         raise click.UsageError("--format is for -o -, stdout; a file's name says its format")
 
 
-def refuse_stdout(option: str, value: str | None) -> None:
-    """Refuse "-" for what goes to a file or folder alone: it would get this name.
+def never_stdout(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse "-", as the callback of an option or argument that names a file or folder: it would get this name.
 
     Raises:
         click.UsageError: stdout is asked for.
     """
     if value == PIPE:
-        raise click.UsageError(f"{option} does not write to stdout (-); give it a name")
+        name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.make_metavar(context)
+        raise click.UsageError(f"{name} does not write to stdout (-); give it a name")
+    return value
 
 
 def standard_input() -> IO[bytes]:

@@ -12,6 +12,7 @@ import click
 
 from snac_tok.cli.messages import examples, print_result, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
+from snac_tok.cli.shared_options import never_stdout
 from snac_tok.wording import facts, lasting
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ _SHOWN = {
 )
 @click.argument("config", metavar="CONFIG")
 @click.option(
-    "-o", "--out", required=True, metavar="RUN", help="The run's folder: checkpoints, figures, the codec."
+    "-o",
+    "--out",
+    required=True,
+    metavar="RUN",
+    callback=never_stdout,
+    help="The run's folder: checkpoints, figures, the codec.",
 )
 @click.option(
     "--resume", is_flag=True, help="Go on from RUN's newest checkpoint, as if nothing had happened."

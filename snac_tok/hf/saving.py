@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from snac_tok.codec.checkpoint import SAFETENSORS_FILE
 from snac_tok.errors import CheckpointError, first_line
-from snac_tok.files import sync_folder
+from snac_tok.files import HiddenFile, sync_folder
 from snac_tok.wording import counted
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Readers begin with it, and it says which files the others are: it comes last.
 _LAST = "config.json"
+_FILES = ".files"
 
 
 @contextlib.contextmanager
@@ -41,14 +42,35 @@ def whole_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as hidden:
-            yield Path(hidden)
-            _publish(Path(hidden), folder)
+        with _hidden_folder(folder) as hidden:
+            yield hidden
+            _publish(hidden, folder)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise CheckpointError(
             f"no model can be saved into {folder}: {reason.rstrip('.')}; make room or choose another folder."
         ) from error
+
+
+@contextlib.contextmanager
+def _hidden_folder(folder: Path) -> Iterator[Path]:
+    """Lend a folder inside another that a killed process leaves at most until the next one saves there."""
+    # Its lock tells that we live; making it removes the locks of those that were killed.
+    lock = HiddenFile(folder / "saving")
+    hidden = lock.path.with_name(lock.path.name + _FILES)
+    try:
+        _remove_left(folder)
+        hidden.mkdir()
+        yield hidden
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+        lock.discard()
+
+
+def _remove_left(folder: Path) -> None:
+    for left in folder.glob(f".saving.*{_FILES}"):
+        if not left.with_name(left.name.removesuffix(_FILES)).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def check_weights_name(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import LayoutError, ShardError
 from snac_tok.frames import published_name, vocabulary_for
+from snac_tok.frames.arrays import whole_number
 from snac_tok.shards.manifest import read_manifest
 from snac_tok.shards.shard_file import ShardFile, check_info, file_sha256
 from snac_tok.shards.statistics import CollectionStatistics
@@ -79,41 +80,63 @@ class ShardCollection:
         """Hours of sound in the whole collection."""
         return self.manifest.hours
 
-    def records(self, *, verify: bool = False) -> Iterator[Record]:
-        """All records, shard by shard in order.
+    def records(self, *, verify: bool = False, part: tuple[int, int] = (0, 1)) -> Iterator[Record]:
+        """All records, shard by shard in order, or those of one of several readers.
 
         Args:
             verify: compare each shard with the manifest's checksum before its first record.
+            part: (index, count): of `count` readers, such as the workers of a DataLoader, the records that fall to
+                this one. All parts together are all records, each once. They are dealt out a row group at a time,
+                1,024 records or fewer.
 
         Raises:
-            ShardError: a shard is missing, damaged, of another collection or, with `verify`, changed.
+            ShardError: a shard is missing, damaged, of another collection or, with `verify`, changed; at once if
+                there is no such part.
         """
-        for index, entry in enumerate(self.manifest.shards):
+        return self._records(_checked_part(part), verify=verify)
+
+    def _records(self, part: tuple[int, int], *, verify: bool) -> Iterator[Record]:
+        index, count = part
+        num_before = 0  # row groups
+        for number, entry in enumerate(self.manifest.shards):
             if verify:
                 self._check_bytes(entry)
-            with self._open_shard(index, entry) as shard:
-                yield from shard
+            with self._open_shard(number, entry) as shard:
+                yield from shard.records(range((index - num_before) % count, shard.num_groups, count))
+                num_before += shard.num_groups
 
-    def codes(self) -> Iterator[tuple[Record, list[npt.NDArray[np.int64]]]]:
-        """Every record with its codes per level (T_k,), coarsest first, as a codec decodes them."""
+    def codes(
+        self, *, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Record, list[npt.NDArray[np.int64]]]]:
+        """Every record with its codes per level (T_k,), coarsest first, as a codec decodes them.
+
+        Args:
+            part: as in `records`.
+
+        Raises:
+            ShardError: as `records`.
+        """
         layout = self.layout
-        for record in self:
-            yield record, layout.unflatten(record.codes)
+        return ((record, layout.unflatten(record.codes)) for record in self.records(part=part))
 
-    def ids(self, vocabulary: Vocabulary | str) -> Iterator[tuple[Record, npt.NDArray[Any]]]:
+    def ids(
+        self, vocabulary: Vocabulary | str, *, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Record, npt.NDArray[Any]]]:
         """Every record with its ids in `vocabulary`, as a language model sees them.
 
         Args:
             vocabulary: one for this codec, or for its first levels only; or a preset's name, which is adapted to
                 this codec; or the path of a vocabulary's .json file.
+            part: as in `records`.
 
         Raises:
             LayoutError: at once for an unknown preset, or frames that do not fit the codec's levels.
+            ShardError: as `records`.
         """
         table = vocabulary_for(vocabulary, strides=self.layout.strides, codebook_size=self.info.codebook_size)
         _warn_of_trial_codec(self.info, table)
         counts = _fitting_levels(self.layout, table.layout)
-        return ((record, table.encode(levels[:counts])) for record, levels in self.codes())
+        return ((record, table.encode(levels[:counts])) for record, levels in self.codes(part=part))
 
     def failures(self) -> Iterator[Failure]:
         """Sources that gave no record, and why."""
@@ -184,7 +207,9 @@ def open_shards(folder: str | Path) -> ShardCollection:
     return ShardCollection(Path(folder), read_manifest(Path(folder)))
 
 
-def read_shards(folder: str | Path, *, verify: bool = False) -> Iterator[Record]:
+def read_shards(
+    folder: str | Path, *, verify: bool = False, part: tuple[int, int] = (0, 1)
+) -> Iterator[Record]:
     """Iterate the records of a finished collection, one row group in memory at a time.
 
     Codes are uint16: `codes + 65000` wraps around silently, and so does `np.diff`. Widen them before adding,
@@ -193,12 +218,13 @@ def read_shards(folder: str | Path, *, verify: bool = False) -> Iterator[Record]
     Args:
         folder: what `snac-tok shard` wrote.
         verify: compare each shard with the manifest's checksum before its first record.
+        part: as in `ShardCollection.records`.
 
     Raises:
         ShardError: at once for a folder that holds no finished collection; while iterating for a shard that
             is missing, damaged or, with `verify`, changed.
     """
-    return open_shards(folder).records(verify=verify)
+    return open_shards(folder).records(verify=verify, part=part)
 
 
 def _warn_of_trial_codec(info: CollectionInfo, table: Vocabulary) -> None:
@@ -213,6 +239,20 @@ def _warn_of_trial_codec(info: CollectionInfo, table: Vocabulary) -> None:
 
     if info.codec_id == TRIAL_CODEC:
         warn_of_trial_ids(preset_name)
+
+
+def _checked_part(part: tuple[int, int]) -> tuple[int, int]:
+    """Return (index, count) as plain numbers.
+
+    Raises:
+        ShardError: it is none.
+    """
+    if not isinstance(part, (tuple, list)) or len(part) != 2:  # noqa: PLR2004 - a pair
+        raise ShardError(
+            f"part is {part!r}; (index, count) is needed, such as (0, 4) for the first of 4 readers."
+        )
+    count = whole_number(part[1], what="the count of parts", error=ShardError, least=1)
+    return whole_number(part[0], what="the index of a part", error=ShardError, size=count), count
 
 
 def _fitting_levels(stored: FrameLayout, wanted: FrameLayout) -> int:

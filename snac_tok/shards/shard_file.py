@@ -22,7 +22,7 @@ from snac_tok.shards.statistics import CollectionStatistics
 from snac_tok.sources.failures import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -91,8 +91,16 @@ class ShardFile:
         return self._num_records
 
     def __iter__(self) -> Iterator[Record]:
-        """The records in order; one row group is in memory at a time."""
-        for index in range(len(self._groups)):
+        return self.records(range(self.num_groups))
+
+    @property
+    def num_groups(self) -> int:
+        """How many row groups there are."""
+        return len(self._groups)
+
+    def records(self, groups: Iterable[int]) -> Iterator[Record]:
+        """The records of some row groups in order; one group is in memory at a time."""
+        for index in groups:
             with read_errors_named(self.path):
                 self._check_pages(index)
                 table = self._file.read_row_group(index, use_threads=False).combine_chunks()

@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 
+import click
 import numpy as np
 import pytest
 import soundfile as sf
@@ -155,3 +157,30 @@ def test_a_stdout_that_cannot_be_written_is_named(printed_to, arguments):
     assert said == (
         "snac-tok: stdout cannot be written (No space left on device); make room there, or send it to another place.\n"
     )
+
+
+# What is written under a name: files and folders, in whatever way they are asked for.
+OUTPUTS = {"-o", "--png", "--plot", "--json", "OUT"}
+READERS = ("status", "verify")
+
+
+def named_outputs():
+    """Each command with what it writes to, where that is not stdout by its own help."""
+    for name in program.list_commands(None):
+        command = program.get_command(None, name)
+        for parameter in command.params:
+            found = {*parameter.opts, parameter.metavar} & OUTPUTS
+            takes_stdout = re.search("stdout|- prints", getattr(parameter, "help", None) or "")
+            if found and name not in READERS and not (takes_stdout or getattr(parameter, "is_flag", False)):
+                yield pytest.param(command, parameter, id=f"{name} {min(found)}")
+
+
+@pytest.mark.parametrize(("command", "parameter"), list(named_outputs()))
+def test_what_is_not_written_to_stdout_refuses_it(refused, work, command, parameter):
+    """A folder or file named "-" is nobody's wish, and few know how to remove it."""
+    is_option = isinstance(parameter, click.Option)
+    others = ["x" for other in command.params if isinstance(other, click.Argument) and other is not parameter]
+    name = parameter.opts[0] if is_option else parameter.metavar
+    sentence = refused(command.name, *others, *([name, "-"] if is_option else ["-"]))
+    assert sentence.startswith(f"snac-tok: {name} does not write to stdout (-); give it a name.")
+    assert not (work / "-").exists()

@@ -116,11 +116,16 @@ def test_upsampling_is_a_transposed_convolution_without_its_ends(length, stride,
 
 
 @torch.no_grad()
-def test_a_row_has_the_same_bits_whatever_else_is_in_the_call():
-    """Chunks of other lengths and batches with others sum in the same order."""
-    x, weight, bias = case(300, batch=3, shape=(96, 64, 1))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(96, 64, 1), (256, 160, 1), (128, 1536, 1)])
+def test_a_row_has_the_same_bits_whatever_else_is_in_the_call(shape, dtype, monkeypatch):
+    """Chunks of other lengths and batches with others sum in the same order, in products of bfloat16, too."""
+    monkeypatch.setattr(onednn, "multiplies_bfloat16", lambda: True)
+    x, weight, bias = case(300, batch=3, shape=shape)
+    weight, bias = weight.to(dtype), bias.to(dtype)
     whole = cpu.conv1d(x, weight, bias)
-    assert torch.equal(cpu.conv1d(x[1:2, :, 40:77], weight, bias), whole[1:2, :, 40:77])
+    for start, end in ((40, 77), (3, 19), (44, 300)):
+        assert torch.equal(cpu.conv1d(x[1:2, :, start:end], weight, bias), whole[1:2, :, start:end])
 
 
 @torch.no_grad()
@@ -183,7 +188,7 @@ WIDE = (256, 160, 1)
 def test_weights_of_16_bits(dtype, tiles, monkeypatch):
     """Results are float32's for the rounded weights; where the CPU multiplies bfloat16, inputs are rounded, too."""
     if tiles and not onednn.multiplies_bfloat16():
-        pytest.skip("this CPU does not multiply tiles of bfloat16")
+        pytest.skip("this CPU does not multiply bfloat16")
     monkeypatch.setattr(onednn, "multiplies_bfloat16", lambda: tiles)
     for shape, stride in (((48, 32, 8), 4), (WIDE, 1), ((1, 160, 7), 1)):
         x, weight, bias = (each.to(dtype) for each in case(40, shape=shape))

@@ -18,6 +18,7 @@ from snac_tok.codec.ops import backend
 from snac_tok.errors import CheckpointError, ConfigError
 from snac_tok.hf import SnacFeatureExtractor, SnacModel
 from snac_tok.hf.export import export_remote_code, remote_sources
+from snac_tok.hf.saving import whole_files
 
 AUDIO = torch.sin(torch.arange(9_000.0) / 9)[None, None] * 0.3
 
@@ -208,6 +209,38 @@ def test_a_full_disk_leaves_the_repository_beneath(folder, tmp_path, size):
         assert sentence.startswith(f"no model can be saved into {tmp_path / 'repo'}: ")
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert {path.name: path.read_bytes() for path in (tmp_path / "repo").iterdir()} == first
+
+
+KILLED = """
+import os, signal, sys
+from snac_tok.hf.saving import whole_files
+
+with whole_files(sys.argv[1]) as hidden:
+    (hidden / "model.safetensors").write_bytes(b"half of it")
+    print(hidden.name, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL) if sys.argv[2] == "killed" else sys.stdin.read()
+"""
+
+
+def saving(folder, end):
+    """Start a process that is killed while it saves, or goes on when its input ends."""
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(folder), end]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_what_a_killed_process_left_goes_with_the_next_one_that_saves(tmp_path):
+    """A model of gigabytes stayed in a hidden folder for ever; what another process is saving stays."""
+    with saving(tmp_path, "lives") as alive:
+        used = alive.stdout.readline().strip()
+        with saving(tmp_path, "killed") as killed:
+            left = killed.stdout.readline().strip()
+        assert (tmp_path / left).is_dir()
+        with whole_files(tmp_path) as hidden:
+            (hidden / "config.json").write_text("{}")
+        assert not (tmp_path / left).exists()
+        assert (tmp_path / used / "model.safetensors").is_file()
+        alive.communicate()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
 def test_the_config_that_points_to_code_comes_last(model, tmp_path, monkeypatch):

@@ -112,6 +112,11 @@ def test_the_pages_blocks_run(tmp_path, monkeypatch):
         exec(compile(block, "docs/shards.md", "exec"), names)
     assert names["shards"].verify() == []
     assert names["ids"].dtype.itemsize >= 4
+    assert (
+        len(list(names["batches"]))
+        == sum(1 for _ in names["DataLoader"](names["Speech"](), num_workers=2))
+        == 3
+    )
     assert len(names["frame"]) == names["table"].num_rows == len(names["rows"]) == 3
     assert names["wrong"].dtype == np.uint16
     assert (names["wrong"] != names["right"]).any()

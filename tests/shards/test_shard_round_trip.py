@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shard_samples import COLLECTION, fields, make_record, shard_info, write_collection
 
-from snac_tok.errors import LayoutError
+from snac_tok.errors import LayoutError, ShardError
 from snac_tok.frames import FrameLayout, Vocabulary, preset, vocabulary_to_json
 from snac_tok.shards import (
     Failure,
@@ -198,3 +198,37 @@ def test_datasets_reads_the_shards(tmp_path, monkeypatch):
         (record.id, record.text, record.codes.tolist()) for shard in shards for record in shard
     ]
     assert found.features["codes"].feature.dtype == "uint16"
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=4),
+    st.integers(1, 7),
+    st.integers(1, 4),
+)
+@settings(max_examples=30, deadline=None)
+def test_parts_are_together_all_records_each_once(sizes, count, group):
+    """Whatever the shards' sizes and the number of readers; records stay in order."""
+    shards = [[make_record(f"{at}-{k}", seed=k) for k in range(size)] for at, size in enumerate(sizes)]
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "ROW_GROUP_RECORDS", group)
+        folder = write_collection(Path(name), shards)
+        collection = open_shards(folder)
+        parts = [list(read_shards(folder, part=(index, count))) for index in range(count)]
+        whole = [record.id for record in collection]
+        assert sorted(record.id for part in parts for record in part) == sorted(whole)
+        assert all(
+            [record.id for record in part] == [name for name in whole if name in {r.id for r in part}]
+            for part in parts
+        )
+        ids = [[record.id for record, _ in collection.ids("plain", part=(at, count))] for at in range(count)]
+        assert ids == [[record.id for record in part] for part in parts]
+
+
+@pytest.mark.parametrize("part", [(2, 2), (-1, 2), (0, 0), (0.5, 2), 3, (1,), "01", None])
+def test_a_part_that_there_is_not_is_refused_at_once(tmp_path, part):
+    """Before anything is read."""
+    collection = open_shards(write_collection(tmp_path, [[make_record("a")]]))
+    with pytest.raises(ShardError, match="part"):
+        collection.records(part=part)
+    with pytest.raises(ShardError, match="part"):
+        collection.ids("plain", part=part)

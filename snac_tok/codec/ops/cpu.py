@@ -13,8 +13,8 @@ matrix each, where a step holds all channels of
 `reference` says what each function computes; results differ from it by rounding only.
 
 Weights of 16 bits: activations are float32 all the same, since passes over memory gain nothing from 16 bits on a CPU
-(they are converted to 32 and back). What gains is a wide product, where the CPU multiplies tiles of bfloat16: there
-both factors are rounded to bfloat16. Everywhere else products are float32's, so that 16 bits are never slower.
+(they are converted to 32 and back). What gains is a wide product, where the CPU has instructions for it: there both
+factors are rounded to bfloat16. Everywhere else products are float32's, so that 16 bits are never slower.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 # How many rows oneDNN chooses an order for; it is as fast with fewer and with more.
 _PREPACKED_ROWS = 256
+# Tiles (Intel Xeon from 2023 on), and pairs of bfloat16 in a vector (AMD from Zen 4 on, Intel's Cooper Lake).
+_BFLOAT16_PRODUCTS = ("amx_bf16", "avx512_bf16")
 
 
 class _Linear(Protocol):
@@ -72,10 +74,10 @@ def products() -> Products:
 
 @lru_cache(maxsize=1)
 def multiplies_bfloat16() -> bool:
-    """Return whether this CPU multiplies tiles of bfloat16 (AMX), and oneDNN's operators use them rightly."""
+    """Return whether this CPU multiplies bfloat16 faster than float32, and oneDNN's operators do it rightly."""
     # torch 2.10 does not tell what a CPU can.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    if not capabilities.get("amx_bf16"):
+    if not any(capabilities.get(name) for name in _BFLOAT16_PRODUCTS):
         return False
     try:
         return _are_right(products(), dtype=torch.bfloat16)
