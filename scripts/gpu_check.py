@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from benchmark.gpu import Check, Row
 
 SUBJECTS = (
-    *("packages", "machine", "equality", "laws", "speed", "streams", "tokenizer", "files"),
+    *("packages", "machine", "kernels", "equality", "laws", "speed", "streams", "tokenizer", "files"),
     *("units", "profile", "training"),  # units compile much, of which little is used elsewhere
 )
 # After the limit, for the row that is under way then.
@@ -58,6 +58,7 @@ def parsed() -> argparse.Namespace:
     )
     add("--rows", help=f"comma-separated subjects (default: {','.join(SUBJECTS)})")
     add("--child", action="store_true", help=argparse.SUPPRESS)
+    add("--compile-part", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if unknown := [name for name in (options.rows or "").split(",") if name and name not in SUBJECTS]:
         parser.error(f"there are no rows of {', '.join(unknown)}; there are {', '.join(SUBJECTS)}.")
@@ -206,12 +207,17 @@ def follow(command: list[str], report: Report, *, patience: float, until: float)
     return at
 
 
+def own_command(options: argparse.Namespace) -> list[str]:
+    """Return the command of a process that works with the same codecs."""
+    return [sys.executable, __file__, "--device", options.device, *(["--tiny"] if options.tiny else [])]
+
+
 def measure(names: list[str], options: argparse.Namespace, report: Report) -> None:
     """Have a process measure all subjects; whenever it ends in one, another measures what follows."""
     until = options.limit + GRACE_SECONDS
     while names:
-        command = [sys.executable, __file__, "--child", "--device", options.device, "--rows", ",".join(names)]
-        command += ["--limit", str(options.limit - report.seconds), *(["--tiny"] if options.tiny else [])]
+        command = [*own_command(options), "--child", "--rows", ",".join(names)]
+        command += ["--limit", str(options.limit - report.seconds)]
         command += ["--snac-wheel", options.snac_wheel] if options.snac_wheel else []
         ended_in = follow(command, report, patience=options.patience, until=until)
         if not ended_in:
@@ -240,7 +246,7 @@ def subjects_of(options: argparse.Namespace) -> dict[str, Callable[[], Iterator[
             notes.append({"what": "snac", "error": f"left out: {error}"})
     else:
         notes.append({"what": "snac", "note": "left out: no --snac-wheel"})
-    from benchmark import gpu
+    from benchmark import compile_ahead, gpu
     from benchmark.networks import use_device
 
     use_device(options.device, threads=torch.get_num_threads())
@@ -248,6 +254,7 @@ def subjects_of(options: argparse.Namespace) -> dict[str, Callable[[], Iterator[
     return {
         "packages": lambda: iter(notes),
         "machine": partial(gpu.machine_rows, check),
+        "kernels": partial(compile_ahead.kernel_rows, check, [*own_command(options), "--compile-part"]),
         "equality": partial(gpu.equality_rows, check),
         "laws": partial(gpu.law_rows, check),
         "speed": partial(gpu.speed_rows, check, peer=peer),
@@ -274,9 +281,22 @@ def be_measured(options: argparse.Namespace) -> int:
     return status
 
 
+def compile_one(options: argparse.Namespace) -> int:
+    """Compile the kernels of one part; return the exit status."""
+    stand_in_for_missing()
+    from benchmark import compile_ahead
+    from benchmark.networks import use_device
+
+    use_device(options.device, threads=1)
+    compile_ahead.compile_part(check_of(options), options.compile_part)
+    return 0
+
+
 def main() -> int:
     """Print the rows and write them; return the exit status."""
     options = parsed()
+    if options.compile_part is not None:
+        return compile_one(options)
     if options.child:
         return be_measured(options)
     report = Report(options.out)

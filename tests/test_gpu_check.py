@@ -144,3 +144,35 @@ def test_without_a_gpu_one_sentence_says_so():
     done = run_check()
     assert done.returncode == 2
     assert "--device cpu --tiny" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_process_that_compiles_ahead_runs_its_part(part):
+    """Encoding, and decoding."""
+    done = run_check("--device", "cpu", "--tiny", "--compile-part", str(part))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.usefixtures("script")
+def test_what_is_compiled_ahead_is_what_the_rows_need(monkeypatch, tmp_path):
+    """Both ways, each precision of the codec's shape; a process that fails is counted, and stops none."""
+    from benchmark import compile_ahead, gpu
+
+    check = gpu_check_of_cpu()
+    monkeypatch.setattr(gpu.Check, "precisions", lambda _self, *others: ("fp32", "tf32", *others))
+    found = [(dtype, way) for _, dtype, way in compile_ahead.parts(check)]
+    assert found == [(dtype, way) for dtype in ("fp32", "tf32", "fp16") for way in ("encode", "decode")]
+    made = f"import sys, pathlib; pathlib.Path({str(tmp_path)!r}, sys.argv[1]).touch(); sys.exit(sys.argv[1] == '1')"
+    row = compile_ahead.compile_all(3, [sys.executable, "-c", made])
+    assert row["note"] == "3 processes, 1 of them failed"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]
+
+
+def gpu_check_of_cpu():
+    """What the script measures with --device cpu --tiny."""
+    import argparse
+
+    import gpu_check
+
+    return gpu_check.check_of(argparse.Namespace(device="cpu", tiny=True))

@@ -66,6 +66,13 @@ class Check:
     widths: tuple[tuple[int, int], ...]
     product: int
 
+    @property
+    def jobs(self) -> list[tuple[str, int, float]]:
+        """What is timed: "encode" or "decode", rows, and seconds of each."""
+        batch, seconds = self.batch
+        jobs = [("decode", 1, self.clip_seconds), ("encode", batch, seconds), ("decode", batch, seconds)]
+        return [*jobs, ("encode", 1, self.short_seconds), ("decode", 1, self.short_seconds)]
+
     def codec(self, dtype: str = "fp32", config: CodecConfig | None = None) -> SNAC:
         """Return a codec of seeded random weights, in a dtype or in float32 of a precision."""
         torch.manual_seed(7)
@@ -214,16 +221,8 @@ def speed_rows(check: Check, *, peer: bool) -> Iterator[Row]:
         codec = check.codec(dtype)
         other = load_peer(codec) if peer and dtype in DTYPES else None
         graphed = check.graphed(codec)
-        batch, seconds = check.batch
-        jobs = [("decode", 1, check.clip_seconds), ("encode", batch, seconds), ("decode", batch, seconds)]
-        jobs += [("encode", 1, check.short_seconds), ("decode", 1, check.short_seconds)]
-        for way, rows, length in jobs:
-            if way == "encode":
-                given: Any = speech_like(codec, length, batch=rows)
-                ours = partial(codec.encode, given)
-            else:
-                given = [level.repeat(rows, 1) for level in random_codes(codec, length)]
-                ours = partial(codec.decode, given, noise=0)
+        for way, rows, length in check.jobs:
+            ours = call_of(codec, way, rows, length)
             row = {"what": f"{way} {rows} x {length:g} s, {dtype}"}
             times = {"value": check.seconds(ours)}
             if graphed is not None:
@@ -233,10 +232,17 @@ def speed_rows(check: Check, *, peer: bool) -> Iterator[Row]:
                     times["plain"] = check.seconds(ours)
             if other is not None:
                 with torch.inference_mode():
-                    times["snac"] = check.seconds(partial(getattr(other, way), given))
+                    times["snac"] = check.seconds(partial(getattr(other, way), *ours.args))
             short = length == check.short_seconds
             figures = {name: 1e3 * spent if short else rows * length / spent for name, spent in times.items()}
             yield row | {"unit": "ms" if short else "x real time"} | figures
+
+
+def call_of(codec: SNAC, way: str, rows: int, length: float) -> partial[Any]:
+    """Return the call that encodes or decodes rows of so many seconds each."""
+    if way == "encode":
+        return partial(codec.encode, speech_like(codec, length, batch=rows))
+    return partial(codec.decode, [level.repeat(rows, 1) for level in random_codes(codec, length)], noise=0)
 
 
 def stream_rows(check: Check) -> Iterator[Row]:
