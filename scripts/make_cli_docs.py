@@ -76,7 +76,8 @@ One line, in the file that the shell reads when it starts:
 | zsh | `~/.zshrc` | `eval "$(_SNAC_TOK_COMPLETE=zsh_source snac-tok)"` |
 | fish | `~/.config/fish/completions/snac-tok.fish` | `_SNAC_TOK_COMPLETE=fish_source snac-tok \\| source` |
 
-Commands, options and their possible values are completed; names of files are, too, wherever a file is named.
+Commands, options and their possible values are completed, with the names of presets, codecs, prompts, metrics and
+devices, and so are files and folders wherever one can be named. bash offers files where no such name fits.
 """
 
 

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.completion import files
 from snac_tok.cli.messages import examples, say
 from snac_tok.cli.progress import decoding_bar, progress_option
 from snac_tok.cli.shard_sounds import WantedRecords, decode_shards
@@ -64,12 +65,13 @@ _OF_SHARDS = ("records", "rows", "limit", "flac")
         "snac-tok decode a.npz -o - | ffplay -nodisp -autoexit -",
     )
 )
-@click.argument("source", metavar="IN")
+@click.argument("source", metavar="IN", shell_complete=files)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="PATH",
+    shell_complete=files,
     help='A .wav or .flac file; a folder for shards; "-" is stdout.',
 )
 @format_option(*SOUND_FORMATS, default="wav")

@@ -7,6 +7,7 @@ from functools import partial
 import click
 
 from snac_tok.cli.advice import in_options
+from snac_tok.cli.completion import models
 from snac_tok.cli.messages import examples, say
 from snac_tok.cli.shared_options import (
     LOOPBACK,
@@ -32,6 +33,7 @@ from snac_tok.cli.shared_options import (
     "models",
     multiple=True,
     metavar="NAME",
+    shell_complete=models,
     help="A codec, as for `snac-tok decode`; repeat it to compare others with the first.",
 )
 @click.option(
@@ -39,6 +41,7 @@ from snac_tok.cli.shared_options import (
     "decoders",
     multiple=True,
     metavar="NAME",
+    shell_complete=models,
     help="Another decoder for the first codec's codes, as for `snac-tok decode`; repeat it to compare several.",
 )
 @device_option

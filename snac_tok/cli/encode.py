@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.advice import at_the_command_line
+from snac_tok.cli.completion import files
 from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout, say, standard_output
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
@@ -49,11 +50,12 @@ _ID_FORMATS = ("json", "txt")
         "snac-tok encode a.wav -o - | snac-tok decode - -o piped.wav",
     )
 )
-@click.argument("sounds", nargs=-1, required=True, metavar="SOUND…")
+@click.argument("sounds", nargs=-1, required=True, metavar="SOUND…", shell_complete=files)
 @click.option(
     "-o",
     "--output",
     metavar="PATH",
+    shell_complete=files,
     help='An .npz, .json or .txt file; a folder for several sounds; "-" is stdout.',
 )
 @format_option("npz", "json", "txt", default="npz, with --preset json")

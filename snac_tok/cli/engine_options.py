@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snac_tok.cli.completion import words
 from snac_tok.cli.shared_options import FiniteFloatRange, refuse_options
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _OPTIONS = (
     click.option(
         "--address",
         metavar="ADDRESS",
+        shell_complete=words("local"),
         help="Of the cluster, HOST:PORT; local starts one on this machine.  [default: that of this machine]",
     ),
     click.option(

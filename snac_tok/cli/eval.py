@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from snac_tok.cli.advice import at_the_command_line
+from snac_tok.cli.completion import METRICS, files, folders, listed, models, words
 from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.report_files import chosen_targets, refuse_lost_inputs
@@ -54,12 +55,13 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
         "snac-tok eval clips --limit 100 --json - > report.json",
     )
 )
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", shell_complete=files)
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="NAME",
+    shell_complete=models,
     help="A codec of ours as in the other commands; can be given several times.",
 )
 @click.option(
@@ -67,12 +69,14 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     "decoders",
     multiple=True,
     metavar="NAME",
+    shell_complete=models,
     help="Decode the models' codes with this decoder, too, as for `snac-tok decode`; several times.",
 )
 @click.option(
     "--against",
     multiple=True,
     metavar="CODEC",
+    shell_complete=words("opus", "codec2", "identity"),
     help="opus:KBPS, codec2:MODE, encodec:FOLDER[@KBPS], dac:FOLDER[@CODEBOOKS] or identity; several times.",
 )
 @click.option(
@@ -87,6 +91,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     "--levels",
     callback=_levels,
     metavar="all|N,...",
+    shell_complete=words("all"),
     help="Also with the first N levels only; all: with each number.",
 )
 @click.option(
@@ -94,6 +99,7 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     default="default",
     show_default=True,
     metavar="NAMES",
+    shell_complete=listed(*METRICS),
     help="mel, stft, si_sdr, pesq, stoi, estoi, voiced, f0, visqol, visqol_audio, default (all but ViSQOL) or "
     "all.",
 )
@@ -102,15 +108,27 @@ def _levels(ctx: click.Context, param: click.Parameter, value: str | None) -> li
     "--out",
     metavar="FOLDER",
     callback=never_stdout,
+    shell_complete=folders,
     help="Write report.json, report.txt, pictures and the sounds there; listen.html plays them.",
 )
 @click.option(
     "--sounds/--no-sounds", default=True, show_default=True, help="Keep the sounds in the folder of -o."
 )
 @click.option(
-    "--json", "json_path", metavar="FILE", help="Write the report as JSON; - prints it instead of the table."
+    "--json",
+    "json_path",
+    metavar="FILE",
+    shell_complete=files,
+    help="Write the report as JSON; - prints it instead of the table.",
 )
-@click.option("--png", "png_path", metavar="FILE", callback=never_stdout, help="Draw quality over bitrate.")
+@click.option(
+    "--png",
+    "png_path",
+    metavar="FILE",
+    callback=never_stdout,
+    shell_complete=files,
+    help="Draw quality over bitrate.",
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take N clips at most, evenly chosen.")
 @click.option(
     "--sampling-rate", type=click.IntRange(8_000, 192_000), metavar="HZ", help="Compare at this rate."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.completion import files, folders, prompt_names
 from snac_tok.cli.messages import examples, print_result, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import force_option, levels_option, never_stdout, preset_option, rows_option
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         "snac-tok export shards -o few --to jsonl --preset plain --rows 0:2 --json",
     )
 )
-@click.argument("shards", metavar="SHARDS")
+@click.argument("shards", metavar="SHARDS", shell_complete=files)
 @click.option(
     "-o",
     "--output",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     required=True,
     metavar="OUT",
     callback=never_stdout,
+    shell_complete=folders,
     help="A new folder, outside of SHARDS.",
 )
 @click.option(
@@ -53,8 +55,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Speech as ids; raw codes; or text and speech, to train on.",
 )
-@click.option("--text-tokenizer", metavar="FOLDER", help="The language model's tokenizer, for sequences.")
-@click.option("--prompt", metavar="NAME", help="The order of text and speech; the preset's own by default.")
+@click.option(
+    "--text-tokenizer",
+    metavar="FOLDER",
+    shell_complete=folders,
+    help="The language model's tokenizer, for sequences.",
+)
+@click.option(
+    "--prompt",
+    metavar="NAME",
+    shell_complete=prompt_names,
+    help="The order of text and speech; the preset's own by default.",
+)
 @click.option("--voice-column", metavar="NAME", help="The records' column of speakers, for sequences.")
 @click.option("--mask-prompt", is_flag=True, help="Label what the model is given with -100.")
 @click.option(

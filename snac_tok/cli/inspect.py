@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.completion import MODELS, SHAPES, files, files_or, preset_names
 from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.cli.shared_options import (
     force_option,
@@ -20,9 +21,18 @@ from snac_tok.cli.shared_options import (
 )
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from snac_tok.cli.findings import Findings
 
 _PRESETS = "presets"
+
+
+def _names_behind_presets(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete what `inspect presets` takes; behind anything else there is no second word."""
+    return preset_names(context, parameter, incomplete) if context.params.get("what") == _PRESETS else []
 
 
 @click.command(
@@ -38,13 +48,14 @@ _PRESETS = "presets"
         "snac-tok inspect a.wav",
     )
 )
-@click.argument("what", required=False, metavar="[WHAT]")
-@click.argument("name", required=False, metavar="[NAME]")
+@click.argument("what", required=False, metavar="[WHAT]", shell_complete=files_or(_PRESETS, *MODELS, *SHAPES))
+@click.argument("name", required=False, metavar="[NAME]", shell_complete=_names_behind_presets)
 @preset_option
 @levels_option
 @click.option(
     "--identify",
     metavar="FILE",
+    shell_complete=files,
     help='Say whose ids, tokens or special ids a file holds, or a tokenizer.json; "-" is stdin.',
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -52,6 +63,7 @@ _PRESETS = "presets"
     "--plot",
     metavar="FILE.png",
     callback=never_stdout,
+    shell_complete=files,
     help="Draw the lengths of a shard folder's records and its codebook usage.",
 )
 @force_option

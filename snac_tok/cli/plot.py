@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snac_tok.cli.completion import files
 from snac_tok.cli.messages import examples, say
 from snac_tok.cli.shared_options import (
     FiniteFloatRange,
@@ -43,8 +44,16 @@ _SHARD_ENDING = ".parquet"
         "snac-tok plot shards -o record.png --id b.flac --seconds 5",
     )
 )
-@click.argument("what", metavar="WHAT")
-@click.option("-o", "--output", required=True, metavar="FILE", callback=never_stdout, help="A .png file.")
+@click.argument("what", metavar="WHAT", shell_complete=files)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    callback=never_stdout,
+    shell_complete=files,
+    help="A .png file.",
+)
 @click.option(
     "--seconds",
     type=FiniteFloatRange(min=0, min_open=True),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.completion import files, folders
 from snac_tok.cli.messages import examples, print_result
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import (
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
         "snac-tok prepare hf:openslr/librispeech_asr:clean:train.100 -o libri --sampling-rate 24000",
     )
 )
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT…", shell_complete=files)
 @click.option(
     "-o",
     "--out",
     required=True,
     metavar="FOLDER",
     callback=never_stdout,
+    shell_complete=folders,
     help="Where the prepared sound goes.",
 )
 @click.option(

@@ -26,9 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.shell_completion import add_completion_class
 
 from snac_tok import __version__
 from snac_tok.cli.advice import at_the_command_line
+from snac_tok.cli.completion import Bash
 from snac_tok.cli.messages import examples, say, unwritable_stdout
 from snac_tok.cli.stopping import StoppedError
 from snac_tok.errors import SnacTokError, did_you_mean
@@ -85,17 +87,41 @@ class Program(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands in front of the command; of an option that belongs behind it, say so."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            self._refuse_option_of_a_command(ctx, error.option_name, words)
+            raise
+
+    def _refuse_option_of_a_command(self, ctx: click.Context, option: str, words: list[str]) -> None:
+        """Refuse an option that the named command has; where none is named, that any command has.
+
+        Raises:
+            click.UsageError: it is one.
+        """
+        named = [word for word in words if word in _COMMANDS]
+        for name in named or _COMMANDS:
+            command = self.get_command(ctx, name)
+            if command is not None and option in _words_of_options(command):
+                where = "the command" if named else "a command"
+                raise click.UsageError(
+                    f"{option} stands behind {where}: `snac-tok {name} {option} …`",
+                    ctx=click.Context(command, info_name=name, parent=ctx),
+                )
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is named; for an unknown one say which is near, and refuse empty words."""
         name = args[0]
-        if name not in _COMMANDS and not name.startswith("-"):
+        is_known = name in _COMMANDS or name.startswith("-")
+        if not is_known and not ctx.resilient_parsing:  # a shell that completes a word wants no sentence
             raise click.UsageError(f"No such command {name!r}.{did_you_mean(name, _COMMANDS)}", ctx=ctx)
         found, command, rest = super().resolve_command(ctx, args)
-        if (
-            command is not None and not ctx.resilient_parsing
-        ):  # while a shell completes a word, some are missing
+        if command is not None and not ctx.resilient_parsing:  # while a shell completes, words are missing
             _refuse_empty_words(click.Context(command, info_name=found, parent=ctx), rest)
         return found, command, rest
 
@@ -125,6 +151,7 @@ class Program(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a file name or a console may know fewer characters
                 stream.reconfigure(errors="backslashreplace")
+        add_completion_class(Bash)
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
         except click.ClickException as error:
@@ -165,6 +192,10 @@ def program(context: click.Context, debug: bool) -> None:  # noqa: ARG001 - `Pro
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+def _words_of_options(command: click.Command) -> set[str]:
+    return {word for param in command.params for word in (*param.opts, *param.secondary_opts)}
 
 
 def _refuse_empty_words(context: click.Context, words: list[str]) -> None:

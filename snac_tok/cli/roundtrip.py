@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.completion import files
 from snac_tok.cli.messages import examples
 from snac_tok.cli.shared_options import (
     channels_option,
@@ -33,8 +34,15 @@ if TYPE_CHECKING:
         "snac-tok roundtrip a.wav -o still.wav --noise off --model tiny",
     )
 )
-@click.argument("sound", metavar="SOUND")
-@click.option("-o", "--output", required=True, metavar="FILE", help='A .wav or .flac file; "-" is stdout.')
+@click.argument("sound", metavar="SOUND", shell_complete=files)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    shell_complete=files,
+    help='A .wav or .flac file; "-" is stdout.',
+)
 @format_option(*SOUND_FORMATS, default="wav")
 @levels_option
 @channels_option(of_model=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from snac_tok.cli.completion import folders, models, prompt_names
 from snac_tok.cli.messages import examples, say
 from snac_tok.cli.shared_options import (
     LOOPBACK,
@@ -58,6 +59,7 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option(
     "--source",
     metavar="URL|NAME",
+    shell_complete=folders,
     help="The language model: a server's address, or a model for transformers, a folder or a hub repository. "
     "Without one, all but /v1/audio/speech is served.",
 )
@@ -76,10 +78,16 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option(
     "--text-tokenizer",
     metavar="NAME",
+    shell_complete=folders,
     help="The language model's text tokenizer, a folder or a hub repository. "
     "Default: the source's, or its server is asked.",
 )
-@click.option("--prompt", metavar="NAME", help="The prompt's form. Default: the preset's own.")
+@click.option(
+    "--prompt",
+    metavar="NAME",
+    shell_complete=prompt_names,
+    help="The prompt's form. Default: the preset's own.",
+)
 @click.option(
     "--sampling",
     callback=_sampling,
@@ -100,7 +108,7 @@ def _sampling(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     show_default=True,
     help="Ask the source's server for whole frames.",
 )
-@click.option("--model", metavar="NAME", help="The codec, as for `snac-tok decode`.")
+@click.option("--model", metavar="NAME", shell_complete=models, help="The codec, as for `snac-tok decode`.")
 @decoder_option
 @preset_option
 @click.option(

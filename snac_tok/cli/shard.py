@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.completion import files, folders, words
 from snac_tok.cli.engine_options import chosen_engine, engine_options
 from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.cli.progress import LongProgress, is_wanted, progress_option
@@ -66,8 +67,8 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
         "snac-tok shard train.jsonl shards --engine ray --address 10.0.0.1:6379 --gpus-per-worker 0.5",
     )
 )
-@click.argument("source", metavar="SOURCE")
-@click.argument("out", metavar="OUT", callback=never_stdout)
+@click.argument("source", metavar="SOURCE", shell_complete=files)
+@click.argument("out", metavar="OUT", callback=never_stdout, shell_complete=folders)
 @channels_option(each=True, of_model=True)
 @click.option("--clips-per-shard", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N")
 @click.option(
@@ -101,6 +102,7 @@ def _array_task(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--keep-columns",
     metavar="NAMES",
+    shell_complete=words("none"),
     help='What metadata and manifests tell and shards keep, "gender,age"; "none" keeps nothing.  '
     "[default: speaker and language]",
 )

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 import click
 from click.core import ParameterSource
 
+from snac_tok.cli import completion
 from snac_tok.cli.advice import options_of
 from snac_tok.cli.messages import say
 
@@ -56,14 +57,22 @@ class FiniteFloatRange(click.FloatRange):
 model_option = click.option(
     "--model",
     metavar="NAME",
+    shell_complete=completion.models,
     help=f'A hub repository, a folder, or "tiny" (no download). Default: {MODEL_VARIABLE}, else {DEFAULT_MODEL}.',
 )
 decoder_option = click.option(
     "--decoder",
     metavar="NAME",
+    shell_complete=completion.models,
     help="Another decoder for the model's codes: a codec of its shape, or a Vocos-type decoder's folder.",
 )
-device_option = click.option("--device", default="cpu", show_default=True, help="Where the network runs.")
+device_option = click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    shell_complete=completion.devices,
+    help="Where the network runs.",
+)
 TF32 = ("tf32x3", "tf32")
 precision_option = click.option(
     "--precision",
@@ -76,6 +85,7 @@ force_option = click.option("--force", is_flag=True, help="Replace what the outp
 preset_option = click.option(
     "--preset",
     metavar="NAME",
+    shell_complete=completion.preset_names,
     help="The id table, a preset's name or a .json file; `inspect presets` lists them.",
 )
 truncated_option = click.option(
@@ -106,6 +116,7 @@ noise_option = click.option(
     default="0",
     show_default=True,
     metavar="random|off|SEED",
+    shell_complete=completion.words("random", "off"),
     help="The decoder's noise; a seed is repeatable.",
 )
 
@@ -168,11 +179,18 @@ def channels_option(*, each: bool = False, of_model: bool = False) -> Callable[[
         default=None if of_model else "mean",
         show_default=True,
         metavar=names,
+        shell_complete=completion.words(*names.removesuffix("|N").split("|")),
         help=f"What becomes of a second channel; N takes one by its number, from 0 on{more}.{default}",
     )
 
 
-host_option = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+host_option = click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    shell_complete=completion.words("127.0.0.1", "localhost"),
+    help="The address to listen at.",
+)
 
 
 def port_option(port: int) -> Callable[[Any], Any]:

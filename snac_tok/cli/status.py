@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.completion import folders
 from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.wording import facts, lasting_hours
 
@@ -25,7 +26,7 @@ _NUM_NAMES_SHOWN = 5
         "snac-tok status shards --json > status.json",
     )
 )
-@click.argument("out", metavar="OUT")
+@click.argument("out", metavar="OUT", shell_complete=folders)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def status(*, out: str, as_json: bool) -> int:
     """Say how much of what was planned for OUT is done, and what is missing.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.completion import devices, files, folders
 from snac_tok.cli.messages import examples, print_result, say
 from snac_tok.cli.progress import ProgressBar, is_wanted, progress_option
 from snac_tok.cli.shared_options import never_stdout
@@ -40,19 +41,25 @@ _SHOWN = {
         "tensorboard --logdir run/tensorboard",
     )
 )
-@click.argument("config", metavar="CONFIG")
+@click.argument("config", metavar="CONFIG", shell_complete=files)
 @click.option(
     "-o",
     "--out",
     required=True,
     metavar="RUN",
     callback=never_stdout,
+    shell_complete=folders,
     help="The run's folder: checkpoints, figures, the codec.",
 )
 @click.option(
     "--resume", is_flag=True, help="Go on from RUN's newest checkpoint, as if nothing had happened."
 )
-@click.option("--device", default=None, help="Where to train; by default a GPU where there is one.")
+@click.option(
+    "--device",
+    default=None,
+    shell_complete=devices,
+    help="Where to train; by default a GPU where there is one.",
+)
 @progress_option
 def train(*, config: str, out: str, resume: bool, device: str | None, progress: bool | None) -> int:
     """Train a codec as CONFIG (YAML or JSON) says; what can be set is in docs/training.md.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from snac_tok.cli.completion import folders
 from snac_tok.cli.messages import examples, print_result, refuse_closed_stdout
 from snac_tok.wording import counted, printable
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         "snac-tok verify shards --json",
     )
 )
-@click.argument("out", metavar="OUT")
+@click.argument("out", metavar="OUT", shell_complete=folders)
 @click.option("--read-data", is_flag=True, help="Read every shard to its last byte and compare its checksum.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def verify(*, out: str, read_data: bool, as_json: bool) -> int:

@@ -273,6 +273,29 @@ def test_did_you_mean(refused, monkeypatch, line, meant):
     assert meant in said.split("Did you mean")[1]
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("--model tiny encode a.wav", "the command: `snac-tok encode --model …`"),
+        ("--model=tiny encode a.wav", "the command: `snac-tok encode --model …`"),
+        ("-o x.wav decode a.npz", "the command: `snac-tok decode -o …`"),
+        ("--debug --no-progress shard clips out", "the command: `snac-tok shard --no-progress …`"),
+        ("--model decode encode a.wav", "the command: `snac-tok decode --model …`"),
+        ("--port 9", "a command: `snac-tok serve --port …`"),
+    ],
+)
+def test_an_option_in_front_of_its_command(refused, line, meant):
+    """It exists, where it belongs; where no command is named, any that has it is an example."""
+    option = meant.split()[4]
+    assert f"{option} stands behind {meant}. Try" in refused(*line.split())
+
+
+@pytest.mark.parametrize("line", ["--port 9 encode a.wav", "--nothing encode a.wav", "encode --debug a.wav"])
+def test_an_option_that_the_command_does_not_have(refused, line):
+    """Nothing is said of other commands."""
+    assert "No such option" in refused(*line.split())
+
+
 def test_nothing_is_meant_by_a_name_like_no_other(refused):
     """A name that is near to none gets no guess."""
     for line in ("xyz", "encode a.wav -o x.npz --channels 7", "encode a.wav -o x.json --preset xyz"):
