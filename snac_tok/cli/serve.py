@@ -257,9 +257,10 @@ def serve(
         )
         with_graphs = _use_graphs(tokenizer, wanted=cuda_graphs)
         with without_trial_warning():
+            token_source = _source(tokenizer, device=device, **source_options)
             app = create_app(
                 tokenizer,
-                source=_source(tokenizer, device=device, **source_options),
+                source=token_source,
                 limits=limits,
                 on_error=on_error,
                 api_key=key,
@@ -267,6 +268,8 @@ def serve(
             )
             # Without graphs one stream is enough to prepare all weights and to load, or compile, what runs them.
             run_typical_steps(tokenizer, most_streams=max_clients if with_graphs else 1)
+        if with_graphs and _generates_here(token_source):
+            tokenizer.codec.freeze_cuda_graphs()  # a capture disturbs what the language model does meanwhile
         # Each request's line says what was repaired.
         warnings.filterwarnings("ignore", category=LostSpeechWarning)
         place = address_of(host, listener) + (", with CUDA graphs" if with_graphs else "")
@@ -283,6 +286,15 @@ def _use_graphs(tokenizer: SnacTokenizer, *, wanted: bool | None) -> bool:
     if wanted:
         tokenizer.codec.use_cuda_graphs()
     return wanted
+
+
+def _generates_here(source: TokenSource | None) -> bool:
+    """Say whether a language model runs in this process."""
+    if source is None:
+        return False
+    from snac_tok.serving import LocalModelSource
+
+    return isinstance(source, LocalModelSource)
 
 
 def _api_key(path: Path | None) -> str | None:

@@ -8,19 +8,21 @@ layers kept, the noise. Rows are filled up to a power of two, so that streams wh
 
 What is captured, when it comes for the second time, is the steady chunk of a clip or stream, whose state keeps its
 shape, and the whole clip in one chunk. Starts, ends, rows of several lengths, large chunks and what is beyond the limit
-run as without graphs.
+run as without graphs. `capture_attempts` says when a capture may be tried, `cuda_graphs` does it.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
+from snac_tok.codec.capture_attempts import CaptureAttempts
 from snac_tok.codec.context import StepContext
+from snac_tok.codec.cuda_graphs import is_of_device, is_of_memory
+from snac_tok.codec.graph_report import GraphReport
 from snac_tok.codec.ops.weight_cache import are_packed, packed, versions, weights_of
 from snac_tok.codec.state import StreamState, rows_like
 
@@ -40,34 +42,6 @@ _log = logging.getLogger(__name__)
 MAX_VALUES = 2**27
 # For each graph that may be made, how many shapes that came once are remembered.
 _REMEMBERED = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphReport:
-    """What graphs have done so far.
-
-    Attributes:
-        graphs: how many there are.
-        capture_seconds: how long capturing took, with the runs before it.
-        replayed_chunks: how many chunks ran as a graph.
-        other_chunks: how many did not: starts, ends, first of their shape, too large, beyond the limit.
-    """
-
-    graphs: int
-    capture_seconds: float
-    replayed_chunks: int
-    other_chunks: int
-
-    def __str__(self) -> str:
-        """Return it for people."""
-        return (
-            f"{self.graphs} captured in {self.capture_seconds:.1f} s; {self.replayed_chunks:,} chunks ran as graphs, "
-            f"{self.other_chunks:,} without"
-        )
-
-    def __add__(self, other: GraphReport) -> GraphReport:
-        """Return the report of both networks of a codec."""
-        return GraphReport(**{name: getattr(self, name) + getattr(other, name) for name in vars(self)})
 
 
 class _Shape(NamedTuple):
@@ -94,8 +68,8 @@ class GraphedChunks:
 
     def __init__(self, network: ChunkedNetwork, *, limit: int, device: Device) -> None:
         self.network = network
-        self.limit = limit
         self.device = device
+        self._attempts = CaptureAttempts(limit=limit)
         self._graphs: dict[_Shape, _Graph | None] = {}  # None: it could not be captured
         self._noise_lengths: dict[_Shape, list[int]] = {}  # of each shape that may have a graph
         self._versions: tuple[int, ...] = ()  # of the weights that the graphs read
@@ -113,13 +87,20 @@ class GraphedChunks:
     @property
     def report(self) -> GraphReport:
         """What has been done so far."""
-        graphs = sum(graph is not None for graph in list(self._graphs.values()))  # others may capture one now
         return GraphReport(
-            graphs=graphs,
+            graphs=self._count(),
             capture_seconds=self._seconds,
             replayed_chunks=self._replayed,
             other_chunks=self._others,
+            frozen=self._attempts.frozen,
         )
+
+    def freeze(self) -> None:
+        """Capture no more."""
+        self._attempts.frozen = True
+
+    def _count(self) -> int:
+        return sum(graph is not None for graph in list(self._graphs.values()))  # others may capture one now
 
     def run(
         self, x: torch.Tensor, state: StreamState, *, last: bool, noise: NoiseSource | None
@@ -173,7 +154,7 @@ class GraphedChunks:
             start = before or [0] * len(state.positions)
             lengths = [now - then for now, then in zip(state.positions, start, strict=True)]
             with self.device.turn():  # other threads may forget one of theirs meanwhile
-                if len(self._noise_lengths) >= _REMEMBERED * max(1, self.limit):
+                if len(self._noise_lengths) >= _REMEMBERED * max(1, self._attempts.limit):
                     self._noise_lengths.pop(next(iter(self._noise_lengths.keys() - self._graphs.keys())))
                 self._noise_lengths[shape] = lengths
         return out
@@ -183,28 +164,31 @@ class GraphedChunks:
     ) -> _Graph | None:
         """Return a shape's graph, captured now if there is none yet; None if there can be none."""
         self._forget_changed_weights()
-        if shape not in self._graphs:
-            if len(self._graphs) >= self.limit:
-                return None
+        graphs = self._count()
+        refused = len(self._graphs) - graphs
+        if shape not in self._graphs and self._attempts.may_capture(graphs=graphs, refused=refused):
             start = time.perf_counter()
-            self._graphs[shape] = self._captured(shape, x, state, lengths)
+            self._capture(shape, x, state, lengths)
             self._packed |= packed(weights_of(self.network, buffers=True))
             self._seconds += time.perf_counter() - start
-        return self._graphs[shape]
+        return self._graphs.get(shape)
 
-    def _captured(
-        self, shape: _Shape, x: torch.Tensor, state: StreamState, lengths: Sequence[int]
-    ) -> _Graph | None:
+    def _capture(self, shape: _Shape, x: torch.Tensor, state: StreamState, lengths: Sequence[int]) -> None:
+        """Make a shape's graph, or remember that it has none; too little memory says nothing of the shape."""
         try:
-            return _Graph(self.network, shape, self.device, x=x, state=state, lengths=lengths)
+            self._graphs[shape] = _Graph(self.network, shape, self.device, x=x, state=state, lengths=lengths)
         except RuntimeError as error:  # what torch raises where something cannot be captured
-            first_line = str(error).partition("\n")[0]
+            if is_of_device(error):
+                raise
+            if is_of_memory(error):
+                self._attempts.lacked_memory()
+            else:
+                self._graphs[shape] = None
             _log.warning(
                 "A chunk of shape %s could not be captured as a CUDA graph (%s); it runs without.",
                 tuple(x.shape),
-                first_line,
+                str(error).partition("\n")[0],
             )
-            return None
 
     def _forget_changed_weights(self) -> None:
         """Drop all graphs if a weight was written to, replaced, moved or unfolded: they read the old one's memory."""
@@ -215,6 +199,7 @@ class GraphedChunks:
             self._versions = versions(weights_of(self.network, buffers=True))
             self._packed = {}
             self._graphs.clear()
+            self._attempts.begin_anew()
             self.device.forget()
 
 

@@ -9,7 +9,7 @@ import torch
 from snac_tok.codec import calling, inference, ragged
 from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.cuda_graphs import CudaGraphs
-from snac_tok.codec.graphs import GraphedChunks, GraphReport
+from snac_tok.codec.graphs import GraphedChunks
 from snac_tok.codec.inputs import checked_audio, checked_codes, clips_of, code_clips_of
 from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.ops.backend import no_tf32
@@ -22,6 +22,7 @@ from snac_tok.errors import CodesError, ConfigError, NetworkError, WaveformError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from snac_tok.codec.graph_report import GraphReport
     from snac_tok.codec.noise import NoiseSource
 
 
@@ -246,7 +247,8 @@ class SNAC(Pretrained):
 
         A graph launches all kernels of a chunk at once, where launching them one by one takes longer than running
         them. It is captured when a shape comes for the second time, in less than a second; run typical work twice
-        before you serve. Graphs are made anew when weights change, and are neither copied nor saved.
+        before you serve, and then see `freeze_cuda_graphs`. Graphs are made anew when weights change, and are neither
+        copied nor saved.
 
         Args:
             limit: how many graphs each network has at most; other shapes run as without.
@@ -257,6 +259,18 @@ class SNAC(Pretrained):
         devices = [CudaGraphs(self.device) for _ in range(2)]
         for network, device in zip((self.encoder, self.decoder), devices, strict=True):
             network.graphs = GraphedChunks(network, limit=limit, device=device)
+        return self
+
+    def freeze_cuda_graphs(self) -> Self:
+        """From now on capture no more CUDA graphs: those that are there go on, all else runs as without.
+
+        For a process where something else uses the GPU, such as a language model: a capture waits for all of its work
+        and gives back memory that is kept for it, and with torch 2.10 and 2.11 random numbers that another
+        thread draws meanwhile raise an error there. It lasts until the next `use_cuda_graphs`.
+        """
+        for graphs in (self.encoder.graphs, self.decoder.graphs):
+            if isinstance(graphs, GraphedChunks):
+                graphs.freeze()
         return self
 
     @property

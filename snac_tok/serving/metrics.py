@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from snac_tok.codec.graphs import GraphReport
+    from snac_tok.codec.graph_report import GraphReport
     from snac_tok.generation import StreamTiming
     from snac_tok.serving.decoding import StepSeen
 

@@ -5,8 +5,10 @@ A stand-in for the GPU captures a step by keeping it, and replays it into the me
 
 import copy
 import dataclasses
+import itertools
 import pickle
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_codec import SMALL
 
-from snac_tok.codec import SNAC, VocosConfig, VocosDecoder, graphs
+from snac_tok.codec import SNAC, VocosConfig, VocosDecoder, capture_attempts, graphs
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.noise import RowNoise, SeededNoise
 from snac_tok.codec.state import StreamState
@@ -283,6 +285,96 @@ def test_what_cannot_be_captured_runs_without(plain, graphed, caplog, monkeypatc
     assert codec.graph_report.graphs == codec.graph_report.replayed_chunks == 0
     assert len(caplog.messages) == 1
     assert "not permitted when stream is capturing)" in caplog.text
+
+
+def captures_that(recorder, monkeypatch, outcomes):
+    """Let captures raise these errors, one after the other, and go well where there is none; count the tries."""
+    capture, tries = recorder.capture, []
+
+    def tried(step):
+        tries.append(1)
+        if (error := next(outcomes, None)) is not None:
+            raise error
+        return capture(step)
+
+    monkeypatch.setattr(recorder, "capture", tried)
+    return tries
+
+
+def test_too_little_memory_is_no_verdict_on_a_shape(plain, graphed, monkeypatch, caplog):
+    """It is tried again after a while, because others may have freed some; sound comes meanwhile."""
+    codec, recorder = graphed
+    now = [1000.0]
+    monkeypatch.setattr(capture_attempts, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    tries = captures_that(recorder, monkeypatch, iter([torch.OutOfMemoryError("full")]))
+    chunks = latents_for(plain, 14)
+    for _ in range(2):
+        for found, wanted in zip(decoded(codec, chunks, None), decoded(plain, chunks, None), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    assert (len(tries), codec.graph_report.graphs) == (1, 0)
+    now[0] += 61
+    decoded(codec, chunks, None)
+    assert (len(tries), codec.graph_report.graphs) == (2, 1)
+    assert len(caplog.messages) == 1
+
+
+def test_trouble_of_the_gpu_is_not_swallowed(plain, graphed, monkeypatch):
+    """Nothing that runs there later would be right."""
+    codec, recorder = graphed
+    captures_that(recorder, monkeypatch, iter([torch.AcceleratorError("an illegal memory access")]))
+    with pytest.raises(torch.AcceleratorError, match="illegal memory access"):
+        decoded(codec, latents_for(plain, 14), None)
+
+
+def clips_of(codec, plain, lengths):
+    """Run whole clips, each length twice."""
+    latents = torch.cat(latents_for(plain, 4), dim=-1)
+    for length in lengths:
+        for _ in range(2):
+            with torch.no_grad():
+                run_chunk(codec.decoder, latents[..., :length], StreamState(), last=True)
+
+
+def test_what_failed_takes_no_graphs_place(plain, monkeypatch):
+    """Of two places both are for graphs."""
+    codec, recorder = with_graphs(copy.deepcopy(plain), limit=2)
+    captures_that(recorder, monkeypatch, iter([RuntimeError("not permitted"), RuntimeError("not permitted")]))
+    clips_of(codec, plain, range(1, 9))
+    assert codec.graph_report.graphs == 2
+
+
+def test_where_nothing_can_be_captured_no_more_is_tried(plain, monkeypatch):
+    """It is in the network then, not in the shapes; and what is remembered of them is bounded."""
+    codec, recorder = with_graphs(copy.deepcopy(plain), limit=1)
+    tries = captures_that(recorder, monkeypatch, itertools.repeat(RuntimeError("not permitted")))
+    clips_of(codec, plain, range(1, 30))
+    assert len(tries) == capture_attempts.MOST_REFUSED
+    assert len(codec.decoder.graphs._noise_lengths) <= 16
+
+
+def test_frozen_graphs_are_used_and_no_more_are_captured(plain, graphed):
+    """Others in the process are not disturbed any more; the report says so."""
+    codec, recorder = graphed
+    chunks = latents_for(plain, 14)
+    decoded(codec, chunks, None)
+    assert codec.graph_report.frozen is False
+    assert codec.freeze_cuda_graphs() is codec
+    before = codec.graph_report.replayed_chunks
+    decoded(codec, chunks, None)
+    clips_of(codec, plain, range(1, 4))
+    assert recorder.captures == codec.graph_report.graphs == 1
+    assert codec.graph_report.replayed_chunks > before
+    assert str(codec.graph_report).endswith("without; no more are captured")
+    with torch.no_grad():
+        codec.decoder.model[-3].alpha.mul_(1.5)
+    decoded(codec, chunks, None)
+    assert (recorder.captures, codec.graph_report.graphs) == (1, 0)
+
+
+def test_a_codec_without_graphs_can_be_frozen():
+    """It stays as it is."""
+    codec = SNAC.from_config(SMALL)
+    assert codec.freeze_cuda_graphs().graph_report is None
 
 
 def test_large_chunks_gradients_and_other_devices_go_around(plain, graphed, monkeypatch):

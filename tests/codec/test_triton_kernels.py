@@ -306,10 +306,12 @@ def test_a_kernel_that_a_card_cannot_run_is_not_used(interpreted, caplog):
 
 
 def test_widths_that_no_kernel_takes(interpreted):
-    """Tensor cores multiply 16 at least, and a program has room for 1,024."""
+    """Tensor cores multiply 16 at least, and a program has room for 1,024; the last layers take fewer."""
     for channels, taken in ((16, True), (48, True), (768, True), (8, False), (24, False), (2_048, False)):
         x = torch.zeros(1, channels, 1)
         assert interpreted.takes_unit(x, 1) is taken
+    for channels, taken in ((64, True), (96, True), (128, True), (144, False), (768, False)):
+        assert interpreted.takes_last(torch.zeros(1, channels, 1), torch.zeros(1, channels, 7)) is taken
     weight = torch.zeros(16, 16, 1)
     assert not interpreted.takes_noise(torch.zeros(1, 16, 1), weight)
     assert interpreted.takes_noise(torch.zeros(1, 16, 1, dtype=torch.float16), weight.half())

@@ -14,7 +14,9 @@ from click.testing import CliRunner
 from snac_tok.cli.program import program
 from snac_tok.cli.serve import _use_graphs
 from snac_tok.codec import SNAC
-from snac_tok.codec.graphs import GraphedChunks, GraphReport
+from snac_tok.codec.graph_report import GraphReport
+from snac_tok.codec.graphs import GraphedChunks
+from snac_tok.serving import LocalModelSource
 from snac_tok.serving.decoding import run_typical_steps
 
 # The module, which the package hides behind the command.
@@ -103,6 +105,32 @@ def test_the_first_client_waits_for_nothing_that_could_be_done_before(monkeypatc
     result = CliRunner().invoke(program, ["serve", *options])
     assert result.exit_code == 0, result.output
     assert order == [streams, "serving"]
+
+
+@pytest.mark.parametrize(
+    ("options", "frozen"),
+    [
+        ((), False),
+        (("--source", "http://127.0.0.1:9"), False),
+        (("--source", "my_model"), True),
+    ],
+)
+def test_no_graph_is_captured_beside_a_language_model_in_the_process(monkeypatch, options, frozen):
+    """After the typical steps: a capture makes random numbers fail that the model draws meanwhile."""
+    order = []
+    local = object.__new__(LocalModelSource)
+    monkeypatch.setattr(LocalModelSource, "from_folder", lambda *_given, **_options: local)
+    monkeypatch.setattr(serve_command, "_use_graphs", lambda *_given, **_options: True)
+    monkeypatch.setattr("snac_tok.serving.create_app", lambda *_given, **_options: None)
+    monkeypatch.setattr(
+        "snac_tok.serving.decoding.run_typical_steps", lambda *_given, **_options: order.append("steps")
+    )
+    monkeypatch.setattr(SNAC, "freeze_cuda_graphs", lambda _: order.append("frozen"))
+    monkeypatch.setattr("snac_tok.serving.run_server", lambda *_given, **_options: order.append("serving"))
+    arguments = ["serve", "--model", "tiny", "--preset", "orpheus", "--port", "0", *options]
+    result = CliRunner().invoke(program, arguments)
+    assert result.exit_code == 0, result.output
+    assert order == ["steps", *(["frozen"] if frozen else []), "serving"]
 
 
 def test_a_server_with_graphs_says_so_and_what_they_did(monkeypatch):
