@@ -30,6 +30,20 @@ def shortened(name: str) -> str:
     return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
 
 
+def what_came(value: Any) -> str:
+    """Return how a message names an argument of a wrong kind: a short value itself, of anything else its kind.
+
+    >>> what_came("tiny"), what_came(None), what_came(3), what_came([1, 2])
+    ("'tiny'", 'None', '3', 'a list')
+    """
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return shortened(value)
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural where it needs one.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from snac_tok.audio.ffmpeg import decode_all, samples_of
 from snac_tok.audio.files import read_audio
+from snac_tok.audio.pairs import refuse_pair
 from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.values import scaled
 from snac_tok.audio.waveform import MAX_CHANNELS, Samples, Waveform
@@ -149,6 +150,7 @@ def _check_shape(array: NDArray[Any], *, rows_are_channels: bool) -> None:
 
 def _as_array(audio: Any) -> NDArray[Any]:
     refuse_masked(audio, what="samples", error=WaveformError)
+    refuse_pair(audio)
     if isinstance(audio, np.ndarray):
         return audio
     if type(audio).__module__.split(".", 1)[0] == "torch" and hasattr(audio, "detach"):

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.audio.conversion import as_waveform
 from snac_tok.audio.encoding import write_blocks
+from snac_tok.audio.pairs import refuse_pair
 from snac_tok.audio.waveform import Waveform
-from snac_tok.errors import WaveformError
+from snac_tok.errors import AudioFileError, WaveformError
+from snac_tok.paths import checked_path
+from snac_tok.wording import what_came
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
+    from pathlib import Path
 
 
 def write_audio(
@@ -51,11 +54,23 @@ def write_audio(
     >>> write_audio("hum.wav", np.zeros((1, 1, 12000), np.float32), 24000)
     0
     """
-    return write_blocks(path, _blocks_of(Path(path), audio, sampling_rate), subtype=subtype)
+    _check_order(path, audio)
+    needed = "the path of a .wav or .flac file"
+    target = checked_path(path, name="path", needed=needed, error=AudioFileError)
+    return write_blocks(target, _blocks_of(target, audio, sampling_rate), subtype=subtype)
+
+
+def _check_order(path: Any, audio: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)) and isinstance(audio, (str, os.PathLike)):
+        raise AudioFileError(
+            "write_audio takes the path first and the sound second, got "
+            f"{what_came(path)} and then {what_came(os.fspath(audio))}: swap them."
+        )
 
 
 def _blocks_of(target: Path, audio: Any, sampling_rate: int | None) -> Iterator[Waveform]:
     """Yield the waveforms to write; anything else is refused when it is reached."""
+    refuse_pair(audio, call="as_waveform")
     if isinstance(audio, Waveform) or (sampling_rate is not None and not _are_blocks(audio)):
         # A file stores all channels, so nothing is lost if the rows were not channels.
         yield as_waveform(audio, sampling_rate=sampling_rate, rows_are_channels=True)

@@ -18,6 +18,7 @@ import torch
 from snac_tok.codec.weight_norm import OLD_NAMES
 from snac_tok.errors import CheckpointError, first_line
 from snac_tok.files import write_bytes_atomically
+from snac_tok.paths import checked_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,7 +92,8 @@ def write_files(
     """
     import safetensors.torch  # here, so that networks can be trained where torch is all there is
 
-    folder = Path(folder)
+    needed = "the path of a folder"
+    folder = checked_path(folder, name="folder", needed=needed, error=CheckpointError)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

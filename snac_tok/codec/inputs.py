@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snac_tok.codec import audio_advice
 from snac_tok.codec.forks import use_one_thread
 from snac_tok.codec.placement import DTYPE_NAMES
 from snac_tok.codec.transfers import to_device
@@ -37,12 +38,25 @@ def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dty
     _check_kind(audio, "a floating point torch.Tensor (B, 1, T)")
     if audio.ndim != 3 or audio.shape[1] != 1 or 0 in audio.shape:  # noqa: PLR2004 - (B, 1, T)
         raise WaveformError(
-            f"the audio has shape {tuple(audio.shape)}; (batch, 1, samples) is needed, mono and not empty."
+            f"the audio has shape {tuple(audio.shape)}; (batch, 1, samples) is needed, mono and not empty"
+            f"{audio_advice.of_shape(tuple(audio.shape))}."
         )
     # NaN wins both comparisons. Where the audio comes from: asking a GPU would wait for all that it still has to do.
     if _has_values():
         _check_values(audio)
     return to_device(audio.to(dtype), device)
+
+
+def blocks_of(blocks: Any) -> Iterator[Any]:
+    """Return blocks of audio to iterate over.
+
+    Raises:
+        WaveformError: they are one recording or its path.
+    """
+    if isinstance(blocks, str) or not hasattr(blocks, "__iter__"):
+        cure = audio_advice.of_kind(blocks, is_batch=True)
+        raise WaveformError(f"the blocks are {_kind(blocks)}; blocks of audio (B, 1, n) are needed{cure}.")
+    return iter(blocks)
 
 
 def clips_of(clips: Any) -> list[torch.Tensor]:
@@ -51,6 +65,9 @@ def clips_of(clips: Any) -> list[torch.Tensor]:
     Raises:
         WaveformError: they are no list, or one is not mono audio; it is named.
     """
+    if isinstance(clips, str) or hasattr(clips, "samples"):  # a text would be read letter by letter
+        cure = audio_advice.of_kind(clips, is_batch=False)
+        raise WaveformError(f"the clips are {_kind(clips)}; a list of clips, {_CLIP} each, is needed{cure}.")
     return [_one_row(at, clip) for at, clip in enumerate(_listed(clips, _CLIP, WaveformError))]
 
 
@@ -59,7 +76,7 @@ def _one_row(at: int, clip: Any) -> torch.Tensor:
     if not 1 <= clip.ndim <= 2 or 0 in clip.shape or clip[..., 0].numel() != 1:  # noqa: PLR2004 - (1, T)
         raise WaveformError(
             f"clip {at}: the audio has shape {tuple(clip.shape)}; (samples,) or (1, samples) is needed, mono and not "
-            "empty."
+            f"empty{': clip.mean(0, keepdim=True) mixes channels' if clip.ndim == 2 and 0 not in clip.shape else ''}."  # noqa: PLR2004
         )
     row: torch.Tensor = clip.reshape(1, 1, -1)
     return row
@@ -105,7 +122,8 @@ def _listed(
 def _check_kind(audio: Any, needed: str, *, subject: str = "the audio") -> None:
     """Refuse what is no tensor of floats that the network can read."""
     if not isinstance(audio, torch.Tensor) or not audio.is_floating_point():
-        raise WaveformError(f"{subject} is {_kind(audio)}; {needed} is needed.")
+        cure = audio_advice.of_kind(audio, is_batch=needed != _CLIP)
+        raise WaveformError(f"{subject} is {_kind(audio)}; {needed} is needed{cure}.")
     if unread := _unread(audio):
         raise WaveformError(f"{subject} is {unread}.")
     if audio.dtype not in DTYPE_NAMES:
@@ -143,18 +161,31 @@ def checked_codes(
     """
     use_one_thread()
     if not isinstance(codes, (list, tuple)) or not 1 <= len(codes) <= config.num_levels:
-        found = f"{len(codes)} levels" if isinstance(codes, (list, tuple)) else _kind(codes)
-        raise CodesError(f"the codes are {found}; a list of 1 to {config.num_levels} levels is needed.")
+        raise CodesError(
+            f"the codes are {_not_levels(codes)}; a list of 1 to {config.num_levels} levels is needed."
+        )
     for level, values in enumerate(codes):
         _check_level(level, values, codes[0], config)
     return [to_device(values.to(torch.int64), device) for values in codes]
 
 
+def _not_levels(codes: Any) -> str:
+    """Say what came in the place of a list of levels; a row of whole numbers looks like ids."""
+    is_list = isinstance(codes, (list, tuple))
+    is_row = is_list and codes and all(isinstance(code, int) for code in codes)
+    if is_row or getattr(codes, "ndim", 0) == 1:
+        return f"one row of {len(codes)} numbers, as ids are, which a SnacTokenizer's decode takes"
+    return f"{len(codes)} levels" if is_list else _kind(codes)
+
+
 def _check_level(level: int, codes: torch.Tensor, coarsest: torch.Tensor, config: CodecConfig) -> None:
     _check_integers(codes, f"(B, T_{level})", subject=f"level {level}")
     if codes.ndim != 2 or 0 in codes.shape:  # noqa: PLR2004 - (B, T)
+        cure = (
+            ": [level[None] for level in codes] has a batch of one" if codes.ndim == 1 and len(codes) else ""
+        )
         raise CodesError(
-            f"level {level} has shape {tuple(codes.shape)}; (batch, steps) is needed, not empty."
+            f"level {level} has shape {tuple(codes.shape)}; (batch, steps) is needed, not empty{cure}."
         )
     needed = (coarsest.shape[0], coarsest.shape[1] * config.codes_per_frame[level])
     if tuple(codes.shape) != needed:
@@ -172,7 +203,13 @@ def _check_level(level: int, codes: torch.Tensor, coarsest: torch.Tensor, config
 
 def _check_integers(codes: Any, shape: str, *, subject: str) -> None:
     if not isinstance(codes, torch.Tensor) or codes.dtype not in _INTEGERS:
-        raise CodesError(f"{subject} is {_kind(codes)}; an integer torch.Tensor {shape} is needed.")
+        is_array = (
+            not isinstance(codes, torch.Tensor)
+            and bool(getattr(codes, "ndim", 0))
+            and codes.dtype.kind in "iu"
+        )
+        cure = ": torch.tensor makes one of an array" if is_array or isinstance(codes, list) else ""
+        raise CodesError(f"{subject} is {_kind(codes)}; an integer torch.Tensor {shape} is needed{cure}.")
     if unread := _unread(codes):
         raise CodesError(f"{subject} is {unread}.")
 

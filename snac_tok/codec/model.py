@@ -10,7 +10,7 @@ from snac_tok.codec import calling, inference, ragged
 from snac_tok.codec.as_built import check_as_built
 from snac_tok.codec.cuda_graphs import CudaGraphs
 from snac_tok.codec.graphs import GraphedChunks
-from snac_tok.codec.inputs import checked_audio, checked_codes, clips_of, code_clips_of
+from snac_tok.codec.inputs import blocks_of, checked_audio, checked_codes, clips_of, code_clips_of
 from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.ops.backend import no_tf32
 from snac_tok.codec.ops.reference import Precision
@@ -179,7 +179,7 @@ class SNAC(Pretrained):
             WaveformError: as in `encode`.
         """
         check_as_built(self.encoder)
-        checked = (checked_audio(block, device=self.device, dtype=self.dtype) for block in blocks)
+        checked = (checked_audio(block, device=self.device, dtype=self.dtype) for block in blocks_of(blocks))
         yield from inference.encode_blocks(self, checked)
 
     def decode_blocks(

@@ -6,6 +6,7 @@ How files are checked is in `checkpoint`, how they are fetched in `hub`.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
@@ -19,11 +20,10 @@ from snac_tok.codec.folding import weights_sha256
 from snac_tok.codec.hub_options import HubOptions, check_names
 from snac_tok.codec.network import Decoder, Network
 from snac_tok.codec.placement import check_device, float_dtype
-from snac_tok.errors import CheckpointError, HubError, NetworkError, did_you_mean
+from snac_tok.errors import CheckpointError, ConfigError, HubError, NetworkError, did_you_mean
+from snac_tok.paths import checked_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from snac_tok.codec.checkpoint import CheckpointFiles
 
 # Options that say where in a repository something is: those of a codec's are not those of a decoder's.
@@ -57,9 +57,11 @@ class Pretrained(Network):
         """Build a network with random weights from a config.json's path, a config or a config's dict."""
         if isinstance(config_path, CodecConfig):
             return cls(**config_path.to_dict())
-        if isinstance(config_path, (str, Path)):
-            return cls(**CodecConfig.from_json(config_path).to_dict())
-        return cls(**CodecConfig.from_dict(config_path).to_dict())
+        if isinstance(config_path, Mapping):
+            return cls(**CodecConfig.from_dict(config_path).to_dict())
+        needed = "the path of a config.json, a CodecConfig or its dict"
+        checked_name(config_path, name="config_path", needed=needed, error=ConfigError)
+        return cls(**CodecConfig.from_json(config_path).to_dict())
 
     @classmethod
     def from_pretrained(
@@ -87,12 +89,15 @@ class Pretrained(Network):
                 `revision` and `subfolder` are the codec's alone; the others serve for the decoder, too.
 
         Raises:
-            ConfigError: no such device here, or no such dtype of weights; the config describes no possible network, or
-                the decoder is for another codec.
+            ConfigError: `repo_id` or `decoder` is no name, or an empty one; no such device here, or no such dtype of
+                weights; the config describes no possible network, or the decoder is for another codec.
             CheckpointError: files are missing, damaged, unsafe or do not fit the config.
             HubError: the hub cannot be reached or has no such repository.
         """
         check_names(hub_options)
+        checked_codec_name(repo_id, argument="repo_id")
+        if decoder is not None:
+            checked_codec_name(decoder, argument="decoder")
         check_device(device)
         kept_in = float_dtype(dtype)
         files = find_files(repo_id, hub_options)
@@ -209,6 +214,17 @@ class Pretrained(Network):
     def _codes_sha256(self) -> str:
         """A digest of the weights that make codes."""
         return weights_sha256(self.encoder) + weights_sha256(self.quantizer)
+
+
+def checked_codec_name(value: Any, *, argument: str) -> str:
+    """Return what names a codec, or the decoder of one, as text.
+
+    Raises:
+        ConfigError: it is no name; an empty one would be the current folder, whatever lies there.
+    """
+    what = "the decoder" if argument == "decoder" else "the codec"
+    needed = f"the name of {what}, a folder or a repository such as {_RELEASED[0]!r}"
+    return checked_name(value, name=argument, needed=needed, error=ConfigError)
 
 
 def find_files(repo_id: str | Path, options: HubOptions) -> CheckpointFiles:

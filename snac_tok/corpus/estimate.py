@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from snac_tok.audio import audio_info, iter_audio, to_mono
 from snac_tok.codec.config import CodecConfig
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD
-from snac_tok.corpus.planning import collection_of, planned_items
+from snac_tok.corpus.planning import check_encoder, checked_source, collection_of, planned_items
 from snac_tok.errors import AudioError
 from snac_tok.sources.folders import AUDIO_EXTENSIONS
 from snac_tok.sources.limits import Limits
@@ -81,10 +81,13 @@ def estimate_folder(
     Recordings that it would leave out are counted, too, and add nothing to the hours and what follows from them.
 
     Raises:
-        SourceError: as in `shard_folder`.
+        ConfigError: as in `shard_folder`.
+        SourceError: likewise.
     """
     limits = Limits(min_seconds=min_duration, max_seconds=max_duration, max_bytes=max_file_bytes)
-    base, columns, items = planned_items(Path(source), extensions=extensions, keep_columns=keep_columns)
+    source = checked_source(source)
+    check_encoder(encoder)
+    base, columns, items = planned_items(source, extensions=extensions, keep_columns=keep_columns)
     collection = collection_of(encoder, channels)
     # Rounded up: the last recordings count as much as the first.
     sample = items[:: max(1, -(-len(items) // _NUM_HEADERS))]

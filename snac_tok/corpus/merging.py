@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.corpus.finishing import MadeShards, read_failures
 from snac_tok.corpus.folder import PLAN_NAME
 from snac_tok.corpus.plan import read_head
+from snac_tok.corpus.planning import checked_collection
 from snac_tok.corpus.result import result_before, result_of
 from snac_tok.corpus.status import collection_status
 from snac_tok.errors import ShardError
 from snac_tok.shards import check_shard, read_manifest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from snac_tok.corpus.result import ShardingResult
 
 
@@ -26,7 +28,7 @@ def merge_shards(out: str | Path) -> ShardingResult:
     Raises:
         ShardError: a shard is missing, damaged or of another run.
     """
-    started, out = time.monotonic(), Path(out)
+    started, out = time.monotonic(), checked_collection(out)
     status = collection_status(out)
     if status.missing:
         raise ShardError(

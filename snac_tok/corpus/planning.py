@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snac_tok.audio import check_policy
 from snac_tok.corpus.plan import PlannedFile
-from snac_tok.errors import ShardError, SourceError, did_you_mean
+from snac_tok.errors import ConfigError, ShardError, SourceError, did_you_mean
+from snac_tok.paths import checked_path
 from snac_tok.shards import CollectionInfo
 from snac_tok.shards.record import SCHEMA
 from snac_tok.sources.find import find_source, is_collection
 from snac_tok.sources.rows import STANDARD_COLUMNS
 from snac_tok.sources.stored import StoredSound
+from snac_tok.wording import what_came
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -21,6 +23,42 @@ if TYPE_CHECKING:
     from snac_tok.audio import ChannelPolicy
     from snac_tok.corpus.worker import SoundEncoder
     from snac_tok.sources.recording import Recording
+
+
+def checked_source(source: Any) -> Path:
+    """Return the path of recordings.
+
+    Raises:
+        SourceError: it is none.
+    """
+    needed = "the path of a folder, manifest, archive or dataset"
+    return checked_path(source, name="source", needed=needed, error=SourceError)
+
+
+def checked_collection(out: Any) -> Path:
+    """Return the path of a collection's folder.
+
+    Raises:
+        ShardError: it is none.
+    """
+    return checked_path(out, name="out", needed="the path of the shards' folder", error=ShardError)
+
+
+def check_encoder(encoder: Any) -> None:
+    """Refuse what makes no codes, such as a codec's name.
+
+    Raises:
+        ConfigError: saying how to make a tokenizer of it.
+    """
+    if callable(getattr(encoder, "encode_codes", None)):
+        return
+    if isinstance(encoder, (str, os.PathLike)):
+        cure = f"SnacTokenizer.from_pretrained({os.fspath(encoder)!r})"
+    elif callable(getattr(encoder, "encode_batch", None)):
+        cure = "SnacTokenizer(codec, None)"
+    else:
+        cure = "SnacTokenizer.from_pretrained with the codec's name"
+    raise ConfigError(f"encoder is {what_came(encoder)}; a loaded tokenizer is needed: {cure}.")
 
 
 def planned_items(

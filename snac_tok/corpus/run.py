@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from contextlib import closing, nullcontext
 from dataclasses import replace as replace_fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snac_tok.audio.loudness import check_loudness
@@ -24,7 +23,13 @@ from snac_tok.corpus.finishing import MadeShards, failed_before, read_failures, 
 from snac_tok.corpus.folder import adopt, check_apart, prepare_folder, remove_collection
 from snac_tok.corpus.jobs import num_jobs
 from snac_tok.corpus.plan import DEFAULT_CLIPS_PER_SHARD, PlanOptions, make_plan
-from snac_tok.corpus.planning import collection_of, planned_items
+from snac_tok.corpus.planning import (
+    check_encoder,
+    checked_collection,
+    checked_source,
+    collection_of,
+    planned_items,
+)
 from snac_tok.corpus.progress import ProgressCounter
 from snac_tok.corpus.result import ShardingResult, result_before, result_of
 from snac_tok.corpus.work import ShardWork, loaded_shards, shard_maker
@@ -38,6 +43,7 @@ from snac_tok.sources.read_ahead import ReadingPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from snac_tok.audio import ChannelPolicy
     from snac_tok.corpus.plan import Plan, PlannedFile, ShardSpec
@@ -114,6 +120,7 @@ def shard_folder(
             same, so one may begin and the other go on.
 
     Raises:
+        ConfigError: `encoder` is a name or something else that makes no codes.
         SourceError: no audio in `source`, contradicting metadata, or impossible limits.
         ShardError: `out` holds something else or lies in `source`, the disk refused, or both `replace` and
             `array_task` are given.
@@ -122,7 +129,8 @@ def shard_folder(
             `ShardingResult.num_failures`.
     """
     started = time.monotonic()
-    source, out = Path(source), Path(out)
+    source, out = checked_source(source), checked_collection(out)
+    check_encoder(encoder)
     check_apart(source, out)
     _check_replaced_once(replace=replace, array_task=array_task)
     limits, max_error_rate = limits or BatchLimits(), _checked_rate(max_error_rate)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from snac_tok.corpus.finishing import read_failures
 from snac_tok.corpus.folder import PLAN_NAME
 from snac_tok.corpus.plan import read_head
+from snac_tok.corpus.planning import checked_collection
 from snac_tok.errors import ShardError
 from snac_tok.files import living_writers
 from snac_tok.shards import MANIFEST_NAME, ShardFault, ShardFile, check_info, open_shards
@@ -57,12 +58,13 @@ class CollectionStatus:
     being_written: tuple[str, ...]
 
 
-def collection_status(out: Path) -> CollectionStatus:
+def collection_status(out: str | Path) -> CollectionStatus:
     """Say how far the collection in `out` is; of published shards only footers and lengths are read.
 
     Raises:
         ShardError: there is none, or its plan or a shard is damaged.
     """
+    out = checked_collection(out)
     head = _head(out)
     per_shard = head.options.clips_per_shard
     there = [index for index in range(head.num_shards) if (out / head.shard_info(index).name).exists()]
@@ -93,7 +95,7 @@ def collection_status(out: Path) -> CollectionStatus:
     )
 
 
-def verify_collection(out: Path, *, read_data: bool = False) -> list[ShardFault]:
+def verify_collection(out: str | Path, *, read_data: bool = False) -> list[ShardFault]:
     """Check the files of a collection, finished or not; an empty list means all is well.
 
     Args:
@@ -104,6 +106,7 @@ def verify_collection(out: Path, *, read_data: bool = False) -> list[ShardFault]
     Raises:
         ShardError: there is no collection, or its plan or manifest is damaged.
     """
+    out = checked_collection(out)
     if (out / MANIFEST_NAME).exists():
         collection = open_shards(out)
         return [

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["create_demo"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = getattr(importlib.import_module(f"{__name__}.app"), name)
-    return globals()[name]
+# A type checker that saw this function would take any misspelt name for one of the package.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = getattr(importlib.import_module(f"{__name__}.app"), name)
+        return globals()[name]

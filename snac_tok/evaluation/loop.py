@@ -10,8 +10,9 @@ cannot judge is counted with its reason; it is never a NaN in a mean.
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snac_tok import __version__
 from snac_tok.audio import Waveform, check_policy, check_sampling_rate, resample, to_mono
@@ -22,9 +23,11 @@ from snac_tok.evaluation.measures import DEFAULT_MEASURES, chosen_measures, inst
 from snac_tok.evaluation.results import ClipResult, CodecResult, Evaluation
 from snac_tok.metrics.usage import CodebookUsage
 from snac_tok.sources.failures import Failure, failure_of
+from snac_tok.sources.recording import Recording
+from snac_tok.wording import what_came
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     import numpy.typing as npt
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from snac_tok.audio import MonoPolicy
     from snac_tok.evaluation.measures import Measure
     from snac_tok.evaluation.round_trips import Reconstruction, RoundTrip
-    from snac_tok.sources.recording import Recording
 
 _PACKAGES = ("torch", "torchmetrics", "auraloss", "pesq", "pystoi", "visqol-python", "soxr")
 
@@ -64,7 +66,7 @@ def evaluate(
         allow_truncated: whether what a cut-off or damaged file still holds is taken; without it the clip fails.
 
     Raises:
-        EvaluationError: no codec, two of one name, or an unknown measure.
+        EvaluationError: no codec, two of one name, an unknown measure, or something that is no recording or round trip.
         AudioError: an impossible rate or channel policy, or the machine failed, not a file.
 
     Example:
@@ -76,6 +78,7 @@ def evaluate(
         >>> found.codecs[0].summary("mel").mean
         0.0
     """
+    _check_round_trips(round_trips)
     names = [codec.name for codec in round_trips]
     if not names or len(set(names)) < len(names):
         raise EvaluationError(f"each codec needs a name of its own, got {names or 'none'}.")
@@ -83,7 +86,7 @@ def evaluate(
     usable, left_out = installed(chosen_measures(measures))
     tallies = [_Tally(round_trip) for round_trip in round_trips]
     failures = []
-    for clip in clips:
+    for clip in _checked_clips(clips):
         try:
             waveform = _read(clip, channels, allow_truncated=allow_truncated)
         except AudioError as error:
@@ -110,6 +113,25 @@ def evaluate(
     )
 
 
+def _check_round_trips(round_trips: Any) -> None:
+    needed = "a list of round trips is needed, such as [SnacRoundTrip(codec, name=…)]"
+    if not isinstance(round_trips, Sequence) or isinstance(round_trips, str):
+        raise EvaluationError(f"round_trips is {what_came(round_trips)}; {needed}.")
+    for at, trip in enumerate(round_trips):
+        if not callable(getattr(trip, "run", None)):
+            raise EvaluationError(f"round trip {at} is {what_came(trip)}; {needed}.")
+
+
+def _checked_clips(clips: Any) -> Iterator[Recording]:
+    source = "find_recordings([path]) of snac_tok.sources.find gives them"
+    if not isinstance(clips, Iterable) or isinstance(clips, str):
+        raise EvaluationError(f"clips is {what_came(clips)}; recordings are needed: {source}.")
+    for at, clip in enumerate(clips):
+        if not isinstance(clip, Recording):
+            raise EvaluationError(f"clip {at} is {what_came(clip)}; recordings are needed: {source}.")
+        yield clip
+
+
 def first_sounds(
     clips: Iterable[Recording],
     round_trips: Sequence[RoundTrip],
@@ -125,7 +147,7 @@ def first_sounds(
         channels: as in `evaluate`.
         allow_truncated: as in `evaluate`.
     """
-    for clip in clips:
+    for clip in _checked_clips(clips):
         try:
             waveform = _read(clip, channels, allow_truncated=allow_truncated)
             return {clip.name: waveform} | {

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 
+from snac_tok.audio.pairs import refuse_pair
 from snac_tok.audio.sampling_rate import check_sampling_rate
 from snac_tok.audio.values import as_float32, check_values
 from snac_tok.errors import SamplingRateError, WaveformError
@@ -66,6 +67,7 @@ class SnacFeatureExtractor(SequenceFeatureExtractor):
             WaveformError: a clip that is empty, not mono, has NaN or infinite samples, or integers kept as floats; or
                 an option that makes no sense.
         """
+        refuse_pair(raw_audio, call="feature_extractor")
         self._check_options(sampling_rate, padding=padding, max_length=max_length, truncation=truncation)
         clips = [_checked(at, clip, self.sampling_rate) for at, clip in enumerate(_clips(raw_audio))]
         if truncation:

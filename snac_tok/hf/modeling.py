@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,12 +12,14 @@ from transformers.utils.generic import can_return_tuple
 
 from snac_tok.codec import SNAC
 from snac_tok.codec.hub_options import HubOptions
+from snac_tok.codec.pretrained import checked_codec_name
 from snac_tok.errors import CodesError, ConfigError, WaveformError
 from snac_tok.hf.configuration import SnacConfig
 from snac_tok.hf.outputs import SnacDecoderOutput, SnacEncoderOutput, SnacOutput
 from snac_tok.hf.saving import check_weights_name, whole_files
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from snac_tok.codec import Noise
@@ -74,15 +75,20 @@ class SnacModel(PreTrainedAudioTokenizerBase):
         """
         del args
         dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
+        name = checked_codec_name(pretrained_model_name_or_path, argument="pretrained_model_name_or_path")
         codec = SNAC.from_pretrained(
-            os.fspath(pretrained_model_name_or_path),
-            **{name: kwargs[name] for name in HubOptions.__annotations__ if kwargs.get(name) is not None},
+            name,
+            **{
+                option: kwargs[option]
+                for option in HubOptions.__annotations__
+                if kwargs.get(option) is not None
+            },
             decoder=kwargs.get("decoder"),
             dtype=dtype,
             device=_device(kwargs.get("device_map")) if kwargs.get("device") is None else kwargs["device"],
         )
         model = cls(_config_of(codec, kwargs.get("config")), codec=codec).eval()
-        model.name_or_path = os.fspath(pretrained_model_name_or_path)
+        model.name_or_path = name
         if kwargs.get("output_loading_info"):
             names = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
             return model, {name: set() for name in names}

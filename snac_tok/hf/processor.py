@@ -15,11 +15,13 @@ import torch
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import logging
 
+from snac_tok.audio.pairs import refuse_pair
 from snac_tok.codec.trial import TRIAL_CODEC
-from snac_tok.errors import SamplingRateError, TokenError
+from snac_tok.errors import ConfigError, SamplingRateError, TokenError
 from snac_tok.frames import Vocabulary, vocabulary_for, vocabulary_from_json, vocabulary_to_json
 from snac_tok.hf.chat import spoken_as_text
 from snac_tok.hf.collation import AudioTextCollator
+from snac_tok.paths import checked_name
 from snac_tok.prompts import PromptFormat, prompt_format, speech_ids
 from snac_tok.streaming.frame_repair import repair_ids
 from snac_tok.streaming.pairing import warn_of_trial_name, without_trial_warning
@@ -110,7 +112,12 @@ class SnacProcessor(ProcessorMixin):
             *args: as every processor takes them.
             **kwargs: likewise. `cache_dir`, `token` and `local_files_only` serve for the codec,
                 too, when it is loaded; `revision` and `subfolder` do not, because it is another repository's.
+
+        Raises:
+            ConfigError: no name, or an empty one.
         """
+        argument, needed = "pretrained_model_name_or_path", "a folder or repository that holds a processor"
+        checked_name(pretrained_model_name_or_path, name=argument, needed=needed, error=ConfigError)
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         processor = loaded[0] if isinstance(loaded, tuple) else loaded
         processor._hub_options = {name: kwargs[name] for name in _SHARED if name in kwargs}  # noqa: SLF001 - our own class
@@ -351,6 +358,7 @@ class SnacProcessor(ProcessorMixin):
         return [{"input_ids": each.input_ids, "labels": each.labels} for each in sequences]
 
     def _speech(self, sound: Any, sampling_rate: int | None) -> np.ndarray[Any, Any]:
+        refuse_pair(sound)
         if is_list_of_clips(sound):
             if len(sound) != 1:
                 raise TokenError(
@@ -444,6 +452,7 @@ def _references(reference: Any) -> list[tuple[str, Any]]:
 
 def _sounds(audio: Any) -> list[Any]:
     """Return the recordings of several texts: the items of a list or a column, the rows of an array; else it is one."""
+    refuse_pair(audio)
     is_array = isinstance(audio, (torch.Tensor, np.ndarray))
     if is_list_of_clips(audio) or (is_array and audio.ndim > 1):
         return list(audio)

@@ -39,14 +39,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
-    except ModuleNotFoundError as error:
-        from snac_tok.serving.requirements import missing
+# A type checker that saw this function would take any misspelt name for one of the package.
+if not TYPE_CHECKING:
 
-        raise missing(error) from error
-    globals()[name] = getattr(module, name)
-    return globals()[name]
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+        except ModuleNotFoundError as error:
+            from snac_tok.serving.requirements import missing
+
+            raise missing(error) from error
+        globals()[name] = getattr(module, name)
+        return globals()[name]

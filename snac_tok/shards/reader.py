@@ -7,18 +7,19 @@ Everything is lazy: opening reads only the manifest, iterating holds one row gro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snac_tok.errors import LayoutError, ShardError
 from snac_tok.frames import published_name, vocabulary_for
 from snac_tok.frames.arrays import whole_number
+from snac_tok.paths import checked_path
 from snac_tok.shards.manifest import read_manifest
 from snac_tok.shards.shard_file import ShardFile, check_info, file_sha256
 from snac_tok.shards.statistics import CollectionStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -204,7 +205,9 @@ def open_shards(folder: str | Path) -> ShardCollection:
     Raises:
         ShardError: no such folder, an unfinished collection, or a damaged manifest or one of another format.
     """
-    return ShardCollection(Path(folder), read_manifest(Path(folder)))
+    needed = "the path of a folder with shards"
+    path = checked_path(folder, name="folder", needed=needed, error=ShardError)
+    return ShardCollection(path, read_manifest(path))
 
 
 def read_shards(

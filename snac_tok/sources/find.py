@@ -129,6 +129,8 @@ def find_recordings(inputs: Sequence[Any]) -> Recordings:
         Traceback (most recent call last):
         snac_tok.errors.SourceError: nowhere: there is no such file or folder.
     """
+    if isinstance(inputs, (str, Path)):  # a text would be read letter by letter
+        raise SourceError(f"inputs is {str(inputs)!r}; a list of inputs is needed: [{str(inputs)!r}].")
     if not inputs:
         raise SourceError("there is nothing to read: name folders, files, manifests or datasets.")
     return Recordings(sources=tuple(map(find_source, inputs)))

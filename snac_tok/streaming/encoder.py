@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from snac_tok.audio import Resampler, StreamResampler, Waveform, check_sampling_rate
+from snac_tok.audio.pairs import refuse_pair
 from snac_tok.audio.values import as_float32, check_values
 from snac_tok.codec.incremental import ChunkEncoder
 from snac_tok.codec.transfers import to_device
@@ -192,6 +193,7 @@ def checked_block(samples: Any) -> npt.NDArray[np.float32]:
         # numpy has no bfloat16.
         samples = (samples.float() if samples.is_floating_point() else samples).detach().cpu()
     refuse_masked(samples, what="samples", error=WaveformError)
+    refuse_pair(samples)
     array = np.asarray(samples)
     if array.ndim == 2 and array.shape[0] == 1:  # noqa: PLR2004 - (1, n)
         array = array[0]

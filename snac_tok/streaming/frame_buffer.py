@@ -12,6 +12,7 @@ import torch
 from snac_tok.codec.inputs import checked_codes
 from snac_tok.errors import CodesError, TokenError
 from snac_tok.frames.arrays import as_int64
+from snac_tok.frames.mistaken_codes import shapes_in, shown
 from snac_tok.masked import refuse_masked
 from snac_tok.prompts.edges import edge_ids
 from snac_tok.streaming.frame_repair import FrameRepair
@@ -116,6 +117,7 @@ class FrameBuffer:
             tensors = [torch.as_tensor(array, device=_CPU)[None] for array in arrays]
         except (TypeError, ValueError) as error:
             raise CodesError(f"codes are one integer array (T_k,) per level: {error}.") from error
+        _check_one_recording(tensors)
         needed = self.vocabulary.layout.num_levels
         if len(tensors) < needed:
             raise CodesError(f"{len(tensors)} levels of codes were given; {needed} are needed.")
@@ -159,6 +161,20 @@ class FrameBuffer:
         self.num_frames += len(frames)
         flat = frames[:, self._places.num_marks :].reshape(1, -1)
         return [torch.from_numpy(level) for level in layout.unflatten(flat)]
+
+
+def _check_one_recording(levels: list[torch.Tensor]) -> None:
+    """Refuse levels that have more than their codes (1, T_k), as a codec's of a batch."""
+    if all(level.ndim == 2 for level in levels):  # noqa: PLR2004 - (1, T)
+        return
+    given = shapes_in([level[0] for level in levels])
+    is_one = all(len(shape) == 2 and shape[0] == 1 for shape in given)  # noqa: PLR2004 - (B, T)
+    cure = (
+        "push [level[0] for level in codes]"
+        if is_one
+        else "a stream is one recording: push each row's to a stream of its own"
+    )
+    raise CodesError(f"the codes have the shapes {shown(given)}; (T_k,) for each level is needed: {cure}.")
 
 
 def _split(line: Ids, is_behind: npt.NDArray[np.bool_]) -> tuple[Ids, Ids]:

@@ -5,6 +5,7 @@ In every public call `None` means raw codes, and a name is a preset's.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -14,9 +15,9 @@ from snac_tok.codec import SNAC
 from snac_tok.codec.trial import TRIAL_CODEC, is_trial, warn_of_trial_ids
 from snac_tok.errors import LayoutError, TokenError
 from snac_tok.frames import FrameLayout, Vocabulary, published_name, vocabulary_for
+from snac_tok.wording import shortened, what_came
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     # A preset's name, the path of a vocabulary's .json file, a table, or raw codes in a layout's order; None is raw
@@ -49,11 +50,7 @@ def paired(codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike) -> tup
     """
     own: Vocabulary | None = None
     if not isinstance(codec, SNAC):
-        if not hasattr(codec, "codec"):
-            raise LayoutError(
-                f"{codec!r:.80} is no codec; load one by that name, or a tokenizer, which brings its ids along."
-            )
-        own, codec = codec.vocabulary, codec.codec
+        own, codec = _own_vocabulary(codec), _codec_of(codec)
     if isinstance(vocabulary, str) and vocabulary == "auto":
         if own is None:
             raise LayoutError(
@@ -65,6 +62,27 @@ def paired(codec: SNAC | CodecWithVocabulary, vocabulary: VocabularyLike) -> tup
     check_fits(table, codec)
     warn_of_trial_codec(codec, table)
     return codec, table
+
+
+def _codec_of(holder: Any) -> SNAC:
+    """Return the codec of a tokenizer or model."""
+    codec = getattr(holder, "codec", None)
+    if isinstance(codec, SNAC):
+        return codec
+    if isinstance(holder, (str, os.PathLike)):
+        raise LayoutError(
+            f"{shortened(os.fspath(holder))} is no codec; load one by that name, or a tokenizer, which brings its ids "
+            "along, with SnacTokenizer.from_pretrained."
+        )
+    raise LayoutError(
+        f"codec is {what_came(holder)}; a loaded codec or tokenizer is needed, as SnacTokenizer.from_pretrained gives "
+        "it."
+    )
+
+
+def _own_vocabulary(holder: Any) -> Vocabulary | None:
+    found = getattr(holder, "vocabulary", None)
+    return found if isinstance(found, Vocabulary) else None
 
 
 def paired_for_streams(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +12,17 @@ import torch
 
 from snac_tok import __version__
 from snac_tok.audio import Waveform, resampled_length
+from snac_tok.audio.pairs import refuse_pair
 from snac_tok.codec.transfers import batches_ahead, pipelined, queued
 from snac_tok.errors import WaveformError
 from snac_tok.frames import FrameLayout
 from snac_tok.sources.read_ahead import read_in_threads
 from snac_tok.sources.reading import read_sound
 from snac_tok.tokenizer.eval_mode import eval_mode
+from snac_tok.wording import what_came
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -128,12 +131,9 @@ class ClipEncoder:
         return finish
 
     def _clips(self, waveforms: Sequence[Waveform], names: Sequence[str] | None) -> list[torch.Tensor]:
+        _check_listed(waveforms)
         for at, waveform in enumerate(waveforms):
-            if not isinstance(waveform, Waveform):
-                raise WaveformError(
-                    f"clip {at} is {waveform!r:.80}; a Waveform is needed, as read_audio makes one of a file; `encode` "
-                    "takes files and arrays, too, and gives ids."
-                )
+            _check_waveform(at, waveform)
         names = names or ["the recording"] * len(waveforms)
         whole = self.preprocessing.whole
         return [
@@ -258,6 +258,31 @@ class ClipEncoder:
             "channels": str(self.preprocessing.channels),
             "package_version": __version__,
         }
+
+
+def _check_waveform(at: int, clip: Any) -> None:
+    refuse_pair(clip)
+    if not isinstance(clip, Waveform):
+        raise WaveformError(
+            f"clip {at} is {clip!r:.80}; a Waveform is needed, as read_audio makes one of a file; `encode` takes files "
+            "and arrays, too, and gives ids."
+        )
+
+
+def _check_listed(waveforms: Any) -> None:
+    """Refuse one recording where a list is needed: a path would be read letter by letter, samples one by one."""
+    refuse_pair(waveforms)
+    if isinstance(waveforms, Sequence) and not isinstance(waveforms, (str, bytes)):
+        return
+    if isinstance(waveforms, (str, os.PathLike)):
+        cure = f"[read_audio({os.fspath(waveforms)!r})]"
+    elif isinstance(waveforms, Waveform):
+        cure = "[waveform]"
+    else:
+        cure = "[as_waveform(samples, sampling_rate=rate)]"
+    raise WaveformError(
+        f"waveforms is {what_came(waveforms)}; a list of Waveforms is needed, such as {cure}."
+    )
 
 
 def _name(clip: Any, at: int) -> str:

@@ -13,6 +13,7 @@ from snac_tok.audio import Waveform
 from snac_tok.codec.transfers import batches_ahead, pipelined, queued
 from snac_tok.errors import CodesError, TokenError, WaveformError
 from snac_tok.frames.id_table import MAX_LENGTH
+from snac_tok.frames.mistaken_codes import advice, shapes_in, shapes_of_codes, shown
 from snac_tok.masked import refuse_masked
 from snac_tok.streaming.frame_repair import repair_ids
 from snac_tok.streaming.repair_report import RepairReport, checked_on_error, warn_of_repairs
@@ -186,6 +187,11 @@ class IdDecoder:
                 num_samples = lengths_in(sequences)
             sequences = unpadded_rows(sequences, parallel=self.vocabulary.is_parallel)
         sequences = rows_of(sequences, name="sequences")
+        if sequences and shapes_in(sequences[:1]) == [()] and not isinstance(sequences[0], (str, Mapping)):
+            raise TokenError(
+                f"sequences is one row of {len(sequences)} ids; decode takes one row, batch_decode a list of rows: "
+                "[ids]."
+            )
         wanted = [None] * len(sequences) if num_samples is None else list(num_samples)
         if len(wanted) != len(sequences):
             raise TokenError(f"{len(wanted)} values of num_samples were given for {len(sequences)} rows.")
@@ -195,7 +201,8 @@ class IdDecoder:
                 levels, report = self._levels(ids, on_error)
                 lengths.append(self._length(ids, length, levels, report))
             except (TokenError, WaveformError) as error:
-                raise type(error)(f"row {row}: {error}") from error
+                found = advice(sequences, self.vocabulary.layout, self.vocabulary.codebook_size)
+                raise type(error)(found or f"row {row}: {error}") from error
             clips.append(levels)
             reports[f"row {row}"] = report
         warn_of_repairs(reports)
@@ -246,9 +253,20 @@ class IdDecoder:
         except (TypeError, ValueError, RuntimeError) as error:
             raise CodesError(f"the codes are {type(codes).__name__}; {_NEEDED} is needed.") from error
         if not levels or any(level.ndim != 1 for level in levels):
-            shapes = [tuple(level.shape) for level in levels]
-            raise CodesError(f"the codes have the shapes {shapes}; {_NEEDED} is needed.")
+            raise CodesError(self._wrong_levels(levels))
         return levels[: self.vocabulary.layout.num_levels]
+
+    def _wrong_levels(self, levels: list[torch.Tensor]) -> str:
+        """Say what came in the place of levels (T_k,), and what takes it."""
+        if levels and all(level.ndim == 0 for level in levels):
+            return (
+                f"the codes are one row of {len(levels)} whole numbers, as ids are; decode(ids) takes those."
+            )
+        cure = ""
+        if shapes := shapes_of_codes(levels, self.vocabulary.layout):
+            cure = " codec.decode(codes) takes codes with a batch in front"
+            cure += ", [level[0] for level in codes] is without." if shapes[0][0] == 1 else "."
+        return f"the codes have the shapes {shown(shapes_in(levels)) or '[]'}; {_NEEDED} is needed.{cure}"
 
     def _sound(self, levels: list[torch.Tensor], num_samples: int, noise: Noise) -> Waveform:
         with eval_mode(self.codec):
@@ -267,16 +285,24 @@ class IdDecoder:
 
     def _levels(self, ids: Any, on_error: OnError) -> tuple[list[torch.Tensor], RepairReport]:
         """Check or repair ids; return their codes [(T_k,)], and what was repaired."""
-        line = self.strip_specials(one_row(ids, parallel=self.vocabulary.is_parallel))
         report = RepairReport()
-        if checked_on_error(on_error) != "strict":
-            found = repair_ids(line, self.vocabulary, on_error=on_error)
-            line, report = found.ids, found.report
-        codes = self.vocabulary.decode(line)
+        try:
+            line = self.strip_specials(one_row(ids, parallel=self.vocabulary.is_parallel))
+            if checked_on_error(on_error) != "strict":
+                found = repair_ids(line, self.vocabulary, on_error=on_error)
+                line, report = found.ids, found.report
+            codes = self.vocabulary.decode(line)
+        except TokenError as error:
+            raise self._advised(ids, error) from error
         if codes[0].shape[-1] == 0:
             why = f" ({report})" if report else ""
             raise TokenError(f"the ids hold no frame{why}; at least one is needed for sound.")
         return [torch.as_tensor(level, device="cpu") for level in codes], report
+
+    def _advised(self, given: Any, error: TokenError) -> TokenError:
+        """Return the error; where raw codes were given for ids, one that says so."""
+        found = advice(given, self.vocabulary.layout, self.vocabulary.codebook_size)
+        return TokenError(found) if found else error
 
     def _length(
         self, ids: Any, num_samples: int | None, levels: list[torch.Tensor], report: RepairReport

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from snac_tok.codec.hub_options import HubOptions
+from snac_tok.codec.pretrained import checked_codec_name
 from snac_tok.codec.trial import RELEASED_SPEECH_CODEC, TRIAL_CODEC
 from snac_tok.errors import ConfigError, MissingArgumentError, did_you_mean
 
@@ -69,14 +70,14 @@ def name_of_codec(codec: Any) -> str:
     """Return a codec's name, folder or repository as text, for doors that load it later, in other processes too.
 
     Raises:
-        ConfigError: it is a loaded one, or something else.
+        ConfigError: it is a loaded one, an empty name, or something else.
     """
     if not isinstance(codec, (str, os.PathLike)):
         raise ConfigError(
             f"codec is a {type(codec).__name__}; its name, folder or repository is needed, because it is loaded where "
             "it works: save_pretrained writes a folder of a loaded one."
         )
-    return os.fspath(codec)
+    return checked_codec_name(codec, argument="codec")
 
 
 def required(value: Any, sentence: str, *, door: str) -> Any:

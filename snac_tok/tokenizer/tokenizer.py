@@ -8,15 +8,16 @@ checking. A clip's ids depend on that clip alone, whatever else is in the list.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from snac_tok.audio import Resampler
+from snac_tok.audio.pairs import refuse_pair
 from snac_tok.codec import SNAC
 from snac_tok.codec.placement import check_device, float_dtype
-from snac_tok.errors import LayoutError, WaveformError
+from snac_tok.codec.pretrained import checked_codec_name
+from snac_tok.errors import CheckpointError, LayoutError, WaveformError
 from snac_tok.frames import DEFAULT_PRESET
+from snac_tok.paths import checked_path
 from snac_tok.streaming.pairing import paired, vocabulary_of
 from snac_tok.tokenizer.batch import AudioTokens, assembled
 from snac_tok.tokenizer.clips import ClipEncoder, is_list_of_clips
@@ -27,6 +28,10 @@ from snac_tok.tokenizer.required import NO_CODEC, requires
 from snac_tok.tokenizer.tokenizer_json import read_tokenizer_json, write_tokenizer_json
 
 if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from snac_tok.audio import MonoPolicy
@@ -75,6 +80,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
     ) -> None:
         if padding_side not in ("right", "left"):
             raise LayoutError(f'padding_side is {padding_side!r}; it must be "right" or "left".')
+        codec, self.vocabulary = paired(codec, vocabulary)
         preprocessing = Preprocessing(
             sampling_rate=codec.sampling_rate,
             resample=resample,
@@ -82,7 +88,6 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             resampler=Resampler() if resampler is None else resampler,
             allow_truncated=allow_truncated,
         )
-        codec, self.vocabulary = paired(codec, vocabulary)
         ClipEncoder.__init__(self, codec, preprocessing)
         self.padding_side = padding_side
 
@@ -129,8 +134,8 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             LayoutError: the preset is unknown or does not fit the codec.
         """
         codec = SNAC.from_pretrained(
-            str(name_or_path),
-            decoder=None if decoder is None else os.fspath(decoder),
+            checked_codec_name(name_or_path, argument="name_or_path"),
+            decoder=None if decoder is None else checked_codec_name(decoder, argument="decoder"),
             device=device,
             dtype=dtype,
             **hub_options,
@@ -149,9 +154,11 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         What decides ids and batches is saved. `resample` and `allow_truncated` are not: what may come in is each
         caller's to say.
         """
-        self.codec.save_pretrained(Path(folder))
+        needed = "the path of a folder"
+        folder = checked_path(folder, name="folder", needed=needed, error=CheckpointError)
+        self.codec.save_pretrained(folder)
         write_tokenizer_json(
-            Path(folder),
+            folder,
             vocabulary=self.vocabulary,
             preprocessing=self.preprocessing,
             padding_side=self.padding_side,
@@ -189,6 +196,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             LayoutError: the vocabulary has no pad, or no start and end of speech.
             TokenError: rows of unequal length were asked for as one array, or a clip is over max_length.
         """
+        refuse_pair(audio, call="tokenizer")
         many = is_list_of_clips(audio)
         encoded = self.recordings(audio if many else [audio], sampling_rate, allow_truncated=allow_truncated)
         rows = [self.vocabulary.encode(codes) for codes, _ in encoded]
@@ -203,6 +211,45 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
         return AudioTokens(
             {"input_ids": ids, "attention_mask": mask}, num_samples=[count for _, count in encoded]
         )
+
+    @overload
+    def encode(
+        self,
+        audio: Any,
+        *,
+        sampling_rate: int | None = None,
+        padding: Padding = False,
+        max_length: int | None = None,
+        add_special_tokens: bool = False,
+        return_tensors: None = None,
+        allow_truncated: bool | None = None,
+    ) -> list[Any]: ...
+
+    @overload
+    def encode(
+        self,
+        audio: Any,
+        *,
+        sampling_rate: int | None = None,
+        padding: Padding = False,
+        max_length: int | None = None,
+        add_special_tokens: bool = False,
+        return_tensors: Literal["np"],
+        allow_truncated: bool | None = None,
+    ) -> npt.NDArray[np.int64]: ...
+
+    @overload
+    def encode(
+        self,
+        audio: Any,
+        *,
+        sampling_rate: int | None = None,
+        padding: Padding = False,
+        max_length: int | None = None,
+        add_special_tokens: bool = False,
+        return_tensors: Literal["pt"],
+        allow_truncated: bool | None = None,
+    ) -> torch.Tensor: ...
 
     def encode(
         self,
@@ -234,6 +281,7 @@ class SnacTokenizer(TokenNames, ClipEncoder, IdDecoder):
             AudioError: as in a call.
             LayoutError: as in a call.
         """
+        refuse_pair(audio, call="tokenizer.encode")
         if is_list_of_clips(audio):
             raise WaveformError("encode takes one recording; call the tokenizer itself for a list of them.")
         return self(

@@ -14,22 +14,24 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snac_tok.audio import check_policy, check_sampling_rate, mono_blocks, resample_blocks
 from snac_tok.errors import AudioError, ConfigError, TrainingError
+from snac_tok.paths import checked_path
 from snac_tok.sources.failures import failure_of
 from snac_tok.sources.find import find_recordings
 from snac_tok.training.clip_plan import ClipPlan, Counts, finished_counts
 from snac_tok.training.clip_store import FULL_SCALE
 from snac_tok.training.clip_writing import writing_clips
 from snac_tok.training.level import active_level_db
+from snac_tok.wording import what_came
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -136,7 +138,12 @@ def prepare_sound(
         >>> prepare_sound(["tone.wav"], "ready", PreparationOptions(sampling_rate=24000)).num_samples
         24000
     """
-    out, recordings = Path(out), find_recordings(inputs)
+    out = checked_path(out, name="out", needed="the path of a folder", error=TrainingError)
+    if not isinstance(options, PreparationOptions):
+        raise TrainingError(
+            f"options is {what_came(options)}; PreparationOptions are needed, which say the sampling rate."
+        )
+    recordings = find_recordings(inputs)
     plan = ClipPlan(
         sampling_rate=options.sampling_rate,
         made_with=dataclasses.asdict(options),

@@ -40,6 +40,7 @@ UNREACHABLE = {
     "streaming/encoder.py": "streams",
     "streaming/frame_buffer.py": "streams",
     "audio/conversion.py": "sound from arrays; the commands read files",
+    "audio/pairs.py": "as above",
     "audio/sampling_rate.py": "as above",
     "audio/waveform.py": "as above",
     "audio/writing.py": "its own advice is for bare samples",
