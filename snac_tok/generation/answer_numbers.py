@@ -14,6 +14,9 @@ class AnswerNumbers:
     A response begins with a first event, behind the mark that ends a stream, under another id, or with tokens for an
     answer that has ended, unless a stream goes on under the id that it had.
 
+    Attributes:
+        unfinished: those of which a server said that more comes, and then neither more nor an end.
+
     Example:
         >>> numbers = AnswerNumbers()
         >>> [numbers.take(0, has_tokens=True, ending=ending) for ending in ("no", "yes", "no")]
@@ -28,6 +31,7 @@ class AnswerNumbers:
         # Answers of the response that is being read.
         self._running: set[int] = set()
         self._ended: set[int] = set()
+        self.unfinished: set[int] = set()
 
     def begin_event(self, response_id: str | int | None, *, is_stream: bool) -> None:
         """Take an event's id: events of a stream share their response, other JSON may hold several."""
@@ -35,7 +39,15 @@ class AnswerNumbers:
             self.end_response()
         self._response_id = response_id
 
-    def take(self, index: int, *, has_tokens: bool, ending: Ending, is_stream: bool = False) -> int:
+    def take(
+        self,
+        index: int,
+        *,
+        has_tokens: bool,
+        ending: Ending,
+        is_stream: bool = False,
+        more_comes: bool = False,
+    ) -> int:
         """Return the number of the answer that a part of an event goes on with.
 
         Args:
@@ -44,6 +56,7 @@ class AnswerNumbers:
             ending: whether the part is its answer's last.
             is_stream: whether events come one by one: some servers mark every one of them as the last. There a mark
                 ends an answer that had parts without it.
+            more_comes: whether the server said that the part is not the last.
         """
         goes_on = is_stream and self._ended_id is not None and self._ended_id == self._response_id
         if has_tokens and self._first + index in self._ended and not self._running and not goes_on:
@@ -56,16 +69,22 @@ class AnswerNumbers:
             self._ended_id = self._response_id
         elif has_tokens and ending == "no":
             self._running.add(answer)
+        if ending != "no":
+            self.unfinished.discard(answer)
+        elif has_tokens and more_comes:
+            self.unfinished.add(answer)
         return answer
 
     def end_running(self) -> None:
         """End the answers that are being written: an event said so, and named none."""
         self._ended |= self._running
         self._running.clear()
+        self.unfinished.clear()
 
     def end_response(self) -> None:
         """Begin the next response with the next event."""
         self._begin_response()
+        self.unfinished.clear()
         self._response_id = None
 
     def _begin_response(self) -> None:

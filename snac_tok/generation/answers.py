@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from snac_tok.frames.arrays import to_numpy
 from snac_tok.frames.id_text import are_codes, numbers_in
 from snac_tok.generation.growth import new_parts
 from snac_tok.generation.response_fields import is_list_of_mappings, parts_of
-from snac_tok.generation.responses import BYTE_ORDER_MARK, EVENT_STARTS, ResponseReader
+from snac_tok.generation.response_lines import BYTE_ORDER_MARK
+from snac_tok.generation.responses import EVENT_STARTS, ResponseReader
 from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from snac_tok.frames import Vocabulary
     from snac_tok.generation.responses import ResponsePiece
 
+_SPACE = " \t\r\n" + BYTE_ORDER_MARK
 # What a tokenizer's call, a row of a data set, and transformers' `generate` hold ids under.
 _ID_NAMES = ("input_ids", "sequences")
 _VALUE = re.compile(r"[^\s,]")
@@ -80,12 +83,16 @@ def answers_of_values(values: Any, table: Vocabulary) -> list[Answer]:
     if isinstance(values, (list, tuple)) and values:
         if (named := _named_ids(values)) is not None:
             return [Answer(ids=row) for ids in named for row in _rows(ids, dimensions)]
+        if _begin_a_servers(values):
+            reader = ResponseReader()
+            pushes: list[Callable[[], list[ResponsePiece]]] = [partial(reader.push, each) for each in values]
+            if found := _collected(reader, [*pushes, reader.flush]):
+                return found
         if _holds(values, str):
             return [Answer(text="".join(_new(values)))]
         if _are_a_servers(values):
             reader = ResponseReader()
-            reads = [lambda value=value: reader.event(value) for value in values]
-            return _collected(reader, reads) or [_nothing(reader)]
+            return _collected(reader, [partial(reader.event, each) for each in values]) or [_nothing(reader)]
     return [Answer(ids=row) for row in _rows(values, dimensions)]
 
 
@@ -208,6 +215,15 @@ def _are_a_servers(values: Sequence[Any]) -> bool:
         isinstance(value, Mapping) or hasattr(value, "model_dump") or is_list_of_mappings(value)
         for value in values
     )
+
+
+def _begin_a_servers(values: Sequence[Any]) -> bool:
+    """Say whether pieces of text or bytes, such as lines, begin as a server's answer does."""
+    if not (_holds(values, str) or _holds(values, bytes)):
+        return False
+    pieces = (piece if isinstance(piece, str) else piece.decode(errors="replace") for piece in values)
+    first = next((piece for piece in pieces if piece.strip(_SPACE)), "")
+    return first.lstrip(_SPACE).startswith(("{", *EVENT_STARTS))
 
 
 def _holds(values: Any, kind: type) -> bool:

@@ -19,6 +19,8 @@ _TEXT_FIELDS = ("text", "content", "response", "generated_text")
 _REASON_FIELDS, _REASON_PLACES = ("finish_reason", "stop_type", "done_reason"), ("meta_info", "details")
 _REASON_NAMES = {*_REASON_FIELDS, *_REASON_PLACES}
 _LIMITS = ("length", "limit")
+# vLLM's and SGLang's word for an answer that nobody finished.
+_ABORTS = ("abort", "error")
 # What servers write there while an answer goes on.
 _NO_REASONS = ("", "none", "null")
 # Events of these alone are no loss: counts, times, the beginning and the end.
@@ -119,6 +121,34 @@ def reached_limit_in(event: Mapping[str, Any]) -> bool:
     return any(reason in _LIMITS for part in (event, *parts_of(event)) for reason in _reasons_in(part))
 
 
+def was_aborted_in(part: Mapping[str, Any]) -> bool:
+    """Say whether a server gave an answer up.
+
+    >>> was_aborted_in({"finish_reason": "abort"}), was_aborted_in({"finish_reason": "stop"})
+    (True, False)
+    """
+    return any(reason in _ABORTS for reason in _reasons_in(part))
+
+
+def says_more_comes(part: Mapping[str, Any], *, is_stream: bool) -> bool:
+    """Say whether a server marks a part of an answer as one that is not the last: the last will have a mark, too.
+
+    Args:
+        part: one of `parts_of`.
+        is_stream: whether it came in a stream: some servers write no reason into whole answers.
+
+    >>> says_more_comes({"done": False}, is_stream=False), says_more_comes({"text": "a"}, is_stream=True)
+    (True, False)
+    >>> [says_more_comes({"finish_reason": None}, is_stream=is_stream) for is_stream in (False, True)]
+    [False, True]
+    """
+    if part.get("stop") is False or part.get("done") is False:
+        return True
+    names = (*_REASON_FIELDS, "generated_text")
+    has_mark = any(name in place for place in _places_of(part) for name in names)
+    return is_stream and has_mark and _ending_of(part) == "no"
+
+
 def endings_in(event: Mapping[str, Any]) -> list[Ending]:
     """Return whether each of `parts_of` is the last of its answer; of an event without parts, whether it ends one.
 
@@ -164,11 +194,17 @@ def _reasons_in(part: Mapping[str, Any]) -> list[str]:
     """Return why an answer ended, empty while it goes on."""
     if _REASON_NAMES.isdisjoint(part):
         return []
-    inner = [part[name] for name in _REASON_PLACES if name in part]
-    places = [part, *(each for each in inner if isinstance(each, Mapping))]
-    found = [place[name] for place in places for name in _REASON_FIELDS if place.get(name) is not None]
+    found = [
+        place[name] for place in _places_of(part) for name in _REASON_FIELDS if place.get(name) is not None
+    ]
     reasons = [each.get("type") if isinstance(each, Mapping) else each for each in found]
     return [each for each in reasons if isinstance(each, str) and each not in _NO_REASONS]
+
+
+def _places_of(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return where a reason may stand."""
+    inner = [part[name] for name in _REASON_PLACES if name in part]
+    return [part, *(each for each in inner if isinstance(each, Mapping))]
 
 
 def is_bookkeeping(event: Mapping[str, Any]) -> bool:

@@ -10,15 +10,14 @@ Read are server-sent events (`data: {…}`), JSON lines, and whole JSON, cut any
     Ollama, TGI                 response, message.content; token.id, token.text, generated_text
 
 An answer ends with what says so: a reason (finish_reason, stop_type, done_reason), stop, done, generated_text, a whole
-message, [DONE], or another id in JSON lines. Tokens behind it are another answer's.
+message, [DONE], or another id in JSON lines. Tokens behind it are another answer's. An answer that says in its events
+that more comes, and ends without any of these, broke off.
 
 It knows no vocabulary: `SpeechStream` and `read_generated` find the speech in the tokens.
 """
 
 from __future__ import annotations
 
-import codecs
-import io
 import json
 import re
 import warnings
@@ -40,8 +39,11 @@ from snac_tok.generation.response_fields import (
     parts_of,
     reached_limit_in,
     response_id_in,
+    says_more_comes,
     text_in,
+    was_aborted_in,
 )
+from snac_tok.generation.response_lines import BYTE_ORDER_MARK, ResponseLines
 from snac_tok.wording import counted, shortened
 
 if TYPE_CHECKING:
@@ -60,8 +62,10 @@ _DONE = "[DONE]"
 # How many keys a message shows.
 _SHOWN = 5
 _UNPARSED = (str, bytes, bytearray, memoryview)
+_BROKE_OFF = (
+    "the server's answer broke off: more was to come, and neither that nor an end came; what came is heard."
+)
 _SOMETHING = re.compile(r"\S")
-BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,15 +106,27 @@ class ResponseReader:
         self.left_out: list[str] = []
         self.reached_limit = False
         self._cumulative = cumulative
-        self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        # Events may end their lines by \r\n, \n or \r; a \r waits for the next push, which may begin with its \n.
-        self._newlines = io.IncrementalNewlineDecoder(None, translate=True)
-        self._line: list[str] = []  # the pieces of one that has not ended
+        self._lines = ResponseLines()
         self._waiting: list[str] = []  # lines of JSON that is not whole
         self._is_events: bool | None = None
         self._growths: dict[int, tuple[Growth[str], Growth[list[int]]]] = {}
         self._numbers = AnswerNumbers()
+        self._aborted: set[int] = set()
         self._failure: TokenError | None = None
+
+    @property
+    def unfinished(self) -> set[int]:
+        r"""The answers that are not at their end: the server said that more comes, or gave them up.
+
+        At the end of a response they are those that broke off; of servers that mark no end there are none.
+
+        Example:
+            >>> reader = ResponseReader()
+            >>> _ = reader.push('data: {"content": "a", "stop": false}\n\n')
+            >>> reader.unfinished, reader.push('data: {"content": "", "stop": true}\n\n'), reader.unfinished
+            ({0}, [], set())
+        """
+        return self._numbers.unfinished | self._aborted
 
     def push(self, data: bytes | str) -> list[ResponsePiece]:
         """Take the next bytes or characters and return what they complete.
@@ -124,14 +140,7 @@ class ResponseReader:
                 f"a server's answer comes in bytes or text, got {type(data).__name__}; an event that a client has "
                 "parsed goes to ResponseReader.event."
             )
-        text = data if isinstance(data, str) else self._bytes.decode(data)
-        first, *others = self._newlines.decode(text).split("\n")
-        self._line.append(first)
-        if not others:
-            return self._read(self._of_line, [])
-        *lines, last = "".join(self._line), *others
-        self._line = [last]
-        return self._read(self._of_line, lines)
+        return self._read(self._of_line, self._lines.push(data))
 
     def flush(self) -> list[ResponsePiece]:
         """End the response and return what only its end completes.
@@ -139,9 +148,7 @@ class ResponseReader:
         Raises:
             TokenError: as `push`.
         """
-        rest_of_it = self._newlines.decode(self._bytes.decode(b"", final=True), final=True)
-        lines, self._line = ("".join(self._line) + rest_of_it).split("\n"), []
-        pieces = self._read(self._of_line, [*lines, ""])
+        pieces = self._read(self._of_line, [*self._lines.flush(), ""])
         rest, self._waiting = "\n".join(self._waiting), []
         return pieces + self._read(self._joined, [rest] if rest.strip() else [], behind=pieces)
 
@@ -277,6 +284,8 @@ class ResponseReader:
         ]
         if not found and "yes" in endings:
             self._numbers.end_running()
+        elif not found and "perhaps" in endings:
+            self._numbers.unfinished.clear()
         if not found and "choices" not in event and not is_bookkeeping(event):
             keys = ", ".join(shortened(str(key)) for key in list(event)[:_SHOWN])
             self.left_out.append(f"left out an event without text or ids, with the keys {keys or 'none'}.")
@@ -293,7 +302,10 @@ class ResponseReader:
             has_tokens=bool(ids or text),
             ending=ending,
             is_stream=is_stream,
+            more_comes=says_more_comes(part, is_stream=is_stream),
         )
+        if was_aborted_in(part):
+            self._aborted.add(answer)
         meta: Any = event.get("meta_info") if isinstance(event.get("meta_info"), Mapping) else {}
         if self._cumulative or (meta and self._cumulative is None):
             texts, lines = self._growths.setdefault(
@@ -310,26 +322,31 @@ def response_tokens(
     r"""Yield the tokens of a server's answer as it arrives, for `stream_audio`: ids where there are any, else text.
 
     Args:
-        chunks: bytes or text of the answer, cut anywhere: lines, what a socket gave, or all of it at once.
+        chunks: bytes or text of the answer, cut anywhere: lines with or without their ends, what a socket gave, or all
+            of it at once.
         answer: which one, where several were asked for.
         cumulative: as in `ResponseReader`.
 
     Raises:
-        TokenError: the server answered with an error, after what came in front of it; or no bytes and no text.
+        TokenError: the server answered with an error, after what came in front of it; or no bytes and no text; or lines
+            without their ends, of which one is cut.
 
     Warns:
-        LostSpeechWarning: the answer ended in the middle of an event.
+        LostSpeechWarning: the answer broke off: in the middle of an event, or between two where the server said that
+            more comes.
 
     Example:
         >>> list(response_tokens(['data: {"content": "", "tok', 'ens": [128266]}\n\n', "data: [DONE]\n\n"]))
         [[128266]]
     """
-    has_ids = False
-    for piece in _pieces_of(chunks, ResponseReader(cumulative=cumulative)):
+    has_ids, reader = False, ResponseReader(cumulative=cumulative)
+    for piece in _pieces_of(chunks, reader):
         if piece.answer == answer:
             has_ids |= bool(piece.ids)
             # Where a server sends ids, its text says the same again.
             yield (piece.ids or []) if has_ids else piece.text
+    if answer in reader.unfinished:
+        warnings.warn(_BROKE_OFF, LostSpeechWarning, stacklevel=2)
 
 
 def _pieces_of(

@@ -110,8 +110,8 @@ class CompletionsSource:
         """Yield the tokens of a request's speech.
 
         Raises:
-            RefusedError: the server cannot be reached, answers with an error, or ends the answer at its limit of
-                tokens.
+            RefusedError: the server cannot be reached, answers with an error, breaks off, or ends the answer at its
+                limit of tokens.
         """
         text = self.prompt.with_voice(request.text, request.voice)
         ids = self._text_ids(text) if self._text_ids else await self._tokenized(text, request)
@@ -196,6 +196,8 @@ class CompletionsSource:
             raise RefusedError(str(error), status=502, code="source_error") from error
         if reader.left_out[known:]:
             raise _broken("it broke off in the middle of an event")
+        if reader.unfinished:
+            raise _broken("it broke off before the end of its answer")
         if reader.reached_limit:
             raise CutOffError
 

@@ -134,15 +134,22 @@ STREAMS = {
         done=False,
     ),
     "llama.cpp text": _events(
-        [{"index": 0, "content": part, "tokens": [], "stop": False} for part in _pieces_of_text(TEXT)],
+        [{"index": 0, "content": part, "tokens": [], "stop": False} for part in _pieces_of_text(TEXT)]
+        + [{"index": 0, "content": "", "tokens": [], "stop": True}],
         done=False,
     ),
-    "Ollama": "".join(json.dumps({"response": part, "done": False}) + "\n" for part in _pieces_of_text(TEXT)),
+    "Ollama": "".join(json.dumps({"response": part, "done": False}) + "\n" for part in _pieces_of_text(TEXT))
+    + '{"response": "", "done": true}\n',
     "TGI": _events(
         [
-            {"index": at, "token": {"id": n, "text": "x", "special": True}, "generated_text": None}
+            {
+                "index": at,
+                "token": {"id": n, "text": "x", "special": True},
+                "generated_text": "xxx" if at == len(IDS) else None,
+            }
             for at, n in enumerate(IDS, start=1)
-        ]
+        ],
+        done=False,
     ),
     "whole completion": json.dumps(_completion(TEXT)),
     "indented": json.dumps(_completion(TEXT), indent=2),
@@ -178,12 +185,14 @@ def test_any_cut_of_an_answer_gives_the_same_tokens(data, name, newline):
     assert (ids == IDS and text in ("", "x")) or text == TEXT
 
 
-def test_a_line_that_ends_with_a_carriage_return_is_not_waited_for():
-    """Its event is heard at once, though a line feed may follow."""
+def test_the_end_of_a_line_is_not_waited_for():
+    """An event is heard with its last bracket, whatever may follow."""
     reader = ResponseReader()
-    assert reader.push('data: {"tokens": [1]}\r') == []
-    assert [piece.ids for piece in reader.push('\rdata: {"tokens": [2]}\r')] == [[1]]
-    assert [piece.ids for piece in reader.flush()] == [[2]]
+    assert [piece.ids for piece in reader.push('data: {"tokens": [1]}\r')] == [[1]]
+    assert [piece.ids for piece in reader.push('\rdata: {"tokens": [2]}')] == [[2]]
+    assert reader.push('\ndata: {"tokens": [') == []
+    assert [piece.ids for piece in reader.push("3]}")] == [[3]]
+    assert reader.flush() == []
 
 
 @pytest.mark.parametrize(

@@ -32,15 +32,15 @@ class Running:
         """Ask for speech."""
         return self.client.post("/v1/audio/speech", json={"model": "m", "input": text, **fields})
 
-    def cut_off(self, text, **fields):
-        """Ask for speech; return the bytes of an answer that breaks off where the model reached its limit."""
+    def cut_off(self, text, *, code="cut_off", **fields):
+        """Ask for speech; return the bytes of an answer that breaks off, where the model reached its limit or else."""
         body = {"model": "m", "input": text, "response_format": "pcm"} | fields
         parts: list[bytes] = []
         with self.client.stream("POST", "/v1/audio/speech", json=body) as answer:
             assert answer.status_code == 200
             with pytest.raises(httpx2.RemoteProtocolError):
                 parts.extend(answer.iter_bytes())
-        eventually(lambda: self.metric('snac_tok_errors_total{reason="cut_off"}') > 0, wanted=True)
+        eventually(lambda: self.metric(f'snac_tok_errors_total{{reason="{code}"}}') > 0, wanted=True)
         return b"".join(parts)
 
     def error(self, response):

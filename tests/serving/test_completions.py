@@ -33,6 +33,8 @@ class FakeServer:
         self.asked = []
         self.status, self.body = 200, None
         self.break_after = None
+        self.dies_after = None
+        self.marks = {}
         self.never_ends = False
         self.reason = None
         self.num_closed = 0
@@ -60,7 +62,7 @@ class FakeServer:
         asked = await request.json()
 
         def event(ids):
-            choice = {"index": 0, "text": self.vocabulary.ids_to_text(ids)}
+            choice = {"index": 0, "text": self.vocabulary.ids_to_text(ids)} | self.marks
             if asked.get("return_token_ids"):
                 choice |= {"response_token_ids" if "ebnf" in asked else "token_ids": ids}
             return {"id": "cmpl-1", "choices": [choice]}
@@ -87,6 +89,8 @@ class FakeServer:
                 for at in range(0, len(self.answer), 7):
                     if at == self.break_after:
                         raise asyncio.CancelledError
+                    if at == self.dies_after:
+                        return
                     data = f"data: {json.dumps(event(self.answer[at : at + 7]))}\n\n".encode()
                     yield data[:20]
                     yield data[20:]
@@ -262,6 +266,41 @@ def test_speech_that_is_cut_off_at_the_limit_is_not_taken_for_a_whole_one(serve,
     assert json.loads(events[-1].removeprefix("data: "))["error"]["code"] == "cut_off"
     fake.reason = None  # ended by itself, as some models do, without a word for it
     same(heard(server.speak("no", response_format="pcm").content), whole(1))
+
+
+@pytest.mark.parametrize("engine", list(LIMITS))
+def test_a_server_that_dies_between_two_events_is_not_taken_for_one_that_ends(serve, fake, tok, engine):
+    """Its connection ends as that of a whole answer does; not so where the speech had ended before."""
+    server = serve(CompletionsSource(fake.url, tok.vocabulary, engine=engine))
+    fake.marks = {"finish_reason": None}
+    fake.dies_after = 7
+    status, code, sentence = server.error(server.speak("no"))
+    assert (status, code) == (502, "source_error")
+    assert "it broke off before the end of its answer" in sentence
+    fake.dies_after = 35
+    heard(server.cut_off("no", code="source_error"))
+    events = server.speak("no", response_format="pcm", stream_format="sse").text.strip().split("\n\n")
+    assert json.loads(events[-1].removeprefix("data: "))["error"]["code"] == "source_error"
+    fake.answer[36:] = [128258] * 11
+    fake.dies_after = 42
+    assert heard(server.speak("no", response_format="pcm").content).size
+
+
+def test_a_server_that_marks_no_end_may_end_without_one(serve, fake, tok, whole):
+    """Nothing tells its death from its end."""
+    server = serve(CompletionsSource(fake.url, tok.vocabulary))
+    fake.dies_after = 42
+    answer = server.speak("no", response_format="pcm")
+    assert answer.status_code == 200
+    assert 0 < len(heard(answer.content)) <= len(whole(1))
+
+
+def test_an_answer_that_a_server_gave_up_is_no_speech(serve, fake, tok):
+    """Its reason says so."""
+    fake.answer = fake.answer[:-1]
+    fake.reason = {"choices": [{"index": 0, "text": "", "finish_reason": "abort"}]}
+    server = serve(CompletionsSource(fake.url, tok.vocabulary, engine="vllm"))
+    server.cut_off("no", code="source_error")
 
 
 def test_a_text_that_spells_speech_is_the_clients_fault(serve, fake, tok):
