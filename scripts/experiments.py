@@ -68,7 +68,8 @@ def in_stages(settings: dict[str, Any]) -> dict[str, Any]:
         stage | {"steps": end - start}
         for stage, (start, end) in zip(settings["stages"], itertools.pairwise(cuts), strict=True)
     ]
-    return {name: value for name, value in settings.items() if name != "steps"} | {"stages": stages}
+    of_runs = ("steps", "adversarial_from_step")  # a stage would have its own
+    return {name: value for name, value in settings.items() if name not in of_runs} | {"stages": stages}
 
 
 def trained(config: TrainingConfig, folder: Path, *, label: str) -> float:

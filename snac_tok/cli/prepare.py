@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     default=300.0,
     show_default=True,
     metavar="S",
-    help="Cut longer recordings into clips of this length.",
+    help="Cut longer recordings into clips of this length; a rest below 0.25 s stays with the clip before.",
 )
 @click.option(
     "--level-db",

@@ -4,7 +4,8 @@ Training itself needs torch and einops alone, so that it runs where little else 
 (`clip_making`) needs the audio room, YAML configs PyYAML, curves tensorboard, several processes accelerate.
 """
 
-from snac_tok.training.config import DataConfig, Source, TrainingConfig
+from snac_tok.training.config import TrainingConfig
+from snac_tok.training.data_config import DataConfig, Source
 from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig
 from snac_tok.training.stages import StageConfig
 from snac_tok.training.trainer import StepReport, Trainer

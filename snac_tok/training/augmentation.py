@@ -18,6 +18,7 @@ from functools import lru_cache
 import torch
 
 from snac_tok.errors import ConfigError
+from snac_tok.training.field_types import check_types
 
 # Phase and tone of a stretch of sound leak a little beyond its ends, and a Fourier transform wraps what leaks
 # around; 512 samples (21 ms at 24 kHz) leave less than -40 dB of it in the crop.
@@ -31,6 +32,8 @@ _TILT_PIVOT_HZ = 1000.0
 _TILT_OCTAVES = 3.0
 _MAX_TILT_DB = 24.0
 _SPEEDS = (0.5, 2.0)
+# Fast lengths are listed up to here for all but very long crops.
+_COMMON_LENGTHS = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,7 @@ class Augmentation:
     tilt_db: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         _check_range("level_db", self.level_db, low=-90.0, high=0.0)
         _check_range("speed", self.speed, low=_SPEEDS[0], high=_SPEEDS[1])
         _check_range("flip_polarity", (self.flip_polarity, self.flip_polarity), low=0.0, high=1.0)
@@ -177,23 +181,31 @@ def _tilt_shape(num_samples: int, sampling_rate: int) -> torch.Tensor:
     return (octaves / _TILT_OCTAVES).clamp(min=-1.0, max=1.0)
 
 
-@lru_cache(maxsize=1)
-def _fast_lengths() -> tuple[int, ...]:
-    """Even numbers of the factors 2, 3 and 5, which a Fourier transform takes fastest, up to 2^24."""
-    limit = 1 << 24
-    numbers = []
-    for fives in range(11):
-        for threes in range(16):
-            number = 2 * 3**threes * 5**fives
-            while number <= limit:
-                numbers.append(number)
-                number *= 2
-    return tuple(sorted(numbers))
+@lru_cache(maxsize=8)
+def _fast_lengths(limit: int) -> tuple[int, ...]:
+    """Even numbers of the factors 2, 3 and 5, which a Fourier transform takes fastest, up to a limit."""
+    odd = [1]
+    for factor in (3, 5):
+        odd = [
+            number * factor**power for number in odd for power in range(_powers_of(factor, limit // number))
+        ]
+    return tuple(
+        sorted(number << shift for number in odd for shift in range(1, (limit // number).bit_length()))
+    )
+
+
+def _powers_of(factor: int, limit: int) -> int:
+    """How many powers of a factor there are from 1 up to a limit."""
+    power = 0
+    while factor**power <= limit:
+        power += 1
+    return power
 
 
 def _nearest_fast(wanted: float, *, least: int) -> int:
     """Return the fast length nearest to `wanted` of those that are not below `least`."""
-    lengths = _fast_lengths()
+    # A power of two is one of them, so that one lies above.
+    lengths = _fast_lengths(max(_COMMON_LENGTHS, 1 << math.ceil(max(wanted, least)).bit_length()))
     above = lengths[bisect.bisect_left(lengths, max(wanted, least))]
     below = lengths[max(bisect.bisect_left(lengths, wanted) - 1, 0)]
     return below if below >= least and wanted - below < above - wanted else above

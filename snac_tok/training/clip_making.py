@@ -5,6 +5,7 @@
       └ cannot be used: failed.jsonl, and the rest goes on
 
     a piece    |.. piece_seconds ..|.. piece_seconds ..|. rest .|      memory does not grow with a recording
+               |.. piece_seconds ..|.. piece_seconds ..rest|           a rest of nearly nothing is no piece
 
 How the folder becomes whole, and is resumed, is in `clip_writing.py`; what can be an input in `sources.find`.
 """
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 _LEAST_PIECE_SECONDS = 1.0
 _LEAST_LEVEL_DB = -90.0
+# Less than this teaches nothing alone, and no distance or pitch of it means anything.
+_LEAST_REST_SECONDS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,8 @@ class PreparationOptions:
         sampling_rate: Hz of the clips; the codec's.
         channels: which of several is taken: "mean", "left", "right" or its number, counted from 0.
         min_seconds: shorter clips are left out.
-        piece_seconds: a longer recording becomes several clips of this length.
+        piece_seconds: a longer recording becomes several clips of this length; a rest of less than a quarter of a
+            second stays with the clip before, unless `min_seconds` leaves it out.
         level_db: every clip is brought to this level (RMS of its parts that are not silent, in dB relative to full
             scale, -90 to 0), or as near to it as its peaks allow; None leaves levels as they are.
         allow_truncated: whether what a cut-off or damaged file still holds is used; without it, it is a failure.
@@ -220,12 +224,21 @@ def _named_pieces(
     waiting: npt.NDArray[np.float32] | None = None
     number = 0
     for piece in _regrouped(blocks, size):
+        if waiting is not None and _is_too_short(piece, options):
+            waiting = np.concatenate([waiting, piece])  # it is the rest: nothing comes after it
+            continue
         if waiting is not None:
             yield f"{recording.name}#{number}", waiting
             number += 1
         waiting = piece
     if waiting is not None:
         yield (f"{recording.name}#{number}" if number else recording.name), waiting
+
+
+def _is_too_short(rest: npt.NDArray[np.float32], options: PreparationOptions) -> bool:
+    """Whether a piece is too short to stand alone, and not left out either."""
+    seconds = len(rest) / options.sampling_rate
+    return options.min_seconds <= seconds < _LEAST_REST_SECONDS
 
 
 def _regrouped(blocks: Iterator[npt.NDArray[np.float32]], size: int) -> Iterator[npt.NDArray[np.float32]]:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from snac_tok.codec.config import PRESETS, CodecConfig
-from snac_tok.errors import ConfigError, MissingDependencyError
+from snac_tok.errors import ConfigError
 from snac_tok.metrics.mel import DAC_SCALES
 from snac_tok.plain_values import from_plain, parse_json, read_text, to_plain
-from snac_tok.training.augmentation import Augmentation
+from snac_tok.training.data_config import DataConfig  # noqa: TC001 - read while it runs
 from snac_tok.training.discriminators import DiscriminatorConfig
+from snac_tok.training.field_types import check_types
 from snac_tok.training.losses import LossWeights
 from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig, check, check_word
+from snac_tok.training.stages import OWN as _OF_STAGES
 from snac_tok.training.stages import (  # `from_plain` reads the fields' types while it runs
     CodebookUse,
     StageConfig,
     Start,
     Trainable,
 )
+from snac_tok.training.yaml_text import parse_yaml
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 # The settings that are a word, with their words.
@@ -48,48 +52,8 @@ _STEPS = 800_000
 # torch's generators take no larger ones; the discriminators' is one more.
 _LARGEST_SEED = 10**18
 
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One prepared folder of training sound, and how often it is drawn from.
-
-    Args:
-        folder: what `snac-tok prepare` made.
-        weight: share of the crops, relative to the other sources' weights.
-    """
-
-    folder: str
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        check("weight", self.weight, low=0.0, open_low=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where sound comes from and how it is cut.
-
-    Args:
-        train: prepared folders.
-        validation: a prepared folder of clips that training never sees, or None.
-        crop_samples: samples in a crop; a multiple of the codec's padding.
-        silence_db: crops whose level is below this are drawn again, in dB relative to full scale.
-        augmentation: what is done to crops.
-    """
-
-    train: tuple[Source, ...]
-    validation: str | None = None
-    crop_samples: int = 16_384
-    silence_db: float = -60.0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        if not self.train:
-            raise ConfigError(
-                "data.train names no folder; prepare one with snac-tok prepare and name it there."
-            )
-        check("crop_samples", self.crop_samples, low=1)
-        check("silence_db", self.silence_db, low=-200.0, high=0.0)
+# Each is a process with torch in it: thousands would bring the machine down before a batch is made.
+_MOST_WORKERS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +121,7 @@ class TrainingConfig:
     sound_clips: int = 4
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("steps", "batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every"):
             check(name, getattr(self, name), low=1)
         check("keep_checkpoints", self.keep_checkpoints, low=1)
@@ -164,7 +129,7 @@ class TrainingConfig:
         check("discriminators_alone", self.discriminators_alone, low=0)
         check("sound_clips", self.sound_clips, low=0)
         if self.workers is not None:
-            check("workers", self.workers, low=0)
+            check("workers", self.workers, low=0, high=_MOST_WORKERS)
         for name, words in _WORDS.items():
             check_word(name, getattr(self, name), words)
         check("ema_decay", self.ema_decay, low=0.0, high=1.0)
@@ -179,6 +144,12 @@ class TrainingConfig:
             self._check_that_parts_fit()
 
     def _check_stages(self) -> None:
+        defaults = {each.name: each.default for each in dataclasses.fields(self) if each.name in _OF_STAGES}
+        if ignored := [name for name, default in defaults.items() if getattr(self, name) != default]:
+            raise ConfigError(
+                f"{', '.join(ignored)} is set beside stages, which do not take it from the run; "
+                "name it in the stage that it is meant for."
+            )
         together = sum(stage.steps for stage in self.stages)
         if self.steps not in {_STEPS, together}:
             raise ConfigError(f"steps is {self.steps}, the stages' together {together}; leave steps out.")
@@ -211,8 +182,9 @@ class TrainingConfig:
                 'start_codebooks is "k-means", which needs trainable "all" and codebooks "searched"; '
                 "name it in the stage that begins to use the codebooks."
             )
-        if self.discriminators_alone and self.discriminators is None:
-            raise ConfigError("discriminators_alone is set and there are no discriminators.")
+        for name in ("adversarial_from_step", "discriminators_alone"):
+            if getattr(self, name) and self.discriminators is None:
+                raise ConfigError(f"{name} is set and there are no discriminators.")
 
     def of_stage(self, stage: StageConfig) -> TrainingConfig:
         """Return the run that a stage is: these settings with the stage's over them, and no stages."""
@@ -220,6 +192,11 @@ class TrainingConfig:
         changes["discriminators"] = (
             (stage.discriminators or self.discriminators) if stage.adversarial else None
         )
+        if stage.adversarial and changes["discriminators"] is None:
+            raise ConfigError(
+                "adversarial is true and there are no discriminators; describe some in the stage or in the run, or "
+                "set adversarial to false."
+            )
         if stage.crop_samples is not None:
             changes["data"] = dataclasses.replace(self.data, crop_samples=stage.crop_samples)
         return dataclasses.replace(self, **changes)
@@ -253,6 +230,23 @@ class TrainingConfig:
                     f"for example {max(1, round(crop / multiple)) * multiple}."
                 )
 
+    def check_adversary(self) -> None:
+        """Refuse a run or a stage that ends before its codec has learned against its discriminators.
+
+        A run of an earlier version that ended so can still be read, and made longer.
+
+        Raises:
+            ConfigError: the discriminators begin, or stop learning alone, with the last step or later.
+        """
+        for name, run in self.stage_runs():
+            before = run.adversarial_from_step + run.discriminators_alone
+            if before >= run.steps:
+                raise ConfigError(
+                    f"{f'the stage {name}' if name else 'the run'} has {run.steps} steps, and before the codec learns "
+                    f"against discriminators there are {before} (adversarial_from_step {run.adversarial_from_step}, "
+                    f"discriminators_alone {run.discriminators_alone}); together they must be fewer than its steps."
+                )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the tree as plain values."""
         values: dict[str, Any] = to_plain(self)
@@ -283,17 +277,19 @@ class TrainingConfig:
 
 
 def _parse(path: Path) -> Any:
-    what = f"the training config {path}"
     text = read_text(path, what="the training config", error=ConfigError)
-    if path.suffix.lower() == ".json":
-        return parse_json(text, what=what, error=ConfigError)
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"reading {path.name} needs PyYAML: pip install pyyaml, or write the config as JSON."
-        ) from error
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError for dates that no calendar has
-        raise ConfigError(f"{what} is not valid YAML: {' '.join(str(error).split())}.") from error
+    parse = parse_json if path.suffix.lower() == ".json" else parse_yaml
+    return parse(text, what=f"the training config {path}", error=ConfigError)
+
+
+def check_config(config: object) -> None:
+    """Refuse what is no config where one is needed.
+
+    Raises:
+        ConfigError: it is a file's name, plain values or something else.
+    """
+    if not isinstance(config, TrainingConfig):
+        raise ConfigError(
+            f"config is {reprlib.repr(config)}; a TrainingConfig is needed: TrainingConfig.from_file reads a file, "
+            "TrainingConfig.from_dict takes plain values."
+        )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snac_tok.errors import first_line
 from snac_tok.metrics.mel import mel_filter_bank
 
 if TYPE_CHECKING:
@@ -24,10 +25,14 @@ _FFT_SIZE = 1024
 _NUM_MELS = 80
 # Quieter than this relative to the loudest is drawn black.
 _FLOOR_DB = -80.0
+# torch takes a sound of one sample for none.
+_LEAST_SAMPLES = 2
 
 
 class Curves:
     """Writes one run's curves; without tensorboard, or on a disk that refuses, it says so once and writes nothing.
+
+    A run never ends over what it draws: a sound that cannot be drawn is left out, and that is told once.
 
     Each point is on the disk when its call returns. `torch.utils.tensorboard.SummaryWriter` is not used: its thread
     prints a traceback of its own where the disk is full.
@@ -40,7 +45,7 @@ class Curves:
 
     def __init__(self, folder: Path, *, sampling_rate: int, first_step: int) -> None:
         self.sampling_rate = sampling_rate
-        self._folder, self._is_drawn = folder, True
+        self._folder, self._is_drawn, self._told_of_sound = folder, True, False
         # TensorBoard reads a folder's files in the order of their names.
         self._file = folder / f"events.out.tfevents.{time.time():.6f}.{platform.node()}.{os.getpid()}"
         try:
@@ -59,9 +64,9 @@ class Curves:
     def validation(self, step: int, values: Mapping[str, float], sounds: Sequence[Sound]) -> None:
         """Add a point to each curve of validation, and the sounds with their spectrograms."""
         self._scalars("validation", step, values)
-        for sound in sounds if self._is_drawn else ():
+        for name, sound in _named(sounds) if self._is_drawn else ():
             for kind, samples in (("recording", sound.reference), ("decoded", sound.decoded)):
-                self._sound(f"{sound.clip_id}/{kind}", step, samples)
+                self._sound(f"{name}/{kind}", step, samples)
 
     def _scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
         if self._is_drawn:
@@ -73,11 +78,23 @@ class Curves:
             self._add(step=step, summary=Summary(value=points))
 
     def _sound(self, tag: str, step: int, samples: torch.Tensor) -> None:
+        try:
+            for summary in self._summaries(tag, samples):
+                self._add(step=step, summary=summary)
+        except Exception as error:  # noqa: BLE001 - whatever tensorboard, pillow and torch raise: the run goes on
+            if not self._told_of_sound:
+                _log.warning("%s: cannot be drawn (%s); training goes on without it.", tag, first_line(error))
+            self._told_of_sound = True
+
+    def _summaries(self, tag: str, samples: torch.Tensor) -> tuple[Any, Any]:
         from torch.utils.tensorboard.summary import audio, image
 
-        picture = spectrogram_picture(samples, sampling_rate=self.sampling_rate)
-        self._add(step=step, summary=audio(tag, samples, sample_rate=self.sampling_rate))  # type: ignore[no-untyped-call]
-        self._add(step=step, summary=image(tag, picture, dataformats="HW"))  # type: ignore[no-untyped-call]
+        # What a codec makes may leave full scale, or be no number at all: torch prints a line about each.
+        heard = torch.nan_to_num(samples).clamp(-1, 1)
+        heard = torch.nn.functional.pad(heard, (0, max(0, _LEAST_SAMPLES - len(heard))))
+        picture = spectrogram_picture(heard, sampling_rate=self.sampling_rate)
+        sound = audio(tag, heard, sample_rate=self.sampling_rate)  # type: ignore[no-untyped-call]
+        return sound, image(tag, picture, dataformats="HW")  # type: ignore[no-untyped-call]
 
     def _add(self, **event: Any) -> None:
         """Append an event to the file; the first refusal of the disk is told, and nothing is written from then on."""
@@ -98,6 +115,18 @@ class Curves:
                 self._folder,
                 refusal.strerror or refusal,
             )
+
+
+def _named(sounds: Sequence[Sound]) -> list[tuple[str, Sound]]:
+    """Return each sound with a name of its own: two recordings of one file name are told apart by a number."""
+    named: dict[str, Sound] = {}
+    for sound in sounds:
+        name, number = sound.clip_id, 1
+        while name in named:
+            number += 1
+            name = f"{sound.clip_id} ({number})"
+        named[name] = sound
+    return list(named.items())
 
 
 def spectrogram_picture(samples: torch.Tensor, *, sampling_rate: int) -> torch.Tensor:

@@ -17,6 +17,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from snac_tok.errors import ConfigError
 from snac_tok.metrics.stft import mirrored, short_time_spectra
+from snac_tok.training.field_types import check_types
 
 # Shares of the spectrum, each with convolutions of its own (DAC's).
 BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
@@ -56,6 +57,7 @@ class DiscriminatorConfig:
     width: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not self.periods and not self.fft_sizes:
             raise ConfigError("periods and fft_sizes are both empty; name at least one discriminator.")
         if self.width is not None and self.width < 1:

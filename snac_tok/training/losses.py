@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from snac_tok.errors import ConfigError
+from snac_tok.training.field_types import check_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,6 +61,7 @@ class LossWeights:
     envelope: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name, weight in dataclasses.asdict(self).items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ConfigError(

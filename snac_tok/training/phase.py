@@ -6,10 +6,12 @@ What it needs to go on in the middle is its state; everything else follows from 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from snac_tok.errors import TrainingError, first_line
 from snac_tok.training.codebook_start import LATENTS_PER_ENTRY, start_codebooks
 from snac_tok.training.dead_codes import CodeUse
 from snac_tok.training.generator import Generator, Reconstruction
@@ -21,6 +23,8 @@ from snac_tok.training.sound_losses import sound_losses
 from snac_tok.training.step_inputs import InputFeed, InputMaker, workers_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from snac_tok.codec.model import SNAC
     from snac_tok.codec.quantizer import VectorQuantize
     from snac_tok.training.adversary import Adversary
@@ -153,7 +157,8 @@ class Phase:
         alone = at in self._alone
         with torch.set_grad_enabled(not alone):
             run = self.generator if alone else self._forward
-            reconstruction: Reconstruction = run(audio, noise, levels)
+            with _naming_compilers(self.config):
+                reconstruction: Reconstruction = run(audio, noise, levels)
         values: dict[str, torch.Tensor] = {}
         if self.adversary and self._adversarial(at):
             values["discriminator"] = self.adversary.learn(audio, reconstruction.audio, share=share)
@@ -161,7 +166,8 @@ class Phase:
             return values, reconstruction
         losses = self._losses(audio, reconstruction, at)
         total = weighted_total(losses, self.config.losses)
-        self.process.backward(total * share)
+        with _naming_compilers(self.config):
+            self.process.backward(total * share)
         values |= {name: loss.detach() for name, loss in losses.items()}
         return values | {"total": total.detach()}, reconstruction
 
@@ -220,3 +226,21 @@ class Phase:
         audio = self.crops.batch(micro_step, rank=rank, num_ranks=num_ranks).to(self.process.device)
         latents: torch.Tensor = self.process.gathered([self.codec.encoder(audio)])[0]
         return latents
+
+
+@contextlib.contextmanager
+def _naming_compilers(config: TrainingConfig) -> Iterator[None]:
+    """Say in one sentence what keeps torch.compile from working; the traceback of a compiler helps nobody.
+
+    Raises:
+        TrainingError: torch cannot compile here.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not config.compile or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise TrainingError(
+            f"compile is true, and torch.compile does not work here ({first_line(error).rstrip('.')}); install what it "
+            "needs (a C++ compiler such as g++ for a CPU, Triton for a GPU), or begin the run with compile: false."
+        ) from error

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from snac_tok.errors import MissingDependencyError, TrainingError
+from snac_tok.codec.placement import check_device
+from snac_tok.errors import ConfigError, MissingDependencyError, TrainingError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +29,14 @@ class TrainingProcess:
             unless this says "cpu" or there is none.
 
     Raises:
+        ConfigError: torch has no such device here, or nothing can be computed on it.
         MissingDependencyError: several processes were started and accelerate is not installed.
         TrainingError: several processes were started and do not find each other.
     """
 
     def __init__(self, device: str | torch.device | None = None) -> None:
-        wanted = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        num_started = int(os.environ.get("WORLD_SIZE", "1"))
+        wanted = _usable(("cuda" if torch.cuda.is_available() else "cpu") if device is None else device)
+        num_started = _num_started()
         self._accelerator = _accelerator(num_started, cpu=wanted.type == "cpu") if num_started > 1 else None
         if self._accelerator is None:
             self.rank, self.num_ranks = 0, 1
@@ -87,6 +89,28 @@ class TrainingProcess:
             self._accelerator.wait_for_everyone()
 
 
+def _usable(device: str | torch.device) -> torch.device:
+    """Return the device, which has to give back what was computed on it: torch's "meta" holds no values."""
+    check_device(device)
+    found = torch.empty(0, device=device).device
+    if found.type == "meta":
+        raise ConfigError(
+            f'the device "{found}" holds no values, so nothing can be trained on it; name "cpu" or a GPU.'
+        )
+    return torch.device(device)
+
+
+def _num_started() -> int:
+    """Return how many processes the launcher says that it has started; one where it says nothing."""
+    said = os.environ.get("WORLD_SIZE", "").strip()
+    if said and not (said.isascii() and said.isdigit() and int(said)):
+        raise TrainingError(
+            f"the environment variable WORLD_SIZE is {said!r}; it says how many processes train together, 1 or more: "
+            f"unset it to train in one, or start several with accelerate launch or torchrun, which set it."
+        )
+    return int(said or 1)
+
+
 def _accelerator(num_started: int, *, cpu: bool) -> Any:
     try:
         from accelerate import Accelerator
@@ -95,7 +119,14 @@ def _accelerator(num_started: int, *, cpu: bool) -> Any:
             "several processes were started (WORLD_SIZE is set), which needs accelerate: pip install accelerate."
         ) from error
     # The run's config says what precision it has, not whatever `accelerate config` was once asked for.
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no")
+    try:
+        accelerator = Accelerator(cpu=cpu, mixed_precision="no")
+    except (ValueError, RuntimeError, LookupError, OSError) as error:
+        raise TrainingError(
+            f"{num_started} processes were started (WORLD_SIZE), and this one cannot find the others "
+            f"({first_line(error).rstrip('.')}); start them with accelerate launch or torchrun, or unset WORLD_SIZE to "
+            "train in one."
+        ) from error
     if accelerator.num_processes != num_started:
         # Each alone would train a run of its own, all of them into one folder.
         raise TrainingError(

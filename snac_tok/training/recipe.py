@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from snac_tok.codec.config import PRESETS, CodecConfig
 from snac_tok.codec.vocos_config import VocosConfig
 from snac_tok.errors import ConfigError
+from snac_tok.training.field_types import check_types
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,8 @@ def check(
     if not (above and below and math.isfinite(value)):
         bounds = f"{'above' if open_low else 'at least'} {low:g}"
         if high < math.inf:
-            bounds += f" and {'below' if open_high else 'at most'} {high:g}"
+            shown = f"{high:,}" if isinstance(high, int) else f"{high:g}"
+            bounds += f" and {'below' if open_high else 'at most'} {shown}"
         raise ConfigError(f"{name} is {value!r}; it must be {bounds}.")
 
 
@@ -63,6 +65,7 @@ class QuantizerConfig:
     restart_every: int = 50
 
     def __post_init__(self) -> None:
+        check_types(self)
         check("level_dropout", self.level_dropout, low=0.0, high=1.0)
         check("restart_after", self.restart_after, low=0)
         check("restart_every", self.restart_every, low=1)
@@ -91,6 +94,7 @@ class OptimizerConfig:
     clip_norm: float = 1e3
 
     def __post_init__(self) -> None:
+        check_types(self)
         check("learning_rate", self.learning_rate, low=0.0, open_low=True)
         for beta in self.betas:
             check("each of betas", beta, low=0.0, high=1.0, open_high=True)
@@ -124,6 +128,7 @@ class DecoderConfig:
     lookahead: int = 3
 
     def __post_init__(self) -> None:
+        check_types(self)
         self.for_codec(PRESETS["snac_24khz"])
 
     def for_codec(self, codec: CodecConfig) -> VocosConfig:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from snac_tok.errors import ConfigError
 from snac_tok.training.discriminators import DiscriminatorConfig  # noqa: TC001 - read while it runs
+from snac_tok.training.field_types import check_types
 from snac_tok.training.losses import LossWeights  # noqa: TC001 - read while it runs
 from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig, check, check_word
 
@@ -15,7 +16,7 @@ CodebookUse = Literal["searched", "bypassed"]
 Start = Literal["kept", "k-means"]
 
 # What a stage has whatever the run has: its own, or these defaults.
-_OWN = ("codebooks", "start_codebooks", "adversarial_from_step", "discriminators_alone")
+OWN = ("codebooks", "start_codebooks", "adversarial_from_step", "discriminators_alone")
 # What is as in the run where a stage does not say; the rest is put together by `TrainingConfig.of_stage`.
 _INHERITED = (
     "trainable",
@@ -71,6 +72,7 @@ class StageConfig:
     crop_samples: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not self.name:
             raise ConfigError("name is empty; call the stage something.")
         check("steps", self.steps, low=1)
@@ -83,5 +85,5 @@ class StageConfig:
 
     def changes(self) -> dict[str, Any]:
         """Return the run's settings that this stage sets, by name."""
-        own = {name: getattr(self, name) for name in _OWN}
+        own = {name: getattr(self, name) for name in OWN}
         return own | {name: value for name in _INHERITED if (value := getattr(self, name)) is not None}

@@ -6,16 +6,21 @@ that needs it; a run that is resumed, or has another number of workers, gets the
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import signal
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from snac_tok.codec.noise import DrawnNoise
-from snac_tok.errors import TrainingError
+from snac_tok.errors import TrainingError, first_line
 from snac_tok.training.quantization import drawn_levels
 from snac_tok.training.randomness import generator_for
+from snac_tok.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from snac_tok.codec.config import CodecConfig
     from snac_tok.training.config import TrainingConfig
     from snac_tok.training.crops import CropSampler
+
+_log = logging.getLogger(__name__)
 
 # More do not help: a step of a small codec takes longer than to make its inputs in one.
 _MOST_WORKERS = 4
@@ -120,32 +127,77 @@ class InputFeed:
     def take(self, number: int) -> StepInputs:
         """Return the inputs of a batch; workers begin anew where it is not the next one.
 
+        Whoever makes them they are the same, so a worker that was killed ends no run: one fewer goes on.
+
         Raises:
-            TrainingError: the sound cannot be read any more.
+            TrainingError: the sound cannot be read any more, or the system starts no workers.
         """
-        if not self._workers:
-            return self._maker[number]
+        while self._workers:
+            try:
+                made = self._taken_ahead(number)
+            except (RuntimeError, EOFError, ConnectionError) as error:
+                # torch's own words; anything else is a fault in what makes the inputs.
+                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+                    raise
+                self._go_on_with_fewer(error)
+                continue
+            if isinstance(made, TrainingError):
+                raise made
+            return made
+        return self._maker[number]
+
+    def _taken_ahead(self, number: int) -> StepInputs | TrainingError:
         if self._ahead is None or number != self._next:
-            self._ahead = iter(
-                DataLoader(
-                    _MakerOfWorker(self._maker),
-                    batch_size=None,
-                    sampler=range(number, self._end),
-                    num_workers=self._workers,
-                    collate_fn=_as_it_is,
-                    pin_memory=self._pinned,
-                    generator=torch.Generator(),  # the program's own stays as it is
-                )
-            )
+            self._ahead = self._begun(number)
         self._next = number + 1
-        made = next(self._ahead)
-        if isinstance(made, TrainingError):
-            raise made
-        return made
+        return next(self._ahead)
+
+    def _begun(self, number: int) -> Iterator[StepInputs | TrainingError]:
+        loader = DataLoader(
+            _MakerOfWorker(self._maker),
+            batch_size=None,
+            sampler=range(number, self._end),
+            num_workers=self._workers,
+            collate_fn=_as_it_is,
+            pin_memory=self._pinned,
+            generator=torch.Generator(),  # the program's own stays as it is
+        )
+        try:
+            with _deaths_told_by_the_queue():
+                return iter(loader)
+        except OSError as error:
+            raise TrainingError(
+                f"the system starts no {self._workers} processes for workers ({error.strerror or error}); set workers "
+                "to fewer, or to 0 for none."
+            ) from error
+
+    def _go_on_with_fewer(self, error: Exception) -> None:
+        self.close()
+        self._workers -= 1
+        _log.warning(
+            "a worker that makes crops was killed (%s); the run goes on with %s; if memory ran out, set workers to "
+            "fewer when it is resumed.",
+            first_line(error).rstrip("."),
+            counted(self._workers, "worker") if self._workers else "no workers, and slower",
+        )
 
     def close(self) -> None:
         """End the workers."""
         self._ahead = None
+
+
+@contextlib.contextmanager
+def _deaths_told_by_the_queue() -> Iterator[None]:
+    """Keep the handler of dead children as it is: torch's would raise in the middle of whatever a step is doing.
+
+    Without it torch looks after its workers where it waits for them, within five seconds.
+    """
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before)
 
 
 def _as_it_is(inputs: Any) -> Any:

@@ -9,7 +9,6 @@ import bisect
 import copy
 import itertools
 import logging
-import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snac_tok.errors import TrainingError
+from snac_tok.training.config import check_config
 from snac_tok.training.curves import Curves
+from snac_tok.training.divergence import refuse_divergence
 from snac_tok.training.effort import cpu_warning
 from snac_tok.training.parts import digests_of, drawn_decoder, refuse_other_sound, starting_codec
 from snac_tok.training.phase import Phase
@@ -97,6 +97,8 @@ class Trainer:
         resume: bool = False,
         device: str | torch.device | None = None,
     ) -> None:
+        check_config(config)
+        config.check_adversary()
         self.config = config
         self.process = TrainingProcess(device)
         self.codec = starting_codec(config).train().to(self.process.device)
@@ -224,7 +226,7 @@ class Trainer:
         saved = self.step % config.checkpoint_every == 0 or ended or self._stopping
         # On a GPU losses are read as seldom as possible, but before anything is made of the weights.
         if logged or saved or self._is_validated(ended=ended) or self.process.device.type == "cpu":
-            self._check(report.losses)
+            refuse_divergence(report, self.folder, stage=self.stage if self._place else "")
         if logged:
             self._write(LOSSES_FILE, report.losses)
             if self.curves:
@@ -238,14 +240,6 @@ class Trainer:
 
     def _is_validated(self, *, ended: bool) -> bool:
         return self.validation is not None and (self.step % self.config.validate_every == 0 or ended)
-
-    def _check(self, losses: dict[str, float]) -> None:
-        bad = sorted(name for name, value in losses.items() if not math.isfinite(value))
-        if bad:
-            raise TrainingError(
-                f"step {self.step}: {', '.join(bad)} is not a finite number any more; resume from the last checkpoint "
-                f"({self.folder.path}) with a lower learning rate or clip_norm, in a copy of the folder."
-            )
 
     def _validate(self) -> dict[str, float]:
         assert self.validation is not None

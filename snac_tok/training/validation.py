@@ -36,9 +36,9 @@ class ValidationResult:
     """What a validation gave.
 
     Attributes:
-        figures: "mel", the mean mel distance; "voiced" and "voiced_recording", the shares of audible frames that have a
-            pitch; "f0_error", in semitones, where both have one somewhere; "used_0" …, the share of each level's
-            entries that occur, where codebooks are in use.
+        figures: "mel", the mean mel distance, of clips too short for a pitch only where there are no others; "voiced"
+            and "voiced_recording", the shares of audible frames that have a pitch; "f0_error", in semitones, where both
+            have one somewhere; "used_0" …, the share of each level's entries that occur, where codebooks are in use.
         sounds: the first few clips.
     """
 
@@ -76,11 +76,15 @@ class Validation:
     def run(self, codec: SNAC, *, bypassed: bool = False) -> ValidationResult:
         """Send every clip through a codec in eval mode, or through its networks without the codebooks."""
         distances, pitches, sounds = [], [], []
+        # A clip of a few samples has no spectrum, and would count as much as one of minutes.
+        longest = max(clip.num_samples for clip in self.store.clips)
+        least = min(longest, LEAST_SECONDS * codec.sampling_rate)
         used = torch.zeros((codec.config.num_levels, codec.config.codebook_size), dtype=torch.bool)
         for place in range(self.store.num_clips):
             audio = self.store.clip(place)[None, None]  # (1, 1, T)
             decoded, codes = _without_codebooks(codec, audio) if bypassed else _through(codec, audio)
-            distances.append(float(mel_distance(audio, decoded, sampling_rate=codec.sampling_rate)))
+            if audio.shape[-1] >= least:
+                distances.append(float(mel_distance(audio, decoded, sampling_rate=codec.sampling_rate)))
             pitches += _voicing(audio, decoded, codec.sampling_rate)
             for level, values in enumerate(codes):
                 used[level, values.flatten()] = True

@@ -209,3 +209,10 @@ def test_impossible_ranges_are_refused(effects):
     """By name."""
     with pytest.raises(ConfigError, match=next(iter(effects))):
         Augmentation(**effects)
+
+
+def test_crops_of_any_length_can_be_read():
+    """Lengths that transform fast have no end."""
+    longest = Augmentation(speed=(0.5, 2.0))
+    assert 2 * 20_480_000 < longest.num_read(20_480_000) < 2.1 * 20_480_000
+    assert Augmentation(speed=(1.0, 1.1)).num_read(16_384) == 19_200

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from prepared_sound import contents, prepared, write_tone
+from prepared_sound import RATE, contents, prepared, write_tone
 
 from snac_tok.audio import read_audio, resample, to_mono
 from snac_tok.errors import ConfigError, SamplingRateError, SourceError, TrainingError
@@ -114,6 +114,26 @@ def test_long_recordings_become_pieces_that_join(tmp_path):
     assert [clip.num_samples for clip in pieces.clips] == [24_000, 24_000, 24_000, 7_200]
     assert pieces.samples.tolist() == whole.samples.tolist()
     assert prepared([path], tmp_path / "exact", piece_seconds=3.3).clip_ids == ["a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "options", "names", "lengths"),
+    [
+        (2 + 1 / RATE, {}, ["a.wav#0", "a.wav#1"], [RATE, RATE + 1]),
+        (2.24, {}, ["a.wav#0", "a.wav#1"], [RATE, RATE + 5_760]),
+        (2.25, {}, ["a.wav#0", "a.wav#1", "a.wav#2"], [RATE, RATE, 6_000]),
+        (1.1, {}, ["a.wav"], [RATE + 2_400]),
+        (0.1, {}, ["a.wav"], [2_400]),
+        (2.2, {"min_seconds": 0.1}, ["a.wav#0", "a.wav#1"], [RATE, RATE + 4_800]),
+        (2.2, {"min_seconds": 0.5}, ["a.wav#0", "a.wav#1"], [RATE, RATE]),
+    ],
+)
+def test_a_rest_of_nearly_nothing_is_no_clip(tmp_path, seconds, options, names, lengths):
+    """It stays with the piece before, unless shorter clips are to be left out."""
+    path = write_tone(tmp_path / "a.wav", seconds=seconds)
+    found = prepared([path], tmp_path / "ready", piece_seconds=1.0, **options)
+    assert found.clip_ids == names
+    assert [clip.num_samples for clip in found.clips] == lengths
 
 
 def test_short_clips_are_left_out_and_counted(tmp_path):

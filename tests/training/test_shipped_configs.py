@@ -1,6 +1,7 @@
 """The configs that ship are configs, and of the codecs they say."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -41,7 +42,8 @@ def test_experiments_in_stages_have_the_length_that_was_asked_for(steps, monkeyp
     import experiments
 
     plan = yaml.safe_load((CONFIGS / "experiments.yaml").read_text())
-    data = {"data": {"train": [{"folder": "ready"}], "crop_samples": 8192}, "steps": steps}
+    options = SimpleNamespace(steps=steps, train=["ready"])
+    data = experiments._run_of(options, 0)
     for changes in plan["questions"]["codebooks"].values():
         settings = experiments.merged(experiments.merged(plan["base"], changes), data)
         config = TrainingConfig.from_dict(experiments.in_stages(settings))

@@ -140,3 +140,44 @@ def test_a_step_reads_nothing_back(sound, tmp_path, adversarial):
     with Readings() as readings:
         float(values["total"])
     assert readings.found == ["aten::_local_scalar_dense"]
+
+
+def kill_workers(feed):
+    """As a system without memory does; a step that goes on meanwhile must not notice."""
+    for worker in feed._ahead._workers:
+        worker.kill()
+        worker.join()
+    assert sum(range(1000)) == 499_500
+
+
+def test_a_worker_that_is_killed_ends_no_run(sound, tmp_path, caplog):
+    """One fewer goes on with the same batches; in the end none."""
+    maker = Trainer(config(sound), tmp_path / "run")._phase._feed._maker
+    feed = InputFeed(maker, end=99, workers=2, pinned=False)
+    number = 0
+    for left in ("1 worker", "no workers, and slower"):
+        assert torch.equal(feed.take(number)[0], maker[number][0])
+        kill_workers(feed)
+        while left not in caplog.text:  # what was made ahead is used first
+            number += 1
+            assert torch.equal(feed.take(number)[0], maker[number][0])
+    assert feed.take(number + 1)[0].shape == maker[number + 1][0].shape
+    assert [record.getMessage().split(" (")[0] for record in caplog.records] == [
+        "a worker that makes crops was killed"
+    ] * 2
+    feed.close()
+
+
+def test_workers_that_the_system_does_not_start(sound, tmp_path, monkeypatch):
+    """One sentence with the way out."""
+    maker = Trainer(config(sound), tmp_path / "run")._phase._feed._maker
+
+    def refuse(*_arguments):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__init__", refuse)
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__del__", lambda _: None)
+    with pytest.raises(
+        TrainingError, match=r"no 2 processes for workers \(Resource .*; set workers to fewer, or to 0"
+    ):
+        InputFeed(maker, end=9, workers=2, pinned=False).take(0)

@@ -360,14 +360,23 @@ def test_the_papers_config_is_one_for_gpus(name, warned):
 
 
 def test_numbers_that_are_none_stop_the_run(sound, tmp_path, monkeypatch):
-    """One sentence that names the loss; the checkpoint before stays."""
+    """One sentence that names the loss; the checkpoint before stays, and what is advised works."""
     run = Trainer(config(sound, checkpoint_every=1), tmp_path / "run")
     reports = run.run()
     next(reports)
-    monkeypatch.setattr("snac_tok.training.sound_losses.waveform_loss", lambda a, _: a.sum() * math.nan)
-    with pytest.raises(TrainingError, match=r"step 2: .*waveform.* is not a finite number .* resume"):
-        next(reports)
+    with monkeypatch.context() as broken:
+        broken.setattr("snac_tok.training.sound_losses.waveform_loss", lambda a, _: a.sum() * math.nan)
+        with pytest.raises(TrainingError) as refused:
+            next(reports)
+    codec = tmp_path / "run" / "codec"
+    assert str(refused.value) == (
+        "step 2: waveform is not a finite number any more; begin anew in another folder with a lower learning_rate or "
+        f"clip_norm of optimizer; if {tmp_path / 'run' / 'losses.jsonl'} was still good at step 1, start_from: {codec} "
+        "there goes on from the codec of that step, with the steps that are left."
+    )
     assert Trainer(config(sound, checkpoint_every=1), tmp_path / "run", resume=True).step == 1
+    lower = config(sound, start_from=str(codec), steps=5, optimizer={"learning_rate": 1e-5})
+    assert len(finished(Trainer(lower, tmp_path / "other"))) == 5
 
 
 def test_a_steps_own_time_is_told_without_its_validation_and_checkpoint(sound, tmp_path, monkeypatch):

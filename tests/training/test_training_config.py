@@ -5,14 +5,28 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import typing
 
 import pytest
 import yaml
 
+from snac_tok.codec.config import CodecConfig
 from snac_tok.errors import ConfigError, MissingDependencyError
 from snac_tok.plain_values import differences
-from snac_tok.training import OptimizerConfig, TrainingConfig
+from snac_tok.training import (
+    DataConfig,
+    DecoderConfig,
+    OptimizerConfig,
+    QuantizerConfig,
+    Source,
+    StageConfig,
+    TrainingConfig,
+)
+from snac_tok.training.augmentation import Augmentation
 from snac_tok.training.config import CHANGEABLE
+from snac_tok.training.discriminators import DiscriminatorConfig
+from snac_tok.training.losses import LossWeights
+from snac_tok.training.yaml_text import SWITCHES
 
 LEAST = {"data": {"train": [{"folder": "ready"}]}}
 # One value of each kind that differs from its default.
@@ -162,7 +176,10 @@ def test_wrong_types(changes, sentence):
         ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"seed": 2**64}, "seed is 18446744073709551616; it must be at least 0 and at most "),
         ({"data": {"train": []}}, "data: data.train names no folder; prepare one"),
-        ({"data": LEAST["data"] | {"crop_samples": 0}}, "data: crop_samples is 0; it must be at least 1."),
+        (
+            {"data": LEAST["data"] | {"crop_samples": 0}},
+            "data: crop_samples is 0; it must be at least 1 and at most 16,777,216.",
+        ),
         (
             {"data": LEAST["data"] | {"silence_db": float("nan")}},
             "data: silence_db is nan; it must be at least -200 and at most 0.",
@@ -198,7 +215,7 @@ def test_data_are_all_that_must_be_given():
             b"steps: !!python/object/apply:os.getcwd []\n",
             "is not valid YAML: could not determine",
         ),
-        ("run.yaml", b"steps: 2020-13-45\n", "is not valid YAML: month must be in 1..12"),
+        ("run.yaml", b"steps: 2020-13-45\n", "the config lacks ['data']"),
         ("run.yaml", b"\xff\xfe\x00\x01", "is not UTF-8 text"),
         ("run.yaml", b"[" * 100_000, "is not valid "),
         ("run.json", b"", "is not valid JSON: Expecting value"),
@@ -294,3 +311,196 @@ def test_a_tree_in_the_place_of_a_number_is_quoted_in_part():
     ) as refused:
         TrainingConfig.from_dict({"data": {"train": [{"folder": "a"}]}, "steps": stages})
     assert len(str(refused.value)) < 300
+
+
+SOUND = DataConfig(train=(Source(folder="a"),))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (
+            lambda: TrainingConfig(data=SOUND, batch_size="4"),
+            "batch_size is '4'; a value of type int is needed.",
+        ),
+        (lambda: TrainingConfig(data=SOUND, steps=2.5), "steps is 2.5; a value of type int is needed."),
+        (lambda: TrainingConfig(data=SOUND, compile=1), "compile is 1; a value of type bool is needed."),
+        (lambda: TrainingConfig(data=SOUND, ema_decay=True), "ema_decay is True; a value of type float is"),
+        (
+            lambda: TrainingConfig(data=SOUND, workers="2"),
+            "workers is '2'; a value of type int or None is needed.",
+        ),
+        (
+            lambda: TrainingConfig(data=SOUND, losses={"mel": 1}),
+            "losses is {'mel': 1}; a value of type LossWeights",
+        ),
+        (
+            lambda: TrainingConfig(data={"train": []}),
+            "data is {'train': []}; a value of type DataConfig is needed.",
+        ),
+        (
+            lambda: TrainingConfig(data=SOUND, mel_sizes=["64"]),
+            "mel_sizes is ['64']; a value of type tuple of int",
+        ),
+        (
+            lambda: TrainingConfig(data=SOUND, stages=[{"name": "a"}]),
+            "stages is [{'name': 'a'}]; a value of type tuple",
+        ),
+        (lambda: DataConfig(train=["x"]), "train is ['x']; a value of type tuple of Source is needed."),
+        (lambda: DataConfig(train="x"), "train is 'x'; a value of type tuple of Source is needed."),
+        (lambda: Source(folder=None), "folder is None; a value of type str is needed."),
+        (lambda: StageConfig(name="a", steps="3"), "steps is '3'; a value of type int is needed."),
+        (lambda: LossWeights(mel="1"), "mel is '1'; a value of type float is needed."),
+        (lambda: OptimizerConfig(betas=(0.9,)), "betas is (0.9,); a value of type tuple of float is needed."),
+        (lambda: DiscriminatorConfig(periods=2), "periods is 2; a value of type tuple of int is needed."),
+        (lambda: Augmentation(speed=1.1), "speed is 1.1; a value of type tuple of float or None is needed."),
+    ],
+)
+def test_wrong_types_in_python(make, sentence):
+    """The setting, what was given, what is needed; no error of Python's own, and none later."""
+    with pytest.raises(ConfigError) as refused:
+        make()
+    assert str(refused.value).startswith(sentence)
+
+
+def test_lists_and_whole_numbers_are_taken():
+    """As before: for tuples and for floats."""
+    made = TrainingConfig(data=DataConfig(train=[Source(folder="a", weight=2)]), mel_sizes=[64], ema_decay=0)
+    assert TrainingConfig.from_dict(made.to_dict()).mel_sizes == (64,)
+
+
+def read(tmp_path, text):
+    """Read YAML as the config of a run."""
+    (tmp_path / "run.yaml").write_text("data: {train: [{folder: a}]}\n" + text, encoding="utf-8")
+    return TrainingConfig.from_file(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("steps: 3\nsteps: 4\n", 3, "steps"),
+        ("losses: {mel: 1, mel: 2}\n", 2, "mel"),
+        ("stages:\n  - name: a\n    steps: 1\n    name: b\n", 5, "name"),
+        ("base: &base {mel: 1}\nlosses: {<<: *base, mel: 2, mel: 3}\n", 3, "mel"),
+    ],
+)
+def test_keys_twice_in_yaml(tmp_path, text, line, key):
+    """As in JSON; the last one used to count, without a word."""
+    with pytest.raises(
+        ConfigError, match=rf"run\.yaml is not valid YAML: line {line} has the key '{key}' a second"
+    ):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "value"),
+    [
+        ("steps: 010\n", "steps", 10),
+        ("steps: 1_000\n", "steps", 1000),
+        ("steps: 0x10\n", "steps", 16),
+        ("steps: 0o10\n", "steps", 8),
+        ("ema_decay: 1e-1\n", "ema_decay", 0.1),
+        ("ema_decay: .5\n", "ema_decay", 0.5),
+        ("ema_decay: 0\n", "ema_decay", 0.0),
+        ("workers: ~\n", "workers", None),
+        ("compile: yes\n", "compile", True),
+        ("compile: Off\n", "compile", False),
+        ("compile: true\n", "compile", True),
+        ("start_from: on\n", "start_from", "on"),
+        ("start_from: 2020-01-01\n", "start_from", "2020-01-01"),
+        ("start_from: 1:30\n", "start_from", "1:30"),
+        ("start_from: 'no'\n", "start_from", "no"),
+    ],
+)
+def test_yaml_is_read_as_it_is_meant(tmp_path, text, setting, value):
+    """A number is decimal, a word a word; `yes` is true where true or false is due."""
+    found = getattr(read(tmp_path, text), setting)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("steps: yes\n", "steps is 'yes'; a value of type int"),
+        ("steps: 1:30\n", "steps is '1:30'; a value of type int"),
+        ("compile: 'yes'\n", "compile is 'yes'; a value of type bool"),
+        ("precision: on\n", "precision is 'on'; it must be one of"),
+        ("losses: {adversarial: on}\n", "losses.adversarial is True; a value of type float"),
+    ],
+)
+def test_yaml_that_is_no_value_of_the_setting(tmp_path, text, sentence):
+    """It is quoted as it was written."""
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path, text)
+    assert str(refused.value).startswith(f"{tmp_path / 'run.yaml'}: {sentence}")
+
+
+def test_yaml_merges_still(tmp_path):
+    """What a mapping names itself goes before what it merges in, and is not named twice by that."""
+    stages = "stages:\n  - &one {name: a, steps: 1, batch_size: 3}\n  - {<<: *one, name: b}\n"
+    assert [(stage.name, stage.batch_size) for stage in read(tmp_path, stages).stages] == [("a", 3), ("b", 3)]
+
+
+def test_switches_are_all_that_is_true_or_false():
+    """A new one would otherwise refuse `yes`."""
+    found, waiting = (
+        set(),
+        [TrainingConfig, StageConfig, Source, Augmentation, CodecConfig, DiscriminatorConfig],
+    )
+    waiting += [DecoderConfig, LossWeights, OptimizerConfig, QuantizerConfig, DataConfig]
+    for kind in waiting:
+        found |= {name for name, hint in typing.get_type_hints(kind).items() if hint is bool}
+    assert found == SWITCHES
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"codebooks": "bypassed"}, "codebooks"),
+        ({"start_codebooks": "k-means"}, "start_codebooks"),
+        (
+            {"adversarial_from_step": 1, "discriminators_alone": 2},
+            "adversarial_from_step, discriminators_alone",
+        ),
+    ],
+)
+def test_what_stages_do_not_take_from_the_run_is_refused_there(changes, named):
+    """It used to be ignored; in the stage it counts."""
+    stages = {"stages": [{"name": "a", "steps": 5, "adversarial": True}]}
+    assert refusal(changes | stages).startswith(
+        f"{named} is set beside stages, which do not take it from the run;"
+    )
+    stages["stages"][0] |= changes
+    assert TrainingConfig.from_dict(LEAST | stages)
+
+
+def test_a_stage_with_an_adversary_has_discriminators():
+    """Its own, or the run's."""
+    stages = [{"name": "a", "steps": 1}, {"name": "b", "steps": 1, "adversarial": True}]
+    assert refusal({"stages": stages, "discriminators": None}).startswith(
+        "stages[1] (b): adversarial is true and there are no discriminators; describe some in the stage or in the run"
+    )
+    stages[1]["discriminators"] = {"width": 4}
+    assert TrainingConfig.from_dict(LEAST | {"stages": stages, "discriminators": None})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"adversarial_from_step": 6},
+        {"discriminators_alone": 6},
+        {"adversarial_from_step": 3, "discriminators_alone": 3},
+    ],
+)
+def test_the_codec_learns_against_discriminators_before_the_end(changes):
+    """Of a run and of each stage; one that is made longer goes on, and what was begun can be read."""
+    short = TrainingConfig.from_dict(LEAST | changes | {"steps": 6})
+    with pytest.raises(
+        ConfigError, match=r"^the run has 6 steps, and before the codec learns .* there are 6 \("
+    ):
+        short.check_adversary()
+    TrainingConfig.from_dict(LEAST | changes | {"steps": 7}).check_adversary()
+    stage = {"name": "b", "steps": 6, "adversarial": True} | changes
+    staged = TrainingConfig.from_dict(LEAST | {"stages": [{"name": "a", "steps": 1}, stage]})
+    with pytest.raises(ConfigError, match=r"^the stage b has 6 steps"):
+        staged.check_adversary()
