@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from snac_tok.codec import SNAC
+from snac_tok.errors import ConfigError
 from snac_tok.evaluation import CodecResult, SnacRoundTrip, evaluate
 from snac_tok.sources.recording import Recording
 from snac_tok.training import Trainer, TrainingConfig
 from snac_tok.training.clip_store import ClipStore
+from snac_tok.training.yaml_text import parse_yaml
 
 CONFIG = Path(__file__).parents[1] / "configs" / "experiments.yaml"
 MEASURES = ("mel", "stft", "si_sdr", "pesq", "stoi")
@@ -33,7 +34,7 @@ def main() -> None:
     """Train what is not trained yet, measure all, print one table."""
     options = _options()
     torch.set_num_threads(options.threads)
-    plan = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    plan = parse_yaml(CONFIG.read_text(encoding="utf-8"), what=CONFIG.name, error=ConfigError)
     print(
         f"{platform.processor() or platform.machine()}, {options.threads} threads, torch {torch.__version__}; ",
         end="",
