@@ -109,9 +109,18 @@ def made_with(source: str, settings: dict[str, Any], way: Way) -> SnacTokenizer:
     if found != settings["weights_sha256"] and not _is_rounded_from(name, settings["weights_sha256"]):
         raise CheckpointError(
             f"{source} was made with {recorded!r}, weights {settings['weights_sha256'][:12]}…; "
-            f"{name!r} has weights {found[:12]}…: name the model it was made with by --model."
+            f"{name!r} has weights {found[:12]}…: name the model it was made with by --model"
+            f"{_with_its_decoder(way, settings, tokenizer)}."
         )
     return tokenizer
+
+
+def _with_its_decoder(way: Way, settings: dict[str, Any], tokenizer: SnacTokenizer) -> str:
+    """Return what to do where the model may be the recorded one with its decoder trained further."""
+    if way.model is None or way.decoder or settings["codec_config"] != tokenizer.codec.config.to_dict():
+        return ""
+    recorded = settings["codec_id"]
+    return f"; if {way.model!r} is that one with its decoder trained further, --model {recorded} --decoder {way.model}"
 
 
 def _is_rounded_from(model: str, digest: str) -> bool:

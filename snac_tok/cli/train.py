@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from snac_tok.training import StepReport, Trainer
+    from snac_tok.training import StepReport, Trainer, TrainingConfig
 
 # The losses that the bar shows, where a run has them; all of them are in losses.jsonl.
 _SHOWN = {
@@ -66,7 +66,8 @@ def train(*, config: str, out: str, resume: bool, device: str | None, progress: 
 
     An interrupted run, resumed, gives what it would have given uninterrupted. RUN/codec always holds the codec as of
     the newest checkpoint, and loads with --model RUN/codec everywhere; where a decoder of another kind is trained,
-    RUN/decoder holds it and loads with --decoder. Without a terminal there is a line on stderr
+    RUN/decoder holds it and loads with --decoder. Where only the codec's own decoder is trained, tokens that were made
+    before are decoded with --model START_FROM --decoder RUN/codec. Without a terminal there is a line on stderr
     every log_every steps in place of the bar.
     """
     from snac_tok.codec.placement import check_device
@@ -206,16 +207,24 @@ def _note(report: StepReport) -> str:
 
 def _account(trainer: Trainer, out: str, *, steps: int, seconds: float) -> str:
     config, own = trainer.config, Path(out) / "codec"
-    kind, trained, tried = "codec", trainer.codec.num_parameters, f"--model {own}"
+    kind, trained = "codec", trainer.codec.num_parameters
     if config.stage_runs()[-1][1].decoder:
         kind, trained = "decoder", sum(weight.numel() for weight in trainer.codec.decoder.parameters())
-        tried = (
-            f"--model {own if config.trains_codes else config.start_from} --decoder {Path(out) / 'decoder'}"
-        )
     rows = [
         ("steps", f"{steps:,} now, {trainer.step:,} in all, {lasting(seconds)}"),
         (kind, f"{Path(out) / kind} ({trained:,} parameters)"),
         ("curves", f"tensorboard --logdir {Path(out) / 'tensorboard'}"),
-        ("try it", f"snac-tok eval FOLDER {tried}"),
+        ("try it", f"snac-tok eval FOLDER {_named(config, own, Path(out) / kind)}"),
     ]
+    if config.start_from and not config.trains_codes:
+        rows.append(
+            ("earlier tokens", f"snac-tok decode TOKENS -o SOUND.wav {_named(config, own, Path(out) / kind)}")
+        )
     return facts(rows)
+
+
+def _named(config: TrainingConfig, codec: Path, made: Path) -> str:
+    """Return by which options commands take what a run made: a decoder alone goes with the codec that made codes."""
+    if config.start_from and not config.trains_codes:
+        return f"--model {config.start_from} --decoder {made}"
+    return f"--model {codec}" + (f" --decoder {made}" if made != codec else "")

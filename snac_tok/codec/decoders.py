@@ -6,12 +6,14 @@ codebooks frozen), and a decoder of Vocos' kind, whose folder has a config.json 
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from snac_tok.codec import checkpoint
 from snac_tok.codec.config import CodecConfig, read_config
+from snac_tok.codec.folding import weights_sha256
 from snac_tok.codec.network import Network
 from snac_tok.codec.vocos import VocosDecoder
 from snac_tok.codec.vocos_config import VocosConfig
@@ -34,14 +36,16 @@ _SHAPE = (
     "depthwise",
 )
 _PREFIX = "decoder."
+# Of a codec's files: in each, codes mean the same.
+_SAVED_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def read_decoder(files: CheckpointFiles, codec: CodecConfig) -> AudioDecoder:
+def read_decoder(files: CheckpointFiles, codec: Network) -> AudioDecoder:
     """Read a decoder for a codec.
 
     Args:
         files: of a SNAC checkpoint, or of a decoder of Vocos' kind.
-        codec: what the decoder must fit.
+        codec: what the decoder must fit, with its weights as its files have them.
 
     Raises:
         ConfigError: the config describes no possible decoder, or one for another codec.
@@ -50,9 +54,11 @@ def read_decoder(files: CheckpointFiles, codec: CodecConfig) -> AudioDecoder:
     values = read_config(files.config)
     read = _read_vocos if VocosConfig.describes(values) else _read_snac
     try:
-        return read(files, values, codec)
+        decoder = read(files, values, codec.config)
+        _check_codes(decoder, codec)
     except ConfigError as error:
         raise ConfigError(f"{files.config}: {error}") from error
+    return decoder
 
 
 def check_fit(decoder: AudioDecoder, codec: CodecConfig) -> None:
@@ -67,6 +73,16 @@ def check_fit(decoder: AudioDecoder, codec: CodecConfig) -> None:
         needed = (codec.sampling_rate, codec.latent_dim, codec.hop_length)
         if found != needed:
             raise ConfigError(_misfit(("sampling_rate", "input_channels", "hop_length"), found, needed))
+
+
+def codes_sha256(codec: Network) -> tuple[str, ...]:
+    """Return digests of what makes latents of codes, one for each precision that a codec's files may have."""
+    found = []
+    for dtype in _SAVED_DTYPES:
+        rounded = copy.deepcopy(codec.quantizer).cpu().to(dtype).float()
+        strides = "-".join(map(str, codec.config.vq_strides))
+        found.append(f"{strides}:{weights_sha256(rounded)}")
+    return tuple(found)
 
 
 def _read_vocos(files: CheckpointFiles, values: Mapping[str, Any], codec: CodecConfig) -> AudioDecoder:
@@ -94,6 +110,16 @@ def _read_snac(files: CheckpointFiles, values: Mapping[str, Any], codec: CodecCo
         assign=True,
     )
     return decoder
+
+
+def _check_codes(decoder: AudioDecoder, codec: Network) -> None:
+    """Refuse a decoder that says it was trained for other codes than those of a codec whose shape it fits."""
+    trained_for = decoder.config.codes_sha256 if isinstance(decoder, VocosDecoder) else ()
+    if trained_for and not set(trained_for) & set(codes_sha256(codec)):
+        raise ConfigError(
+            "this decoder was trained for the codes of another codec of the same shape; name that codec, or take a "
+            "decoder that was trained for this one."
+        )
 
 
 def _misfit(names: tuple[str, ...], found: Any, needed: Any) -> str:

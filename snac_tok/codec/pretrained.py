@@ -90,7 +90,8 @@ class Pretrained(Network):
 
         Raises:
             ConfigError: `repo_id` or `decoder` is no name, or an empty one; no such device here, or no such dtype of
-                weights; the config describes no possible network, or the decoder is for another codec.
+                weights; the config describes no possible network, or the decoder is for another codec, by its shape or
+                because it says so.
             CheckpointError: files are missing, damaged, unsafe or do not fit the config.
             HubError: the hub cannot be reached or has no such repository.
         """
@@ -111,11 +112,11 @@ class Pretrained(Network):
         is_inside = Path(repo_id).is_dir() and hub_options.get("subfolder")
         model.name_or_path = str(files.config.parent if is_inside else repo_id)
         model.folder = files.config.parent
-        model = model.to(device=device, dtype=kept_in).eval()
         if decoder is None:
-            return model
+            return model.to(device=device, dtype=kept_in).eval()
         shared = {name: value for name, value in hub_options.items() if name not in _CODECS_OWN}
-        read = read_decoder(find_files(decoder, cast("HubOptions", shared)), config)
+        read = read_decoder(find_files(decoder, cast("HubOptions", shared)), model)
+        model = model.to(device=device, dtype=kept_in).eval()
         return model.exchange_decoder(read, decoder_id=str(decoder))
 
     def exchange_decoder(self, decoder: AudioDecoder, *, decoder_id: str = "unsaved") -> Self:

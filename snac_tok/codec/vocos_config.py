@@ -46,6 +46,8 @@ class VocosConfig:
         num_layers: how many blocks.
         lookahead: latents that each convolution sees ahead: 3 as in the paper, 0 for none. What sound lags behind in a
             stream grows with it.
+        codes_sha256: digests of the codebooks that it was trained for, one for each precision that a codec's files may
+            have (`decoders.codes_sha256`); empty where nobody knows.
 
     Raises:
         ConfigError: a value is of the wrong type or out of bounds.
@@ -63,8 +65,13 @@ class VocosConfig:
     intermediate_dim: int = 1536
     num_layers: int = 8
     lookahead: int = KERNEL_SIZE // 2
+    codes_sha256: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        digests: Any = self.codes_sha256  # from a file it is what stands there
+        if not isinstance(digests, (list, tuple)) or not all(isinstance(each, str) for each in digests):
+            raise ConfigError("codes_sha256 is no list of digests; leave it out where they are not known.")
+        object.__setattr__(self, "codes_sha256", tuple(digests))
         for name, (low, high) in _BOUNDS.items():
             object.__setattr__(self, name, checked_int(name, getattr(self, name), low, high))
         if self.n_fft % self.hop_length or not _HOPS[0] <= self.n_fft // self.hop_length <= _HOPS[1]:
@@ -88,7 +95,10 @@ class VocosConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values, as written to config.json, and the decoder's kind."""
-        return {_KIND: _VOCOS, **dataclasses.asdict(self)}
+        values = {_KIND: _VOCOS, **dataclasses.asdict(self), "codes_sha256": list(self.codes_sha256)}
+        if not self.codes_sha256:  # as versions before wrote it, and read it
+            del values["codes_sha256"]
+        return values
 
     @staticmethod
     def describes(values: Mapping[str, Any]) -> bool:

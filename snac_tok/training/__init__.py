@@ -8,7 +8,8 @@ from snac_tok.training.config import TrainingConfig
 from snac_tok.training.data_config import DataConfig, Source
 from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig
 from snac_tok.training.stages import StageConfig
-from snac_tok.training.trainer import StepReport, Trainer
+from snac_tok.training.step_report import StepReport
+from snac_tok.training.trainer import Trainer
 
 __all__ = [
     "DataConfig",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snac_tok.training.run_folder import RunFolder
-    from snac_tok.training.trainer import StepReport
+    from snac_tok.training.step_report import StepReport
 
 
 def refuse_divergence(report: StepReport, folder: RunFolder, *, stage: str) -> None:

@@ -13,12 +13,8 @@ from snac_tok.training.adversary import Adversary
 from snac_tok.training.clip_store import ClipStore
 from snac_tok.training.crops import CropSampler
 from snac_tok.training.discriminators import Discriminators
-from snac_tok.training.run_folder import CODEC_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
     from snac_tok.training.config import TrainingConfig
     from snac_tok.training.process import TrainingProcess
     from snac_tok.training.recipe import DecoderConfig
@@ -95,27 +91,3 @@ def crops_of(config: TrainingConfig, sampling_rate: int) -> CropSampler:
         silence_db=data.silence_db,
         augmentation=data.augmentation,
     )
-
-
-def digests_of(stores: Iterable[ClipStore]) -> dict[str, str]:
-    """Return what tells the sound of prepared folders from other sound, by the folders' names."""
-    return {str(store.folder): store.digest for store in stores}
-
-
-def refuse_other_sound(stores: Iterable[ClipStore], *, before: Mapping[str, str], run: Path) -> None:
-    """Refuse to go on with a run whose prepared folders hold other clips than when it was trained.
-
-    Args:
-        stores: as they are now.
-        before: what `digests_of` returned then; a folder that it does not name is taken as it is.
-        run: its folder.
-
-    Raises:
-        TrainingError: some folders' clips are others.
-    """
-    other = sorted(name for name, digest in digests_of(stores).items() if before.get(name, digest) != digest)
-    if other:
-        raise TrainingError(
-            f"{run} was trained on other sound than {', '.join(other)} holds now; prepare the recordings of before "
-            f"there, or train in another folder (start_from: {run / CODEC_FOLDER} goes on from the codec)."
-        )

@@ -16,18 +16,19 @@ one before. Where none is whole, nothing is begun in their place. One process at
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
 import re
 import shutil
-import zipfile
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snac_tok.codec.decoders import codes_sha256
 from snac_tok.codec.vocos import VocosDecoder
-from snac_tok.errors import TrainingError, first_line
+from snac_tok.errors import SnacTokError, TrainingError
 from snac_tok.files import (
     HiddenFile,
     living_writers,
@@ -37,6 +38,7 @@ from snac_tok.files import (
     write_bytes_atomically,
 )
 from snac_tok.plain_values import differences
+from snac_tok.training.checkpoint_file import read_state, reason_of, write_state
 from snac_tok.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# 1 had no list of its parts.
-FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
 LOSSES_FILE = "losses.jsonl"
 VALIDATION_FILE = "validation.jsonl"
@@ -56,26 +56,21 @@ CODEC_FOLDER = "codec"
 DECODER_FOLDER = "decoder"
 _CHECKPOINTS_FOLDER = "checkpoints"
 _CLAIM = "training"
-_PARTS = "parts"
+# A run that was killed before its first checkpoint leaves these at most.
+_BEFORE_CHECKPOINTS = (CONFIG_FILE, LOSSES_FILE, VALIDATION_FILE, "tensorboard", _CHECKPOINTS_FOLDER)
+_NAMES_SHOWN = 3
 
 
 class RunFolder:
     """The folder of one run.
 
     Args:
-        path: made where it is missing.
-
-    Raises:
-        TrainingError: the folder cannot be made.
+        path: made, where it is missing, when the run begins.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._told_of_export = False
-        with naming_refusals(path, error=TrainingError):
-            (path / _CHECKPOINTS_FOLDER).mkdir(parents=True, exist_ok=True)
-        for folder in (path, path / _CHECKPOINTS_FOLDER, path / CODEC_FOLDER):
-            sweep_folder(folder)
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -108,14 +103,17 @@ class RunFolder:
 
         Raises:
             TrainingError: there is a run and `resume` is off, its config differs in what decides results, it has
-                checkpoints and none of them is whole, or another process is training into the folder.
+                checkpoints and none of them is whole, the folder holds something else or cannot be made, or another
+                process is training into it.
         """
         self._refuse_company()
-        before = self._config()
-        if not resume and self.steps():
+        if not self.steps():
+            self._refuse_other_content()
+        elif not resume:
             raise TrainingError(
                 f"{self.path} holds a run of {self.steps()[-1]} steps; go on with --resume, or choose another folder."
             )
+        before = self._config()
         if before is not None and resume:
             changed = differences(before, json.loads(json.dumps(config.to_dict())))
             decisive = [name for name in changed if not config.may_change(name)]
@@ -125,6 +123,7 @@ class RunFolder:
                     f"it was begun with ({self.path / CONFIG_FILE}), or choose another folder."
                 )
         state = self.newest(take_up) if resume else None
+        self._make()
         content = json.dumps(config.to_dict(), indent=2) + "\n"
         write_bytes_atomically(self.path / CONFIG_FILE, content.encode(), error=TrainingError)
         for name in (LOSSES_FILE, VALIDATION_FILE):
@@ -133,10 +132,15 @@ class RunFolder:
 
     def steps(self) -> list[int]:
         """Return the steps of the checkpoints there are, oldest first."""
-        names = (
-            re.fullmatch(r"step-(\d+)\.pt", path.name) for path in (self.path / _CHECKPOINTS_FOLDER).iterdir()
-        )
+        paths = (self.path / _CHECKPOINTS_FOLDER).glob("*")  # of a folder that is missing, nothing
+        names = (re.fullmatch(r"step-(\d+)\.pt", path.name) for path in paths)
         return sorted(int(name[1]) for name in names if name)
+
+    @property
+    def exported_codec(self) -> Path | None:
+        """Where the codec is; None where none has been written, as in a run of a Vocos-type decoder alone."""
+        folder = self.path / CODEC_FOLDER
+        return folder if (folder / CONFIG_FILE).is_file() else None
 
     def save(self, state: dict[str, Any], *, keep: int) -> None:
         """Write a checkpoint, then remove all but the newest `keep`.
@@ -145,7 +149,7 @@ class RunFolder:
             TrainingError: the disk refuses; older checkpoints stay.
         """
         with replacing(self._checkpoint(state["step"]), error=TrainingError) as file:
-            _write({"format_version": FORMAT_VERSION, _PARTS: _parts(state), **state}, file)
+            write_state(state, file)
         # A later one is damaged, or this run would have gone on from it: it must not push out those that are whole.
         whole = [step for step in self.steps() if step <= state["step"]]
         for step in whole[:-keep]:
@@ -159,7 +163,9 @@ class RunFolder:
         """
         try:
             if isinstance(codec.decoder, VocosDecoder):
-                codec.decoder.save_pretrained(self.path / DECODER_FOLDER)
+                decoder = codec.decoder
+                decoder.config = dataclasses.replace(decoder.config, codes_sha256=codes_sha256(codec))
+                decoder.save_pretrained(self.path / DECODER_FOLDER)
             else:
                 codec.save_pretrained(self.path / CODEC_FOLDER)
         except ImportError:
@@ -186,6 +192,27 @@ class RunFolder:
         with naming_refusals(self.path / name, error=TrainingError), (self.path / name).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
+    def _make(self) -> None:
+        with naming_refusals(self.path, error=TrainingError):
+            (self.path / _CHECKPOINTS_FOLDER).mkdir(parents=True, exist_ok=True)
+        for folder in (self.path, self.path / _CHECKPOINTS_FOLDER, self.path / CODEC_FOLDER):
+            sweep_folder(folder)
+
+    def _refuse_other_content(self) -> None:
+        """Refuse a folder without checkpoints that holds anything but what a run writes before its first one."""
+        paths = [*self.path.glob("*"), *(self.path / _CHECKPOINTS_FOLDER).glob("*")]
+        other = sorted(
+            str(path.relative_to(self.path))
+            for path in paths
+            if path.name not in _BEFORE_CHECKPOINTS and not path.name.startswith(".")
+        )
+        if other:
+            names = ", ".join(other[:_NAMES_SHOWN]) + (", …" if len(other) > _NAMES_SHOWN else "")
+            raise TrainingError(
+                f"{self.path} holds {names} and no checkpoint of a run; a run begins in a new or empty folder: choose "
+                "another one."
+            )
+
     def _config(self) -> dict[str, Any] | None:
         path = self.path / CONFIG_FILE
         if not path.is_file():
@@ -208,14 +235,14 @@ class RunFolder:
         for step in reversed(self.steps()):
             path = self._checkpoint(step)
             try:
-                state = _read(path, step=step)
+                state = read_state(path, step=step)
                 if take_up:
                     take_up(state)
-            except (TrainingError, MemoryError, torch.OutOfMemoryError):
+            except (SnacTokError, MemoryError, torch.OutOfMemoryError):
                 raise  # says nothing of the checkpoint, or all that there is to say
             except Exception as error:  # noqa: BLE001 - torch raises pickle, zip, runtime and OS errors here
-                reasons.append(f"{path.name} ({_reason(error)})")
-                _log.warning("%s is damaged (%s) and passed over.", path, _reason(error))
+                reasons.append(f"{path.name} ({reason_of(error)})")
+                _log.warning("%s is damaged (%s) and passed over.", path, reason_of(error))
                 continue
             return state
         if reasons:
@@ -244,52 +271,3 @@ class RunFolder:
                 if json.loads(line.decode())["step"] <= step:
                     kept.append(line + b"\n")
         write_bytes_atomically(path, b"".join(kept), error=TrainingError)
-
-
-def _write(content: dict[str, Any], file: IO[bytes]) -> None:
-    try:
-        torch.save(content, file)
-    except RuntimeError as error:
-        # torch's zip writer puts an error of its own over what the system refused, and that says nothing of the disk.
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from None
-        raise
-
-
-def _read(path: Path, *, step: int) -> dict[str, Any]:
-    # torch reads tensors without a look at their checksums.
-    with zipfile.ZipFile(path) as archive:
-        if changed := archive.testzip():
-            raise ValueError(f"{changed} holds other bytes than were written")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    version = state["format_version"]
-    if version != FORMAT_VERSION:
-        raise TrainingError(f"{path} has format {version}; this version reads {FORMAT_VERSION}.")
-    parts = state.pop(_PARTS)
-    found = _parts({name: value for name, value in state.items() if name != "format_version"})
-    odd = sorted(set(parts) ^ set(found), key=lambda part: (part.count("/"), part))
-    if odd:
-        raise ValueError(f"{odd[0]} is {'missing' if odd[0] in parts else 'none of its parts'}")
-    if type(state["step"]) is not int or state["step"] != step:
-        raise ValueError(f"it says step {state['step']!r}")
-    return state
-
-
-def _parts(value: Any, at: str = "") -> list[str]:
-    """What a checkpoint is made of, one line a tensor or number: its path, type and shape."""
-    if isinstance(value, dict):
-        inner = value.items()
-    elif isinstance(value, list | tuple):
-        inner = dict(enumerate(value)).items()
-    elif isinstance(value, torch.Tensor):
-        return [f"{at}: {value.dtype} {tuple(value.shape)}"]
-    else:
-        return [f"{at}: {type(value).__name__}"]
-    return [
-        f"{at}: {type(value).__name__}",
-        *(part for name, each in inner for part in _parts(each, f"{at}/{name}")),
-    ]
-
-
-def _reason(error: Exception) -> str:
-    return f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)

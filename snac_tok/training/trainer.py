@@ -11,25 +11,26 @@ import itertools
 import logging
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from snac_tok.training import continuation
 from snac_tok.training.config import check_config
 from snac_tok.training.curves import Curves
 from snac_tok.training.divergence import refuse_divergence
 from snac_tok.training.effort import cpu_warning
-from snac_tok.training.parts import digests_of, drawn_decoder, refuse_other_sound, starting_codec
+from snac_tok.training.parts import drawn_decoder, starting_codec
 from snac_tok.training.phase import Phase
 from snac_tok.training.process import TrainingProcess
 from snac_tok.training.run_folder import LOSSES_FILE, VALIDATION_FILE, RunFolder
+from snac_tok.training.step_report import StepReport
 from snac_tok.training.validation import Validation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    import torch
 
     from snac_tok.codec.model import SNAC
     from snac_tok.training.adversary import Adversary
@@ -39,35 +40,6 @@ if TYPE_CHECKING:
     from snac_tok.training.recipe import DecoderConfig
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """What one step came to.
-
-    Attributes:
-        step: counted from 1.
-        values: the losses on the device, scalars.
-        seconds: that the step took, with its validation and checkpoint; on a GPU, until all of it was asked for.
-        training_seconds: those without validation and checkpoint.
-        validation: figures by name where this step was validated.
-        stage: the name of the stage it belongs to; "" in a run without stages.
-    """
-
-    step: int
-    values: Mapping[str, torch.Tensor] = field(repr=False)
-    seconds: float
-    training_seconds: float
-    validation: dict[str, float] | None = None
-    stage: str = ""
-
-    @cached_property
-    def losses(self) -> dict[str, float]:
-        """By name, unweighted; "total" is the weighted sum, "discriminator" the discriminators' own.
-
-        Reading them waits for the device to end the step.
-        """
-        return dict(zip(self.values, torch.stack(list(self.values.values())).tolist(), strict=True))
 
 
 class Trainer:
@@ -101,17 +73,9 @@ class Trainer:
         config.check_adversary()
         self.config = config
         self.process = TrainingProcess(device)
-        self.codec = starting_codec(config).train().to(self.process.device)
-        self._own_decoder = self.codec.decoder
-        self._stand_in: DecoderConfig | None = None  # the shape of what is in its place
-        shape = self.codec.config
-        config.check_crop(shape)
-        self.step, self.stage = 0, ""
-        self._asked_to_stop = self._stopping = False
-        # All data is opened before anything is written.
-        self._enter(0)
-        self.validation = Validation.of(config, shape.sampling_rate)
         self.folder = RunFolder(Path(folder))
+        self._stand_in: DecoderConfig | None = None  # the shape of what is in the place of the codec's own
+        self._asked_to_stop = self._stopping = False
         self._begin(resume=resume)
         self._warn_of_cpu()
         self.curves = self._curves()
@@ -264,6 +228,9 @@ class Trainer:
         return Curves(folder, sampling_rate=self.codec.sampling_rate, first_step=self.step)
 
     def _begin(self, *, resume: bool) -> None:
+        # All data is opened before anything is written.
+        if not (resume and self.folder.steps()):
+            self._set_up(self._codec(None), step=0)
         # All processes take up the checkpoint at the same time: wrapping networks anew needs every one of them.
         if self.process.is_first:
             self.folder.begin(self.config, resume=resume, take_up=self._restore)
@@ -271,13 +238,25 @@ class Trainer:
             self.folder.newest(self._restore)
         self.process.wait_for_all()
 
+    def _set_up(self, codec: SNAC, *, step: int) -> None:
+        """Make all that belongs to a codec: the parts of the stage that took the run to `step`, and validation."""
+        self.codec = codec.train().to(self.process.device)
+        self._own_decoder = self.codec.decoder
+        self._stand_in = None
+        self.config.check_crop(codec.config)
+        self.step = step
+        self._enter(step)
+        self.validation = Validation.of(self.config, codec.config.sampling_rate)
+
     def _state(self) -> dict[str, Any]:
         set_aside = self._own_decoder.state_dict() if self._stand_in else None
         return {
             "step": self.step,
+            "start": self._start,
+            "num_ranks": self.process.num_ranks,
             "codec": self.codec.state_dict(),
             "own_decoder": set_aside,
-            "sound": digests_of(self._stores()),
+            "sound": continuation.digests_of(self._stores()),
             **self._phase.state(),
         }
 
@@ -285,11 +264,24 @@ class Trainer:
         return [*self._phase.crops.stores, *([self.validation.store] if self.validation else [])]
 
     def _restore(self, state: dict[str, Any]) -> None:
-        # Checkpoints of earlier versions do not tell.
-        refuse_other_sound(self._stores(), before=state.get("sound", {}), run=self.folder.path)
-        self.step = state["step"]
-        self._enter(self.step)  # with the decoder whose weights these are
+        run, ranks = self.folder, self.process.num_ranks
+        continuation.refuse_fewer_steps(self.config.steps, done=state["step"], run=run)
+        # Checkpoints of earlier versions do not tell of processes, start and sound.
+        continuation.refuse_other_processes(ranks, before=state.get("num_ranks", ranks), run=run)
+        codec = self._codec(state.get("start"))
+        self._set_up(codec, step=state["step"])  # with the decoder whose weights these are
+        continuation.refuse_other_sound(self._stores(), before=state.get("sound", {}), run=run)
         self.codec.load_state_dict(state["codec"])
         if self._stand_in:
             self._own_decoder.load_state_dict(state["own_decoder"])
         self._phase.restore(state)
+
+    def _codec(self, start: dict[str, Any] | None) -> SNAC:
+        """Return the codec that a run begins with, or a network for the weights of a checkpoint that tells of it."""
+        if start is None or self.config.start_from is None:
+            codec = starting_codec(self.config)
+            self._start = continuation.start_of(codec) if self.config.start_from else None
+            return codec
+        continuation.refuse_other_start(self.config.start_from, before=start, run=self.folder)
+        self._start = start
+        return continuation.codec_of_shape(start)

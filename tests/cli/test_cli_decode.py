@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from snac_tok import SnacTokenizer, open_shards, read_audio, write_audio
+from snac_tok import SNAC, SnacTokenizer, open_shards, read_audio, write_audio
 from snac_tok.codec import VocosConfig, VocosDecoder
 
 
@@ -184,6 +184,22 @@ def test_other_weights_are_refused(refused, other_model):
         sentence = refused("decode", source, "-o", output, "--model", other_model)
         assert "weights" in sentence
         assert "tiny" in sentence
+
+
+@pytest.mark.usefixtures("a_npz")
+def test_a_decoder_trained_further_is_told_how_it_is_used(run, refused, other_model):
+    """Where the model has the recorded one's shape it may be that one; with another shape it is not."""
+    codec = SNAC.from_pretrained("tiny")
+    with torch.no_grad():
+        next(codec.decoder.parameters()).mul_(1.5)
+    codec.save_pretrained("run/codec")
+    sentence = refused("decode", "a.npz", "-o", "b.wav", "--model", "run/codec")
+    way = "--model tiny --decoder run/codec"
+    assert sentence.endswith(
+        f"by --model; if 'run/codec' is that one with its decoder trained further, {way}."
+    )
+    assert run("decode", "a.npz", "-o", "b.wav", *way.split()).exit_code == 0
+    assert "--decoder" not in refused("decode", "a.npz", "-o", "c.wav", "--model", other_model)
 
 
 def test_the_recorded_model_is_used(run, refused, other_model, monkeypatch):

@@ -48,6 +48,26 @@ def test_a_run_from_yaml(run, work, config):
     assert run("eval", "a.wav", "--model", "new/run/codec", "--metrics", "mel").exit_code == 0
 
 
+def test_a_run_of_the_decoder_says_how_earlier_tokens_are_decoded(run, work, config):
+    """With the codec that made them and the decoder that was trained; the command is one that works."""
+    assert run("encode", "a.wav", "-o", "a.npz", "--model", "tiny").exit_code == 0
+    data = {"train": [{"folder": "ready"}], "crop_samples": 2048}
+    settings = {
+        "data": data,
+        "codec": {},
+        "start_from": "tiny",
+        "trainable": "decoder",
+        "discriminators": None,
+    }
+    result = run("train", config(steps=1, **settings), "-o", "run")
+    assert result.exit_code == 0, result.stderr
+    said = dict(re.split(" {2,}", line, maxsplit=1) for line in result.stdout.splitlines())
+    assert said["try it"] == "snac-tok eval FOLDER --model tiny --decoder run/codec"
+    assert said["earlier tokens"] == "snac-tok decode TOKENS -o SOUND.wav --model tiny --decoder run/codec"
+    assert run("decode", "a.npz", *said["earlier tokens"].split()[3:]).exit_code == 0
+    assert (work / "SOUND.wav").stat().st_size > 44
+
+
 def test_a_run_goes_on(run, work, config):
     """A second time only with --resume, and then as if there had been no pause; JSON serves as well."""
     whole = config(steps=4, checkpoint_every=2)

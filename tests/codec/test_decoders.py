@@ -1,6 +1,7 @@
 """Decoders in the place of a codec's own: the laws hold for them, codes stay the same, misfits are refused."""
 
 import copy
+import dataclasses
 import itertools
 import json
 import pickle
@@ -17,6 +18,7 @@ from test_chunks import TOLERANCE, assert_close, audio_of, codes_of, run_in
 from snac_tok import SNAC, BatchStreamDecoder, SnacTokenizer, StreamDecoder
 from snac_tok.codec import CodecConfig, VocosConfig, VocosDecoder, inference, ragged
 from snac_tok.codec.chunked import run_chunk
+from snac_tok.codec.decoders import codes_sha256
 from snac_tok.codec.state import StreamState
 from snac_tok.errors import CheckpointError, CodesError, ConfigError, NetworkError
 
@@ -121,6 +123,59 @@ def test_a_vocos_decoder_computes_what_the_paper_says(codec):
     assert float(wanted.std()) > 0.05
     assert_close(codec.decoder(latents), wanted)
     assert_close(codec.decoder.train()(latents), wanted)
+
+
+def marked(folder, codec):
+    """Write a decoder that says which codes it was trained for."""
+    decoder = vocos(codec.config)
+    decoder.config = dataclasses.replace(decoder.config, codes_sha256=codes_sha256(codec))
+    decoder.save_pretrained(folder)
+    return folder
+
+
+def test_a_decoder_goes_with_the_codes_that_it_was_trained_for(own, tmp_path):
+    """Whatever the codec's own decoder is, and in whatever precision codec and files are."""
+    decoder = marked(tmp_path / "decoder", own)
+    own.save_pretrained(tmp_path / "own")
+    with torch.no_grad():
+        next(own.decoder.parameters()).mul_(1.5)
+    own.save_pretrained(tmp_path / "finetuned")
+    own.half().save_pretrained(tmp_path / "half")
+    for name in ("own", "finetuned", "half"):
+        for dtype in (None, "bfloat16"):
+            loaded = SNAC.from_pretrained(tmp_path / name, decoder=decoder, dtype=dtype).decoder
+            assert isinstance(loaded, VocosDecoder)
+    values = json.loads((decoder / "config.json").read_text())
+    assert VocosConfig.from_dict(values) == loaded.config
+    assert "codes_sha256" not in vocos_config(own.config).to_dict()
+
+
+@pytest.mark.parametrize("change", ["weights", "strides"])
+def test_a_decoder_of_other_codes_of_the_same_shape_is_refused(own, tmp_path, change):
+    """It would make noise of them; one that does not say its codes passes, as those of earlier versions."""
+    decoder = marked(tmp_path / "decoder", own)
+    strides = (2, 2, 1) if change == "strides" else SMALL.vq_strides
+    other = SNAC.from_config(dataclasses.replace(SMALL, vq_strides=strides))
+    if change == "strides":
+        other.load_state_dict(own.state_dict())
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(ConfigError) as refused:
+        SNAC.from_pretrained(tmp_path / "other", decoder=decoder)
+    assert str(refused.value) == (
+        f"{decoder / 'config.json'}: this decoder was trained for the codes of another codec of the same shape; name "
+        "that codec, or take a decoder that was trained for this one."
+    )
+    vocos(own.config).save_pretrained(tmp_path / "silent")
+    assert isinstance(
+        SNAC.from_pretrained(tmp_path / "other", decoder=tmp_path / "silent").decoder, VocosDecoder
+    )
+
+
+@pytest.mark.parametrize("digests", ["abc", 5, [1], {"a": 1}])
+def test_digests_that_are_none_are_refused(digests):
+    """Whatever stands in the file."""
+    with pytest.raises(ConfigError, match="codes_sha256 is no list of digests"):
+        vocos_config(SMALL, codes_sha256=digests)
 
 
 @pytest.mark.law(4)

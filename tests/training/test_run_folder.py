@@ -266,7 +266,7 @@ def test_what_a_killed_run_left_hidden_is_removed_by_the_next(tmp_path):
     left = [tmp_path / name, tmp_path / "checkpoints" / name, tmp_path / "codec" / name]
     for path in left:
         path.write_bytes(b"half")
-    RunFolder(tmp_path)
+    RunFolder(tmp_path).begin(config(), resume=True)
     assert not any(path.exists() for path in left)
 
 
@@ -337,4 +337,4 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     with pytest.raises(
         TrainingError, match=r"file: cannot be written \(Not a directory\)|file: cannot be written"
     ):
-        RunFolder(tmp_path / "file")
+        RunFolder(tmp_path / "file").begin(config(), resume=False)

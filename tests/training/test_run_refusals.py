@@ -41,6 +41,7 @@ def test_a_rate_that_is_too_high_is_told_before_there_is_a_checkpoint(sound, tmp
 def test_discriminators_that_diverge_have_an_optimizer_of_their_own(tmp_path):
     """It is named, and so are the stages that are done."""
     folder = RunFolder(tmp_path / "run")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "checkpoints" / "step-00000003.pt").touch()
     (tmp_path / "run" / "codec").mkdir()
     values = {"discriminator": torch.tensor(math.nan), "mel": torch.tensor(1.0)}

@@ -182,6 +182,13 @@ def test_stages_of_two_processes_resume_exactly(runs):
     assert told(runs / "staged") == told(runs / "cut stages")
 
 
+def test_a_run_of_two_does_not_go_on_with_one(runs, sound):
+    """It would have half the batch."""
+    run = TrainingConfig.from_dict(settings(sound, steps=6, validate_every=2, checkpoint_every=2))
+    with pytest.raises(TrainingError, match="was trained by 2 processes and would go on with 1"):
+        Trainer(run, runs / "whole", resume=True)
+
+
 def test_codebooks_that_no_loss_draws_stay(runs, sound, tmp_path):
     """Their gradients would be waited for without end; idle entries are moved all the same, no others."""
     start = Trainer(TrainingConfig.from_dict(still_codebooks(sound)), tmp_path / "run").codec.state_dict()
