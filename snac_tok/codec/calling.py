@@ -15,6 +15,7 @@ from snac_tok.codec.as_built import is_as_built
 from snac_tok.codec.layers import noise_blocks
 from snac_tok.codec.network import Decoder
 from snac_tok.codec.noise import checked_noise
+from snac_tok.codec.tracing import is_traced
 from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def is_needed(codec: Network, *parts: nn.Module) -> bool:
     """Say whether parts of a codec must be called: in training, in a graph, or because they were changed."""
-    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    in_graph = is_traced() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return codec.training or in_graph or not all(map(is_as_built, parts))
 
 

@@ -15,9 +15,10 @@ from snac_tok.codec.as_built import Structure, check_as_built, is_as_built_insid
 from snac_tok.codec.context import StepContext
 from snac_tok.codec.folding import Foldable, weights_sha256
 from snac_tok.codec.noise import DrawnNoise, SeededNoise
-from snac_tok.codec.precision import full_precision
+from snac_tok.codec.precision import in_full_precision
 from snac_tok.codec.state import StreamState
 from snac_tok.codec.threads import Pipeline, run_in_order
+from snac_tok.codec.tracing import is_traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -131,8 +132,11 @@ def run_checked_chunk(
     valid: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Run a chunk as `run_chunk` does, through a network of which everything inside is known to be as built."""
-    with full_precision(x):
+
+    def run(state: StreamState) -> torch.Tensor:
         return run_layers(network, x, state, last=last, noise=noise, valid=valid)
+
+    return in_full_precision(x, run, state)
 
 
 def run_layers(
@@ -155,7 +159,7 @@ def run_layers(
 def num_threads(network: ChunkedNetwork) -> int:
     """Return how many chunks may run side by side: as many as torch has threads, where each needs one alone."""
     on_cpu = next(network.parameters()).device.type == "cpu"
-    return torch.get_num_threads() if on_cpu and not torch.compiler.is_compiling() else 1
+    return torch.get_num_threads() if on_cpu and not is_traced() else 1
 
 
 def chunk_latents(
@@ -177,7 +181,7 @@ def chunk_latents(
 
 def runs_in_chunks(network: ChunkedNetwork, x: torch.Tensor, *, least: int) -> bool:
     """Say whether chunks give what the plain forward gives: an unchanged network, no gradients, no compiler."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or network.training:  # type: ignore[attr-defined, no-untyped-call]
+    if is_traced() or torch.jit.is_tracing() or network.training:  # type: ignore[attr-defined, no-untyped-call]
         return False
     weights = list(network.parameters())
     if torch.is_grad_enabled() and (x.requires_grad or any(weight.requires_grad for weight in weights)):

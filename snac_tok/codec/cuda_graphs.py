@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
+from snac_tok.codec.precision import captured_undisturbed
 from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class CudaGraphs:
         self._warm_up(step)
         with _ONE_CAPTURE:
             try:
-                graph, outputs = self._captured(step)
+                graph, outputs = self._captured(partial(captured_undisturbed, step))
             except BaseException:
                 # With torch 2.10 and 2.11 random numbers fail after a failed capture until another ends well.
                 with suppress(RuntimeError):

@@ -11,6 +11,7 @@ from torch import nn
 from snac_tok.codec.as_built import all_modules
 from snac_tok.codec.forks import use_one_thread
 from snac_tok.codec.ops import weight_cache
+from snac_tok.codec.tracing import is_traced
 from snac_tok.codec.weight_norm import NormConv
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Foldable(nn.Module):
         too, but slow.
         """
         # A compiled graph takes the weights as it finds them; folding is for outside.
-        if torch.compiler.is_compiling():
+        if is_traced():
             return self
         use_one_thread()
         fold(self)

@@ -18,7 +18,7 @@ from snac_tok.codec.folding import fold
 from snac_tok.codec.geometry import Conv
 from snac_tok.codec.layers import noise_blocks
 from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise
-from snac_tok.codec.precision import full_precision
+from snac_tok.codec.precision import in_full_precision
 from snac_tok.codec.state import StreamState
 from snac_tok.codec.threads import Pipeline, run_in_order
 from snac_tok.codec.unchanged import Unchanged
@@ -46,16 +46,21 @@ def encode_chunk(
         waiting: what keeps latents until their frame is whole.
         last: whether the clip ends here.
     """
-    with full_precision(audio):
-        latents = run_layers(codec.encoder, audio, state, last=last)
-        if (before := waiting.read(0)) is not None:
-            latents = torch.cat((before, latents), dim=-1)
-        whole = latents.shape[-1] - latents.shape[-1] % codec.config.latents_per_frame
-        waiting.write(0, latents[..., whole:].clone())
-        if not whole:
-            return [latents.new_empty((latents.shape[0], 0), dtype=torch.int64) for _ in codec.vq_strides]
-        codes: Codes = codec.quantizer(latents[..., :whole])[1]
-        return codes
+    return in_full_precision(audio, partial(_encode_chunk, codec, audio, last=last), state, waiting)
+
+
+def _encode_chunk(
+    codec: Network, audio: torch.Tensor, state: StreamState, waiting: StreamState, *, last: bool
+) -> Codes:
+    latents = run_layers(codec.encoder, audio, state, last=last)
+    if (before := waiting.read(0)) is not None:
+        latents = torch.cat((before, latents), dim=-1)
+    whole = latents.shape[-1] - latents.shape[-1] % codec.config.latents_per_frame
+    waiting.write(0, latents[..., whole:].clone())
+    if not whole:
+        return [latents.new_empty((latents.shape[0], 0), dtype=torch.int64) for _ in codec.vq_strides]
+    codes: Codes = codec.quantizer(latents[..., :whole])[1]
+    return codes
 
 
 def decode_chunk(
@@ -67,9 +72,12 @@ def decode_chunk(
     noise: NoiseSource | None,
 ) -> torch.Tensor:
     """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all."""
-    with full_precision(next(codec.parameters())):
+
+    def decode(state: StreamState) -> torch.Tensor:
         latents = codec.quantizer.from_codes(codes)
         return run_layers(codec.decoder, latents, state, last=last, noise=noise)
+
+    return in_full_precision(next(codec.parameters()), decode, state)
 
 
 def encode_clips(

@@ -15,7 +15,7 @@ from snac_tok.codec.noise import Noise, checked_noise
 from snac_tok.codec.ops.backend import no_tf32
 from snac_tok.codec.ops.reference import Precision
 from snac_tok.codec.placement import DTYPE_NAMES
-from snac_tok.codec.precision import full_precision
+from snac_tok.codec.precision import in_full_precision
 from snac_tok.codec.pretrained import Pretrained
 from snac_tok.errors import CodesError, ConfigError, NetworkError, WaveformError
 
@@ -89,8 +89,7 @@ class SNAC(Pretrained):
         audio = checked_audio(audio_data, device=self.device, dtype=self.dtype)
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             if calling.is_needed(self, self.encoder, self.quantizer):
-                with full_precision(audio):
-                    return calling.quantized(self, audio)[1]
+                return in_full_precision(audio, lambda: calling.quantized(self, audio)[1])
             clips = inference.encode_clips(self, inference.rows_alone(self, audio))
         return [torch.cat(level) for level in zip(*clips, strict=True)]
 

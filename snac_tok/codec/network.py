@@ -33,6 +33,7 @@ from snac_tok.codec.layers import (
 )
 from snac_tok.codec.noise import DrawnNoise, NoiseSource, SeededNoise, checked_noise
 from snac_tok.codec.quantizer import ResidualQuantizer
+from snac_tok.codec.tracing import is_traced
 from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class Decoder(AudioDecoder):
     def _handed_on(self, noise: Noise | NoiseSource | None) -> BlockNoise:
         if isinstance(noise, str) and noise == "random":
             return "random"
-        if not torch.compiler.is_compiling():
+        if not is_traced():
             there, reached = noise_blocks(self), reached_by_noise(self.model)
             if len(there) > len(reached):
                 raise NetworkError(

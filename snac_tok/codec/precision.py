@@ -1,99 +1,110 @@
-"""float32 that is float32: how precise torch is told to be changes no code and no sample of sound.
+"""Full precision: how precise torch is told to be changes no code and no sample of sound.
 
 Programs let torch round float32 products to TF32 or bfloat16 (`torch.set_float32_matmul_precision`, `allow_tf32`,
-`torch.backends.….fp32_precision`, autocast). Codes would then depend on more than weights and sound. Autocast is a
-thread's own, and is left. The rest are settings of the whole process: where one is low, it is raised while somebody is
-inside. Where none is, nothing is changed; that is how torch begins.
+`torch.backends.….fp32_precision`, autocast), and say how half precision is added up on GPUs. Codes would then depend on
+more than weights and sound. Autocast is a thread's own, and is left. The rest are settings of the whole process
+(`switches`): where one is not as codes need it, it is changed while somebody is inside. Where all are, nothing is
+changed; that is how torch begins.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from snac_tok.codec.forks import use_one_thread
+from snac_tok.codec.switches import HELD, switches_of
+from snac_tok.codec.tracing import is_traced
+from snac_tok.errors import SnacTokError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-_LOWER = ("tf32", "bf16")
+    from snac_tok.codec.state import StreamState
+    from snac_tok.codec.switches import Switch
 
-# torch.backends.<backend>.<operation>.fp32_precision is these two; as properties they take ten times as long, and the
-# setter of mkldnn's own `fp32_precision` sets every backend's (torch 2.13).
-_get = torch._C._get_fp32_precision_getter  # noqa: SLF001 - as said
-_set = torch._C._set_fp32_precision_setter  # noqa: SLF001
+T = TypeVar("T")
 
-_lock = threading.Lock()
+# One compilation of another thread can spoil one; more than two are somebody who keeps setting it.
+_ATTEMPTS = 4
+
+# The switches of the piece of work that a thread is in.
+_piece = threading.local()
 
 
-class _Settings:
-    """The precision of one backend's float32, for the whole process.
+class _ChangedError(Exception):
+    """Somebody set a switch while a graph was captured."""
 
-    Several threads may be inside. Whoever enters raises what is low just then; the last to leave sets it back. What
-    somebody else has set meanwhile is left alone.
+
+def in_full_precision(like: torch.Tensor, work: Callable[..., T], *states: StreamState) -> T:
+    """Do a piece of work in full precision; on a GPU again if another thread has changed the precision meanwhile.
+
+    On a CPU, where chunks pass on their states as they run, it is done once: what is set meanwhile counts for the rest
+    of the piece.
+
+    Args:
+        like: as `full_precision` takes it.
+        work: takes the states; what it computes depends on nothing else that it changes.
+        states: are afterwards what the work made of them; what fails leaves a GPU's as they were.
+
+    Raises:
+        SnacTokError: the precision was changed every time.
     """
-
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
-        self._inside = 0
-        self._raised: list[tuple[str, str]] = []  # which setting, and what it was
-
-    def enter(self, operations: tuple[str, ...]) -> None:
-        with _lock:
-            self._inside += 1
-            for operation in operations:
-                if _get(self.backend, operation) in _LOWER:
-                    self._raise(operation)
-
-    def leave(self) -> None:
-        with _lock:
-            self._inside = max(0, self._inside - 1)
-            if not self._inside:
-                self._set_back()
-
-    def forget_other_threads(self) -> None:
-        """Set everything back in a forked process, which has none of the threads that were inside."""
-        self._inside = 0
-        self._set_back()
-
-    def _raise(self, operation: str) -> None:
-        # An operation either has a setting of its own or takes its backend's. Only the one that it takes is changed, so
-        # that afterwards it takes its backend's as before.
-        if _get(self.backend, "all") != "ieee":
-            self._replace("all", self._own_of_all())
-            if _get(self.backend, operation) not in _LOWER:
-                return
-            _set(self.backend, *self._raised.pop())
-        self._replace(operation, _get(self.backend, operation))
-
-    def _own_of_all(self) -> str:
-        """Return the backend's own setting, "none" where it takes that of all backends; torch tells the sum of both."""
-        seen, generic = _get(self.backend, "all"), _get("generic", "all")
-        if seen not in _LOWER or seen != generic:
-            return str(seen)
-        _set("generic", "all", "ieee")
-        own = "none" if _get(self.backend, "all") == "ieee" else seen
-        _set("generic", "all", generic)
-        return str(own)
-
-    def _replace(self, name: str, before: str) -> None:
-        self._raised.append((name, before))
-        _set(self.backend, name, "ieee")
-
-    def _set_back(self) -> None:
-        while self._raised:
-            name, before = self._raised[-1]
-            if _get(self.backend, name) == "ieee":
-                _set(self.backend, name, before)
-            self._raised.pop()
+    if is_traced():
+        return work(*states)
+    device = like.device.type
+    with _holding(device, like.dtype):
+        if device == "cuda":
+            return _undisturbed(switches_of(device, like.dtype), work, states)
+        return work(*states)
 
 
-# oneDNN, which multiplies on CPUs, is called mkldnn there.
-_CUDA, _ONEDNN = _Settings("cuda"), _Settings("mkldnn")
+def _undisturbed(switches: tuple[Switch, ...], work: Callable[..., T], states: tuple[StreamState, ...]) -> T:
+    outer = getattr(_piece, "switches", ())
+    _piece.switches = switches
+    try:
+        return _repeated(switches, work, states)
+    finally:
+        _piece.switches = outer
+
+
+def _repeated(switches: tuple[Switch, ...], work: Callable[..., T], states: tuple[StreamState, ...]) -> T:
+    for _ in range(_ATTEMPTS):
+        before = HELD.times_put_right(switches)
+        forks = [state.fork() for state in states]
+        try:
+            found = work(*forks)
+        except _ChangedError:
+            continue
+        # The host reads the switches when it launches a product, so nobody needs to wait for the device.
+        if HELD.times_put_right(switches) == before:
+            for state, fork in zip(states, forks, strict=True):
+                state.kept, state.positions = fork.kept, fork.positions
+            return found
+    raise SnacTokError(
+        f"another thread set torch's precision on GPUs while the codec computed, {_ATTEMPTS} times in a row, so the "
+        "result would not be exact; set it once, before the codec runs (torch.set_float32_matmul_precision, "
+        "torch.backends.cuda.matmul), and call again."
+    )
+
+
+def captured_undisturbed(step: Callable[[], T]) -> T:
+    """Run a step that is captured as a graph.
+
+    Raises:
+        Exception: somebody changed the precision meanwhile, which the graph would keep; `in_full_precision` repeats the
+            piece of work that it is raised in.
+    """
+    switches = getattr(_piece, "switches", ())
+    before = HELD.times_put_right(switches)
+    found = step()
+    if HELD.times_put_right(switches) != before:
+        raise _ChangedError
+    return found
 
 
 def full_precision(like: torch.Tensor) -> AbstractContextManager[object]:
@@ -104,51 +115,35 @@ def full_precision(like: torch.Tensor) -> AbstractContextManager[object]:
     Args:
         like: a tensor of the weights' dtype, where it is computed.
     """
-    if torch.compiler.is_compiling():
+    if is_traced():
         return nullcontext()
-    device = like.device.type
-    settings = _CUDA if device == "cuda" else _ONEDNN
+    return _holding(like.device.type, like.dtype)
+
+
+def _holding(device: str, dtype: torch.dtype) -> _FullPrecision:
     casts = device != "meta" and torch.is_autocast_enabled(device)
     return _FullPrecision(
-        settings if like.dtype is torch.float32 else None,
-        # On a GPU `ops.convolution` asks for full precision itself.
-        ("matmul",) if device == "cuda" else ("matmul", "conv"),
-        torch.autocast(device, enabled=False) if casts else None,
+        switches_of(device, dtype), torch.autocast(device, enabled=False) if casts else None
     )
 
 
 class _FullPrecision:
     """A context, entered once; a class, because a generator takes twice as long and streams enter several a push."""
 
-    __slots__ = ("_autocast", "_operations", "_settings")
+    __slots__ = ("_autocast", "_switches")
 
-    def __init__(
-        self, settings: _Settings | None, operations: tuple[str, ...], autocast: torch.autocast | None
-    ) -> None:
-        self._settings, self._operations, self._autocast = settings, operations, autocast
+    def __init__(self, switches: tuple[Switch, ...], autocast: torch.autocast | None) -> None:
+        self._switches, self._autocast = switches, autocast
 
     def __enter__(self) -> None:
         use_one_thread()
-        if self._settings is not None:
-            self._settings.enter(self._operations)
+        if self._switches:
+            HELD.enter(self._switches)
         if self._autocast is not None:
             self._autocast.__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *error: object) -> None:
         if self._autocast is not None:
             self._autocast.__exit__(*error)
-        if self._settings is not None:
-            self._settings.leave()
-
-
-def _after_fork_in_child() -> None:
-    _lock.release()
-    for settings in (_CUDA, _ONEDNN):
-        settings.forget_other_threads()
-
-
-if hasattr(os, "register_at_fork"):
-    # The lock is free in the child, and what it guards is whole.
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork_in_child
-    )
+        if self._switches:
+            HELD.leave()

@@ -15,6 +15,7 @@ from torch import nn
 
 from snac_tok.codec.ops.convolution import conv1d, conv_transpose1d
 from snac_tok.codec.ops.weight_cache import versions
+from snac_tok.codec.tracing import is_traced
 from snac_tok.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class NormConv(nn.Module):
 
     def fold(self) -> torch.Tensor:
         """Return the weight; in eval mode it is computed once and kept."""
-        if self.training or torch.compiler.is_compiling():
+        if self.training or is_traced():
             return self.weight
         folded = self._fresh_fold()
         if folded is None:
@@ -138,7 +139,7 @@ class NormConv(nn.Module):
         # Another thread may fold anew or forget meanwhile. It writes the weight first and the version then, so a weight
         # that is read behind a version that fits is never an older one; the other way round it could be.
         # A compiled graph has the folded weight built in; it cannot ask for versions.
-        fits = torch.compiler.is_compiling() or self._norm.version() == self._folded_version
+        fits = is_traced() or self._norm.version() == self._folded_version
         return self.folded if fits else None
 
     def _load_from_state_dict(self, state_dict: dict[str, torch.Tensor], prefix: str, *args: Any) -> None:

@@ -17,7 +17,7 @@ import torch
 from snac_tok.codec.chunked import run_chunk
 from snac_tok.codec.inference import decode_chunk_frames
 from snac_tok.codec.noise import RowNoise
-from snac_tok.codec.precision import full_precision
+from snac_tok.codec.precision import in_full_precision
 from snac_tok.codec.transfers import to_device
 from snac_tok.codec.unchanged import Unchanged
 from snac_tok.errors import CodesError
@@ -273,5 +273,6 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
             shape = (num_streams, self.codec.latent_dim, 0)
             return torch.empty(shape, device=device, dtype=dtype) if is_begun else None
         levels = [to_device(torch.cat(level), device) for level in zip(*codes, strict=True)]
-        with full_precision(next(self.codec.parameters())):
-            return self.codec.quantizer.from_codes(levels)
+        return in_full_precision(
+            next(self.codec.parameters()), lambda: self.codec.quantizer.from_codes(levels)
+        )

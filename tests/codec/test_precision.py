@@ -11,11 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snac_tok import SNAC
-from snac_tok.codec.incremental import ChunkDecoder
+from snac_tok.codec import chunked, inference
+from snac_tok.codec.incremental import ChunkDecoder, ChunkEncoder
 from snac_tok.codec.network import Decoder, Encoder
+from snac_tok.codec.noise import SeededNoise
 from snac_tok.codec.ops import convolution
-from snac_tok.codec.precision import full_precision
+from snac_tok.codec.precision import captured_undisturbed, full_precision, in_full_precision
 from snac_tok.codec.quantizer import ResidualQuantizer
+from snac_tok.codec.state import StreamState
+from snac_tok.codec.switches import HELD
+from snac_tok.codec.tracing import is_traced
+from snac_tok.errors import SnacTokError
 
 LOW = ("tf32", "bf16")
 HERE = torch.zeros(())
@@ -35,6 +41,7 @@ def as_torch_begins():
     for place in CHOICES:
         put(*place, "none")
     torch.backends.cudnn.allow_tf32 = True
+    set_half(AS_BEGUN)
 
 
 class Gpu:
@@ -42,6 +49,29 @@ class Gpu:
 
     def __init__(self, dtype):
         self.device, self.dtype = torch.device("cuda"), dtype
+
+
+C = torch._C
+# What torch says of half precision on GPUs, and how it is told.
+HALF = {
+    "cublas_allow_fp16_reduced_precision_reduction": [(True, True), (False, True), (False, False)],
+    "cublas_allow_bf16_reduced_precision_reduction": [(True, True), (False, True), (False, False)],
+    "cublas_allow_fp16_accumulation": [False, True],
+    "math_sdp_allow_fp16_bf16_reduction": [False, True],
+}
+AS_BEGUN = {name: values[0] for name, values in HALF.items()}
+PINNED = {torch.float32: [], torch.float16: [0, 2, 3], torch.bfloat16: [1, 3]}
+
+
+def half():
+    """What half precision is set to."""
+    return {name: getattr(C, f"_get_{name}")() for name in HALF}
+
+
+def set_half(values):
+    """Set half precision."""
+    for name, value in values.items():
+        getattr(C, f"_set_{name}")(*value if isinstance(value, tuple) else (value,))
 
 
 def set_all(values):
@@ -250,10 +280,253 @@ def test_an_error_inside_sets_everything_back():
 
 def test_where_nothing_is_low_nothing_is_set(monkeypatch, small_codec):
     """As torch begins, a program that trains beside the codec cannot notice it, on a CPU or a GPU."""
-    monkeypatch.setattr("snac_tok.codec.precision._set", lambda *_: pytest.fail("a setting was changed"))
+    monkeypatch.setattr(HELD, "_hold", lambda _: pytest.fail("a setting was changed"))
     outputs(small_codec)
     with full_precision(Gpu(torch.float32)):
         pass
+
+
+def older():
+    """What torch's older getters say; None where they raise."""
+    found = []
+    for ask in (torch.get_float32_matmul_precision, C._get_cublas_allow_tf32, C._get_cudnn_allow_tf32):
+        try:
+            found.append(ask())
+        except RuntimeError:
+            found.append(None)
+    return found
+
+
+def set_as_programs_do(data):
+    """The older settings, the newer ones and mixtures of both, in any order."""
+    ways = {
+        "legacy": lambda: torch.set_float32_matmul_precision(
+            data.draw(st.sampled_from(["highest", "high", "medium"]))
+        ),
+        "allow": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", data.draw(st.booleans())),
+        "cudnn": lambda: setattr(torch.backends.cudnn, "allow_tf32", data.draw(st.booleans())),
+        "new": lambda: put(
+            *(place := data.draw(st.sampled_from(list(CHOICES)))), data.draw(st.sampled_from(CHOICES[place]))
+        ),
+    }
+    for way in data.draw(st.lists(st.sampled_from(list(ways)), max_size=4)):
+        ways[way]()
+
+
+@pytest.mark.law(9)
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_older_getters_raise_inside_or_afterwards_only_where_they_did_before(data):
+    """For everybody in the process, while pieces on a GPU and a CPU come and go in any order."""
+    torch.set_float32_matmul_precision("highest")
+    for place in CHOICES:
+        put(*place, "none")
+    torch.backends.cudnn.allow_tf32 = True
+    set_as_programs_do(data)
+    set_half({name: data.draw(st.sampled_from(values)) for name, values in HALF.items()})
+    before, told, of_half = {place: get(*place) for place in CHOICES}, older(), half()
+    pieces = data.draw(st.lists(st.sampled_from([HERE, *map(Gpu, PINNED)]), min_size=1, max_size=3))
+    inside = [(piece, contextlib.ExitStack()) for piece in pieces]
+    with contextlib.ExitStack() as all_of_them:
+        for piece, each in inside:
+            all_of_them.enter_context(each)
+            each.enter_context(full_precision(piece))
+        while inside:
+            now = older()
+            assert all(there is not None for there, then in zip(now, told, strict=True) if then is not None)
+            for piece, _ in inside:
+                names = [list(HALF)[at] for at in PINNED[piece.dtype]] if piece is not HERE else []
+                assert {name: half()[name] for name in names} == {name: AS_BEGUN[name] for name in names}
+                backend = "mkldnn" if piece is HERE else "cuda"
+                assert piece.dtype is not torch.float32 or get(backend, "matmul") not in LOW
+            inside.pop(data.draw(st.integers(0, len(inside) - 1)))[1].close()
+    assert {place: get(*place) for place in CHOICES} == before
+    assert (older(), half()) == (told, of_half)
+
+
+@pytest.mark.law(9)
+@pytest.mark.parametrize("legacy", ["high", "medium"])
+def test_older_getters_work_beside_several_threads(legacy):
+    """Threads on a GPU and a CPU come and go; others ask meanwhile."""
+    torch.set_float32_matmul_precision(legacy)
+    set_half(dict.fromkeys(HALF, False) | dict.fromkeys(list(HALF)[:2], (False, True)))
+    before, end, wrong = (older(), half()), time.monotonic() + 0.5, []
+
+    def work(piece):
+        while time.monotonic() < end:
+            with full_precision(piece):
+                if piece.dtype is torch.float32 and get("mkldnn", "matmul") in LOW:
+                    wrong.append(piece)
+                if piece is not HERE and piece.dtype is torch.float16 and half() == before[1]:
+                    wrong.append(piece)
+
+    pieces = [HERE, Gpu(torch.float32), Gpu(torch.float32), Gpu(torch.float16), Gpu(torch.bfloat16)]
+    workers = [threading.Thread(target=work, args=(piece,)) for piece in pieces]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+    assert (older(), half()) == before
+
+
+def elsewhere(work):
+    """Do something in another thread."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def compile_with(inside):
+    """Compile in this thread as programs do, and do something in another meanwhile."""
+
+    def backend(graph, _inputs):
+        elsewhere(inside)
+        return graph.forward
+
+    torch._dynamo.reset()
+    torch.compile(lambda x: x + 1, backend=backend)(torch.ones(3))
+
+
+@pytest.mark.law(9)
+@pytest.mark.parametrize("legacy", ["high", "medium"])
+def test_a_compilation_that_ends_inside_has_the_piece_repeated(legacy):
+    """It sets the TF32 back that it found before; what was computed since is not trusted."""
+    torch.set_float32_matmul_precision(legacy)
+    began, ended, seen = threading.Event(), threading.Event(), []
+
+    def work(state):
+        began.set()
+        assert ended.wait(60)
+        state.kept.append(torch.ones(1))
+        seen.append(get("cuda", "matmul"))
+        return len(seen)
+
+    state, found = StreamState(), []
+    piece = threading.Thread(target=lambda: found.append(in_full_precision(Gpu(torch.float32), work, state)))
+    compile_with(lambda: (piece.start(), began.wait(60)))
+    ended.set()
+    piece.join()
+    assert (found, seen) == ([2], ["tf32", "ieee"])
+    assert len(state.kept) == 1  # the first attempt left nothing
+    assert older()[:2] == [legacy, True]
+
+
+@pytest.mark.law(9)
+def test_what_is_computed_while_another_thread_compiles_is_exact(small_codec, wanted, precisions_inside):
+    """Torch says in all threads that it compiles; only the one that does computes nothing."""
+    torch.set_float32_matmul_precision("medium")
+    found, here = [], []
+    compile_with(lambda: found.append((outputs(small_codec), is_traced())))
+    torch._dynamo.reset()
+    torch.compile(lambda x: x + 1, backend=lambda graph, _: here.append(is_traced()) or graph.forward)(HERE)
+    ((given, there),) = found
+    assert equal(given, wanted)
+    assert precisions_inside.isdisjoint(LOW)
+    assert (there, here) == (False, [True])
+
+
+@pytest.mark.law(9)
+@pytest.mark.parametrize("way", ["high", "medium", "allow", "new", "all"])
+def test_a_compilation_that_begins_inside_and_ends_later_changes_nothing_for_ever(way):
+    """It sets back what it found inside; the program's TF32 is on again soon."""
+    {
+        "allow": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+        "new": lambda: put("cuda", "matmul", "tf32"),
+        "all": lambda: put("cuda", "all", "tf32"),
+    }.get(way, lambda: torch.set_float32_matmul_precision(way))()
+    values = dict.fromkeys(CHOICES, "none") | {("cuda", "all"): "tf32"}
+    before, told = seen(values) if way == "all" else get("cuda", "matmul"), older()
+    piece = full_precision(Gpu(torch.float32))
+    piece.__enter__()
+    compile_with(lambda: piece.__exit__(None, None, None))
+    end = time.monotonic() + 10
+    while get("cuda", "matmul") != "tf32" and time.monotonic() < end:
+        time.sleep(0.01)
+    assert older() == told
+    assert (seen(values) if way == "all" else get("cuda", "matmul")) == before
+
+
+def test_a_program_that_changes_its_mind_while_something_is_compiled_is_heard():
+    """Nobody turns TF32 on again."""
+    torch.set_float32_matmul_precision("high")
+    piece = full_precision(Gpu(torch.float32))
+    piece.__enter__()
+
+    def leave():
+        piece.__exit__(None, None, None)
+        torch.set_float32_matmul_precision("highest")
+
+    compile_with(leave)
+    time.sleep(0.1)
+    assert older()[:2] == ["highest", False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_who_keeps_changing_the_precision_is_told(dtype):
+    """A piece is repeated a few times, and then fails in a sentence, with its states as they were."""
+    state, names = StreamState(kept=[None]), list(HALF)
+
+    def work(forked):
+        forked.write(0, torch.ones(1))
+        if dtype is torch.float32:
+            torch.set_float32_matmul_precision("high")
+        else:
+            value = {torch.float16: True, torch.bfloat16: (False, True)}[dtype]
+            set_half({names[PINNED[dtype][1]] if value is True else names[1]: value})
+
+    with pytest.raises(SnacTokError, match="another thread set torch's precision"):
+        in_full_precision(Gpu(dtype), work, state)
+    assert state.kept == [None]
+
+
+def test_a_graph_that_was_captured_while_the_precision_changed_is_not_kept():
+    """The step raises, so that nobody holds its graph, and the piece is repeated."""
+    kept, tries = [], []
+
+    def step():
+        tries.append(get("cuda", "matmul"))
+        if len(tries) == 1:
+            torch.backends.cuda.matmul.allow_tf32 = True
+
+    def work():
+        kept.append(captured_undisturbed(step))
+
+    in_full_precision(Gpu(torch.float32), work)
+    assert kept == [None]
+    assert tries == ["none", "ieee"]
+    assert torch.backends.cuda.matmul.allow_tf32 is True
+
+
+@torch.no_grad()
+def test_chunks_are_repeated_from_the_states_that_they_had(small_codec, monkeypatch):
+    """Codes and sound of streams are those of a piece that nobody disturbed, whichever call it happens in."""
+    audio, calls = audio_of(small_codec), iter(range(10**6))
+    codes = small_codec.encode(audio)
+
+    def run():
+        encoder = ChunkEncoder(small_codec)
+        found = [level for part in audio.split(700, dim=-1) for level in encoder.push(part)]
+        decoder = ChunkDecoder(small_codec, SeededNoise(seed=3))
+        return [*found, *encoder.flush(audio[..., :0]), decoder.push(codes), decoder.rest()]
+
+    wanted = run()
+    # Everything but the device is as on a GPU.
+    for place in (inference, chunked):
+        monkeypatch.setattr(
+            place, "in_full_precision", lambda like, *rest: in_full_precision(Gpu(like.dtype), *rest)
+        )
+    for place, name in ((Encoder, "step"), (Decoder, "step"), (ResidualQuantizer, "from_codes")):
+        plain = getattr(place, name)
+
+        def disturbed(*args, plain=plain, **options):
+            if next(calls) % 5 == 0:
+                torch.backends.cuda.matmul.allow_tf32 = True
+            return plain(*args, **options)
+
+        monkeypatch.setattr(place, name, disturbed)
+    assert equal(run(), wanted)
+    assert next(calls) > 6
 
 
 @torch.no_grad()

@@ -247,7 +247,8 @@ def test_when_kernels_are_taken(interpreted, monkeypatch):
     with torch.autocast("cpu", torch.bfloat16):
         assert kernels_of(x) is None
     with monkeypatch.context() as patch:
-        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        for name in ("is_compiling", "is_dynamo_compiling"):  # as in what is compiled
+            patch.setattr(torch.compiler, name, lambda: True)
         assert kernels_of(x) is None
     with monkeypatch.context() as patch:
         backend._load.cache_clear()

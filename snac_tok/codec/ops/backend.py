@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 
 from snac_tok.codec.ops import cpu, reference
+from snac_tok.codec.tracing import is_traced
 
 if TYPE_CHECKING:
     from snac_tok.codec.ops.reference import Kept, Precision, UnitWeights
@@ -139,7 +140,7 @@ def kernels_for(x: torch.Tensor, precision: Precision = "fp32") -> Kernels | Non
         and (on_gpu or x.device.type == "cpu")
         and x.dtype in (torch.float32, torch.float16, torch.bfloat16)
         and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
+        and not is_traced()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not torch.is_autocast_enabled(x.device.type)
     )
@@ -178,7 +179,7 @@ def backend_for(x: torch.Tensor) -> Backend:
     optimised = (
         x.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and x.device.type == "cpu"
-        and not torch.compiler.is_compiling()
+        and not is_traced()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not torch.is_autocast_enabled("cpu")
     )

@@ -11,6 +11,8 @@ from typing import TypeAlias
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
+from snac_tok.codec.tracing import is_traced
+
 # Of one dimension: a number, or as torch's modules keep it.
 Size: TypeAlias = "int | tuple[int, ...]"
 
@@ -51,12 +53,7 @@ def conv_transpose1d(
 
 
 def _is_inference_on_gpu(x: torch.Tensor) -> bool:
-    return (
-        x.is_cuda
-        and x.dtype is torch.float32
-        and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-    )
+    return x.is_cuda and x.dtype is torch.float32 and not torch.is_grad_enabled() and not is_traced()
 
 
 def _without_tf32(
