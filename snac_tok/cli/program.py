@@ -102,7 +102,11 @@ class Program(click.Group):
         Raises:
             click.UsageError: it is one.
         """
-        named = [word for word in words if word in _COMMANDS]
+        # Right behind the option may stand its value, which may be called like a command.
+        named = sorted(
+            (word for word in words if word in _COMMANDS),
+            key=lambda word: words[words.index(word) - 1] == option,
+        )
         for name in named or _COMMANDS:
             command = self.get_command(ctx, name)
             if command is not None and option in _words_of_options(command):

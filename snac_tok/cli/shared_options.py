@@ -275,14 +275,14 @@ def refuse_format(file_format: str | None, output: str | None) -> None:
         raise click.UsageError("--format is for -o -, stdout; a file's name says its format")
 
 
-def never_stdout(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+def never_stdout(_context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse "-", as the callback of an option or argument that names a file or folder: it would get this name.
 
     Raises:
         click.UsageError: stdout is asked for.
     """
     if value == PIPE:
-        name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.make_metavar(context)
+        name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
         raise click.UsageError(f"{name} does not write to stdout (-); give it a name")
     return value
 

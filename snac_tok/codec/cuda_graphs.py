@@ -44,15 +44,35 @@ _FAILED: list[torch.cuda.CUDAGraph] = []
 _NO_MEMORY, _REFUSALS = 2, {800, 801, *range(900, 909)}
 
 
+# Of cuBLAS and of Triton, which have no class of their own for it.
+_NO_MEMORY_TEXTS = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "out of memory")
+
+
 def is_of_memory(error: BaseException) -> bool:
     """Say whether an error tells that the GPU has too little memory left, which may change."""
-    return isinstance(error, torch.OutOfMemoryError) or getattr(error, "error_code", None) == _NO_MEMORY
+    return any(map(_is_of_memory, _with_causes(error)))
 
 
 def is_of_device(error: BaseException) -> bool:
     """Say whether an error tells that the GPU is in trouble, not that something cannot be captured."""
     known = {_NO_MEMORY, *_REFUSALS}
-    return isinstance(error, torch.AcceleratorError) and getattr(error, "error_code", None) not in known
+    return any(
+        isinstance(each, torch.AcceleratorError) and getattr(each, "error_code", None) not in known
+        for each in _with_causes(error)
+    )
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it came on top of: if a step fails, the end of its capture may fail, too."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError) or getattr(error, "error_code", None) == _NO_MEMORY:
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY_TEXTS)
 
 
 class CudaGraphs:

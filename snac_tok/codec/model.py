@@ -263,6 +263,8 @@ class SNAC(Pretrained):
     def freeze_cuda_graphs(self) -> Self:
         """From now on capture no more CUDA graphs: those that are there go on, all else runs as without.
 
+        Those of weights that are changed later go, as always, and none take their place.
+
         For a process where something else uses the GPU, such as a language model: a capture waits for all of its work
         and gives back memory that is kept for it, and with torch 2.10 and 2.11 random numbers that another
         thread draws meanwhile raise an error there. It lasts until the next `use_cuda_graphs`.

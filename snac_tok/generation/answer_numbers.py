@@ -39,6 +39,10 @@ class AnswerNumbers:
             self.end_response()
         self._response_id = response_id
 
+    def is_running(self, index: int) -> bool:
+        """Say whether an answer of the response has begun and not ended."""
+        return self._first + index in self._running
+
     def take(
         self,
         index: int,

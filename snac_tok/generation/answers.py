@@ -42,11 +42,13 @@ class Answer:
         ids: (n,), or (slots, steps); None where there is text alone.
         text: the text.
         left_out: sentences about what was passed over on the way here.
+        broke_off: whether its server said that more comes, and then neither more nor an end.
     """
 
     ids: Any = None
     text: str = ""
     left_out: tuple[str, ...] = ()
+    broke_off: bool = False
 
 
 def answers_in_text(text: str, table: Vocabulary) -> list[Answer]:
@@ -56,7 +58,7 @@ def answers_in_text(text: str, table: Vocabulary) -> list[Answer]:
         TokenError: none of these, or a server's error.
     """
     text = text.removeprefix(BYTE_ORDER_MARK).strip()
-    has_tokens = table.text is not None and any(True for _ in table.text.tokens_in(text))
+    has_tokens = _has_tokens(text, table)
     values = _values_in(text) if text.startswith(("[", "{")) else iter(())
     first = next(values, (None, ""))
     if _is_of_ids(first[0]) and not (has_tokens and _are_no_codes(first[0], table)):
@@ -83,17 +85,37 @@ def answers_of_values(values: Any, table: Vocabulary) -> list[Answer]:
     if isinstance(values, (list, tuple)) and values:
         if (named := _named_ids(values)) is not None:
             return [Answer(ids=row) for ids in named for row in _rows(ids, dimensions)]
-        if _begin_a_servers(values):
-            reader = ResponseReader()
-            pushes: list[Callable[[], list[ResponsePiece]]] = [partial(reader.push, each) for each in values]
-            if found := _collected(reader, [*pushes, reader.flush]):
-                return found
+        if _begin_a_servers(values) and (found := _answers_in_lines(values, table)):
+            return found
         if _holds(values, str):
             return [Answer(text="".join(_new(values)))]
         if _are_a_servers(values):
             reader = ResponseReader()
             return _collected(reader, [partial(reader.event, each) for each in values]) or [_nothing(reader)]
     return [Answer(ids=row) for row in _rows(values, dimensions)]
+
+
+def _answers_in_lines(lines: Sequence[Any], table: Vocabulary) -> list[Answer]:
+    """Return a server's answers in its lines or other pieces; [] for a model's text that only begins like one.
+
+    Raises:
+        TokenError: a server's error.
+    """
+    reader = ResponseReader()
+    pushes: list[Callable[[], list[ResponsePiece]]] = [partial(reader.push, each) for each in lines]
+    holds_tokens = _holds(lines, str) and _has_tokens("".join(lines), table)
+    try:
+        found = _collected(reader, [*pushes, reader.flush])
+    except TokenError:
+        if holds_tokens:
+            return []
+        raise
+    is_heard = any(answer.ids or _has_tokens(answer.text, table) for answer in found)
+    return found if is_heard or not holds_tokens else []
+
+
+def _has_tokens(text: str, table: Vocabulary) -> bool:
+    return table.text is not None and any(True for _ in table.text.tokens_in(text))
 
 
 def _listed(values: Iterable[tuple[Any, str]], table: Vocabulary) -> list[Answer]:
@@ -154,7 +176,11 @@ def _collected(reader: ResponseReader, reads: Iterable[Callable[[], list[Respons
     for piece in pieces:
         by_answer.setdefault(piece.answer, []).append(piece)
     left_out = (*_each_once(reader.left_out), *broken)
-    return [_joined(by_answer[number], left_out) for number in sorted(by_answer)]
+    unfinished = set() if broken else reader.unfinished
+    return [
+        replace(_joined(by_answer[number], left_out), broke_off=number in unfinished)
+        for number in sorted(by_answer)
+    ]
 
 
 def _each_once(sentences: list[str]) -> list[str]:

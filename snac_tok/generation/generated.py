@@ -26,6 +26,7 @@ from snac_tok.frames.identify import LEAST_SHARE, identify, share_in_order
 from snac_tok.generation.answers import Answer, answers_in_text, answers_of_values
 from snac_tok.generation.frame_states import table_of
 from snac_tok.generation.parallel_rows import cut_rows
+from snac_tok.generation.responses import BROKE_OFF
 from snac_tok.prompts import prompt_format
 from snac_tok.prompts.prompt_format import as_line
 from snac_tok.prompts.speech import find_speech
@@ -155,14 +156,20 @@ def _speech(answer: Answer, table: Vocabulary, prompt: Prompt | None, name: str 
         ids, left_out = _ids_of(answer, table)
         if table.is_parallel:
             rows, ended, lost = cut_rows(ids, table)
-            return GeneratedSpeech(ids=rows, left_out=(*answer.left_out, *left_out, *lost), ended=ended)
+            return _found(rows, answer, (*left_out, *lost), ended=ended)
         line = as_line(ids, what="the ids")
         cut, ended, lost = _cut_line(line, table, prompt)
     except TokenError as error:
         # Why there is too little may be what was left out: a server's error, an answer that is cut.
         reason = "; ".join([str(error), *answer.left_out[-1:]]).replace(".; ", "; ")
         raise TokenError(f"{name}: {reason}" if name else reason) from error
-    return GeneratedSpeech(ids=cut, left_out=(*answer.left_out, *left_out, *lost), ended=ended)
+    return _found(cut, answer, (*left_out, *lost), ended=ended)
+
+
+def _found(ids: Any, answer: Answer, left_out: tuple[str, ...], *, ended: bool) -> GeneratedSpeech:
+    # Behind the end of its speech nothing of an answer is to be heard.
+    lost = (BROKE_OFF,) if answer.broke_off and not ended else ()
+    return GeneratedSpeech(ids=ids, left_out=(*answer.left_out, *lost, *left_out), ended=ended)
 
 
 def _ids_of(answer: Answer, table: Vocabulary) -> tuple[Any, tuple[str, ...]]:

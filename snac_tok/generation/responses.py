@@ -62,7 +62,8 @@ _DONE = "[DONE]"
 # How many keys a message shows.
 _SHOWN = 5
 _UNPARSED = (str, bytes, bytearray, memoryview)
-_BROKE_OFF = (
+# Of an answer in `ResponseReader.unfinished`.
+BROKE_OFF = (
     "the server's answer broke off: more was to come, and neither that nor an end came; what came is heard."
 )
 _SOMETHING = re.compile(r"\S")
@@ -296,13 +297,16 @@ class ResponseReader:
     ) -> ResponsePiece:
         # TGI counts tokens where others count answers.
         index = 0 if "token" in event else part.get("index", event.get("index", 0))
+        index = index if isinstance(index, int) and index >= 0 else 0
         ids, text = ids_in(part), text_in(part)
+        # A second part of an answer shows that it comes in parts, where the event alone doesn't.
+        in_parts = is_stream or self._numbers.is_running(index)
         answer = self._numbers.take(
-            index if isinstance(index, int) and index >= 0 else 0,
+            index,
             has_tokens=bool(ids or text),
             ending=ending,
             is_stream=is_stream,
-            more_comes=says_more_comes(part, is_stream=is_stream),
+            more_comes=says_more_comes(part, is_stream=in_parts),
         )
         if was_aborted_in(part):
             self._aborted.add(answer)
@@ -346,7 +350,7 @@ def response_tokens(
             # Where a server sends ids, its text says the same again.
             yield (piece.ids or []) if has_ids else piece.text
     if answer in reader.unfinished:
-        warnings.warn(_BROKE_OFF, LostSpeechWarning, stacklevel=2)
+        warnings.warn(BROKE_OFF, LostSpeechWarning, stacklevel=2)
 
 
 def _pieces_of(

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from snac_tok.codec.checkpoint import SAFETENSORS_FILE
 from snac_tok.errors import CheckpointError, first_line
-from snac_tok.files import HiddenFile, sync_folder
+from snac_tok.files import HiddenFile, sweep_folder, sync_folder
 from snac_tok.wording import counted
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _hidden_folder(folder: Path) -> Iterator[Path]:
 
 
 def _remove_left(folder: Path) -> None:
+    sweep_folder(folder)  # HiddenFile does so once a process
     for left in folder.glob(f".saving.*{_FILES}"):
         if not left.with_name(left.name.removesuffix(_FILES)).exists():
             shutil.rmtree(left, ignore_errors=True)

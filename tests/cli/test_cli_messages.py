@@ -281,7 +281,8 @@ def test_did_you_mean(refused, monkeypatch, line, meant):
         ("--model=tiny encode a.wav", "the command: `snac-tok encode --model …`"),
         ("-o x.wav decode a.npz", "the command: `snac-tok decode -o …`"),
         ("--debug --no-progress shard clips out", "the command: `snac-tok shard --no-progress …`"),
-        ("--model decode encode a.wav", "the command: `snac-tok decode --model …`"),
+        ("--model decode encode a.wav", "the command: `snac-tok encode --model …`"),
+        ("--force encode a.wav -o a.npz", "the command: `snac-tok encode --force …`"),
         ("--port 9", "a command: `snac-tok serve --port …`"),
     ],
 )

@@ -243,6 +243,13 @@ def _accelerator_error(code):
     return error
 
 
+def _on_top_of(error):
+    """What torch raises if the end of a capture fails after its step."""
+    raised = _accelerator_error(901)
+    raised.__context__ = error
+    return raised
+
+
 @pytest.mark.parametrize(
     ("error", "of_device", "of_memory"),
     [
@@ -252,6 +259,14 @@ def _accelerator_error(code):
         (_accelerator_error(2), False, True),
         (torch.AcceleratorError("no code"), True, False),
         (torch.OutOfMemoryError("full"), False, True),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            False,
+            True,
+        ),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), False, True),
+        (_on_top_of(torch.OutOfMemoryError("full")), False, True),
+        (_on_top_of(_accelerator_error(700)), True, False),
         (RuntimeError("Cannot copy between CPU and CUDA tensors during CUDA graph capture"), False, False),
     ],
 )

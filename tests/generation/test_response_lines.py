@@ -295,6 +295,12 @@ def test_an_answer_that_ends_between_two_events_is_told(name):
     assert _listened_to(spell([end])) == []
     if name != "Ollama":
         assert _listened_to(_events([more, more])) == []
+    if "text" in str(more) or "content" in str(more):
+        reader = ResponseReader()
+        assert {piece.answer for _ in range(2) for piece in reader.event(more)} == {0}
+        assert reader.unfinished == {0}, "of parsed events"
+        reader.event(end)
+        assert reader.unfinished == set()
     reader = ResponseReader()
     reader.push(spell([more]))
     assert reader.unfinished == {0}
@@ -337,6 +343,28 @@ def test_an_answer_that_a_server_gave_up_is_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "".join(response_tokens(text, answer=1)) == "x"
+
+
+def test_what_is_read_at_once_says_so_too(tok):
+    """Where only `ended` told, of every answer."""
+    broken = [_choice(token_ids=IDS), _choice(reason="abort")]
+    for events in (broken, broken[:1]):
+        (told,) = read_generated(_events(events, done=False), tok).left_out
+        assert "broke off" in told
+    assert read_generated(_events([_choice(token_ids=IDS), _choice(reason="stop")]), tok).left_out == ()
+    ended = [_choice(token_ids=[128257, *IDS, 128258])]
+    assert read_generated(_events(ended, done=False), tok).left_out == ()
+
+
+@pytest.mark.parametrize("first", ['{"text": "hi"}\n', "error: oh dear", 'data: {"a": 1}'])
+def test_a_models_text_may_begin_like_a_servers(tok, first):
+    """Its tokens are heard, and the words are told of."""
+    tokens = [tok.vocabulary.ids_to_text([each]) for each in IDS]
+    found = read_generated([first, *tokens], tok)
+    assert found.ids.tolist() == IDS
+    assert found.left_out
+    with pytest.raises(TokenError, match="answered with an error, 'no'"):
+        read_generated(['data: {"error": {"message": "no"}}', ""], tok)
 
 
 def test_a_speech_that_had_ended_is_not_told_of(tok):

@@ -230,6 +230,9 @@ def saving(folder, end):
 
 def test_what_a_killed_process_left_goes_with_the_next_one_that_saves(tmp_path):
     """A model of gigabytes stayed in a hidden folder for ever; what another process is saving stays."""
+    for before in ("first", "second"):  # this process has saved here, and will again
+        with whole_files(tmp_path) as hidden:
+            (hidden / "config.json").write_text(before)
     with saving(tmp_path, "lives") as alive:
         used = alive.stdout.readline().strip()
         with saving(tmp_path, "killed") as killed:
