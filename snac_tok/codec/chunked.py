@@ -132,11 +132,10 @@ def run_checked_chunk(
     valid: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Run a chunk as `run_chunk` does, through a network of which everything inside is known to be as built."""
-
-    def run(state: StreamState) -> torch.Tensor:
-        return run_layers(network, x, state, last=last, noise=noise, valid=valid)
-
-    return in_full_precision(x, run, state)
+    for attempt in in_full_precision(x, state):
+        with attempt:
+            found = run_layers(network, x, state, last=last, noise=noise, valid=valid)
+    return found
 
 
 def run_layers(

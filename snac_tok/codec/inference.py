@@ -46,20 +46,20 @@ def encode_chunk(
         waiting: what keeps latents until their frame is whole.
         last: whether the clip ends here.
     """
-    return in_full_precision(audio, partial(_encode_chunk, codec, audio, last=last), state, waiting)
-
-
-def _encode_chunk(
-    codec: Network, audio: torch.Tensor, state: StreamState, waiting: StreamState, *, last: bool
-) -> Codes:
-    latents = run_layers(codec.encoder, audio, state, last=last)
-    if (before := waiting.read(0)) is not None:
-        latents = torch.cat((before, latents), dim=-1)
-    whole = latents.shape[-1] - latents.shape[-1] % codec.config.latents_per_frame
-    waiting.write(0, latents[..., whole:].clone())
-    if not whole:
-        return [latents.new_empty((latents.shape[0], 0), dtype=torch.int64) for _ in codec.vq_strides]
-    codes: Codes = codec.quantizer(latents[..., :whole])[1]
+    codes: Codes
+    for attempt in in_full_precision(audio, state, waiting):
+        with attempt:
+            latents = run_layers(codec.encoder, audio, state, last=last)
+            if (before := waiting.read(0)) is not None:
+                latents = torch.cat((before, latents), dim=-1)
+            whole = latents.shape[-1] - latents.shape[-1] % codec.config.latents_per_frame
+            waiting.write(0, latents[..., whole:].clone())
+            if whole:
+                codes = codec.quantizer(latents[..., :whole])[1]
+            else:
+                codes = [
+                    latents.new_empty((latents.shape[0], 0), dtype=torch.int64) for _ in codec.vq_strides
+                ]
     return codes
 
 
@@ -72,12 +72,11 @@ def decode_chunk(
     noise: NoiseSource | None,
 ) -> torch.Tensor:
     """Return the samples (B, 1, n) that the next codes [(B, n_k)], whole frames, make final; with `last` all."""
-
-    def decode(state: StreamState) -> torch.Tensor:
-        latents = codec.quantizer.from_codes(codes)
-        return run_layers(codec.decoder, latents, state, last=last, noise=noise)
-
-    return in_full_precision(next(codec.parameters()), decode, state)
+    for attempt in in_full_precision(next(codec.parameters()), state):
+        with attempt:
+            latents = codec.quantizer.from_codes(codes)
+            found = run_layers(codec.decoder, latents, state, last=last, noise=noise)
+    return found
 
 
 def encode_clips(

@@ -89,7 +89,10 @@ class SNAC(Pretrained):
         audio = checked_audio(audio_data, device=self.device, dtype=self.dtype)
         with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
             if calling.is_needed(self, self.encoder, self.quantizer):
-                return in_full_precision(audio, lambda: calling.quantized(self, audio)[1])
+                for attempt in in_full_precision(audio):
+                    with attempt:
+                        codes = calling.quantized(self, audio)[1]
+                return codes
             clips = inference.encode_clips(self, inference.rows_alone(self, audio))
         return [torch.cat(level) for level in zip(*clips, strict=True)]
 

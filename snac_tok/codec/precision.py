@@ -21,7 +21,7 @@ from snac_tok.codec.tracing import is_traced
 from snac_tok.errors import SnacTokError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from snac_tok.codec.state import StreamState
@@ -40,56 +40,69 @@ class _ChangedError(Exception):
     """Somebody set a switch while a graph was captured."""
 
 
-def in_full_precision(like: torch.Tensor, work: Callable[..., T], *states: StreamState) -> T:
-    """Do a piece of work in full precision; on a GPU again if another thread has changed the precision meanwhile.
+def in_full_precision(like: torch.Tensor, *states: StreamState) -> Iterable[AbstractContextManager[object]]:
+    """Return attempts at a piece of work in full precision: one; on a GPU more if another thread changes the precision.
 
-    On a CPU, where chunks pass on their states as they run, it is done once: what is set meanwhile counts for the rest
-    of the piece.
+        for attempt in in_full_precision(x, state):
+            with attempt:
+                found = ...
+
+    A loop, because a function that took the work would be two calls more in front of every product. On a CPU, where
+    chunks pass on their states as they run, what is set meanwhile counts for the rest of the piece.
 
     Args:
         like: as `full_precision` takes it.
-        work: takes the states; what it computes depends on nothing else that it changes.
-        states: are afterwards what the work made of them; what fails leaves a GPU's as they were.
+        states: all that the work changes; on a GPU an attempt that fails or does not count leaves them as they were.
 
     Raises:
-        SnacTokError: the precision was changed every time.
+        SnacTokError: in the loop: the precision was changed every time.
     """
     if is_traced():
-        return work(*states)
-    device = like.device.type
-    with _holding(device, like.dtype):
-        if device == "cuda":
-            return _undisturbed(switches_of(device, like.dtype), work, states)
-        return work(*states)
+        return (nullcontext(),)
+    return _attempts(like.dtype, states) if like.device.type == "cuda" else (full_precision(like),)
 
 
-def _undisturbed(switches: tuple[Switch, ...], work: Callable[..., T], states: tuple[StreamState, ...]) -> T:
-    outer = getattr(_piece, "switches", ())
-    _piece.switches = switches
-    try:
-        return _repeated(switches, work, states)
-    finally:
-        _piece.switches = outer
-
-
-def _repeated(switches: tuple[Switch, ...], work: Callable[..., T], states: tuple[StreamState, ...]) -> T:
+def _attempts(dtype: torch.dtype, states: tuple[StreamState, ...]) -> Iterator[_Attempt]:
     for _ in range(_ATTEMPTS):
-        before = HELD.times_put_right(switches)
-        forks = [state.fork() for state in states]
-        try:
-            found = work(*forks)
-        except _ChangedError:
-            continue
-        # The host reads the switches when it launches a product, so nobody needs to wait for the device.
-        if HELD.times_put_right(switches) == before:
-            for state, fork in zip(states, forks, strict=True):
-                state.kept, state.positions = fork.kept, fork.positions
-            return found
+        attempt = _Attempt(dtype, states)
+        yield attempt
+        if attempt.counts:
+            return
     raise SnacTokError(
         f"another thread set torch's precision on GPUs while the codec computed, {_ATTEMPTS} times in a row, so the "
         "result would not be exact; set it once, before the codec runs (torch.set_float32_matmul_precision, "
         "torch.backends.cuda.matmul), and call again."
     )
+
+
+class _Attempt:
+    """A context for one attempt on a GPU, entered once.
+
+    Attributes:
+        counts: whether nobody has changed the precision from its beginning to its end.
+    """
+
+    def __init__(self, dtype: torch.dtype, states: tuple[StreamState, ...]) -> None:
+        self.counts = False
+        self._held, self._switches = _holding("cuda", dtype), switches_of("cuda", dtype)
+        self._states = states
+
+    def __enter__(self) -> None:
+        self._held.__enter__()
+        self._outer = getattr(_piece, "switches", ())
+        _piece.switches = self._switches
+        self._before = HELD.times_put_right(self._switches)
+        self._forks = [state.fork() for state in self._states]
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> bool:
+        # The host reads the switches when it launches a product, so nobody needs to wait for the device.
+        self.counts = kind is None and HELD.times_put_right(self._switches) == self._before
+        if not self.counts:
+            for state, fork in zip(self._states, self._forks, strict=True):
+                state.kept, state.positions = fork.kept, fork.positions
+        _piece.switches = self._outer
+        self._held.__exit__(kind, *error)
+        return kind is _ChangedError
 
 
 def captured_undisturbed(step: Callable[[], T]) -> T:

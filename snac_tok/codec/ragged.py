@@ -7,7 +7,6 @@ So a clip's result does not depend on its neighbours.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from snac_tok.codec import inference
@@ -45,8 +44,10 @@ def encode_padded(codec: Network, clips: Sequence[torch.Tensor]) -> list[list[to
             continue
         rows = _rows([clips[at] for at in group], longest, codec.device)
         valid = row_ends([lengths[at] for at in group])
-        latents = run_chunk(codec.encoder, rows, StreamState(), last=True, valid=valid)
-        codes = in_full_precision(rows, partial(codec.quantizer, latents))[1]
+        for attempt in in_full_precision(rows):
+            with attempt:
+                latents = run_chunk(codec.encoder, rows, StreamState(), last=True, valid=valid)
+                codes = codec.quantizer(latents)[1]
         for row, at in enumerate(group):
             frames = lengths[at] // config.frame_length
             results[at] = [
@@ -76,7 +77,9 @@ def decode_padded(
             _rows([clips[at][k] for at in group], longest * count, codec.device)
             for k, count in zip(range(len(clips[0])), config.codes_per_frame, strict=False)
         ]
-        latents = in_full_precision(next(codec.parameters()), partial(codec.quantizer.from_codes, levels))
+        for attempt in in_full_precision(next(codec.parameters())):
+            with attempt:
+                latents = codec.quantizer.from_codes(levels)
         source = inference.whole_clip_noise(codec, noise, len(group), latents.shape[-1])
         valid = row_ends([lengths[at] * config.latents_per_frame for at in group])
         audio = run_chunk(codec.decoder, latents, StreamState(), last=True, noise=source, valid=valid)

@@ -5,14 +5,13 @@ everything back. What somebody else sets meanwhile counts afterwards, and does n
 it (`times_put_right`), because what they computed until then cannot be trusted.
 
 `torch.compile` sets one of them, too: when it ends, in any thread, it gives products on GPUs the precision that it
-found when it began. That may be the one from before somebody entered, which those inside notice; or the one from
-inside, long after everybody left, so the last to leave sets back once more when no compilation is under way.
+found when it began. If that is the one from before somebody entered, those inside notice. If it is the one from inside,
+the program is left with full precision, which changes no code.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -124,8 +123,6 @@ class _Held:
         self._before: dict[Switch, Any] = {}
         self._legacy: str | None = None  # torch.get_float32_matmul_precision(), where it was changed, too
         self._counts: Counter[Switch] = Counter()
-        # While a thread waits for the end of a compilation: what `_CUDA_MATMUL` and the older setting were left at.
-        self._left_at: tuple[str, str | None] | None = None
 
     def enter(self, switches: tuple[Switch, ...]) -> None:
         """Hold these until `leave`."""
@@ -140,7 +137,7 @@ class _Held:
         with _lock:
             self._inside = max(0, self._inside - 1)
             if not self._inside and self._before:
-                self._set_back_beside_compilers()
+                self._set_back()
 
     def times_put_right(self, switches: Sequence[Switch]) -> int:
         """Put these right again where somebody has set them meanwhile, and say how often that was done in all."""
@@ -152,7 +149,7 @@ class _Held:
 
     def forget_other_threads(self) -> None:
         """Set everything back in a forked process, which has none of the threads that were inside."""
-        self._inside, self._left_at = 0, None
+        self._inside = 0
         self._set_back()
 
     def _put_right(self, switch: Switch) -> None:
@@ -175,35 +172,6 @@ class _Held:
         if (legacy := _legacy()) != "highest":
             self._legacy = legacy
             _C._set_cublas_allow_tf32(False)  # noqa: FBT003, SLF001 - torch's signature
-
-    def _set_back_beside_compilers(self) -> None:
-        lock = _compile_lock() if _CUDA_MATMUL in self._before else None
-        if lock is None:
-            self._set_back()
-        elif lock.acquire(blocking=False):  # nobody compiles, or begins to before all is set back
-            try:
-                self._set_back()
-            finally:
-                lock.release()
-        else:
-            is_waiting, legacy = self._left_at is not None, self._legacy
-            self._set_back()
-            self._left_at = _CUDA_MATMUL.own(), legacy
-            if not is_waiting:
-                threading.Thread(target=self._set_back_later, args=(lock,), daemon=True).start()
-
-    def _set_back_later(self, compile_lock: Any) -> None:
-        """Wait for the end of compilations, and set back what one of them may have seen inside and set again."""
-        with compile_lock, _lock:
-            left_at, self._left_at = self._left_at, None
-            if left_at is None or _CUDA_MATMUL.read() != _CUDA_MATMUL.wanted or _CUDA_MATMUL in self._before:
-                return
-            own, legacy = left_at
-            # The older setting, which compilations leave alone, tells of a program that has changed its mind.
-            if legacy is None or not _is_legacy_highest():
-                self._before[_CUDA_MATMUL] = own
-                if not self._inside:
-                    self._set_back()
 
     def _set_back(self) -> None:
         for switch in list(self._before):
@@ -229,19 +197,6 @@ def _legacy() -> str:
         return str(_C._get_float32_matmul_precision())  # noqa: SLF001
     except RuntimeError:  # somebody set a newer one just now
         return "highest"
-
-
-def _is_legacy_highest() -> bool:
-    """Say whether the older setting is "highest", where the newer one of GPUs is."""
-    try:
-        return not _C._get_cublas_allow_tf32()  # noqa: SLF001
-    except RuntimeError:  # they contradict each other
-        return False
-
-
-def _compile_lock() -> Any:
-    """Return what `torch.compile` holds while it compiles; None if it was never loaded."""
-    return getattr(sys.modules.get("torch._dynamo.convert_frame"), "compile_lock", None)
 
 
 HELD = _Held()

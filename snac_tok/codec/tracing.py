@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch._guards import CompileContext
 
+_Kind = torch._C._TorchDispatchModeKey  # noqa: SLF001
+_RECORDERS = (_Kind.FAKE, _Kind.PROXY, _Kind.FUNCTIONAL)
+
 
 def is_traced() -> bool:
     """Say whether a compiler runs this code.
@@ -19,5 +22,8 @@ def is_traced() -> bool:
 
 
 def _compiles_here() -> bool:
-    # A compilation is known to its own thread; an export runs the code with tensors that only record.
-    return CompileContext.try_get() is not None or torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001
+    # A compilation is known to its own thread; an export runs the code under modes that only record.
+    return CompileContext.try_get() is not None or any(
+        torch._C._get_dispatch_mode(kind) is not None  # noqa: SLF001 - it has no public name
+        for kind in _RECORDERS
+    )

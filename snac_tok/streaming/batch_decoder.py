@@ -273,6 +273,7 @@ class BatchStreamDecoder(StreamsByName[_Stream]):
             shape = (num_streams, self.codec.latent_dim, 0)
             return torch.empty(shape, device=device, dtype=dtype) if is_begun else None
         levels = [to_device(torch.cat(level), device) for level in zip(*codes, strict=True)]
-        return in_full_precision(
-            next(self.codec.parameters()), lambda: self.codec.quantizer.from_codes(levels)
-        )
+        for attempt in in_full_precision(next(self.codec.parameters())):
+            with attempt:
+                latents = self.codec.quantizer.from_codes(levels)
+        return latents
