@@ -41,6 +41,7 @@ from snac_tok.errors import (
 from snac_tok.evaluation import Identity, evaluate
 from snac_tok.generation import SpeechStream
 from snac_tok.hf import SnacFeatureExtractor, SnacModel, SnacProcessor
+from snac_tok.sources.recording import Recording
 from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 
 RATE = 24_000
@@ -174,11 +175,15 @@ def test_preparation_and_evaluation_name_what_they_cannot_take(tok):
 
 def test_codes_of_a_codec_are_no_ids(tok, codes):
     """They were taken for several recordings, and the advice led nowhere."""
-    for door in (tok.decode, tok.batch_decode, lambda given: next(tok.decode_blocks(given))):
+    doors = {
+        tok.decode: "these look like",
+        lambda given: next(tok.decode_blocks(given)): "these look like",
+        tok.batch_decode: r"row 0: position \d: id .* These may also be",
+    }
+    for door, guess in doors.items():
         found = refusal(TokenError, lambda door=door: door(codes))
-        assert found.startswith(
-            "these look like raw codes, one array for each level ((1, 6), (1, 12), (1, 24))"
-        )
+        shapes = re.escape("((1, 6), (1, 12), (1, 24))")
+        assert re.match(f"{guess} raw codes, one array for each level {shapes}", found)
         assert "tokenizer.codec.decode(codes)" in found
         assert "tokenizer.vocabulary.encode(codes)" in found
     sound = tok.codec.decode(codes, noise=0)[0].numpy()
@@ -200,6 +205,42 @@ def test_rows_of_ids_with_such_lengths_are_still_rows(tok):
     assert len(tok.batch_decode(rows)) == 3
     rows[1][3] = 0
     assert refusal(TokenError, lambda: tok.batch_decode(rows)).startswith("row 1: position 3")
+
+
+@pytest.mark.parametrize("value", ["a", float("nan"), 1.5, None, True])
+def test_lists_of_such_lengths_without_integers_are_no_codes(tok, value):
+    """Their lengths fit the levels; the question for their lowest value was an error of numpy's."""
+    lists = [[value] * count for count in (1, 2, 4)]
+    assert "several recordings" in refusal(TokenError, lambda: tok.decode(lists))
+    assert refusal(TokenError, lambda: tok.batch_decode(lists)).startswith("row 0: ids must be")
+    if isinstance(value, (float, bool)):
+        tensors = [torch.tensor(level) for level in lists]
+        assert "raw codes" not in refusal(TokenError, lambda: tok.decode(tensors))
+        assert "raw codes" not in refusal(TokenError, lambda: tok.batch_decode(tensors))
+
+
+def test_unsigned_levels_are_codes(tok):
+    """Torch has no minimum of their type."""
+    levels = [torch.ones(count, dtype=torch.uint16) for count in (1, 2, 4)]
+    assert "these look like raw codes" in refusal(TokenError, lambda: tok.decode(levels))
+
+
+def test_rows_of_text_ids_are_named_first():
+    """A language model that spoke no speech gave rows of such lengths: they were called raw codes, without a row."""
+    tok = SnacTokenizer.from_pretrained("tiny", preset="orpheus")
+    found = refusal(TokenError, lambda: tok.batch_decode([[101] * 7, [202] * 14, [303] * 28]))
+    assert found.startswith("row 0: position 0: id 101 is not an id of this vocabulary")
+    assert "These may also be raw codes, one array for each level ((7,), (14,), (28,)), not ids" in found
+
+
+@pytest.mark.parametrize("value", [None, 1.5, True, object()])
+def test_what_is_no_id_is_no_row_of_ids(tok, value):
+    """One None was "one row of 1 ids"."""
+    assert refusal(TokenError, lambda: tok.batch_decode([value])).startswith("row 0: ids must be")
+    for row in ([3], np.array([3]), [np.array(3)], [torch.tensor(3)]):
+        found = refusal(TokenError, lambda row=row: tok.batch_decode(row))
+        assert found.startswith("sequences is one row of 1 id; decode")
+    assert "whole numbers, as ids are" not in refusal(CodesError, lambda: tok.decode_codes([1.5, 2.5]))
 
 
 def test_one_row_of_ids_is_for_decode(tok):
@@ -228,6 +269,10 @@ def test_a_batch_dimension_too_many_or_too_few(tok, codes):
     assert StreamDecoder(tok).push([level[0] for level in codes]).size
     two = [level.repeat(2, 1) for level in codes]
     assert "each row's to a stream of its own" in refusal(CodesError, lambda: StreamDecoder(tok).push(two))
+    few = refusal(CodesError, lambda: StreamDecoder(tok).push((np.array([1, 2]), 5)))
+    assert few == "codes of 2 levels were given; 3 levels are needed."
+    for mixed in ([np.array([1, 2]), 5, 6], [codes[0], 5, 6]):
+        assert refusal(CodesError, lambda mixed=mixed: StreamDecoder(tok).push(mixed)).endswith("is needed.")
     found = refusal(CodesError, lambda: tok.decode_codes(codes))
     assert "[level[0] for level in codes] is without" in found
     assert tok.decode_codes([level[0] for level in codes]).num_samples == 12_288
@@ -288,9 +333,7 @@ def test_pairs_of_samples_and_rate(tok, pair, tmp_path):
     waveform = as_waveform(samples, sampling_rate=rate)
     assert len(tok.encode_codes([waveform])) == 1
     assert write_audio(tmp_path / "x.wav", waveform) == 0
-    assert "as_waveform(samples, sampling_rate=rate)" in refusal(
-        WaveformError, lambda: tok.codec.encode(pair)
-    )
+    assert f"as_waveform{call}" in refusal(WaveformError, lambda: tok.codec.encode(pair))
 
 
 def test_encode_codes_takes_a_list(tok):
@@ -349,3 +392,191 @@ def test_codec_says_how_sound_becomes_a_tensor(tok):
     for wrong in (path, sound):
         for door in (codec.encode_batch, lambda given: list(codec.encode_blocks(given))):
             assert "encode_codes" in refusal(WaveformError, lambda door=door, wrong=wrong: door(wrong))
+
+
+def stereo(length=2400):
+    """Two channels of the same tone (2, T), of which a mean over channels keeps all and one over time nothing."""
+    tone = (0.3 * np.sin(np.arange(length) / 9)).astype(np.float32)
+    return np.stack([tone, tone])
+
+
+SCALES = {"int8": 2**7, "int16": 2**15, "int32": 2**31, "float16": 1, "float32": 1, "float64": 1}
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+@pytest.mark.parametrize("dtype", [*SCALES, "uint8"])
+@pytest.mark.parametrize(
+    "shaped",
+    [
+        lambda two: two[0],
+        lambda two: two[:1],
+        lambda two: two[:1].T,
+        lambda two: two,
+        lambda two: two.T,
+        lambda two: two[None, :1],
+        lambda two: two[None],
+        lambda two: two.T[None],
+    ],
+)
+def test_advice_keeps_the_sound(tok, kind, dtype, shaped):
+    """Stereo as soundfile gives it was averaged over time, or cut into clips of two samples; integers stayed so."""
+    exact = shaped(stereo().astype(np.float64))
+    if dtype == "uint8":
+        given = kind(np.ascontiguousarray(np.round(exact * 128 + 128).astype(np.uint8)))
+    else:
+        given = kind(np.ascontiguousarray((exact * SCALES[dtype]).astype(dtype)))
+    sound = torch.from_numpy(stereo()[0])
+    for name, door in (("audio", tok.codec.encode), ("clip", lambda clip: tok.codec.encode_batch([clip]))):
+        try:
+            assert door(given)
+            continue
+        except WaveformError as error:
+            cure = re.search(r"(?:is needed|mono and not empty): (.*)\.$", str(error))[1]
+        for reading in cure.split(" mixes channels, "):
+            made = eval(re.sub(" (mixes|is a clip).*", "", reading), {"torch": torch, name: given})
+            for row in [made] if isinstance(made, torch.Tensor) else made:
+                assert row.shape[-1] == 2400
+                assert torch.allclose(row.reshape(-1, 2400).float(), sound, atol=0.02)
+            assert tok.codec.encode_batch(made) if isinstance(made, list) else door(made)
+
+
+def test_stereo_of_soundfile(tok):
+    """The three sentences of the commonest case."""
+    last = torch.from_numpy(stereo().T)
+    found = refusal(WaveformError, lambda: tok.codec.encode_batch([last]))
+    assert found.endswith(": clip.mean(1) mixes channels.")
+    found = refusal(WaveformError, lambda: tok.codec.encode(last))
+    assert found.endswith(": audio.mean(1)[None, None] mixes channels.")
+    found = refusal(WaveformError, lambda: tok.codec.encode(last.numpy()))
+    assert found.endswith(": torch.tensor(audio).mean(1)[None, None] mixes channels.")
+    found = refusal(WaveformError, lambda: tok.codec.encode(last.T))
+    assert found.endswith(
+        ": audio.mean(0)[None, None] mixes channels, audio[:, None] is a clip for each row."
+    )
+    found = refusal(WaveformError, lambda: tok.codec.encode_batch([torch.zeros(3, 1, 2400)]))
+    assert found.endswith("mono and not empty.")
+
+
+def test_advice_for_arrays_that_torch_does_not_take(tok):
+    """Another order of bytes, one that runs backwards, more bits: `as_waveform` takes them."""
+    names = {"codec": tok.codec, "SnacTokenizer": SnacTokenizer, "as_waveform": as_waveform, "rate": RATE}
+    two = stereo()
+    for audio in (
+        two[0].astype(">f4"),
+        two[0][::-1],
+        two.T.astype(np.longdouble),
+        (two * 9999).astype(">i2"),
+    ):
+        found = refusal(WaveformError, lambda audio=audio: tok.codec.encode(audio))
+        cure = re.search(r"SnacTokenizer\(.*\]\)", found)[0]
+        assert len(eval(cure, names, {"audio": audio})[0]) == 3
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint16", "bool", "complex64", "U3", "object"])
+def test_no_advice_where_full_scale_is_unknown(tok, dtype):
+    """It was refused again."""
+    array = np.ones(2400).astype(dtype)
+    assert refusal(WaveformError, lambda: tok.codec.encode(array)).endswith("is needed.")
+    if dtype not in ("U3", "object"):
+        tensor = torch.tensor(array)
+        assert refusal(WaveformError, lambda: tok.codec.encode(tensor)).endswith("is needed.")
+
+
+def test_16_bit_values_in_32_bits_are_doubted(tok):
+    """Divided by 2**31 they are silence."""
+    audio = (stereo() * 32768).astype(np.int32)
+    for given in (audio, torch.tensor(audio), audio[:, None]):
+        found = refusal(WaveformError, lambda given=given: tok.codec.encode(given))
+        assert "16-bit values are divided by 32768" in found
+
+
+def test_stereo_waveforms_and_pairs_keep_their_sound(tok):
+    """The tensor of the advice was refused again."""
+    sound = Waveform(samples=stereo(), sampling_rate=RATE)
+    cure = "torch.from_numpy(audio.samples).mean(0, keepdim=True)[None]"
+    assert cure in refusal(WaveformError, lambda: tok.codec.encode(sound))
+    assert len(tok.codec.encode(eval(cure, {"torch": torch, "audio": sound}))) == 3
+    found = refusal(WaveformError, lambda: tok.codec.encode((stereo().T, RATE)))
+    assert "as_waveform(samples.T, sampling_rate=rate)" in found
+
+
+class Places:
+    """A data set as torch has them: a length and places, no iteration of its own."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, at):
+        return self.values[at]
+
+
+def iterables(values):
+    """What holds several things."""
+    objects = np.empty(len(values), object)
+    objects[:] = values
+    return [
+        dict(enumerate(values)).values(),
+        objects,
+        torch.utils.data.Subset(Places(values), range(len(values))),
+        Places(values),
+        tuple(values),
+        iter(values),
+    ]
+
+
+def test_all_that_can_be_gone_through_is_a_list(tok):
+    """A dict's values, data sets and arrays of objects were refused."""
+    sounds = [Waveform(samples=stereo()[:1, :n], sampling_rate=RATE) for n in (2048, 2400)]
+    expected = [[level.tolist() for level in codes] for codes in tok.encode_codes(sounds)]
+    for given in iterables(sounds):
+        assert [[level.tolist() for level in codes] for codes in tok.encode_codes(given)] == expected
+    assert len(tok.encode_codes(set(sounds))) == 2
+    series = pytest.importorskip("pandas").Series(sounds)
+    assert len(tok.encode_codes(series)) == 2
+
+
+def test_blocks_and_clips_of_data_sets(tok):
+    """Such as torch's Subset, which has places and no iteration of its own."""
+    blocks = [torch.from_numpy(stereo()[None, :1, :n]) for n in (2048, 2400)]
+    whole = tok.codec.encode(torch.cat(blocks, dim=-1))
+    for given in iterables(blocks):
+        codes = [torch.cat(level, dim=-1) for level in zip(*tok.codec.encode_blocks(given), strict=True)]
+        assert all(map(torch.equal, codes, whole))
+    assert list(tok.codec.encode_blocks(torch.stack([blocks[0]] * 2)))
+    for given in iterables([block[0] for block in blocks]):
+        assert len(tok.codec.encode_batch(given)) == 2
+
+
+def test_evaluation_takes_all_that_can_be_gone_through():
+    """Round trips in a dict, clips in a data set."""
+    clip = Recording(name="a", sound={"array": stereo()[0], "sampling_rate": RATE})
+    for clips, trips in zip(iterables([clip]), iterables([Identity()]), strict=True):
+        assert len(evaluate(clips, trips, measures=["mel"]).codecs[0].clips) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, 3, "a.wav", b"RIFF", Path("a.wav"), np.zeros(5), torch.zeros(2, 5), {"a": 1}]
+)
+def test_what_is_no_list_is_refused(tok, wrong):
+    """Going through these would give letters, numbers or keys."""
+    found = refusal(WaveformError, lambda: tok.encode_codes(wrong))
+    assert re.match(r"waveforms is .*; a list of Waveforms is needed", found)
+    if not isinstance(wrong, dict):
+        found = refusal(WaveformError, lambda: list(tok.codec.encode_blocks(wrong)))
+        assert found.startswith("the blocks are ")
+    for door in (lambda: evaluate(wrong, [Identity()]), lambda: evaluate([], wrong)):
+        assert "needed" in refusal(EvaluationError, door)
+
+
+def test_a_dict_of_waveforms_and_one_tensor_of_blocks(tok):
+    """The advice works."""
+    waveforms = {"a": Waveform(samples=stereo()[:1], sampling_rate=RATE)}
+    assert "such as waveforms.values()." in refusal(WaveformError, lambda: tok.encode_codes(waveforms))
+    assert len(tok.encode_codes(waveforms.values())) == 1
+    for audio in (torch.from_numpy(stereo()), stereo().T, torch.zeros(1, 1, 2400), np.zeros(2400)):
+        found = refusal(WaveformError, lambda audio=audio: list(tok.codec.encode_blocks(audio)))
+        cure = re.search(r"are needed: (.*) is one block\.$", found)[1]
+        assert list(tok.codec.encode_blocks(eval(cure, {"torch": torch, "audio": audio})))

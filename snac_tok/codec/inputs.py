@@ -6,6 +6,7 @@ Nothing inside the network checks again.
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,7 +40,7 @@ def checked_audio(audio: torch.Tensor, *, device: torch.device, dtype: torch.dty
     if audio.ndim != 3 or audio.shape[1] != 1 or 0 in audio.shape:  # noqa: PLR2004 - (B, 1, T)
         raise WaveformError(
             f"the audio has shape {tuple(audio.shape)}; (batch, 1, samples) is needed, mono and not empty"
-            f"{audio_advice.of_shape(tuple(audio.shape))}."
+            f"{audio_advice.of_shape(tuple(audio.shape), is_batch=True)}."
         )
     # NaN wins both comparisons. Where the audio comes from: asking a GPU would wait for all that it still has to do.
     if _has_values():
@@ -53,10 +54,34 @@ def blocks_of(blocks: Any) -> Iterator[Any]:
     Raises:
         WaveformError: they are one recording or its path.
     """
-    if isinstance(blocks, str) or not hasattr(blocks, "__iter__"):
-        cure = audio_advice.of_kind(blocks, is_batch=True)
-        raise WaveformError(f"the blocks are {_kind(blocks)}; blocks of audio (B, 1, n) are needed{cure}.")
-    return iter(blocks)
+    found = None if _is_one_sound(blocks) or _is_row_of_numbers(blocks) else _iterated(blocks)
+    if found is None:
+        raise WaveformError(
+            f"the blocks are {_kind(blocks)}; blocks of audio (B, 1, n) are needed"
+            f"{audio_advice.of_blocks(blocks)}."
+        )
+    return found
+
+
+def _is_one_sound(given: Any) -> bool:
+    """Say whether this is one recording or its path, which is not to be gone through piece by piece."""
+    is_text = isinstance(given, (str, bytes, os.PathLike))
+    return is_text or audio_advice.is_waveform(given) or audio_advice.is_pair(given)
+
+
+def _is_row_of_numbers(given: Any) -> bool:
+    """Say whether this is an array or tensor of at most (B, 1, T); with a dimension in front it is equal blocks."""
+    kind = getattr(getattr(given, "dtype", None), "kind", "")
+    return (isinstance(given, torch.Tensor) or kind in tuple("biufc")) and given.ndim <= 3  # noqa: PLR2004
+
+
+def _iterated(values: Any) -> Iterator[Any] | None:
+    """Return an iterator, of a data set with places and no iteration of its own, too; None where there is none."""
+    try:
+        found: Iterator[Any] = iter(values)
+    except TypeError:
+        return None
+    return found
 
 
 def clips_of(clips: Any) -> list[torch.Tensor]:
@@ -65,7 +90,7 @@ def clips_of(clips: Any) -> list[torch.Tensor]:
     Raises:
         WaveformError: they are no list, or one is not mono audio; it is named.
     """
-    if isinstance(clips, str) or hasattr(clips, "samples"):  # a text would be read letter by letter
+    if _is_one_sound(clips):  # a text would be read letter by letter
         cure = audio_advice.of_kind(clips, is_batch=False)
         raise WaveformError(f"the clips are {_kind(clips)}; a list of clips, {_CLIP} each, is needed{cure}.")
     return [_one_row(at, clip) for at, clip in enumerate(_listed(clips, _CLIP, WaveformError))]
@@ -76,7 +101,7 @@ def _one_row(at: int, clip: Any) -> torch.Tensor:
     if not 1 <= clip.ndim <= 2 or 0 in clip.shape or clip[..., 0].numel() != 1:  # noqa: PLR2004 - (1, T)
         raise WaveformError(
             f"clip {at}: the audio has shape {tuple(clip.shape)}; (samples,) or (1, samples) is needed, mono and not "
-            f"empty{': clip.mean(0, keepdim=True) mixes channels' if clip.ndim == 2 and 0 not in clip.shape else ''}."  # noqa: PLR2004
+            f"empty{audio_advice.of_shape(tuple(clip.shape), is_batch=False)}."
         )
     row: torch.Tensor = clip.reshape(1, 1, -1)
     return row
@@ -108,14 +133,13 @@ def _listed(
     values: Any, needed: str, error: type[WaveformError | CodesError], at: int | None = None
 ) -> Iterator[Any]:
     """Return a batch, or the levels of its clip `at`, if it holds several things."""
-    try:
-        found: Iterator[Any] = iter(values)
-    except TypeError as reason:
+    found = _iterated(values)
+    if found is None:
         subject, each = (
             ("the clips are", "for each clip ") if at is None else (f"clip {at}: the codes are", "")
         )
         what = "a single number" if isinstance(values, torch.Tensor) else _kind(values)
-        raise error(f"{subject} {what}; {each}{needed} is needed.") from reason
+        raise error(f"{subject} {what}; {each}{needed} is needed.")
     return found
 
 

@@ -10,7 +10,6 @@ cannot judge is counted with its reason; it is never a NaN in a mean.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from snac_tok.sources.recording import Recording
 from snac_tok.wording import what_came
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -41,7 +40,7 @@ _PACKAGES = ("torch", "torchmetrics", "auraloss", "pesq", "pystoi", "visqol-pyth
 
 def evaluate(
     clips: Iterable[Recording],
-    round_trips: Sequence[RoundTrip],
+    round_trips: Iterable[RoundTrip],
     *,
     measures: Iterable[str] = DEFAULT_MEASURES,
     sampling_rate: int = 24_000,
@@ -78,7 +77,7 @@ def evaluate(
         >>> found.codecs[0].summary("mel").mean
         0.0
     """
-    _check_round_trips(round_trips)
+    round_trips = _checked_round_trips(round_trips)
     names = [codec.name for codec in round_trips]
     if not names or len(set(names)) < len(names):
         raise EvaluationError(f"each codec needs a name of its own, got {names or 'none'}.")
@@ -113,28 +112,43 @@ def evaluate(
     )
 
 
-def _check_round_trips(round_trips: Any) -> None:
+def _checked_round_trips(round_trips: Any) -> list[RoundTrip]:
     needed = "a list of round trips is needed, such as [SnacRoundTrip(codec, name=…)]"
-    if not isinstance(round_trips, Sequence) or isinstance(round_trips, str):
+    trips = _iterated(round_trips)
+    if trips is None:
         raise EvaluationError(f"round_trips is {what_came(round_trips)}; {needed}.")
-    for at, trip in enumerate(round_trips):
+    found = list(trips)
+    for at, trip in enumerate(found):
         if not callable(getattr(trip, "run", None)):
             raise EvaluationError(f"round trip {at} is {what_came(trip)}; {needed}.")
+    return found
 
 
 def _checked_clips(clips: Any) -> Iterator[Recording]:
     source = "find_recordings([path]) of snac_tok.sources.find gives them"
-    if not isinstance(clips, Iterable) or isinstance(clips, str):
+    found = _iterated(clips)
+    if found is None:
         raise EvaluationError(f"clips is {what_came(clips)}; recordings are needed: {source}.")
-    for at, clip in enumerate(clips):
+    for at, clip in enumerate(found):
         if not isinstance(clip, Recording):
             raise EvaluationError(f"clip {at} is {what_came(clip)}; recordings are needed: {source}.")
         yield clip
 
 
+def _iterated(values: Any) -> Iterator[Any] | None:
+    """Return an iterator, of a data set with places and no iteration of its own, too; None of one text or thing."""
+    if isinstance(values, (str, bytes)):
+        return None
+    try:
+        found: Iterator[Any] = iter(values)
+    except TypeError:
+        return None
+    return found
+
+
 def first_sounds(
     clips: Iterable[Recording],
-    round_trips: Sequence[RoundTrip],
+    round_trips: Iterable[RoundTrip],
     *,
     channels: MonoPolicy = "mean",
     allow_truncated: bool = False,

@@ -38,6 +38,18 @@ def is_torch(value: Any) -> bool:
     return any(base.__module__ == "torch" and base.__name__ == "Tensor" for base in type(value).__mro__)
 
 
+def is_integers(array: Array) -> bool:
+    """Say whether an array or tensor holds integers, bools not among them.
+
+    Example:
+        >>> is_integers(np.array([1])), is_integers(np.array([True])), is_integers(np.array(["1"]))
+        (True, False, False)
+    """
+    if is_torch(array):
+        return str(array.dtype) in _TORCH_INTEGERS
+    return array.dtype.kind in "iu"
+
+
 def whole_number(
     value: Any, *, what: str, error: type[SnacTokError], least: int = 0, size: int = MAX_SIZE
 ) -> int:

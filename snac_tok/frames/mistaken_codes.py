@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snac_tok.frames.arrays import is_torch
+from snac_tok.frames.arrays import is_integers, is_torch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,13 +52,21 @@ def shown(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join(map(str, shapes[:_SHOWN])) + more
 
 
-def advice(value: Any, layout: FrameLayout, codebook_size: int) -> str:
-    """Return a sentence for whoever gives raw codes where ids are due, "" where these are no raw codes."""
+def advice(value: Any, layout: FrameLayout, codebook_size: int, *, is_sure: bool = True) -> str:
+    """Return a sentence for whoever gives raw codes where ids are due, "" where these are no raw codes.
+
+    Args:
+        value: what was given.
+        layout: of the frames.
+        codebook_size: how many codes each level has.
+        is_sure: False where rows of ids may look like this, too: the sentence then follows what is wrong with them.
+    """
     shapes = shapes_of_codes(value, layout)
     # Rows of ids may have such lengths, too, but not such values.
     if not shapes or not all(_is_code(level, codebook_size) for level in value):
         return ""
-    found = f"these look like raw codes, one array for each level ({shown(shapes)}), not ids: "
+    guess = "these look like" if is_sure else "These may also be"
+    found = f"{guess} raw codes, one array for each level ({shown(shapes)}), not ids: "
     ids = "tokenizer.vocabulary.encode(codes) makes ids of them"
     if len(shapes[0]) == 1:
         return f"{found}tokenizer.decode_codes(codes) makes sound of them, {ids}."
@@ -68,7 +76,10 @@ def advice(value: Any, layout: FrameLayout, codebook_size: int) -> str:
 
 
 def _is_code(level: Any, codebook_size: int) -> bool:
-    codes = level if is_torch(level) else np.asarray(level)
+    codes: Any = level if is_torch(level) else np.asarray(level)
+    if not is_integers(codes):
+        return False
+    codes = codes.long() if is_torch(codes) else codes  # torch has no minimum of unsigned tensors
     return int(codes.min()) >= 0 and int(codes.max()) < codebook_size
 
 

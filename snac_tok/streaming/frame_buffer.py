@@ -18,6 +18,7 @@ from snac_tok.prompts.edges import edge_ids
 from snac_tok.streaming.frame_repair import FrameRepair
 from snac_tok.streaming.places import Places
 from snac_tok.streaming.repair_report import RepairReport, checked_on_error
+from snac_tok.wording import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -117,10 +118,11 @@ class FrameBuffer:
             tensors = [torch.as_tensor(array, device=_CPU)[None] for array in arrays]
         except (TypeError, ValueError) as error:
             raise CodesError(f"codes are one integer array (T_k,) per level: {error}.") from error
-        _check_one_recording(tensors)
         needed = self.vocabulary.layout.num_levels
         if len(tensors) < needed:
-            raise CodesError(f"{len(tensors)} levels of codes were given; {needed} are needed.")
+            given = counted(len(tensors), "level")
+            raise CodesError(f"codes of {given} were given; {needed} levels are needed.")
+        _check_one_recording(tensors)
         return checked_codes(tensors, config=self.config, device=_CPU)[:needed]
 
     def _strict(self, line: Ids) -> list[torch.Tensor] | None:
@@ -168,13 +170,15 @@ def _check_one_recording(levels: list[torch.Tensor]) -> None:
     if all(level.ndim == 2 for level in levels):  # noqa: PLR2004 - (1, T)
         return
     given = shapes_in([level[0] for level in levels])
-    is_one = all(len(shape) == 2 and shape[0] == 1 for shape in given)  # noqa: PLR2004 - (B, T)
+    found = f"the codes have the shapes {shown(given)}; (T_k,) for each level is needed"
+    if any(len(shape) != 2 for shape in given):  # noqa: PLR2004 - (B, T)
+        raise CodesError(f"{found}.")
     cure = (
         "push [level[0] for level in codes]"
-        if is_one
+        if all(shape[0] == 1 for shape in given)
         else "a stream is one recording: push each row's to a stream of its own"
     )
-    raise CodesError(f"the codes have the shapes {shown(given)}; (T_k,) for each level is needed: {cure}.")
+    raise CodesError(f"{found}: {cure}.")
 
 
 def _split(line: Ids, is_behind: npt.NDArray[np.bool_]) -> tuple[Ids, Ids]:

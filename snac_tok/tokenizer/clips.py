@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from snac_tok.tokenizer.eval_mode import eval_mode
 from snac_tok.wording import what_came
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -79,7 +79,7 @@ class ClipEncoder:
         return FrameLayout(self.codec.config.vq_strides)
 
     def encode_codes(
-        self, waveforms: Sequence[Waveform], *, names: Sequence[str] | None = None
+        self, waveforms: Iterable[Waveform], *, names: Sequence[str] | None = None
     ) -> list[list[npt.NDArray[np.int64]]]:
         """Return raw codes: per clip, per level, an int64 array (T_k,); `names` are what warnings call the clips.
 
@@ -100,7 +100,7 @@ class ClipEncoder:
         return batches_ahead(self.codec.device)
 
     def begin_codes(
-        self, waveforms: Sequence[Waveform], *, names: Sequence[str] | None = None
+        self, waveforms: Iterable[Waveform], *, names: Sequence[str] | None = None
     ) -> Callable[[], list[list[npt.NDArray[np.int64]]]]:
         """Begin what `encode_codes` does, and return what waits for its result; `pipelined` takes both.
 
@@ -130,8 +130,8 @@ class ClipEncoder:
 
         return finish
 
-    def _clips(self, waveforms: Sequence[Waveform], names: Sequence[str] | None) -> list[torch.Tensor]:
-        _check_listed(waveforms)
+    def _clips(self, waveforms: Iterable[Waveform], names: Sequence[str] | None) -> list[torch.Tensor]:
+        waveforms = _listed(waveforms)
         for at, waveform in enumerate(waveforms):
             _check_waveform(at, waveform)
         names = names or ["the recording"] * len(waveforms)
@@ -269,18 +269,35 @@ def _check_waveform(at: int, clip: Any) -> None:
         )
 
 
-def _check_listed(waveforms: Any) -> None:
-    """Refuse one recording where a list is needed: a path would be read letter by letter, samples one by one."""
+def _listed(waveforms: Any) -> list[Any]:
+    """Return clips in a list; refuse one recording: a path would be read letter by letter, samples one by one."""
     refuse_pair(waveforms)
-    if isinstance(waveforms, Sequence) and not isinstance(waveforms, (str, bytes)):
-        return
+    if not _is_no_list(waveforms):
+        try:
+            found = iter(waveforms)
+        except TypeError as error:
+            raise _no_list(waveforms) from error
+        return list(found)
+    raise _no_list(waveforms)
+
+
+def _is_no_list(waveforms: Any) -> bool:
+    """Say whether going through this would give letters, keys or numbers."""
+    is_numbers = getattr(getattr(waveforms, "dtype", None), "kind", "") in tuple("biufcSU")
+    is_one = isinstance(waveforms, (str, bytes, os.PathLike, Waveform, Mapping, torch.Tensor))
+    return is_one or is_numbers
+
+
+def _no_list(waveforms: Any) -> WaveformError:
     if isinstance(waveforms, (str, os.PathLike)):
         cure = f"[read_audio({os.fspath(waveforms)!r})]"
     elif isinstance(waveforms, Waveform):
         cure = "[waveform]"
+    elif isinstance(waveforms, Mapping) and all(isinstance(value, Waveform) for value in waveforms.values()):
+        cure = "waveforms.values()"
     else:
         cure = "[as_waveform(samples, sampling_rate=rate)]"
-    raise WaveformError(
+    return WaveformError(
         f"waveforms is {what_came(waveforms)}; a list of Waveforms is needed, such as {cure}."
     )
 

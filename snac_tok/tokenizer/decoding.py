@@ -12,6 +12,7 @@ import torch
 from snac_tok.audio import Waveform
 from snac_tok.codec.transfers import batches_ahead, pipelined, queued
 from snac_tok.errors import CodesError, TokenError, WaveformError
+from snac_tok.frames.arrays import is_integers
 from snac_tok.frames.id_table import MAX_LENGTH
 from snac_tok.frames.mistaken_codes import advice, shapes_in, shapes_of_codes, shown
 from snac_tok.masked import refuse_masked
@@ -20,6 +21,7 @@ from snac_tok.streaming.repair_report import RepairReport, checked_on_error, war
 from snac_tok.tokenizer.batch import lengths_in, one_row, rows_of, unpadded_rows
 from snac_tok.tokenizer.eval_mode import eval_mode
 from snac_tok.tokenizer.names import check_specials_skipped
+from snac_tok.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -187,10 +189,10 @@ class IdDecoder:
                 num_samples = lengths_in(sequences)
             sequences = unpadded_rows(sequences, parallel=self.vocabulary.is_parallel)
         sequences = rows_of(sequences, name="sequences")
-        if sequences and shapes_in(sequences[:1]) == [()] and not isinstance(sequences[0], (str, Mapping)):
+        if sequences and _count(sequences[0]) is not None and shapes_in(sequences[:1]) == [()]:
             raise TokenError(
-                f"sequences is one row of {len(sequences)} ids; decode takes one row, batch_decode a list of rows: "
-                "[ids]."
+                f"sequences is one row of {counted(len(sequences), 'id')}; decode takes one row, batch_decode a list "
+                "of rows: [ids]."
             )
         wanted = [None] * len(sequences) if num_samples is None else list(num_samples)
         if len(wanted) != len(sequences):
@@ -201,8 +203,9 @@ class IdDecoder:
                 levels, report = self._levels(ids, on_error)
                 lengths.append(self._length(ids, length, levels, report))
             except (TokenError, WaveformError) as error:
-                found = advice(sequences, self.vocabulary.layout, self.vocabulary.codebook_size)
-                raise type(error)(found or f"row {row}: {error}") from error
+                layout, size = self.vocabulary.layout, self.vocabulary.codebook_size
+                guess = advice(sequences, layout, size, is_sure=False)
+                raise type(error)(f"row {row}: {error}{guess and ' '}{guess}") from error
             clips.append(levels)
             reports[f"row {row}"] = report
         warn_of_repairs(reports)
@@ -258,7 +261,7 @@ class IdDecoder:
 
     def _wrong_levels(self, levels: list[torch.Tensor]) -> str:
         """Say what came in the place of levels (T_k,), and what takes it."""
-        if levels and all(level.ndim == 0 for level in levels):
+        if levels and all(level.ndim == 0 and is_integers(level) for level in levels):
             return (
                 f"the codes are one row of {len(levels)} whole numbers, as ids are; decode(ids) takes those."
             )
