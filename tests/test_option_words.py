@@ -25,12 +25,13 @@ from snac_tok.hf.collation import AudioTextCollator, pack_sequences
 from snac_tok.prompts import speech_ids
 from snac_tok.streaming import repair_ids
 from snac_tok.training.config import DataConfig, TrainingConfig
+from snac_tok.training.data_config import Source
 from snac_tok.training.stages import StageConfig
 
 TABLE = preset("orpheus")
 FRAME = [TABLE.id_range(slot)[0] for slot in range(7)]
 CLIP = Waveform(samples=np.full((1, 3000), 0.1, np.float32), sampling_rate=24_000)
-DATA = DataConfig(train=("clips",))
+DATA = DataConfig(train=(Source(folder="clips"),))
 
 
 @pytest.fixture(scope="module")

@@ -221,8 +221,8 @@ def test_channels_from_the_command_line(tmp_path):
         done = run("encode", f"clips/{sound}.wav", "-o", "one.npz", "--channels", channel, "--force")
         assert done.exit_code == 0
         assert "channels is" not in done.stderr
-        codes = [np.load(tmp_path / name) for name in ("one.npz", "good.npz")]
-        assert all(np.array_equal(codes[0][f"level_{k}"], codes[1][f"level_{k}"]) for k in range(3))
+        with np.load(tmp_path / "one.npz") as found, np.load(tmp_path / "good.npz") as good:
+            assert all(np.array_equal(found[f"level_{k}"], good[f"level_{k}"]) for k in range(3))
     refused = run("encode", "clips/swapped.wav", "-o", "x.npz", "--channels", "both")
     assert "'both' is not one of mean|left|right|N" in refused.stderr
 

@@ -100,7 +100,8 @@ def test_how_many_processes_there_are(monkeypatch, said, found):
 
 def test_processes_that_nobody_introduced(monkeypatch):
     """Accelerate's reason is quoted, and both ways out."""
-    pytest.importorskip("accelerate")
+    state = pytest.importorskip("accelerate.state").AcceleratorState
+    state._reset_state(reset_partial_state=True)  # it is the process's, and other tests have run in it
     for name in ("MASTER_ADDR", "MASTER_PORT", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WORLD_SIZE", "2")
