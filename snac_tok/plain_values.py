@@ -243,7 +243,9 @@ class _Reader:
                 pass
         elif kind is Any or type(value) is kind:
             return value
-        raise self.error(f"{at} is {reprlib.repr(value)}; a value of type {kind.__name__} is needed.")
+        # YAML 1.1 read yes and off as switches.
+        way_on = ": write true or false" if kind is bool and isinstance(value, str) else ""
+        raise self.error(f"{at} is {reprlib.repr(value)}; a value of type {kind.__name__} is needed{way_on}.")
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """The GAN recipe that trains codecs: prepared sound, discriminators, losses and a trainer that resumes exactly.
 
 Training itself needs torch and einops alone, so that it runs where little else is installed; preparing sound
-(`clip_making`) needs the audio room, YAML configs PyYAML, curves tensorboard, several processes accelerate.
+(`clip_making`) needs the audio room, YAML configs ruamel.yaml, curves tensorboard, several processes accelerate.
 """
 
 from snac_tok.training.config import TrainingConfig

@@ -152,6 +152,7 @@ def prepare_sound(
         sampling_rate=options.sampling_rate,
         made_with=dataclasses.asdict(options),
         made_from=recordings.identity,
+        rules={"rest_seconds": _LEAST_REST_SECONDS},
     )
     if not replace and (counts := finished_counts(out, plan)) is not None:
         return PreparationState(

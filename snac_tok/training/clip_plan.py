@@ -38,11 +38,14 @@ class ClipPlan:
         sampling_rate: of the clips, in Hz.
         made_with: the options, as JSON values.
         made_from: what tells these recordings from others; None where nothing does, and no folder is of this plan.
+        rules: what no option says and a version decides, as JSON values. A folder that is begun by some is not gone
+            on with by others; a finished one is whole whatever they were, and does not tell them.
     """
 
     sampling_rate: int
     made_with: dict[str, Any]
     made_from: str | None
+    rules: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def differences(self, found: Any) -> list[str]:
         """Return the names of what differs in a stored plan; none where both make the same folder."""
@@ -53,6 +56,10 @@ class ClipPlan:
         differing = [name for name in names if self.made_with.get(name) != options.get(name)]
         same_recordings = self.made_from is not None and stored.get("made_from") == self.made_from
         return differing + ([] if same_recordings else ["recordings"])
+
+    def description(self) -> dict[str, Any]:
+        """Return what a finished folder keeps of its plan."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "rules"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +155,13 @@ def done_before(out: Path, plan: ClipPlan, *, replace: bool) -> list[DoneRecordi
             f"{out} was begun with other options ({', '.join(names)}); run with the same ones, choose another "
             "folder, or begin anew (--force)."
         )
-    return [] if names else done
+    has_other_rules = begun.get("rules", {}) != plan.rules
+    if has_other_rules and not replace:
+        raise TrainingError(
+            f"{out} was begun by another version, which cuts recordings otherwise; finish it with that version, choose "
+            "another folder, or begin anew (--force)."
+        )
+    return [] if names or has_other_rules else done
 
 
 def _read_journal(out: Path) -> tuple[Any, list[DoneRecording]]:

@@ -184,7 +184,7 @@ def _keep_what_is_done(out: Path, writer: ClipWriter) -> None:
 def _publish(out: Path, plan: ClipPlan, writer: ClipWriter, clips_file: HiddenFile) -> None:
     description = {
         "format_version": FORMAT_VERSION,
-        **dataclasses.asdict(plan),
+        **plan.description(),
         "counts": dataclasses.asdict(writer.counts),
         "clips": [dataclasses.asdict(clip) for clip in writer.clips],
     }

@@ -17,7 +17,6 @@ from snac_tok.training.discriminators import DiscriminatorConfig
 from snac_tok.training.field_types import check_types
 from snac_tok.training.losses import LossWeights
 from snac_tok.training.recipe import DecoderConfig, OptimizerConfig, QuantizerConfig, check, check_word
-from snac_tok.training.stages import OWN as _OF_STAGES
 from snac_tok.training.stages import (  # `from_plain` reads the fields' types while it runs
     CodebookUse,
     StageConfig,
@@ -144,12 +143,6 @@ class TrainingConfig:
             self._check_that_parts_fit()
 
     def _check_stages(self) -> None:
-        defaults = {each.name: each.default for each in dataclasses.fields(self) if each.name in _OF_STAGES}
-        if ignored := [name for name, default in defaults.items() if getattr(self, name) != default]:
-            raise ConfigError(
-                f"{', '.join(ignored)} is set beside stages, which do not take it from the run; "
-                "name it in the stage that it is meant for."
-            )
         together = sum(stage.steps for stage in self.stages)
         if self.steps not in {_STEPS, together}:
             raise ConfigError(f"steps is {self.steps}, the stages' together {together}; leave steps out.")
@@ -182,9 +175,8 @@ class TrainingConfig:
                 'start_codebooks is "k-means", which needs trainable "all" and codebooks "searched"; '
                 "name it in the stage that begins to use the codebooks."
             )
-        for name in ("adversarial_from_step", "discriminators_alone"):
-            if getattr(self, name) and self.discriminators is None:
-                raise ConfigError(f"{name} is set and there are no discriminators.")
+        if self.discriminators_alone and self.discriminators is None:
+            raise ConfigError("discriminators_alone is set and there are no discriminators.")
 
     def of_stage(self, stage: StageConfig) -> TrainingConfig:
         """Return the run that a stage is: these settings with the stage's over them, and no stages."""
@@ -192,11 +184,6 @@ class TrainingConfig:
         changes["discriminators"] = (
             (stage.discriminators or self.discriminators) if stage.adversarial else None
         )
-        if stage.adversarial and changes["discriminators"] is None:
-            raise ConfigError(
-                "adversarial is true and there are no discriminators; describe some in the stage or in the run, or "
-                "set adversarial to false."
-            )
         if stage.crop_samples is not None:
             changes["data"] = dataclasses.replace(self.data, crop_samples=stage.crop_samples)
         return dataclasses.replace(self, **changes)
@@ -230,23 +217,6 @@ class TrainingConfig:
                     f"for example {max(1, round(crop / multiple)) * multiple}."
                 )
 
-    def check_adversary(self) -> None:
-        """Refuse a run or a stage that ends before its codec has learned against its discriminators.
-
-        A run of an earlier version that ended so can still be read, and made longer.
-
-        Raises:
-            ConfigError: the discriminators begin, or stop learning alone, with the last step or later.
-        """
-        for name, run in self.stage_runs():
-            before = run.adversarial_from_step + run.discriminators_alone
-            if before >= run.steps:
-                raise ConfigError(
-                    f"{f'the stage {name}' if name else 'the run'} has {run.steps} steps, and before the codec learns "
-                    f"against discriminators there are {before} (adversarial_from_step {run.adversarial_from_step}, "
-                    f"discriminators_alone {run.discriminators_alone}); together they must be fewer than its steps."
-                )
-
     def to_dict(self) -> dict[str, Any]:
         """Return the tree as plain values."""
         values: dict[str, Any] = to_plain(self)
@@ -267,7 +237,7 @@ class TrainingConfig:
 
         Raises:
             ConfigError: the file cannot be read or a setting is wrong.
-            MissingDependencyError: a YAML file without PyYAML.
+            MissingDependencyError: a YAML file without ruamel.yaml.
         """
         values = _parse(Path(path))
         try:

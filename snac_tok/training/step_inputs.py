@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 # More do not help: a step of a small codec takes longer than to make its inputs in one.
 _MOST_WORKERS = 4
 
+_MODULE_OF_TORCHS_HANDLER = "torch.utils.data._utils.signal_handling"
+
 
 class StepInputs(NamedTuple):
     """The inputs of one batch.
@@ -136,8 +138,7 @@ class InputFeed:
             try:
                 made = self._taken_ahead(number)
             except (RuntimeError, EOFError, ConnectionError) as error:
-                # torch's own words; anything else is a fault in what makes the inputs.
-                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+                if not _tells_of_a_death(error):
                     raise
                 self._go_on_with_fewer(error)
                 continue
@@ -186,18 +187,31 @@ class InputFeed:
         self._ahead = None
 
 
+def _tells_of_a_death(error: Exception) -> bool:
+    """Whether a worker is gone, in torch's own words or in those of a broken pipe to it.
+
+    A fault in what makes the inputs is another: torch raises it here anew, with "Caught" and its class in front.
+    """
+    text = str(error)
+    if text.startswith("Caught "):
+        return False
+    return not isinstance(error, RuntimeError) or "DataLoader worker" in text
+
+
 @contextlib.contextmanager
 def _deaths_told_by_the_queue() -> Iterator[None]:
-    """Keep the handler of dead children as it is: torch's would raise in the middle of whatever a step is doing.
+    """Keep torch's handler of dead children away: it would raise in the middle of whatever a step is doing.
 
-    Without it torch looks after its workers where it waits for them, within five seconds.
+    Without it torch looks after its workers where it waits for them, within five seconds. It may be there already, from
+    a `DataLoader` of the program's own; another handler stays.
     """
     before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     try:
         yield
     finally:
         if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGCHLD, before)
+            of_torch = getattr(before, "__module__", None) == _MODULE_OF_TORCHS_HANDLER
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL if of_torch else before)
 
 
 def _as_it_is(inputs: Any) -> Any:

@@ -20,6 +20,7 @@ from snac_tok.training.config import check_config
 from snac_tok.training.curves import Curves
 from snac_tok.training.divergence import refuse_divergence
 from snac_tok.training.effort import cpu_warning
+from snac_tok.training.new_run import check_new_run
 from snac_tok.training.parts import drawn_decoder, starting_codec
 from snac_tok.training.phase import Phase
 from snac_tok.training.process import TrainingProcess
@@ -70,10 +71,11 @@ class Trainer:
         device: str | torch.device | None = None,
     ) -> None:
         check_config(config)
-        config.check_adversary()
         self.config = config
-        self.process = TrainingProcess(device)
         self.folder = RunFolder(Path(folder))
+        if not (resume and self.folder.steps()):
+            check_new_run(config)
+        self.process = TrainingProcess(device)
         self._stand_in: DecoderConfig | None = None  # the shape of what is in the place of the codec's own
         self._asked_to_stop = self._stopping = False
         self._begin(resume=resume)

@@ -78,7 +78,9 @@ class Validation:
         distances, pitches, sounds = [], [], []
         # A clip of a few samples has no spectrum, and would count as much as one of minutes.
         longest = max(clip.num_samples for clip in self.store.clips)
-        least = min(longest, LEAST_SECONDS * codec.sampling_rate)
+        least = LEAST_SECONDS * codec.sampling_rate
+        if longest < least:
+            least = 0  # where there is nothing else, all of them count
         used = torch.zeros((codec.config.num_levels, codec.config.codebook_size), dtype=torch.bool)
         for place in range(self.store.num_clips):
             audio = self.store.clip(place)[None, None]  # (1, 1, T)

@@ -6,6 +6,9 @@ from typing import Any
 
 from snac_tok.errors import MissingDependencyError, SnacTokError
 
+# What ruamel.yaml lets through: of unknown versions, of `!!bool x` and `!!int ""`, of numbers of thousands of digits.
+_RAW = (AssertionError, KeyError, IndexError, TypeError, ValueError)
+
 
 def parse_yaml(text: str, *, what: str, error: type[SnacTokError]) -> Any:
     """Return the value that YAML text holds.
@@ -44,7 +47,7 @@ def parse_yaml(text: str, *, what: str, error: type[SnacTokError]) -> Any:
     yaml.Constructor = Constructor
     try:
         return yaml.load(text)
-    except (YAMLError, ValueError, RecursionError) as reason:  # ValueError: a number of thousands of digits
+    except (YAMLError, RecursionError, *_RAW) as reason:
         raise error(f"{what} is not valid YAML: {_reason(reason)}.") from reason
 
 
@@ -52,6 +55,12 @@ def _reason(error: BaseException) -> str:
     from ruamel.yaml.constructor import DuplicateKeyError
 
     if isinstance(error, DuplicateKeyError):
-        key = error.problem.removeprefix("found duplicate key ").partition(" with value ")[0]
-        return f"line {error.problem_mark.line + 1} has the key {key} a second time"
+        found = error.problem.removeprefix("found duplicate ").removeprefix("merge ").removeprefix("key ")
+        key = found.partition(" with value ")[0]
+        way_on = "; write `<<: [*s, *t]` for two merges" if key == '"<<"' else ""
+        return f"line {error.problem_mark.line + 1} has the key {key} a second time{way_on}"
+    if isinstance(error, AssertionError) and "version" in str(error):
+        return "its %YAML line names a version that is neither 1.1 nor 1.2"
+    if isinstance(error, (AssertionError, LookupError, TypeError)):
+        return "a value in it is not of the kind that is written in front of it with !!"
     return " ".join(str(error).split()).rstrip(".")

@@ -117,12 +117,13 @@ def test_two_clips_of_one_name_are_told_apart(tmp_path):
 
 
 def test_a_clip_of_one_sample_spoils_no_validation(tmp_path):
-    """The mean is that of the clips that can be measured; alone it is measured all the same."""
-    clips = {"a": tone(RATE), "b": np.full(1, 0.5)}
+    """The mean is that of the clips that can be measured; where there are none, all of them are all the same."""
+    clips = {"a": tone(RATE), "b": np.full(1, 0.5), "c": tone(500)}
     codec = SNAC.from_pretrained("tiny")
     found = {}
-    for name, chosen in (("a", ["a"]), ("both", ["a", "b"]), ("b", ["b"])):
-        store = write_store(tmp_path / name, {each: clips[each] for each in chosen})
+    for name in ("a", "ab", "b", "c", "bc"):
+        store = write_store(tmp_path / name, {each: clips[each] for each in name})
         found[name] = Validation(store, sound_clips=2).run(codec).figures["mel"]
-    assert found["both"] == found["a"]
+    assert found["ab"] == found["a"]
     assert found["b"] > 0
+    assert found["bc"] == pytest.approx((found["b"] + found["c"]) / 2)

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 
 import pytest
 from full_disk import no_file_larger_than
@@ -16,6 +17,7 @@ from prepared_sound import contents, prepared
 
 from snac_tok.errors import AudioFileError, TrainingError
 from snac_tok.sources import reading
+from snac_tok.training import clip_making
 from snac_tok.training.clip_making import PreparationOptions, prepare_sound
 from snac_tok.training.clip_store import ClipStore
 
@@ -238,6 +240,28 @@ def test_other_options_are_refused_by_name(source, tmp_path, is_finished, change
     prepare_sound([source], out, options, replace=True)
     prepare_sound([source], tmp_path / "whole", options)
     assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("rules", [None, {"rest_seconds": 0.5}])
+def test_what_another_version_began_is_not_gone_on_with(source, tmp_path, monkeypatch, rules):
+    """It cut recordings by other rules, or told none: the folder would be a mix. A finished one is whole as it is."""
+    out, done = tmp_path / "ready", tmp_path / "done"
+    interrupted(source, out)
+    plan, *lines = (out / "_progress.jsonl").read_bytes().splitlines(keepends=True)
+    values = {name: value for name, value in json.loads(plan).items() if name not in ("rules", "crc32")}
+    values |= {} if rules is None else {"rules": rules}
+    checksum = zlib.crc32(json.dumps(values, ensure_ascii=False).encode())
+    changed = json.dumps(values | {"crc32": checksum}, ensure_ascii=False).encode() + b"\n"
+    (out / "_progress.jsonl").write_bytes(changed + b"".join(lines))
+    before = contents(out)
+    with pytest.raises(TrainingError, match=r"was begun by another version, .* begin anew \(--force\)\.$"):
+        prepare_sound([source], out, OPTIONS)
+    assert contents(out) == before
+    assert prepare_sound([source], out, OPTIONS, replace=True).num_adopted == 0
+    prepare_sound([source], done, OPTIONS)
+    assert contents(out) == contents(done)
+    monkeypatch.setattr(clip_making, "_LEAST_REST_SECONDS", 0.5)
+    assert prepare_sound([source], done, OPTIONS).was_finished
 
 
 def test_a_stream_that_nothing_tells_from_another_is_not_gone_on_with(source, tmp_path):

@@ -1,11 +1,14 @@
 """What steps take from outside is the same whoever makes it, and a step reads nothing back from the device."""
 
 import os
+import signal
+import time
 
 import pytest
 import torch
 from small_run import config, write_sound
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader
 
 from snac_tok.errors import TrainingError
 from snac_tok.training import Trainer
@@ -146,6 +149,7 @@ def kill_workers(feed):
     """As a system without memory does; a step that goes on meanwhile must not notice."""
     for worker in feed._ahead._workers:
         worker.kill()
+        time.sleep(0.3)  # a handler is called here, and finds nothing after the join
         worker.join()
     assert sum(range(1000)) == 499_500
 
@@ -165,6 +169,60 @@ def test_a_worker_that_is_killed_ends_no_run(sound, tmp_path, caplog):
     assert [record.getMessage().split(" (")[0] for record in caplog.records] == [
         "a worker that makes crops was killed"
     ] * 2
+    feed.close()
+
+
+class Faulty:
+    """Makes nothing, and fails as it is told."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __getitem__(self, number):
+        """Fail."""
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, EOFError, ConnectionError, BrokenPipeError, ValueError])
+def test_a_fault_in_making_crops_is_no_worker_that_was_killed(kind, caplog):
+    """It is raised at once as it is; workers that go on without it would hide it, or fail one after the other."""
+    feed = InputFeed(Faulty(kind("a fault")), end=9, workers=2, pinned=False)
+    with pytest.raises(kind, match="a fault"):
+        feed.take(0)
+    feed.close()
+    assert caplog.text == ""
+
+
+@pytest.fixture
+def handler_of_torch(monkeypatch):
+    """The handler of torch for dead children, put there by a loader of the program's own."""
+    before = signal.getsignal(signal.SIGCHLD)
+    monkeypatch.setattr(torch.utils.data._utils.signal_handling, "_SIGCHLD_handler_set", False)
+    list(DataLoader([0, 1], num_workers=1))
+    yield signal.getsignal(signal.SIGCHLD)
+    signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_loader_of_the_programs_own_changes_nothing(sound, tmp_path, handler_of_torch, caplog):
+    """A handler of torch's would end the run in the middle of a step; any other one stays where it is."""
+    assert callable(handler_of_torch)
+    maker = Trainer(config(sound), tmp_path / "run")._phase._feed._maker
+    feed = InputFeed(maker, end=99, workers=1, pinned=False)
+    feed.take(0)
+    kill_workers(feed)
+    number = 0
+    while "no workers" not in caplog.text:
+        number += 1
+        assert torch.equal(feed.take(number)[0], maker[number][0])
+    feed.close()
+
+    def own(*_arguments):
+        """Do nothing."""
+
+    signal.signal(signal.SIGCHLD, own)
+    feed = InputFeed(maker, end=9, workers=1, pinned=False)
+    feed.take(0)
+    assert signal.getsignal(signal.SIGCHLD) is own
     feed.close()
 
 

@@ -434,53 +434,36 @@ def test_yaml_merges_still(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("text", "sentence"),
     [
-        ({"codebooks": "bypassed"}, "codebooks"),
-        ({"start_codebooks": "k-means"}, "start_codebooks"),
         (
-            {"adversarial_from_step": 1, "discriminators_alone": 2},
-            "adversarial_from_step, discriminators_alone",
+            "stages:\n  - &s {name: a, steps: 1}\n  - &t {name: b, steps: 1}\n  - <<: *s\n    <<: *t\n",
+            'line 6 has the key "<<" a second time; write `<<: [*s, *t]` for two merges.',
+        ),
+        ("steps: !!bool x\n", "a value in it is not of the kind that is written in front of it with !!."),
+        ("steps: !!int ''\n", "a value in it is not of the kind that is written in front of it with !!."),
+        (
+            "ema_decay: !!float ''\n",
+            "a value in it is not of the kind that is written in front of it with !!.",
         ),
     ],
 )
-def test_what_stages_do_not_take_from_the_run_is_refused_there(changes, named):
-    """It used to be ignored; in the stage it counts."""
-    stages = {"stages": [{"name": "a", "steps": 5, "adversarial": True}]}
-    assert refusal(changes | stages).startswith(
-        f"{named} is set beside stages, which do not take it from the run;"
-    )
-    stages["stages"][0] |= changes
-    assert TrainingConfig.from_dict(LEAST | stages)
+def test_yaml_that_its_reader_stumbles_over(tmp_path, text, sentence):
+    """Its own errors, and Python's that it lets through, are one sentence each."""
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path, text)
+    assert str(refused.value) == f"the training config {tmp_path / 'run.yaml'} is not valid YAML: {sentence}"
 
 
-def test_a_stage_with_an_adversary_has_discriminators():
-    """Its own, or the run's."""
-    stages = [{"name": "a", "steps": 1}, {"name": "b", "steps": 1, "adversarial": True}]
-    assert refusal({"stages": stages, "discriminators": None}).startswith(
-        "stages[1] (b): adversarial is true and there are no discriminators; describe some in the stage or in the run"
-    )
-    stages[1]["discriminators"] = {"width": 4}
-    assert TrainingConfig.from_dict(LEAST | {"stages": stages, "discriminators": None})
+def test_another_version_of_yaml(tmp_path):
+    """It is told, and which there are."""
+    (tmp_path / "run.yaml").write_text("%YAML 1.3\n---\nsteps: 3\n")
+    with pytest.raises(ConfigError, match=r"not valid YAML: its %YAML line names a version that is neither"):
+        TrainingConfig.from_file(tmp_path / "run.yaml")
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"adversarial_from_step": 6},
-        {"discriminators_alone": 6},
-        {"adversarial_from_step": 3, "discriminators_alone": 3},
-    ],
-)
-def test_the_codec_learns_against_discriminators_before_the_end(changes):
-    """Of a run and of each stage; one that is made longer goes on, and what was begun can be read."""
-    short = TrainingConfig.from_dict(LEAST | changes | {"steps": 6})
-    with pytest.raises(
-        ConfigError, match=r"^the run has 6 steps, and before the codec learns .* there are 6 \("
-    ):
-        short.check_adversary()
-    TrainingConfig.from_dict(LEAST | changes | {"steps": 7}).check_adversary()
-    stage = {"name": "b", "steps": 6, "adversarial": True} | changes
-    staged = TrainingConfig.from_dict(LEAST | {"stages": [{"name": "a", "steps": 1}, stage]})
-    with pytest.raises(ConfigError, match=r"^the stage b has 6 steps"):
-        staged.check_adversary()
+@pytest.mark.parametrize("word", ["yes", "Off", "'true'"])
+def test_switches_are_true_or_false(tmp_path, word):
+    """What version 1.1 of YAML took for one says what to write."""
+    with pytest.raises(ConfigError, match=r"a value of type bool is needed: write true or false\.$"):
+        read(tmp_path, f"compile: {word}\n")
