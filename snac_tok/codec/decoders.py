@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from snac_tok.codec.chunked import AudioDecoder
 
 # What the shape of a SNAC decoder follows from.
-_SHAPE = (
+DECODER_SHAPE = (
     "sampling_rate",
     "latent_dim",
     "decoder_dim",
@@ -98,9 +98,9 @@ def _read_vocos(files: CheckpointFiles, values: Mapping[str, Any], codec: CodecC
 
 def _read_snac(files: CheckpointFiles, values: Mapping[str, Any], codec: CodecConfig) -> AudioDecoder:
     config = CodecConfig.from_dict(values)
-    found, needed = ([getattr(each, name) for name in _SHAPE] for each in (config, codec))
+    found, needed = ([getattr(each, name) for name in DECODER_SHAPE] for each in (config, codec))
     if found != needed:
-        raise ConfigError(_misfit(_SHAPE, found, needed))
+        raise ConfigError(_misfit(DECODER_SHAPE, found, needed))
     with torch.device("meta"):
         network = Network(**config.to_dict())
     weights = checkpoint.read_weights(files.weights, expected=network.state_dict())

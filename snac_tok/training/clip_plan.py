@@ -20,13 +20,19 @@ from snac_tok.errors import TrainingError
 from snac_tok.files import living_writers
 from snac_tok.plain_values import from_plain
 from snac_tok.sources.failures import Failure  # noqa: TC001 - `from_plain` reads the types at runtime
-from snac_tok.training.clip_store import BYTES_PER_SAMPLE, CLIPS_FILE, SAMPLES_FILE, ClipEntry, ClipStore
+from snac_tok.training.clip_store import (
+    BYTES_PER_SAMPLE,
+    CLIPS_FILE,
+    JOURNAL_FILE,
+    PART_FILE,
+    SAMPLES_FILE,
+    ClipEntry,
+    ClipStore,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PART_FILE = "_samples.part"
-JOURNAL_FILE = "_progress.jsonl"
 _CHECKSUM = "crc32"
 
 

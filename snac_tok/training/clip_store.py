@@ -28,6 +28,9 @@ from snac_tok.errors import TrainingError
 FORMAT_VERSION = 1
 SAMPLES_FILE = "samples.s16"
 CLIPS_FILE = "clips.json"
+# While a folder is made; see `clip_writing.py`.
+PART_FILE = "_samples.part"
+JOURNAL_FILE = "_progress.jsonl"
 BYTES_PER_SAMPLE = 2
 FULL_SCALE = 32_768
 # Of each clip, in a digest.

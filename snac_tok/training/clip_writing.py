@@ -30,8 +30,6 @@ from snac_tok.files import (
     sync_folder,
 )
 from snac_tok.training.clip_plan import (
-    JOURNAL_FILE,
-    PART_FILE,
     Counts,
     DoneRecording,
     done_before,
@@ -41,6 +39,8 @@ from snac_tok.training.clip_store import (
     BYTES_PER_SAMPLE,
     CLIPS_FILE,
     FORMAT_VERSION,
+    JOURNAL_FILE,
+    PART_FILE,
     SAMPLES_FILE,
     ClipEntry,
 )

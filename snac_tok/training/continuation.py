@@ -1,15 +1,19 @@
 """What must be as it was for a run to go on exactly: the codec that it began with, its sound, steps and processes.
 
-Each check refuses by name. A checkpoint of an earlier version that does not tell something is taken as it is.
+Each check refuses by name, or returns what to say where it does not matter. A checkpoint of an earlier version that
+does not tell something is taken as it is.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snac_tok.codec.checkpoint import EMBEDDED
 from snac_tok.codec.config import CodecConfig
+from snac_tok.codec.decoders import DECODER_SHAPE, codes_sha256
 from snac_tok.codec.model import SNAC
 from snac_tok.errors import SnacTokError, TrainingError
 
@@ -22,7 +26,11 @@ if TYPE_CHECKING:
 
 def start_of(codec: SNAC) -> dict[str, Any]:
     """Return what a checkpoint keeps of the codec that its run began with."""
-    return {"config": codec.config.to_dict(), "weights_sha256": codec.weights_sha256()}
+    return {
+        "config": codec.config.to_dict(),
+        "weights_sha256": codec.weights_sha256(),
+        "codes_sha256": list(codes_sha256(codec)),
+    }
 
 
 def codec_of_shape(start: Mapping[str, Any]) -> SNAC:
@@ -32,30 +40,53 @@ def codec_of_shape(start: Mapping[str, Any]) -> SNAC:
         return SNAC.from_config(start["config"])
 
 
-def refuse_other_start(name: str, *, before: Mapping[str, Any], run: RunFolder) -> None:
-    """Refuse to go on where the name of the codec that a run began with stands for another codec now.
+def check_start(name: str, *, before: Mapping[str, Any], run: RunFolder, trains_codes: bool) -> str:
+    """Return what to say where the name of the codec that a run began with stands for another codec now, or refuse.
 
-    One that is not there any more is not needed: a checkpoint has all weights.
+    A checkpoint has all weights, so the run itself goes on exactly. But a decoder that was trained alone is used beside
+    the codec of this name, which must have the codes that it is for. A codec that is not there any more needs no look.
 
     Args:
         name: of the codec, from the run's config.
         before: what `start_of` kept.
         run: its folder.
+        trains_codes: whether the run makes a whole codec, which needs none beside it.
+
+    Returns:
+        A sentence, "" where the codec is the same.
 
     Raises:
-        TrainingError: the codec's shape or weights are others.
+        TrainingError: the run trains a decoder alone, and the codec's codes or the shape of its decoder are others.
     """
     try:
         now = SNAC.from_pretrained(name, local_files_only=True)
     except SnacTokError:
-        return
-    same_shape = now.config == CodecConfig.from_dict(before["config"])
-    if not same_shape or now.weights_sha256() != before["weights_sha256"]:
-        other = "other weights" if same_shape else "another shape"
+        return ""
+    shape = CodecConfig.from_dict(before["config"])
+    if now.config == shape and now.weights_sha256() == before["weights_sha256"]:
+        return ""
+    if not trains_codes and not _takes_its_decoder(now, shape=shape, codes=before.get("codes_sha256", [])):
         raise TrainingError(
-            f"{run.path} began with another codec than {name} is now, of {other}; put the codec of before back there, "
-            f"or {_elsewhere(run)}."
+            f"{run.path} trains a decoder for the codes that {name} had when the run began, and {name} is another "
+            f"codec now; {_codec_of_before(name)}, or {_elsewhere(run)}."
         )
+    return f"{name} is another codec now than when {run.path} began; the run goes on from its checkpoint, as it was."
+
+
+def _takes_its_decoder(now: SNAC, *, shape: CodecConfig, codes: Iterable[str]) -> bool:
+    """Whether a decoder for the codec of before, of this shape and these codes, can be used beside the one of now."""
+    same_shape = all(getattr(now.config, name) == getattr(shape, name) for name in DECODER_SHAPE)
+    # Rounded to fewer bits, as files may have them, codes mean the same.
+    return same_shape and not set(codes).isdisjoint(codes_sha256(now))
+
+
+def _codec_of_before(name: str) -> str:
+    if name in EMBEDDED:
+        return "install the version of snac_tok that the run began with"
+    if Path(name).is_dir():
+        return "put the codec of before back there"
+    # A folder of this name goes before the hub, here and wherever the decoder is used.
+    return f"download its revision of before into a folder {name} where you train"
 
 
 def digests_of(stores: Iterable[ClipStore]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snac_tok.codec.checkpoint import LEGACY_FILE, SAFETENSORS_FILE
 from snac_tok.codec.decoders import codes_sha256
 from snac_tok.codec.vocos import VocosDecoder
 from snac_tok.errors import SnacTokError, TrainingError
@@ -39,6 +40,7 @@ from snac_tok.files import (
 )
 from snac_tok.plain_values import differences
 from snac_tok.training.checkpoint_file import read_state, reason_of, write_state
+from snac_tok.training.clip_store import CLIPS_FILE, JOURNAL_FILE, PART_FILE, SAMPLES_FILE
 from snac_tok.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -56,8 +58,10 @@ CODEC_FOLDER = "codec"
 DECODER_FOLDER = "decoder"
 _CHECKPOINTS_FOLDER = "checkpoints"
 _CLAIM = "training"
-# A run that was killed before its first checkpoint leaves these at most.
-_BEFORE_CHECKPOINTS = (CONFIG_FILE, LOSSES_FILE, VALIDATION_FILE, "tensorboard", _CHECKPOINTS_FOLDER)
+# A run that was killed before its first checkpoint has nothing in these: what is there is somebody else's.
+_WRITTEN_LATER = (_CHECKPOINTS_FOLDER, CODEC_FOLDER, DECODER_FOLDER)
+# A codec's weights, and prepared sound: a run's files among these would be taken for theirs.
+_OF_OTHERS = (SAFETENSORS_FILE, LEGACY_FILE, CLIPS_FILE, SAMPLES_FILE, PART_FILE, JOURNAL_FILE)
 _NAMES_SHOWN = 3
 
 
@@ -103,12 +107,12 @@ class RunFolder:
 
         Raises:
             TrainingError: there is a run and `resume` is off, its config differs in what decides results, it has
-                checkpoints and none of them is whole, the folder holds something else or cannot be made, or another
+                checkpoints and none of them is whole, the folder is somebody else's or cannot be made, or another
                 process is training into it.
         """
         self._refuse_company()
         if not self.steps():
-            self._refuse_other_content()
+            self._refuse_others_folder()
         elif not resume:
             raise TrainingError(
                 f"{self.path} holds a run of {self.steps()[-1]} steps; go on with --resume, or choose another folder."
@@ -198,19 +202,20 @@ class RunFolder:
         for folder in (self.path, self.path / _CHECKPOINTS_FOLDER, self.path / CODEC_FOLDER):
             sweep_folder(folder)
 
-    def _refuse_other_content(self) -> None:
-        """Refuse a folder without checkpoints that holds anything but what a run writes before its first one."""
-        paths = [*self.path.glob("*"), *(self.path / _CHECKPOINTS_FOLDER).glob("*")]
-        other = sorted(
-            str(path.relative_to(self.path))
-            for path in paths
-            if path.name not in _BEFORE_CHECKPOINTS and not path.name.startswith(".")
-        )
+    def _refuse_others_folder(self) -> None:
+        """Refuse a folder without checkpoints where a run would write over, or into, what is not its own.
+
+        Files of any other name lie beside a run untouched: logs, notes, configs in YAML, folders of other tools.
+        """
+        inside = [path for folder in _WRITTEN_LATER for path in (self.path / folder).glob("[!.]*")]
+        files = [path for folder in _WRITTEN_LATER if (path := self.path / folder).is_file()]
+        theirs = [path for name in _OF_OTHERS if (path := self.path / name).exists()]
+        other = sorted(str(path.relative_to(self.path)) for path in [*inside, *files, *theirs])
         if other:
             names = ", ".join(other[:_NAMES_SHOWN]) + (", …" if len(other) > _NAMES_SHOWN else "")
             raise TrainingError(
-                f"{self.path} holds {names} and no checkpoint of a run; a run begins in a new or empty folder: choose "
-                "another one."
+                f"{self.path} holds {names} and no checkpoint of a run; a run begins where no codec, prepared sound or "
+                "other run is: choose another folder."
             )
 
     def _config(self) -> dict[str, Any] | None:

@@ -78,7 +78,9 @@ class Trainer:
         self.process = TrainingProcess(device)
         self._stand_in: DecoderConfig | None = None  # the shape of what is in the place of the codec's own
         self._asked_to_stop = self._stopping = False
+        self._said_of_start = ""
         self._begin(resume=resume)
+        self._warn_of_start()
         self._warn_of_cpu()
         self.curves = self._curves()
 
@@ -133,6 +135,11 @@ class Trainer:
         averaged = copy.deepcopy(self.codec).cpu()
         averaged.load_state_dict(self.average.state_dict())
         return averaged.eval()
+
+    def _warn_of_start(self) -> None:
+        # Once, however many damaged checkpoints were passed over before.
+        if self._said_of_start and self.process.is_first:
+            _log.warning("%s", self._said_of_start)
 
     def _warn_of_cpu(self) -> None:
         shape = self.codec
@@ -284,6 +291,8 @@ class Trainer:
             codec = starting_codec(self.config)
             self._start = continuation.start_of(codec) if self.config.start_from else None
             return codec
-        continuation.refuse_other_start(self.config.start_from, before=start, run=self.folder)
+        self._said_of_start = continuation.check_start(
+            self.config.start_from, before=start, run=self.folder, trains_codes=self.config.trains_codes
+        )
         self._start = start
         return continuation.codec_of_shape(start)

@@ -12,7 +12,7 @@ from snac_tok import SNAC
 from snac_tok.errors import TrainingError
 from snac_tok.training import Trainer
 from snac_tok.training.checkpoint_file import write_state
-from snac_tok.training.continuation import refuse_other_start, start_of
+from snac_tok.training.continuation import check_start, start_of
 from snac_tok.training.run_folder import RunFolder
 
 VOCOS = {"hops": 2, "dim": 8, "intermediate_dim": 16, "num_layers": 1, "lookahead": 1}
@@ -74,17 +74,17 @@ def edit(run, change):
 
 
 OTHERS = {
-    "weights": ({"seed": 1}, "of other weights"),
-    "strides": ({"seed": 0, "vq_strides": [1, 1]}, "of another shape"),
-    "width": ({"seed": 0, "decoder_dim": 8}, "of another shape"),
+    "weights": {"seed": 1},
+    "strides": {"seed": 0, "vq_strides": [1, 1]},
+    "width": {"seed": 0, "decoder_dim": 8},
 }
 
 
 @KINDS
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_run_does_not_go_on_from_another_codec(sound, start, decoder, other, caplog):
-    """Not with its codes, in its geometry, nor as one whose checkpoints are damaged; and nothing changes."""
-    run, (changes, words) = start.with_name("run"), OTHERS[other]
+def test_a_decoder_is_not_trained_on_beside_another_codec(sound, start, decoder, other, caplog):
+    """It would be used beside one that it is not for; and nothing changes."""
+    run, changes = start.with_name("run"), OTHERS[other]
     finished(run_of(sound, start, decoder=decoder, steps=2), run)
     save(start, **changes)
     before = content(run)
@@ -93,13 +93,82 @@ def test_a_run_does_not_go_on_from_another_codec(sound, start, decoder, other, c
         Trainer(run_of(sound, start, decoder=decoder, steps=4), run, resume=True)
     goes_on = "" if decoder else f" (start_from: {run / 'codec'} goes on from the codec)"
     assert str(refused.value) == (
-        f"{run} began with another codec than {start} is now, {words}; put the codec of before back there, or train "
-        f"in another folder{goes_on}."
+        f"{run} trains a decoder for the codes that {start} had when the run began, and {start} is another codec now; "
+        f"put the codec of before back there, or train in another folder{goes_on}."
     )
     assert content(run) == before
     assert not caplog.records
     save(start, seed=0)
     assert finished(run_of(sound, start, decoder=decoder, steps=4), run, resume=True).step == 4
+
+
+@KINDS
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_run_that_trains_codes_goes_on_exactly_where_its_start_went_on(
+    sound, start, tmp_path, *, decoder, other, caplog
+):
+    """Its checkpoint has all weights, and nothing of what it makes is used beside the codec that it began with."""
+
+    def of(steps):
+        return run_of(sound, start, trainable="all", decoder=decoder, steps=steps)
+
+    finished(of(4), tmp_path / "whole")
+    finished(of(2), tmp_path / "cut")
+    save(start, **OTHERS[other])
+    (tmp_path / "cut" / "checkpoints" / "step-00000003.pt").write_bytes(b"damaged")
+    caplog.clear()
+    finished(of(4), tmp_path / "cut", resume=True)
+    said = [record.getMessage() for record in caplog.records if str(start) in record.getMessage()]
+    went_on = "the run goes on from its checkpoint, as it was."
+    assert said == [f"{start} is another codec now than when {tmp_path / 'cut'} began; {went_on}"]
+    assert told(tmp_path / "whole") == told(tmp_path / "cut")
+    for folder in ("codec", "decoder") if decoder else ("codec",):
+        for name in ("model.safetensors", "config.json"):
+            one, two = (tmp_path / run / folder / name for run in ("whole", "cut"))
+            assert one.read_bytes() == two.read_bytes()
+
+
+@KINDS
+@pytest.mark.parametrize("change", ["decoder", "half precision"])
+def test_a_decoder_is_trained_on_beside_a_codec_of_the_same_codes(
+    sound, start, tmp_path, *, decoder, change, caplog
+):
+    """Its own decoder may have gone on; what is made fits beside it."""
+    run = tmp_path / "run"
+    finished(run_of(sound, start, decoder=decoder, steps=2), run)
+    codec = SNAC.from_pretrained(start)
+    if change == "decoder":
+        with torch.no_grad():
+            next(codec.decoder.parameters()).add_(1.0)
+    (codec.half() if change == "half precision" else codec).save_pretrained(start)
+    caplog.clear()
+    finished(run_of(sound, start, decoder=decoder, steps=4), run, resume=True)
+    assert sum("is another codec now" in record.getMessage() for record in caplog.records) == 1
+    SNAC.from_pretrained(start, decoder=run / ("decoder" if decoder else "codec"))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("tiny", "install the version of snac_tok that the run began with"),
+        ("owner/codec", "download its revision of before into a folder owner/codec where you train"),
+    ],
+)
+def test_what_is_advised_for_a_codec_that_is_no_folder_can_be_done(
+    start, tmp_path, monkeypatch, name, advice
+):
+    """Nobody can put weights into a package or onto the hub."""
+    before = start_of(SNAC.from_pretrained(start))
+    save(start, seed=1)
+    other = SNAC.from_pretrained(start)
+    monkeypatch.setattr(SNAC, "from_pretrained", lambda *_, **__: other)
+    run = RunFolder(tmp_path / "run")
+    assert check_start(name, before=before, run=run, trains_codes=True).startswith(
+        f"{name} is another codec now"
+    )
+    with pytest.raises(TrainingError) as refused:
+        check_start(name, before=before, run=run, trains_codes=False)
+    assert f"; {advice}, or train in another folder." in str(refused.value)
 
 
 @KINDS
@@ -132,7 +201,9 @@ def test_a_repository_that_is_not_in_the_cache_is_not_fetched(start, tmp_path, m
 
     monkeypatch.setattr(SNAC, "from_pretrained", from_pretrained)
     before = start_of(whole(start))
-    refuse_other_start("nobody/nothing", before=before, run=RunFolder(tmp_path / "run"))
+    assert not check_start(
+        "nobody/nothing", before=before, run=RunFolder(tmp_path / "run"), trains_codes=False
+    )
     assert asked == [{"local_files_only": True}]
 
 
@@ -143,7 +214,7 @@ def test_a_checkpoint_that_does_not_tell_how_it_began_is_gone_on_from(sound, sta
     edit(run, lambda state: [state.pop(name) for name in ("start", "num_ranks")])
     assert finished(run_of(sound, start, steps=4), run, resume=True).step == 4
     save(start, seed=1)
-    with pytest.raises(TrainingError, match="began with another codec"):
+    with pytest.raises(TrainingError, match="is another codec now"):
         Trainer(run_of(sound, start, steps=6), run, resume=True)
 
 
@@ -189,16 +260,21 @@ def of_something_else(folder, kind, sound, start):
     if kind == "prepared sound":
         shutil.copytree(sound.folder, folder)
         return "clips.json, samples.s16"
-    if kind == "codecs":
-        shutil.copytree(start, folder / "codec")
-        return "codec"
+    if kind in ("codec", "decoder"):
+        shutil.copytree(start, folder / kind)
+        return f"{kind}/config.json, {kind}/model.safetensors"
+    if kind == "files":
+        folder.mkdir()
+        for name in ("_progress.jsonl", "_samples.part", "decoder", "pytorch_model.bin"):
+            (folder / name).write_bytes(b"mine")
+        return "_progress.jsonl, _samples.part, decoder, …"
     (folder / "checkpoints").mkdir(parents=True)
     for name in "abcd":
         (folder / "checkpoints" / f"{name}.pt").write_bytes(b"mine")
     return r"checkpoints/a.pt, checkpoints/b.pt, checkpoints/c.pt, …"
 
 
-@pytest.mark.parametrize("kind", ["a codec", "prepared sound", "codecs", "checkpoints"])
+@pytest.mark.parametrize("kind", ["a codec", "prepared sound", "codec", "decoder", "files", "checkpoints"])
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_of_something_else_is_left_as_it_is(sound, start, tmp_path, kind, resume):
     """Nothing is mixed into it, and no empty folder stays in it."""
@@ -208,9 +284,33 @@ def test_a_folder_of_something_else_is_left_as_it_is(sound, start, tmp_path, kin
     with pytest.raises(TrainingError) as refused:
         Trainer(run_of(sound, start), folder, resume=resume)
     assert str(refused.value) == (
-        f"{folder} holds {names} and no checkpoint of a run; a run begins in a new or empty folder: choose another one."
+        f"{folder} holds {names} and no checkpoint of a run; a run begins where no codec, prepared sound or other run "
+        "is: choose another folder."
     )
     assert content(folder) == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_is_none_of_a_runs_lies_beside_it_untouched(sound, start, tmp_path, resume):
+    """A log that was piped there, the config that it is trained by, a cluster's files, a disk's own folder."""
+    run = tmp_path / "run"
+    for name in (
+        "wandb/latest/log",
+        "lost+found/x",
+        "log.txt",
+        "README.md",
+        "config.yaml",
+        "slurm-1.out",
+        "codecs/a",
+    ):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("mine")
+    for name in ("codec", "checkpoints"):
+        (run / name).mkdir()
+    before = content(run)
+    finished(run_of(sound, start, steps=2), run, resume=resume)
+    finished(run_of(sound, start, steps=4), run, resume=True)
+    assert {path: now for path, now in content(run).items() if path in before} == before
 
 
 def test_a_run_begins_in_an_empty_folder_and_where_one_was_killed_early(sound, start, tmp_path):
