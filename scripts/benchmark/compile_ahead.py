@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # A process that takes longer is ended: what it has not compiled is compiled by the rows.
 _SECONDS = 90.0
+# Each holds a batch in the card's memory.
+_MOST_AT_ONCE = 8
 
 
 def parts(check: Check) -> list[tuple[CodecConfig, str, str]]:
@@ -56,7 +58,8 @@ def kernel_rows(check: Check, command: Sequence[str]) -> Iterator[dict[str, Any]
 def compile_all(count: int, command: Sequence[str]) -> dict[str, Any]:
     """Run a command once for each part, as many at once as there are cores but one; return figures for a row."""
     start = time.perf_counter()
-    with ThreadPoolExecutor(max_workers=max(1, min(count, (os.cpu_count() or 2) - 1))) as pool:
+    at_once = max(1, min(count, _MOST_AT_ONCE, (os.cpu_count() or 2) - 1))
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
         failed = sum(pool.map(lambda part: _is_failure([*command, str(part)], start), range(count)))
     note = f"{count} processes" + (f", {failed} of them failed" if failed else "")
     return {"value": time.perf_counter() - start, "unit": "s", "note": note}
