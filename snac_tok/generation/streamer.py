@@ -98,6 +98,7 @@ class SnacStreamer(BaseStreamer):
         self._num_steps = 0
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._returned: threading.Event | None = None
         self._is_closed = False
         self._has_ended = False
         self._is_read = False
@@ -163,7 +164,10 @@ class SnacStreamer(BaseStreamer):
                 self.fail(error)
             else:
                 self.end()
+            finally:
+                returned.set()
 
+        returned = self._returned = threading.Event()
         threading.Thread(target=run, name="generate", daemon=True).start()
         return self
 
@@ -219,6 +223,9 @@ class SnacStreamer(BaseStreamer):
                 yield from self._advanced()
             if isinstance(last, BaseException):
                 raise last
+            # `generate` tells of its end before it returns, and whoever reads `generated` next relies on it.
+            if self._returned is not None:
+                self._returned.wait(self.timeout)
             self._check_rows()
         finally:
             self.close()

@@ -70,6 +70,32 @@ def test_one_row_is_the_whole_decoded(model, tok, edges, options):
     assert 0 < streamer.timing.first_audio_seconds <= streamer.timing.elapsed_seconds
 
 
+@pytest.mark.parametrize("read", [list, lambda streamer: list(streamer.rows())], ids=["row", "rows"])
+def test_what_generate_returns_is_there_when_the_sound_is_at_its_end(tok, read):
+    """Also where it returns long after it told of its end; the sound waits for nothing."""
+    streamer, returns, heard = SnacStreamer(tok), threading.Event(), []
+
+    def generate():
+        streamer.put(np.array([[5]]))
+        for ids in _frame(tok):
+            streamer.put(np.array([ids]))
+        streamer.end()
+        returns.wait(60)
+        return "all ids"
+
+    streamer.start(generate)
+    listener = threading.Thread(
+        target=lambda: heard.extend(read(streamer)) or heard.append(streamer.generated)
+    )
+    listener.start()
+    listener.join(0.2)
+    assert listener.is_alive()
+    returns.set()
+    listener.join()
+    assert heard[-1] == "all ids"
+    assert len(heard) > 1
+
+
 @pytest.mark.parametrize("num_return_sequences", [1, 2])
 def test_rows_of_a_batch_are_each_the_whole_decoded(model, tok, edges, num_return_sequences):
     """Prompts of several lengths, one of which goes on inside a frame; rows end at different times."""
