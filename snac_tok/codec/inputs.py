@@ -54,7 +54,7 @@ def blocks_of(blocks: Any) -> Iterator[Any]:
     Raises:
         WaveformError: they are one recording or its path.
     """
-    found = None if _is_one_sound(blocks) or _is_row_of_numbers(blocks) else _iterated(blocks)
+    found = None if _is_one_sound(blocks) or _is_row_of_numbers(blocks) else iterated(blocks)
     if found is None:
         raise WaveformError(
             f"the blocks are {_kind(blocks)}; blocks of audio (B, 1, n) are needed"
@@ -75,7 +75,7 @@ def _is_row_of_numbers(given: Any) -> bool:
     return (isinstance(given, torch.Tensor) or kind in tuple("biufc")) and given.ndim <= 3  # noqa: PLR2004
 
 
-def _iterated(values: Any) -> Iterator[Any] | None:
+def iterated(values: Any) -> Iterator[Any] | None:
     """Return an iterator, of a data set with places and no iteration of its own, too; None where there is none."""
     try:
         found: Iterator[Any] = iter(values)
@@ -133,7 +133,7 @@ def _listed(
     values: Any, needed: str, error: type[WaveformError | CodesError], at: int | None = None
 ) -> Iterator[Any]:
     """Return a batch, or the levels of its clip `at`, if it holds several things."""
-    found = _iterated(values)
+    found = iterated(values)
     if found is None:
         subject, each = (
             ("the clips are", "for each clip ") if at is None else (f"clip {at}: the codes are", "")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from snac_tok import __version__
 from snac_tok.audio import Waveform, check_policy, check_sampling_rate, resample, to_mono
+from snac_tok.codec.inputs import iterated
 from snac_tok.errors import AudioError, EvaluationError, WaveformError
 from snac_tok.evaluation.alignment import find_delay, fitted
 from snac_tok.evaluation.listening import RECORDING
@@ -114,7 +115,7 @@ def evaluate(
 
 def _checked_round_trips(round_trips: Any) -> list[RoundTrip]:
     needed = "a list of round trips is needed, such as [SnacRoundTrip(codec, name=…)]"
-    trips = _iterated(round_trips)
+    trips = None if isinstance(round_trips, (str, bytes)) else iterated(round_trips)
     if trips is None:
         raise EvaluationError(f"round_trips is {what_came(round_trips)}; {needed}.")
     found = list(trips)
@@ -126,24 +127,13 @@ def _checked_round_trips(round_trips: Any) -> list[RoundTrip]:
 
 def _checked_clips(clips: Any) -> Iterator[Recording]:
     source = "find_recordings([path]) of snac_tok.sources.find gives them"
-    found = _iterated(clips)
+    found = None if isinstance(clips, (str, bytes)) else iterated(clips)
     if found is None:
         raise EvaluationError(f"clips is {what_came(clips)}; recordings are needed: {source}.")
     for at, clip in enumerate(found):
         if not isinstance(clip, Recording):
             raise EvaluationError(f"clip {at} is {what_came(clip)}; recordings are needed: {source}.")
         yield clip
-
-
-def _iterated(values: Any) -> Iterator[Any] | None:
-    """Return an iterator, of a data set with places and no iteration of its own, too; None of one text or thing."""
-    if isinstance(values, (str, bytes)):
-        return None
-    try:
-        found: Iterator[Any] = iter(values)
-    except TypeError:
-        return None
-    return found
 
 
 def first_sounds(
